@@ -1,0 +1,204 @@
+//! The configuration: `proxy.yaml` read, checked and resolved into values that are valid by construction.
+//!
+//! [`read`] reports every problem of a file at once. It opens no socket and reads no file but the one named;
+//! certificates are listed in [`Outcome::certificates`] for the TLS module to load, so that its findings join
+//! the same report.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::policy::Route;
+use crate::reason::Level;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Peers whose forwarded fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// In the file's order; the first match wins.
+    pub routes: Arc<[Route]>,
+    /// By name; every name that a route uses is here.
+    pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Bounds on what peers may use.
+    pub limits: Limits,
+    /// How the process stops.
+    pub shutdown: Shutdown,
+    /// What is written of the records.
+    pub log: Log,
+}
+
+/// One bound address.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where to bind.
+    pub address: SocketAddr,
+    /// `None`: plain, for use behind a hop that terminates TLS.
+    pub tls: Option<Tls>,
+}
+
+/// TLS settings of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Certificate and key files, in the file's order; with `self_signed` the development certificate is the only one.
+    pub certificates: Vec<CertificateFiles>,
+    /// Make `certs/dev.pem` and `certs/dev-key.pem` beside the configuration if they are missing.
+    pub self_signed: bool,
+    /// The least TLS version.
+    pub min_version: TlsVersion,
+    /// What a client gets that asks for a name no certificate covers.
+    pub unknown_sni: UnknownSni,
+}
+
+/// The files of one certificate, absolute or relative to the working directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+    /// Path of this entry in the configuration file, such as `listeners[0].tls.certificates[1]`.
+    pub site: String,
+}
+
+/// A TLS protocol version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+/// What a client gets that asks for a name no certificate covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownSni {
+    /// The alert `unrecognized_name`.
+    Refuse,
+    /// The first certificate.
+    Default,
+}
+
+/// One named upstream.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name in the file.
+    pub name: String,
+    /// At least one; tried in turn when connecting fails.
+    pub endpoints: Vec<Endpoint>,
+    /// Per endpoint: name look-up and TCP connect.
+    pub connect_timeout: Duration,
+    /// From the request sent to the final response head.
+    pub handshake_timeout: Duration,
+}
+
+/// Where an upstream listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `http://host:port`; the host is a name or an address without brackets.
+    Http {
+        /// Name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// `builtin:echo`: an echo server inside the proxy, for a first try.
+    Echo,
+}
+
+/// Bounds on what peers may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open client connections.
+    pub connections: usize,
+    /// Bytes of a request head or of a response head.
+    pub header_bytes: usize,
+    /// From accept to the end of the TLS handshake.
+    pub tls_handshake: Duration,
+    /// From the end of the TLS handshake (or accept) to the end of the request head.
+    pub request_head: Duration,
+    /// How long bytes may wait for a peer that does not read.
+    pub write_stall: Duration,
+    /// How long a side may stay silent after the other ended, and how long a refused client may take to read.
+    pub close_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_bytes: 16 * 1024,
+            tls_handshake: Duration::from_secs(10),
+            request_head: Duration::from_secs(10),
+            write_stall: Duration::from_secs(30),
+            close_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How the process stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long open tunnels may finish.
+    pub drain: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What is written of the records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least level written.
+    pub level: Level,
+    /// JSON or text.
+    pub format: LogFormat,
+    /// Query parameters whose values are kept.
+    pub query_keep: Vec<String>,
+    /// How much of a client's address is written.
+    pub client_address: ClientAddress,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: Level::Info,
+            format: LogFormat::Auto,
+            query_keep: Vec::new(),
+            client_address: ClientAddress::Full,
+        }
+    }
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// One line for people.
+    Text,
+}
+
+/// How much of a client's address is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAddress {
+    /// All of it.
+    Full,
+    /// Without the last byte (IPv4) or the last 80 bits (IPv6).
+    Truncated,
+    /// Not at all.
+    Off,
+}

@@ -1,0 +1,1 @@
+//! Origins (RFC 6454): compared as tuples, never as substrings.

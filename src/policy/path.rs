@@ -1,0 +1,1 @@
+//! Paths: compared as raw bytes; what can be read in two ways is refused.

@@ -1,0 +1,754 @@
+//! The closed vocabulary: why a connection was refused or a tunnel ended, at which stage, and by whom.
+//!
+//! Every terminal record carries exactly one [`Reason`]. A published code is never renamed or reused.
+//! What is worth saying but ends nothing is a [`Note`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// The step of a connection's life in which it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// TCP accept, up to the first bytes.
+    Accept,
+    /// The TLS handshake (RFC 8446, RFC 5246).
+    Tls,
+    /// Reading the request and checking that it is an opening handshake (RFC 9112, RFC 6455 section 4.2.1).
+    Http,
+    /// Host, path, Origin and subprotocol against the configuration.
+    Policy,
+    /// Connecting to the upstream and its answer to the opening handshake (RFC 6455 section 4.2.2).
+    Upstream,
+    /// Bytes both ways after the verified 101.
+    Tunnel,
+}
+
+impl Stage {
+    /// All stages, in the order in which a connection passes them.
+    pub const ALL: [Self; 6] = [
+        Self::Accept,
+        Self::Tls,
+        Self::Http,
+        Self::Policy,
+        Self::Upstream,
+        Self::Tunnel,
+    ];
+
+    /// The stage's name as records spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Policy => "policy",
+            Self::Upstream => "upstream",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Whose doing an ending was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The peer that dialled the proxy, or something acting in its name.
+    Client,
+    /// The WebSocket server that the proxy dialled.
+    Upstream,
+    /// The proxy itself: a limit, a timer, a shutdown or a bug of its own.
+    Proxy,
+    /// A hop in between, or the network.
+    Network,
+}
+
+impl By {
+    /// The party's name as records spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Proxy => "proxy",
+            Self::Network => "network",
+        }
+    }
+}
+
+/// How much a record matters; `log.level` is the least that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Connections that close without a byte.
+    Debug,
+    /// Normal ends, and refusals by policy.
+    Info,
+    /// The upstream or a limit of the proxy is at fault.
+    Warn,
+    /// A bug of the proxy.
+    Error,
+}
+
+impl Level {
+    /// The level's name as records and `log.level` spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Which HTTP status the client was answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// No HTTP answer is possible: there is no request, or the tunnel is already open.
+    None,
+    /// Always this one.
+    Fixed(u16),
+    /// Supplied where it is known: the upstream's own status, or 414 beside 431.
+    Stage,
+}
+
+/// Everything fixed about one reason.
+#[derive(Debug)]
+pub struct Spec {
+    /// Stable snake_case name.
+    pub code: &'static str,
+    /// Where it happens.
+    pub stage: Stage,
+    /// Whose doing it is.
+    pub by: By,
+    /// Level of its record.
+    pub level: Level,
+    /// HTTP status of the refusal.
+    pub status: Status,
+    /// Error type for the `Proxy-Status` field (RFC 9209 section 2.3); empty where there is no answer.
+    pub proxy_error: &'static str,
+    /// What happened, in one line.
+    pub cause: &'static str,
+    /// What to do, in one line; names a key, a command or a hop.
+    pub fix: &'static str,
+}
+
+macro_rules! reasons {
+    ($( $variant:ident = $code:literal, $stage:ident, $by:ident, $level:ident, $status:expr, $proxy_error:literal,
+        $cause:literal, $fix:literal; )*) => {
+        /// Why a connection was refused or a tunnel ended.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $( #[doc = $cause] $variant, )* }
+
+        impl Reason {
+            /// Every reason, in the order of the stages.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
+
+            /// Everything fixed about this reason.
+            #[must_use]
+            pub const fn spec(self) -> &'static Spec {
+                match self { $( Self::$variant => &Spec {
+                    code: $code,
+                    stage: Stage::$stage,
+                    by: By::$by,
+                    level: Level::$level,
+                    status: $status,
+                    proxy_error: $proxy_error,
+                    cause: $cause,
+                    fix: $fix,
+                }, )* }
+            }
+        }
+    };
+}
+
+use Status::{Fixed, None as NoStatus, Stage as ByStage};
+
+// A hint's back-ticked words are keys of proxy.yaml or wsgate commands; a test resolves each of them.
+reasons! {
+    // accept
+    TcpAcceptFailed = "tcp_accept_failed", Accept, Proxy, Warn, NoStatus, "",
+        "the proxy could not accept a connection (no free descriptor or no memory)",
+        "raise the container's or unit's nofile limit, or lower `limits.connections` so that it fits";
+    TcpConnLimit = "tcp_conn_limit", Accept, Proxy, Warn, NoStatus, "",
+        "as many connections as allowed are open; this one was reset",
+        "raise `limits.connections`, or look for clients that reconnect without back-off";
+    TcpProbe = "tcp_probe", Accept, Client, Debug, NoStatus, "",
+        "opened and closed without sending a byte, as TCP health checks do",
+        "nothing to do; to see fewer, make the load balancer's health check an HTTP one or less frequent";
+    TcpResetBeforeRequest = "tcp_reset_before_request", Accept, Network, Info, NoStatus, "",
+        "the connection was reset before a complete request had arrived",
+        "single ones are lost mobile networks or scanners; many at once: look at the hop in front (its idle timer, its restarts)";
+    TcpFirstByteTimeout = "tcp_first_byte_timeout", Accept, Client, Info, NoStatus, "",
+        "connected, then sent nothing until the deadline",
+        "a load balancer that connects ahead of need, or a client that stalls; the deadline is `limits.tls_handshake` with TLS and `limits.request_head` without";
+    ProxyProtocolUnexpected = "proxy_protocol_unexpected", Accept, Network, Info, NoStatus, "",
+        "the first bytes are a PROXY protocol header, which this listener does not take",
+        "switch PROXY protocol off on the load balancer and let it send X-Forwarded-For, with its addresses in `trusted_proxies`";
+    TlsOnPlainPort = "tls_on_plain_port", Accept, Client, Info, NoStatus, "",
+        "a TLS ClientHello arrived on a listener without TLS",
+        "point wss:// at the TLS port, give this listener `listeners[].tls`, or let the load balancer terminate TLS";
+
+    // tls
+    TlsPlainHttpOnTlsPort = "tls_plain_http_on_tls_port", Tls, Client, Info, Fixed(400), "http_protocol_error",
+        "plain HTTP arrived on a TLS listener",
+        "use wss:// or https:// toward this port, or set the load balancer's backend protocol to HTTPS or TCP";
+    TlsNotTls = "tls_not_tls", Tls, Client, Info, NoStatus, "",
+        "the first bytes are neither TLS nor HTTP",
+        "usually a scanner; if not, the client speaks another protocol to this port: see the first bytes in detail";
+    TlsHandshakeTimeout = "tls_handshake_timeout", Tls, Client, Info, NoStatus, "",
+        "the client began a TLS handshake and did not finish it in time",
+        "look for packet loss or MTU trouble on the client's network; the deadline is `limits.tls_handshake`";
+    TlsClientClosed = "tls_client_closed", Tls, Client, Info, NoStatus, "",
+        "the client closed in the middle of the TLS handshake, without an alert",
+        "right after the certificate was sent it usually means the client rejected it: run `wsgate check` for chain, names and dates";
+    TlsVersionUnsupported = "tls_version_unsupported", Tls, Client, Info, NoStatus, "",
+        "the client offers no TLS version that this listener speaks",
+        "very old client; 1.2 is the least possible, and `listeners[].tls.min_version` may ask for more";
+    TlsNoCommonCipher = "tls_no_common_cipher", Tls, Client, Info, NoStatus, "",
+        "client and proxy have no cipher suite in common (the proxy offers ECDHE with AES-GCM or ChaCha20 only)",
+        "the client is too old or restricted to legacy suites: update its TLS library, or let a hop in front terminate its TLS";
+    TlsNoCommonGroup = "tls_no_common_group", Tls, Client, Info, NoStatus, "",
+        "client and proxy have no key exchange group in common (X25519MLKEM768, X25519, P-256, P-384)",
+        "allow one of these groups in the client's TLS settings";
+    TlsNoCommonSigalg = "tls_no_common_sigalg", Tls, Client, Info, NoStatus, "",
+        "no configured certificate has a key type or signature that the client accepts",
+        "add a certificate of the other kind (RSA beside ECDSA) for the same names to `listeners[].tls.certificates`";
+    TlsSniUnknown = "tls_sni_unknown", Tls, Client, Info, NoStatus, "",
+        "the client asked for a server name that no certificate covers",
+        "add its certificate to `listeners[].tls.certificates`, correct DNS, or serve the first one with `listeners[].tls.unknown_sni`: default";
+    TlsAlpnNoOverlap = "tls_alpn_no_overlap", Tls, Client, Info, NoStatus, "",
+        "the client's ALPN list does not contain http/1.1, the only protocol this listener speaks",
+        "let the client (or the load balancer's backend setting) offer http/1.1";
+    TlsAlertUnknownCa = "tls_alert_unknown_ca", Tls, Client, Info, NoStatus, "",
+        "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, or it is self-signed",
+        "serve the full chain, leaf first, in `listeners[].tls.certificates[].cert`; Android does not fetch intermediates by itself";
+    TlsAlertBadCertificate = "tls_alert_bad_certificate", Tls, Client, Info, NoStatus, "",
+        "the client refused the certificate (alert 42, 43 or 46): wrong name, weak signature or unsupported key",
+        "compare the certificate's names with the host the client dials: `wsgate check` lists what is not covered";
+    TlsAlertCertExpired = "tls_alert_cert_expired", Tls, Client, Info, NoStatus, "",
+        "the client says the certificate is expired or not yet valid (alert 45)",
+        "renew the file in `listeners[].tls.certificates[].cert`; if its dates are right, the device's clock is wrong";
+    TlsAlertCertRevoked = "tls_alert_cert_revoked", Tls, Client, Info, NoStatus, "",
+        "the client says the certificate is revoked (alert 44)",
+        "have it reissued and replace both `listeners[].tls.certificates[].cert` and `listeners[].tls.certificates[].key`";
+    TlsAlertOther = "tls_alert_other", Tls, Client, Info, NoStatus, "",
+        "the client ended the TLS handshake with an alert that is not about trust or dates",
+        "the alert's name is in detail; look at the client's TLS library or at a middlebox between it and the proxy";
+    TlsProtocolError = "tls_protocol_error", Tls, Client, Info, NoStatus, "",
+        "the client's TLS handshake messages are broken or out of order",
+        "a scanner, a broken TLS library, or a middlebox that alters the stream: see detail and compare another network path";
+    TlsClosedUnused = "tls_closed_unused", Tls, Client, Info, NoStatus, "",
+        "the TLS handshake completed, then the client closed without sending a request",
+        "a TLS health check or a preconnect; from real clients it means they disliked the certificate: run `wsgate check` and test with the client's own trust store";
+
+    // http
+    HttpHeaderTimeout = "http_header_timeout", Http, Client, Info, Fixed(408), "http_request_error",
+        "the request head was not complete in time",
+        "slow network or a client that holds connections open; the deadline is `limits.request_head`";
+    HttpHeadIncomplete = "http_head_incomplete", Http, Client, Info, NoStatus, "",
+        "the client ended its stream in the middle of the request head",
+        "a client that gave up while sending, or a hop in front that cut it: compare head_ms with that hop's timeouts";
+    HttpMalformed = "http_malformed", Http, Client, Info, Fixed(400), "http_request_error",
+        "the request head breaks the syntax of RFC 9112",
+        "a scanner or a broken hop in front; detail names the line and the byte";
+    HttpTooLarge = "http_too_large", Http, Client, Info, ByStage, "http_request_error",
+        "the request head is larger than allowed",
+        "shrink cookies or move tokens out of the URL, or raise `limits.header_bytes`";
+    HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Fixed(400), "http_request_error",
+        "the request is not HTTP/1.1, and only HTTP/1.1 can carry an upgrade",
+        "if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; HTTP/2 needs a hop that speaks 1.1 to us";
+    HttpHostMissing = "http_host_missing", Http, Client, Info, Fixed(400), "http_request_error",
+        "the request has no Host field",
+        "a hand-made client, or a hop in front that drops Host: make it pass the field on";
+    HttpHostInvalid = "http_host_invalid", Http, Client, Info, Fixed(400), "http_request_error",
+        "the Host field is repeated or is not a host with an optional port",
+        "look at how the hop in front rewrites Host";
+    HttpFramingConflict = "http_framing_conflict", Http, Client, Info, Fixed(400), "http_request_error",
+        "the request's length is ambiguous (Content-Length and Transfer-Encoding contradict, repeat or are invalid)",
+        "a request smuggling attempt, or a broken client or hop; never forwarded";
+    HttpBodyOnUpgrade = "http_body_on_upgrade", Http, Client, Info, Fixed(400), "http_request_error",
+        "the opening handshake announces a body",
+        "remove Content-Length and Transfer-Encoding from the client's upgrade request";
+    HttpEarlyData = "http_early_data", Http, Client, Info, Fixed(400), "http_request_error",
+        "bytes followed the request head at once; a client must wait for the answer (RFC 6455 section 4.1)",
+        "a smuggling attempt or a client that does not wait: fix the client";
+    HttpExpectRefused = "http_expect_refused", Http, Client, Info, Fixed(417), "http_request_error",
+        "the opening handshake carries an Expect field",
+        "remove Expect from the client's request (curl adds it only with a body)";
+    HttpConnectionProtected = "http_connection_protected", Http, Client, Info, Fixed(400), "http_request_error",
+        "the Connection field lists a field that must not be removed on the way",
+        "an attempt to make a proxy drop a security field, or a broken client; detail names the field";
+    H2cRefused = "h2c_refused", Http, Client, Info, Fixed(400), "http_request_error",
+        "the request asks for an upgrade to cleartext HTTP/2",
+        "a smuggling attempt or a client that probes for h2c: switch that off in the client";
+    WsMethodNotGet = "ws_method_not_get", Http, Client, Info, Fixed(405), "http_request_error",
+        "the opening handshake's method is not GET",
+        "use GET; with wx.connectSocket leave out the client's method option";
+    PlainHttpRequest = "plain_http_request", Http, Client, Info, Fixed(426), "http_request_error",
+        "an ordinary HTTP request without any WebSocket field arrived on a WebSocket route",
+        "if it is a load balancer's health check, point that check elsewhere or make it a TCP one; a browser page must use new WebSocket";
+    WsUpgradeHeaderMissing = "ws_upgrade_header_missing", Http, Network, Info, Fixed(426), "http_upgrade_failed",
+        "the WebSocket fields are there but Upgrade is not: a hop in front removed it",
+        "let the hop in front pass Upgrade and Connection (nginx: proxy_set_header for both), or enable WebSocket on the CDN or load balancer";
+    WsConnectionTokenMissing = "ws_connection_token_missing", Http, Network, Info, Fixed(400), "http_upgrade_failed",
+        "Upgrade is there, but Connection does not contain upgrade: a hop in front rewrote it",
+        "in nginx in front: proxy_set_header Connection $connection_upgrade (from a map on $http_upgrade)";
+    WsUpgradeNotWebsocket = "ws_upgrade_not_websocket", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+        "the Upgrade field names another protocol than websocket",
+        "use a WebSocket client; nothing else is forwarded";
+    WsKeyMissing = "ws_key_missing", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+        "Sec-WebSocket-Key is missing",
+        "a hand-made client, or a hop in front that removes unknown fields: pass Sec-WebSocket-* through";
+    WsKeyInvalid = "ws_key_invalid", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+        "Sec-WebSocket-Key is repeated or is not 16 bytes in base64",
+        "fix the client's key generation, or the hop in front that duplicates the field";
+    WsVersionUnsupported = "ws_version_unsupported", Http, Client, Info, Fixed(426), "http_upgrade_failed",
+        "Sec-WebSocket-Version is missing or not exactly 13",
+        "use a client that speaks RFC 6455; other values are a known smuggling trick and are never forwarded";
+    WsProtocolHeaderInvalid = "ws_protocol_header_invalid", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+        "Sec-WebSocket-Protocol is not a list of distinct tokens",
+        "pass the client's subprotocols as an array of names (wx.connectSocket: protocols must be an array)";
+    WsExtensionsHeaderInvalid = "ws_extensions_header_invalid", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+        "Sec-WebSocket-Extensions breaks the grammar of RFC 6455 section 9.1",
+        "fix the client, or the hop in front that rewrites the extensions offer";
+
+    // policy
+    HostNotAllowed = "host_not_allowed", Policy, Client, Info, Fixed(421), "http_request_denied",
+        "the Host is not one this proxy serves, or differs from the name the TLS connection was made for",
+        "add it as `routes[].host`, or correct DNS or the Host that the load balancer sends";
+    PathNotAllowed = "path_not_allowed", Policy, Client, Info, Fixed(404), "http_request_denied",
+        "no route has this path",
+        "add a route with this `routes[].path`, or correct the client's URL";
+    PathNearMiss = "path_near_miss", Policy, Client, Info, Fixed(404), "http_request_denied",
+        "the path differs from a route's only by letter case or a trailing slash",
+        "correct the client's URL to the `routes[].path` named here; handshakes are never redirected";
+    PathAmbiguous = "path_ambiguous", Policy, Client, Info, Fixed(400), "http_request_denied",
+        "the path can be read in two ways (dot segments, doubled or encoded slashes, needless or broken encoding)",
+        "usually a bypass attempt; a real client must send the plain path as `routes[].path` spells it";
+    OriginMissing = "origin_missing", Policy, Client, Info, Fixed(403), "http_request_denied",
+        "the request has no Origin, and the route wants one",
+        "not a browser: give native clients a route with a token check and `routes[].websocket.missing_origin`: allow, or use the origin wechat";
+    OriginNull = "origin_null", Policy, Client, Info, Fixed(403), "http_request_denied",
+        "the Origin is null (sandboxed frame, file page or opaque redirect)",
+        "serve the client's page from a real https origin and list it; null can't be allowed";
+    OriginMalformed = "origin_malformed", Policy, Client, Info, Fixed(400), "http_request_denied",
+        "the Origin is not scheme://host or scheme://host:port",
+        "no browser sends this: look at the client, or at the hop in front that rewrites Origin";
+    OriginMultiple = "origin_multiple", Policy, Client, Info, Fixed(400), "http_request_denied",
+        "the request has more than one Origin field",
+        "a hop in front or the client adds a second Origin: remove one of the two";
+    OriginNotAllowed = "origin_not_allowed", Policy, Client, Info, Fixed(403), "http_request_denied",
+        "the Origin is not on the route's list",
+        "if the page is yours, add its origin to `routes[].websocket.origins` exactly as shown in origin";
+    RefererAppidMismatch = "referer_appid_mismatch", Policy, Client, Info, Fixed(403), "http_request_denied",
+        "the Referer names a WeChat app id that the route does not list",
+        "if the mini program is yours, add its id to `routes[].websocket.wechat_app_ids`";
+    SubprotocolNotAllowed = "subprotocol_not_allowed", Policy, Client, Info, Fixed(400), "http_request_denied",
+        "the client offers subprotocols, and none of them is on the route's list",
+        "add one of the offered names to `routes[].websocket.subprotocols`, or change the client's offer";
+    Draining = "draining", Policy, Proxy, Info, Fixed(503), "http_request_denied",
+        "the proxy is shutting down and takes no new tunnels",
+        "the load balancer should have stopped sending here: check its health check; clients reconnect after Retry-After";
+
+    // upstream
+    ClientGaveUp = "client_gave_up", Upstream, Client, Info, NoStatus, "",
+        "the client left while the proxy was waiting for the upstream",
+        "the upstream is slower than the client's patience: compare the waited time in detail with the client's connect timeout and `upstreams.*.handshake_timeout`";
+    UpstreamDnsFailed = "upstream_dns_failed", Upstream, Upstream, Warn, Fixed(502), "dns_error",
+        "the upstream's name could not be resolved",
+        "check the name in `upstreams.*.endpoints` and the resolver this process uses";
+    UpstreamRefused = "upstream_refused", Upstream, Upstream, Warn, Fixed(502), "connection_refused",
+        "nothing listens on the upstream's address",
+        "the upstream is down, starting, on another port, or bound to ::1 only: compare its listen address with `upstreams.*.endpoints`";
+    UpstreamConnectTimeout = "upstream_connect_timeout", Upstream, Network, Warn, Fixed(504), "connection_timeout",
+        "the upstream's address did not answer the connection attempt in time",
+        "a firewall or security group that drops, a dead host, or a full accept backlog; the deadline is `upstreams.*.connect_timeout`";
+    UpstreamUnreachable = "upstream_unreachable", Upstream, Network, Warn, Fixed(502), "destination_ip_unroutable",
+        "there is no route to the upstream's address",
+        "check the container's network and the address in `upstreams.*.endpoints`";
+    UpstreamResetOnConnect = "upstream_reset_on_connect", Upstream, Upstream, Warn, Fixed(502), "connection_terminated",
+        "the upstream accepted the connection and reset it before it answered",
+        "crash loop, overload, or an upstream that destroys sockets it does not like: read the upstream's log at this time";
+    UpstreamPortsExhausted = "upstream_ports_exhausted", Upstream, Proxy, Warn, Fixed(503), "connection_limit_reached",
+        "the proxy has no descriptor or no local port left for a connection to the upstream",
+        "raise nofile or lower `limits.connections`; spread over several addresses in `upstreams.*.endpoints`";
+    UpstreamPlainToTlsPort = "upstream_plain_to_tls_port", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+        "the upstream answered in TLS: its port wants TLS and the proxy spoke plain HTTP",
+        "give `upstreams.*.endpoints` the upstream's plain HTTP port";
+    UpstreamHandshakeTimeout = "upstream_handshake_timeout", Upstream, Upstream, Warn, Fixed(504), "http_response_timeout",
+        "the upstream took the request and did not answer it in time",
+        "a blocked event loop or slow authentication in the upstream; the deadline is `upstreams.*.handshake_timeout`";
+    UpstreamClosedBeforeResponse = "upstream_closed_before_response", Upstream, Upstream, Warn, Fixed(502), "http_response_incomplete",
+        "the upstream closed the connection without a complete answer",
+        "a socket.destroy() or a crash in the upstream's upgrade handler: read its log at this time";
+    UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+        "the upstream's answer is not HTTP/1.1, or its framing is contradictory",
+        "see the first bytes in detail: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
+    UpstreamHeadTooLarge = "upstream_head_too_large", Upstream, Upstream, Warn, Fixed(502), "http_response_header_section_size",
+        "the head of the upstream's answer is larger than allowed",
+        "shrink the upstream's cookies and headers, or raise `limits.header_bytes`";
+    UpstreamHttp10101 = "upstream_http10_101", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+        "the upstream answered 101 in HTTP/1.0, which has no upgrade",
+        "the upstream, or a hop behind the proxy, must speak HTTP/1.1";
+    UpstreamBadRequest = "upstream_bad_request", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered 400 to a correct opening handshake",
+        "in the upstream: the ws path option does not match, or two ws servers share one http server; read the relayed body";
+    UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered 401",
+        "the upstream's authentication refused the client: look at its token or cookie";
+    UpstreamForbidden = "upstream_forbidden", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered 403",
+        "the upstream has an Origin or access check of its own: make it agree with `routes[].websocket.origins`";
+    UpstreamNotFound = "upstream_not_found", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered 404: no WebSocket handler for this path",
+        "with express-ws the upstream must start the app it wrapped: app.listen, or expressWs(app, server); or its route differs from `routes[].path`";
+    UpstreamUpgradeRequired = "upstream_upgrade_required", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered 426: it saw no upgrade or another version",
+        "look for a second hop between the proxy and the upstream that removes Upgrade";
+    UpstreamRedirect = "upstream_redirect", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered with a redirect, which WebSocket clients do not follow",
+        "correct the client's URL to the final one, or switch off the upstream's redirect (trailing slash, http to https)";
+    UpstreamRateLimited = "upstream_rate_limited", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered 429",
+        "the upstream limits its clients: look for clients that reconnect without back-off";
+    Upstream4xx = "upstream_4xx", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered with another status in the 400s",
+        "the answer was relayed as it came: read its body and the upstream's log";
+    Upstream5xx = "upstream_5xx", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered with a status in the 500s",
+        "an error inside the upstream: read its log at this time";
+    Upstream2xxInsteadOf101 = "upstream_2xx_instead_of_101", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+        "the upstream answered with success but did not switch: a plain HTTP handler took the request",
+        "route this path to the upstream's WebSocket server, not to its pages or a single-page fallback";
+    Upstream101NoUpgrade = "upstream_101_no_upgrade", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+        "the upstream's 101 has no Upgrade: websocket",
+        "a hop behind the proxy removes response fields, or the upstream's handshake is hand-made";
+    Upstream101NoConnection = "upstream_101_no_connection", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+        "the upstream's 101 has no Connection: upgrade",
+        "the upstream's handshake is hand-made, or a hop behind the proxy rewrites Connection";
+    UpstreamAcceptMissing = "upstream_accept_missing", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+        "the upstream's 101 has no Sec-WebSocket-Accept",
+        "the upstream answered 101 without doing a WebSocket handshake: use a WebSocket library there";
+    UpstreamAcceptMismatch = "upstream_accept_mismatch", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+        "the upstream's Sec-WebSocket-Accept does not belong to the key that was sent",
+        "a cached 101, or a hop behind the proxy that replaces Sec-WebSocket-Key";
+    UpstreamSubprotocolUnrequested = "upstream_subprotocol_unrequested", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+        "the upstream chose a subprotocol that was not offered or that the route does not allow",
+        "let the upstream choose only from the client's offer, and within `routes[].websocket.subprotocols` where that is set";
+    UpstreamExtensionUnrequested = "upstream_extension_unrequested", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+        "the upstream's 101 names an extension that was not offered, or an empty one",
+        "let the upstream leave Sec-WebSocket-Extensions out when nothing was agreed";
+    Upstream101WithBody = "upstream_101_with_body", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+        "the upstream's 101 announces a body",
+        "the upstream must not send Content-Length or Transfer-Encoding with a 101";
+    UpstreamDouble101 = "upstream_double_101", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+        "the upstream sent a second HTTP response right after its 101",
+        "two upgrade handlers or a middleware in the upstream write to the same socket: keep one";
+
+    // tunnel
+    ClientEof = "client_eof", Tunnel, Client, Info, NoStatus, "",
+        "the client ended its stream first, in order",
+        "a normal end if the client had sent a Close frame; otherwise its application was closed or suspended";
+    ClientReset = "client_reset", Tunnel, Client, Info, NoStatus, "",
+        "the client's connection broke without an orderly end",
+        "a network change, a killed app, or the idle timer of a load balancer in front: compare idle_ms with that hop's timers";
+    UpstreamEof = "upstream_eof", Tunnel, Upstream, Info, NoStatus, "",
+        "the upstream ended its stream first, in order",
+        "a normal end if it had sent a Close frame; otherwise the upstream called terminate() or exited: read its log";
+    UpstreamReset = "upstream_reset", Tunnel, Upstream, Warn, NoStatus, "",
+        "the upstream's connection broke without an orderly end",
+        "a crash, an out-of-memory kill or a deleted pod: look at the upstream's exit status and log at this time";
+    TlsTruncated = "tls_truncated", Tunnel, Client, Info, NoStatus, "",
+        "the client's TCP stream ended without TLS close_notify",
+        "usually a killed client; many at one time: a hop in front that cuts TLS connections";
+    TlsRecordError = "tls_record_error", Tunnel, Network, Warn, NoStatus, "",
+        "a TLS record from the client could not be decrypted or broke the protocol",
+        "a middlebox on the client's network alters the stream, or someone injects into it: see detail";
+    HalfCloseTimeout = "half_close_timeout", Tunnel, Proxy, Info, NoStatus, "",
+        "one side ended its stream and the other then stayed silent",
+        "detail says which side ended first and which never followed; the deadline is `limits.close_wait`";
+    IdleTimeout = "idle_timeout", Tunnel, Proxy, Info, NoStatus, "",
+        "no byte passed in either direction for the route's idle timeout",
+        "let the application send a heartbeat more often than `routes[].websocket.idle_timeout`, or raise that";
+    ClientWriteStalled = "client_write_stalled", Tunnel, Client, Warn, NoStatus, "",
+        "the client stopped reading, and bytes for it waited too long",
+        "a suspended app or a slow network: send less to it, or raise `limits.write_stall`";
+    UpstreamWriteStalled = "upstream_write_stalled", Tunnel, Upstream, Warn, NoStatus, "",
+        "the upstream stopped reading, and bytes for it waited too long",
+        "a blocked event loop or paused sockets in the upstream; the deadline is `limits.write_stall`";
+    DrainForced = "drain_forced", Tunnel, Proxy, Warn, NoStatus, "",
+        "the tunnel was still open when the shutdown's deadline passed, and was cut",
+        "give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
+    InternalAborted = "internal_aborted", Tunnel, Proxy, Error, NoStatus, "",
+        "the proxy's own code ended without saying why: a bug, or the process was torn down",
+        "report it with the lines on stderr around this time, and with the output of `wsgate check`";
+}
+
+impl Reason {
+    /// Stable snake_case code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.spec().code
+    }
+
+    /// Whether trying again later can help, which is when the answer carries `Retry-After`.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self.spec().status, Status::Fixed(503))
+    }
+
+    /// What a client sees, for people who have only the client's side.
+    #[must_use]
+    pub fn client_sees(self) -> String {
+        const HANDSHAKE: &str =
+            "a browser reports close code 1006, a WeChat mini program `_code:20 Invalid HTTP status`";
+        let spec = self.spec();
+        match (spec.stage, spec.status) {
+            (_, Status::Fixed(status)) => format!("HTTP status {status}; {HANDSHAKE}"),
+            (_, Status::Stage) => format!("an HTTP status of 200 to 599 other than 101; {HANDSHAKE}"),
+            (Stage::Tls, Status::None) => {
+                "a failed TLS handshake: close code 1006, in a WeChat mini program `_code:8` or `_code:5`".to_owned()
+            }
+            (Stage::Tunnel, Status::None) => {
+                "1006, unless a Close frame came through before the end".to_owned()
+            }
+            (_, Status::None) => {
+                "a connection that ends without an HTTP answer: close code 1006, in a WeChat mini program `_code:2` or `_code:9`"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(code: &str) -> Result<Self, UnknownReason> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.code() == code)
+            .ok_or_else(|| UnknownReason(code.to_owned()))
+    }
+}
+
+/// A text that is no reason's code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownReason(pub String);
+
+impl fmt::Display for UnknownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no reason has the code {:?}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownReason {}
+
+/// A [`Reason`] with what is known of this one case. Every stage fails with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    /// The facts of this case: the offending value, the library's words, the first bytes.
+    pub detail: Option<String>,
+    /// A hint that fits this case better than the reason's general one.
+    pub hint: Option<String>,
+    /// The HTTP status where the reason leaves it to the stage.
+    pub status: Option<u16>,
+}
+
+impl Failure {
+    /// A failure with `detail`, the facts of this one case in lowercase words.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..Self::from(reason)
+        }
+    }
+
+    /// The same with a hint of its own in place of the reason's general one.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with the status that the stage supplies.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The HTTP status of the refusal, if an HTTP answer is possible.
+    #[must_use]
+    pub fn http_status(&self) -> Option<u16> {
+        match self.reason.spec().status {
+            Status::None => None,
+            Status::Fixed(status) => Some(status),
+            Status::Stage => self.status,
+        }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            detail: None,
+            hint: None,
+            status: None,
+        }
+    }
+}
+
+macro_rules! notes {
+    ($( $variant:ident = $code:literal, $meaning:literal; )*) => {
+        /// Something worth saying that ended nothing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum NoteCode { $( #[doc = $meaning] $variant, )* }
+
+        impl NoteCode {
+            /// Every note.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
+
+            /// Stable snake_case code.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $( Self::$variant => $code, )* }
+            }
+
+            /// What it means, in one line.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $( Self::$variant => $meaning, )* }
+            }
+        }
+    };
+}
+
+notes! {
+    WouldRefuse = "would_refuse",
+        "the route's policy is report: this request would be refused under enforce, with the reason in detail";
+    SniHostMismatch = "sni_host_mismatch",
+        "Host differs from the TLS server name, and both are names of this proxy";
+    SpoofedHeaderStripped = "spoofed_header_stripped",
+        "a peer that is not in trusted_proxies sent fields that only a proxy may set; they were removed";
+    QuerySecondQuestionMark = "query_second_question_mark",
+        "the query contains a second question mark; express-ws drops everything after it";
+    RequestIdReplaced = "request_id_replaced",
+        "the client's X-Request-ID was too long or had characters that do not belong in a log, and was replaced";
+    EarlyBytesHeld = "early_bytes_held",
+        "the client sent bytes before the 101; they were held and sent on after it";
+    UpstreamInterim = "upstream_interim",
+        "the upstream sent interim responses (1xx) before its answer; they were consumed";
+    UpstreamSubprotocolIgnored = "upstream_subprotocol_ignored",
+        "the client offered subprotocols and the upstream chose none; some browsers then fail the connection";
+    ResponseNotDelivered = "response_not_delivered",
+        "the client was gone before the whole answer could be written";
+    RelayCut = "relay_cut",
+        "the body of the upstream's answer did not end in time and was cut";
+    EndpointSkipped = "endpoint_skipped",
+        "an endpoint could not be connected to and the next one was tried; see attempts";
+}
+
+impl Serialize for NoteCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+/// One note of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// Which.
+    pub code: NoteCode,
+    /// The facts of this case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Note {
+    /// A note with the facts of this case.
+    #[must_use]
+    pub fn new(code: NoteCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: Some(detail.into()),
+        }
+    }
+}
+
+impl From<NoteCode> for Note {
+    fn from(code: NoteCode) -> Self {
+        Self { code, detail: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_snake_case_and_unique() {
+        let mut seen = HashSet::new();
+        let codes = Reason::ALL.iter().map(|reason| reason.code());
+        for code in codes.chain(NoteCode::ALL.iter().map(|note| note.code())) {
+            assert!(seen.insert(code), "{code} is used twice");
+            assert!(
+                code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_two_reasons_share_a_hint_or_a_cause() {
+        let hints: HashSet<_> = Reason::ALL.iter().map(|reason| reason.spec().fix).collect();
+        let causes: HashSet<_> = Reason::ALL.iter().map(|reason| reason.spec().cause).collect();
+        assert_eq!(hints.len(), Reason::ALL.len());
+        assert_eq!(causes.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn reasons_stand_in_the_order_of_the_stages() {
+        let stages: Vec<_> = Reason::ALL.iter().map(|reason| reason.spec().stage).collect();
+        assert!(stages.is_sorted());
+    }
+
+    #[test]
+    fn a_code_reads_back_as_its_reason() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.code().parse(), Ok(*reason));
+        }
+        assert!("client_vanished".parse::<Reason>().is_err());
+    }
+
+    #[test]
+    fn answers_name_a_proxy_status_error_and_silent_ends_do_not() {
+        for reason in Reason::ALL {
+            let spec = reason.spec();
+            assert_eq!(spec.status == Status::None, spec.proxy_error.is_empty(), "{reason}");
+        }
+    }
+}
