@@ -1,0 +1,279 @@
+//! Who the client is, and what is told the upstream about it (RFC 7239, X-Forwarded-*).
+//!
+//! What a peer says of others is believed only from `trusted_proxies`, and of a chain only the part that trusted
+//! hops wrote: the rightmost address that is not trusted is the client.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use super::fields::tokens;
+use crate::reason::{Note, NoteCode};
+use crate::record::peer_text;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Fields that only a proxy may set. Those not set fresh below are removed unless the peer is trusted.
+const IDENTITY: [&str; 8] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "forwarded",
+    "x-real-ip",
+    "x-forwarded-prefix",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// Most addresses of a chain that are passed on; a longer one is no chain of real proxies.
+const CHAIN_MAX: usize = 32;
+
+/// The client as this request tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The real client.
+    pub client: IpAddr,
+    /// Whether its connection is TLS, here or at a trusted hop in front.
+    pub secure: bool,
+    /// The chain from the client to our peer, to be passed on.
+    chain: Vec<IpAddr>,
+    /// The host that a trusted hop was asked for, if it says so.
+    host: Option<HeaderValue>,
+    /// Whether the peer is trusted.
+    trusted: bool,
+}
+
+impl Identity {
+    /// Reads what `peer` says, as far as it is believed. `tls` is whether the connection here is TLS.
+    #[must_use]
+    pub fn read(peer: SocketAddr, tls: bool, fields: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
+        let is_trusted = |ip: &IpAddr| {
+            let ip = ip.to_canonical();
+            trusted_proxies.iter().any(|net| net.contains(&ip))
+        };
+        let peer = peer.ip().to_canonical();
+        let trusted = is_trusted(&peer);
+        let mut chain = vec![peer];
+        let mut proto = None;
+        let mut host = None;
+        if trusted {
+            let said = chain_of(fields);
+            // From the hop nearest to us outward, as far as each was written by a trusted one.
+            for ip in said.into_iter().rev() {
+                let Some(ip) = ip else { break };
+                let last_trusted = chain.last().is_some_and(is_trusted);
+                if !last_trusted || chain.len() == CHAIN_MAX {
+                    break;
+                }
+                chain.push(ip.to_canonical());
+            }
+            chain.reverse();
+            proto = last_token(fields, &X_FORWARDED_PROTO).or_else(|| forwarded_parameter(fields, "proto"));
+            host = fields.get_all(&X_FORWARDED_HOST).iter().next_back().cloned();
+        }
+        let client = chain.first().copied().unwrap_or(peer);
+        Self {
+            client,
+            secure: tls || proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")),
+            chain,
+            host,
+            trusted,
+        }
+    }
+
+    /// The names of identity fields in a request whose peer may not set them.
+    #[must_use]
+    pub fn spoofed(&self, fields: &HeaderMap) -> Option<Note> {
+        if self.trusted {
+            return None;
+        }
+        let names: Vec<_> = IDENTITY.into_iter().filter(|name| fields.contains_key(*name)).collect();
+        (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names.join(", ")))
+    }
+
+    /// Replaces the forwarded fields of a request by fresh ones; `asked_host` is the Host that the client asked for.
+    pub fn write(&self, fields: &mut HeaderMap, asked_host: &HeaderValue) {
+        for name in IDENTITY {
+            if !self.trusted || matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "forwarded")
+            {
+                fields.remove(name);
+            }
+        }
+        let proto = if self.secure { "https" } else { "http" };
+        let host = self.host.as_ref().unwrap_or(asked_host);
+        let chain: Vec<_> = self.chain.iter().map(ToString::to_string).collect();
+        let mut forwarded: Vec<_> = self.chain.iter().map(|ip| format!("for={}", node(*ip))).collect();
+        if let (Some(first), Ok(host)) = (forwarded.first_mut(), host.to_str()) {
+            *first = format!("{first};host=\"{}\";proto={proto}", host.replace(['"', '\\'], ""));
+        }
+        let set = [
+            (X_FORWARDED_FOR, HeaderValue::from_str(&chain.join(", "))),
+            (X_FORWARDED_PROTO, Ok(HeaderValue::from_static(proto))),
+            (X_FORWARDED_HOST, Ok(host.clone())),
+            (header::FORWARDED, HeaderValue::from_str(&forwarded.join(", "))),
+        ];
+        for (name, value) in set {
+            if let Ok(value) = value {
+                fields.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The addresses of the chain in the order they were written; `None` for what is no address. X-Forwarded-For goes
+/// before Forwarded: a balancer that writes only the former lets a client's own Forwarded through.
+fn chain_of(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
+    if fields.contains_key(&X_FORWARDED_FOR) {
+        return tokens(fields, &X_FORWARDED_FOR).map(address).collect();
+    }
+    tokens(fields, &header::FORWARDED)
+        .map(|element| {
+            let for_ = parameter(element, "for")?;
+            address(for_)
+        })
+        .collect()
+}
+
+/// `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(ip) = text.parse() {
+        return Some(ip);
+    }
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Some(socket.ip());
+    }
+    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+fn node(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    }
+}
+
+fn last_token<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    tokens(fields, name).last()
+}
+
+fn forwarded_parameter<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    parameter(last_token(fields, &header::FORWARDED)?, name)
+}
+
+/// The value of `name=value` or `name="value"` in a Forwarded element.
+fn parameter<'a>(element: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    element.split(|&byte| byte == b';').find_map(|pair| {
+        let pair = pair.trim_ascii();
+        let (found, value) = pair.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b"=")?;
+        found.eq_ignore_ascii_case(name.as_bytes()).then(|| {
+            value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+        })
+    })
+}
+
+/// A request id as received, if it is one that may stand in logs, or why not.
+///
+/// # Errors
+/// What is wrong with it, for a note.
+pub fn request_id(fields: &HeaderMap) -> Result<Option<&str>, String> {
+    const LONGEST: usize = 128;
+    let values: Vec<_> = fields.get_all("x-request-id").iter().collect();
+    let [value] = values.as_slice() else {
+        return if values.is_empty() { Ok(None) } else { Err(format!("{} X-Request-ID fields", values.len())) };
+    };
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
+    match value.to_str() {
+        Ok(id) if (1..=LONGEST).contains(&id.len()) && id.bytes().all(valid) => Ok(Some(id)),
+        _ => Err(format!("found {:?}", peer_text(value.as_bytes()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        fields
+    }
+
+    fn read(peer: &str, lines: &[(&str, &str)]) -> Identity {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        Identity::read(peer.parse().unwrap(), false, &fields(lines), &trusted)
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_hop_is_the_client() {
+        for (peer, lines, client) in [
+            ("203.0.113.9:1", &[("x-forwarded-for", "1.2.3.4")][..], "203.0.113.9"),
+            ("10.0.0.1:1", &[], "10.0.0.1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "6.6.6.6, junk, 10.0.0.2")], "10.0.0.2"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4:5555")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "10.0.0.9, 10.0.0.2")], "10.0.0.9"),
+            ("10.0.0.1:1", &[("forwarded", "for=6.6.6.6, for=\"[2001:4860::1]:80\";proto=https")], "2001:4860::1"),
+            ("10.0.0.1:1", &[("forwarded", "For=\"_hidden\"")], "10.0.0.1"),
+            ("10.0.0.1:1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
+            ("[::ffff:10.0.0.1]:1", &[("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
+            ("[2001:db8::1]:1", &[("x-forwarded-for", "2001:4860::2")], "2001:4860::2"),
+        ] {
+            assert_eq!(read(peer, lines).client.to_string(), client, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_believed_from_trusted_peers_alone() {
+        assert!(read("10.0.0.1:1", &[("x-forwarded-proto", "https")]).secure);
+        assert!(read("10.0.0.1:1", &[("forwarded", "for=1.1.1.1;proto=https")]).secure);
+        assert!(!read("10.0.0.1:1", &[("x-forwarded-proto", "http")]).secure);
+        assert!(!read("203.0.113.9:1", &[("x-forwarded-proto", "https")]).secure);
+    }
+
+    #[test]
+    fn forwarded_fields_are_set_fresh() {
+        let host = HeaderValue::from_static("api.example.com");
+        let mut spoofed = fields(&[("x-forwarded-for", "6.6.6.6"), ("x-real-ip", "6.6.6.6"), ("x-original-url", "/a")]);
+        let identity = read("203.0.113.9:1", &[("x-forwarded-for", "6.6.6.6")]);
+        let note = identity.spoofed(&spoofed).unwrap();
+        assert_eq!(note.detail.as_deref(), Some("x-forwarded-for, x-real-ip, x-original-url"));
+        identity.write(&mut spoofed, &host);
+        assert_eq!(
+            spoofed,
+            fields(&[
+                ("x-forwarded-for", "203.0.113.9"),
+                ("x-forwarded-proto", "http"),
+                ("x-forwarded-host", "api.example.com"),
+                ("forwarded", "for=203.0.113.9;host=\"api.example.com\";proto=http"),
+            ])
+        );
+        let lines = [("x-forwarded-for", "6.6.6.6, 1.2.3.4"), ("x-forwarded-proto", "https"), ("x-real-ip", "1.2.3.4")];
+        let mut chained = fields(&lines);
+        let identity = read("10.0.0.1:1", &lines);
+        assert_eq!(identity.spoofed(&chained), None);
+        identity.write(&mut chained, &host);
+        assert_eq!(chained["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
+        assert_eq!(chained["x-forwarded-proto"], "https");
+        assert_eq!(chained["x-real-ip"], "1.2.3.4");
+        assert_eq!(chained["forwarded"], "for=1.2.3.4;host=\"api.example.com\";proto=https, for=10.0.0.1");
+    }
+
+    #[test]
+    fn request_ids_are_bounded() {
+        assert_eq!(request_id(&fields(&[])), Ok(None));
+        assert_eq!(request_id(&fields(&[("x-request-id", "a-1.B_2:3")])), Ok(Some("a-1.B_2:3")));
+        for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
+            assert!(request_id(&fields(&[("x-request-id", bad)])).is_err(), "{bad:?}");
+        }
+        assert!(request_id(&fields(&[("x-request-id", "a"), ("x-request-id", "b")])).is_err());
+    }
+}

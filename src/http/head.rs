@@ -1,0 +1,358 @@
+//! The raw head of a connection's first request: read within bounds, and refused where hyper would hide or forgive.
+//!
+//! hyper accepts bare LF, drops Content-Length beside Transfer-Encoding, cuts fragments and answers what it can't
+//! parse by itself. What passes here it parses in one way only.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::reason::{Failure, Reason};
+use crate::record::peer_text;
+
+/// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.
+pub(super) const MAX_FIELDS: usize = 100;
+
+/// A complete request head as received, ending in an empty line, and what came right behind it.
+#[derive(Debug)]
+pub struct RawHead {
+    /// The head, without an empty line before the request line.
+    pub head: Vec<u8>,
+    /// Bytes that arrived with it.
+    pub early: Vec<u8>,
+}
+
+/// Why there is no complete head.
+#[derive(Debug)]
+pub enum NoHead {
+    /// Ended in order, or broke, before the first byte.
+    Unused(Option<io::Error>),
+    /// Broke in the middle.
+    Broken(io::Error),
+    /// Anything with a reason of its own.
+    Failed(Failure),
+}
+
+impl From<Failure> for NoHead {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Reads a request head of at most `limit` bytes until `deadline`, and checks its syntax.
+///
+/// # Errors
+/// [`NoHead`]; its failures are `http_header_timeout`, `http_head_incomplete`, `http_too_large`, and those of the
+/// syntax check.
+pub async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: usize,
+    deadline: Instant,
+) -> Result<RawHead, NoHead> {
+    let mut bytes = Vec::with_capacity(1024);
+    let mut searched = 0;
+    let mut begun = false;
+    loop {
+        match timeout_at(deadline, stream.read_buf(&mut bytes)).await {
+            Ok(Ok(0)) if bytes.is_empty() => return Err(NoHead::Unused(None)),
+            Ok(Ok(0)) => {
+                let detail = format!("{} bytes came, then the end: {}", bytes.len(), peer_text(&bytes));
+                return Err(Failure::new(Reason::HttpHeadIncomplete, detail).into());
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if bytes.is_empty() => return Err(NoHead::Unused(Some(error))),
+            Ok(Err(error)) => return Err(NoHead::Broken(error)),
+            Err(_) => {
+                let detail = format!("{} bytes came", bytes.len());
+                return Err(Failure::new(Reason::HttpHeaderTimeout, detail).into());
+            }
+        }
+        // One empty line before the request line is ignored (RFC 9112 section 2.2).
+        if !begun && bytes.len() >= 2 {
+            begun = true;
+            if bytes.starts_with(b"\r\n") {
+                bytes.drain(..2);
+                searched = 0;
+            }
+        }
+        let end = find_end(&bytes, searched)?;
+        if end.unwrap_or(bytes.len()) > limit {
+            return Err(too_large(&bytes, limit).into());
+        }
+        if let Some(end) = end {
+            let early = bytes.split_off(end);
+            check(&bytes)?;
+            return Ok(RawHead { head: bytes, early });
+        }
+        searched = bytes.len();
+    }
+}
+
+/// Where the head ends, looking from `from` on; a line end that is not CRLF is an error wherever it stands.
+fn find_end(bytes: &[u8], from: usize) -> Result<Option<usize>, Failure> {
+    for (offset, &byte) in bytes.iter().enumerate().skip(from) {
+        let before = |count: usize| offset.checked_sub(count).and_then(|at| bytes.get(at)).copied();
+        match byte {
+            b'\n' if before(1) != Some(b'\r') => {
+                return Err(malformed(format!("byte {offset} is LF without CR; lines end in CRLF")));
+            }
+            b'\n' if before(2) == Some(b'\n') && before(3) == Some(b'\r') => return Ok(Some(offset + 1)),
+            b'\n' => {}
+            _ if before(1) == Some(b'\r') => {
+                return Err(malformed(format!("byte {} is CR without LF; lines end in CRLF", offset - 1)));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+fn too_large(bytes: &[u8], limit: usize) -> Failure {
+    let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    // Where the request line alone is too long, the target is to blame (RFC 9110 section 15.5.15).
+    let (what, status) = if line >= limit { ("request line", 414) } else { ("request head", 431) };
+    Failure::new(Reason::HttpTooLarge, format!("the {what} is over {limit} bytes")).with_status(status)
+}
+
+fn malformed(detail: String) -> Failure {
+    Failure::new(Reason::HttpMalformed, detail)
+}
+
+/// Checks a complete head, CRLF by construction: request line, field lines, framing.
+fn check(head: &[u8]) -> Result<(), Failure> {
+    let mut lines = head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    check_request_line(lines.next().unwrap_or_default())?;
+    let mut framing = Framing::default();
+    let mut fields = 0;
+    for (number, line) in lines.enumerate() {
+        if line.is_empty() {
+            break;
+        }
+        fields += 1;
+        if fields > MAX_FIELDS {
+            let detail = format!("more than {MAX_FIELDS} fields");
+            return Err(Failure::new(Reason::HttpTooLarge, detail).with_status(431));
+        }
+        let (name, value) = check_field(line, number + 2)?;
+        framing.add(name, value)?;
+    }
+    framing.check()
+}
+
+/// `method SP target SP HTTP/1.1` (RFC 9112 section 3).
+fn check_request_line(line: &[u8]) -> Result<(), Failure> {
+    let shown = || peer_text(line);
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        let expected = "expected method, target and version with one space between";
+        return Err(malformed(format!("request line: {expected}; found {:?}", shown())));
+    };
+    if method.is_empty() || !method.iter().copied().all(is_token) {
+        return Err(malformed(format!("request line: the method is not a token: {:?}", shown())));
+    }
+    match version {
+        b"HTTP/1.1" => {}
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            let detail = format!("the request says {}", peer_text(version));
+            return Err(Failure::new(Reason::HttpVersionUnsupported, detail));
+        }
+        _ => return Err(malformed(format!("request line: no HTTP version: {:?}", shown()))),
+    }
+    for &byte in target {
+        match byte {
+            b'#' => return Err(malformed(format!("the target has a fragment: {:?}", peer_text(target)))),
+            0x21..=0x7e => {}
+            0x80.. => {
+                let detail = format!("the target has bytes outside ASCII: {:?}", peer_text(target));
+                return Err(Failure::new(Reason::PathAmbiguous, detail));
+            }
+            _ => return Err(malformed(format!("the target has a control character: {:?}", peer_text(target)))),
+        }
+    }
+    let absolute = target.starts_with(b"http://") || target.starts_with(b"https://");
+    if !absolute && !target.starts_with(b"/") {
+        let detail = format!("the target is neither a path nor an http URL: {:?}", peer_text(target));
+        return Err(malformed(detail));
+    }
+    Ok(())
+}
+
+/// `name: value` (RFC 9112 section 5); `number` counts lines from 1.
+fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
+    if line.starts_with(b" ") || line.starts_with(b"\t") {
+        return Err(malformed(format!("line {number} begins with white space (line folding is obsolete)")));
+    }
+    let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+        return Err(malformed(format!("line {number} has no colon: {:?}", peer_text(line))));
+    };
+    let (name, value) = line.split_at(colon);
+    if name.is_empty() || !name.iter().copied().all(is_token) {
+        let detail = format!("line {number}: the field name is not a token: {:?}", peer_text(name));
+        return Err(malformed(detail));
+    }
+    let value = value.get(1..).unwrap_or_default().trim_ascii();
+    match value.iter().find(|&&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
+        Some(byte) => Err(malformed(format!("line {number}: the value has the control character \\x{byte:02x}"))),
+        None => Ok((name, value)),
+    }
+}
+
+/// `tchar` of RFC 9110 section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What says how long the body is (RFC 9112 section 6).
+#[derive(Default)]
+struct Framing<'a> {
+    length: Option<&'a [u8]>,
+    coding: Option<&'a [u8]>,
+}
+
+impl<'a> Framing<'a> {
+    fn add(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Failure> {
+        let place = if name.eq_ignore_ascii_case(b"content-length") {
+            &mut self.length
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            &mut self.coding
+        } else {
+            return Ok(());
+        };
+        match place.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(conflict(format!("{} is repeated", peer_text(name)))),
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        match (self.length, self.coding) {
+            (Some(_), Some(_)) => Err(conflict("Content-Length beside Transfer-Encoding".to_owned())),
+            (Some(length), None) if length.is_empty() || !length.iter().all(u8::is_ascii_digit) => {
+                Err(conflict(format!("Content-Length is not a number: {:?}", peer_text(length))))
+            }
+            (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => {
+                Err(conflict(format!("Transfer-Encoding is not chunked alone: {:?}", peer_text(coding))))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn conflict(detail: String) -> Failure {
+    Failure::new(Reason::HttpFramingConflict, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(head: &[u8]) -> Option<&'static str> {
+        find_end(head, 0).and_then(|end| check(&head[..end.expect("a whole head")])).err().map(|f| f.reason.code())
+    }
+
+    fn with(lines: &str) -> Vec<u8> {
+        format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n").into_bytes()
+    }
+
+    #[test]
+    fn request_lines() {
+        for (line, expected) in [
+            (&b"GET / HTTP/1.1"[..], None),
+            (b"get /a?b#c HTTP/1.1", Some("http_malformed")),
+            (b"GET /a?x=%23 HTTP/1.1", None),
+            (b"GET http://h/a HTTP/1.1", None),
+            (b"GET  / HTTP/1.1", Some("http_malformed")),
+            (b"GET / HTTP/1.1 ", Some("http_malformed")),
+            (b" GET / HTTP/1.1", Some("http_malformed")),
+            (b"GET /\tHTTP/1.1", Some("http_malformed")),
+            (b"GET /", Some("http_malformed")),
+            (b"G@T / HTTP/1.1", Some("http_malformed")),
+            (b"GET / HTTP/1.0", Some("http_version_unsupported")),
+            (b"PRI * HTTP/2.0", Some("http_version_unsupported")),
+            (b"GET / http/1.1", Some("http_malformed")),
+            (b"GET / HTTP/1.10", Some("http_malformed")),
+            (b"GET * HTTP/1.1", Some("http_malformed")),
+            (b"GET evil.com:443 HTTP/1.1", Some("http_malformed")),
+            (b"GET \\a HTTP/1.1", Some("http_malformed")),
+            (b"GET /\x7f HTTP/1.1", Some("http_malformed")),
+            (b"GET /\xef\xbc\x8e HTTP/1.1", Some("path_ambiguous")),
+        ] {
+            let head = [line, b"\r\n\r\n"].concat();
+            assert_eq!(reason(&head), expected, "{}", peer_text(line));
+        }
+    }
+
+    #[test]
+    fn field_lines() {
+        for (lines, expected) in [
+            ("Host: a", None),
+            ("Host:a\r\nX:", None),
+            ("Host : a", Some("http_malformed")),
+            (" Host: a", Some("http_malformed")),
+            ("Host: a\r\n folded", Some("http_malformed")),
+            ("Host: a\r\n\tfolded", Some("http_malformed")),
+            ("Host", Some("http_malformed")),
+            (": a", Some("http_malformed")),
+            ("Ho st: a", Some("http_malformed")),
+            ("X: a\0b", Some("http_malformed")),
+            ("X: a\x0bb", Some("http_malformed")),
+            ("X: a\nY: b", Some("http_malformed")),
+            ("X: a\rb", Some("http_malformed")),
+            ("X: \u{e9}\tb", None),
+        ] {
+            assert_eq!(reason(&with(lines)), expected, "{lines:?}");
+        }
+        assert_eq!(reason(&with(&vec!["X: 1"; 101].join("\r\n"))), Some("http_too_large"));
+        assert_eq!(reason(&with(&vec!["X: 1"; 100].join("\r\n"))), None);
+    }
+
+    #[test]
+    fn ambiguous_framing() {
+        for (lines, expected) in [
+            ("Content-Length: 0", None),
+            ("Transfer-Encoding: Chunked", None),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked", Some("http_framing_conflict")),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5", Some("http_framing_conflict")),
+            ("Content-Length: 5\r\nContent-Length: 5", Some("http_framing_conflict")),
+            ("Content-Length: 5\r\ncontent-length: 6", Some("http_framing_conflict")),
+            ("Content-Length: 5, 5", Some("http_framing_conflict")),
+            ("Content-Length: +5", Some("http_framing_conflict")),
+            ("Content-Length: 0x5", Some("http_framing_conflict")),
+            ("Content-Length:", Some("http_framing_conflict")),
+            ("Transfer-Encoding: xchunked", Some("http_framing_conflict")),
+            ("Transfer-Encoding: chunked, identity", Some("http_framing_conflict")),
+            ("Transfer-Encoding: gzip, chunked", Some("http_framing_conflict")),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Some("http_framing_conflict")),
+        ] {
+            assert_eq!(reason(&with(lines)), expected, "{lines:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_found_however_it_is_cut() {
+        let whole = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nearly";
+        for cut in 1..whole.len() {
+            let mut stream = (&whole[..cut]).chain(&whole[cut..]);
+            let read = read(&mut stream, 8192, Instant::now() + std::time::Duration::from_secs(5)).await.unwrap();
+            assert_eq!(read.head, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert!(b"early".starts_with(&read.early[..]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_over_the_limit_is_refused_with_the_status_of_its_fault() {
+        let deadline = Instant::now() + std::time::Duration::from_secs(5);
+        for (head, status) in [
+            (format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200)), 414),
+            (format!("GET /{}", "a".repeat(200)), 414),
+            (format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(200)), 431),
+        ] {
+            let Err(NoHead::Failed(failure)) = read(&mut head.as_bytes(), 100, deadline).await else {
+                panic!("{head:.20} passed")
+            };
+            assert_eq!((failure.reason, failure.status), (Reason::HttpTooLarge, Some(status)));
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The opening handshake (RFC 6455 section 4.2.1): what a request must bring to be one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Uri};
+
+use super::fields::{list_tokens, only, tokens};
+use super::head::is_token;
+use crate::policy::Authority;
+use crate::reason::{Failure, Reason};
+use crate::record::peer_text;
+
+/// What kind of request a valid head is.
+#[derive(Debug)]
+pub enum Kind {
+    /// An opening handshake that keeps RFC 6455.
+    Opening(Opening),
+    /// A request without any WebSocket field.
+    Plain,
+}
+
+/// A checked opening handshake.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// `Sec-WebSocket-Key` as received.
+    pub key: HeaderValue,
+    /// Offered subprotocols, in order.
+    pub subprotocols: Vec<String>,
+    /// Names of the offered extensions, in order.
+    pub extensions: Vec<String>,
+}
+
+/// Fields that a Connection field may not name: removing them would change who the request is from or what it asks.
+const PROTECTED: [&str; 13] = [
+    "host",
+    "origin",
+    "referer",
+    "authorization",
+    "cookie",
+    "content-length",
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// The host and port a request is for: the target's in absolute form (RFC 9112 section 3.2.2), else the Host field.
+///
+/// # Errors
+/// `http_host_missing`, `http_host_invalid`, and `http_malformed` for a target with userinfo.
+pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
+    let host = match only(fields, &header::HOST) {
+        Ok(Some(value)) => value,
+        Ok(None) => return Err(Reason::HttpHostMissing.into()),
+        Err(count) => return Err(Failure::new(Reason::HttpHostInvalid, format!("{count} Host fields"))),
+    };
+    let host_field = Authority::parse(host.as_bytes())
+        .ok_or_else(|| Failure::new(Reason::HttpHostInvalid, format!("found {:?}", peer_text(host.as_bytes()))))?;
+    match uri.authority() {
+        None => Ok(host_field),
+        Some(target) if target.as_str().contains('@') => {
+            Err(Failure::new(Reason::HttpMalformed, "the target has userinfo"))
+        }
+        Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
+            Failure::new(Reason::HttpHostInvalid, format!("the target's host is {:?}", target.as_str()))
+        }),
+    }
+}
+
+/// Tells an opening handshake from a plain request and checks it.
+///
+/// # Errors
+/// The reasons of the http stage, the first that holds.
+pub fn check(request: &Parts) -> Result<Kind, Failure> {
+    let fields = &request.headers;
+    check_connection(fields)?;
+    let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
+    let is = |name: &str| move |token: &&[u8]| token.eq_ignore_ascii_case(name.as_bytes());
+    if upgrades.iter().any(is("h2c")) || fields.contains_key("http2-settings") {
+        return Err(Reason::H2cRefused.into());
+    }
+    let has_websocket_fields = fields.keys().any(|name| name.as_str().starts_with("sec-websocket-"));
+    if upgrades.is_empty() && !has_websocket_fields {
+        return Ok(Kind::Plain);
+    }
+    if let Some(length) = fields.get(header::CONTENT_LENGTH)
+        && !length.as_bytes().iter().all(|&digit| digit == b'0')
+    {
+        return Err(Failure::new(Reason::HttpBodyOnUpgrade, format!("Content-Length: {}", peer_text(length.as_bytes()))));
+    }
+    if fields.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Failure::new(Reason::HttpBodyOnUpgrade, "Transfer-Encoding"));
+    }
+    if request.method != Method::GET {
+        let detail = format!("the method is {}", peer_text(request.method.as_str().as_bytes()));
+        return Err(Failure::new(Reason::WsMethodNotGet, detail));
+    }
+    if upgrades.is_empty() {
+        return Err(Reason::WsUpgradeHeaderMissing.into());
+    }
+    if !upgrades.iter().any(is("websocket")) {
+        let found = peer_text(&upgrades.join(&b", "[..]));
+        return Err(Failure::new(Reason::WsUpgradeNotWebsocket, format!("Upgrade: {found}")));
+    }
+    let connection: Vec<_> = tokens(fields, &header::CONNECTION).collect();
+    if !connection.iter().any(is("upgrade")) {
+        let found = peer_text(&connection.join(&b", "[..]));
+        return Err(Failure::new(Reason::WsConnectionTokenMissing, format!("Connection: {found}")));
+    }
+    check_version(fields)?;
+    let opening = Opening {
+        key: check_key(fields)?.clone(),
+        subprotocols: check_subprotocols(fields)?,
+        extensions: check_extensions(fields)?,
+    };
+    if let Some(expect) = fields.get(header::EXPECT) {
+        return Err(Failure::new(Reason::HttpExpectRefused, format!("Expect: {}", peer_text(expect.as_bytes()))));
+    }
+    Ok(Kind::Opening(opening))
+}
+
+/// RFC 9110 section 7.6.1 lets Connection name any field for removal; some must not go that way.
+fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
+    for token in tokens(fields, &header::CONNECTION) {
+        let name = token.to_ascii_lowercase();
+        if name.starts_with(b"sec-websocket-") || PROTECTED.iter().any(|protected| protected.as_bytes() == name) {
+            let detail = format!("Connection names {}", peer_text(token));
+            return Err(Failure::new(Reason::HttpConnectionProtected, detail));
+        }
+    }
+    Ok(())
+}
+
+fn check_version(fields: &HeaderMap) -> Result<(), Failure> {
+    let detail = match only(fields, &header::SEC_WEBSOCKET_VERSION) {
+        Ok(Some(value)) if value == "13" => return Ok(()),
+        Ok(Some(value)) => format!("Sec-WebSocket-Version: {}", peer_text(value.as_bytes())),
+        Ok(None) => "Sec-WebSocket-Version is missing".to_owned(),
+        Err(count) => format!("{count} Sec-WebSocket-Version fields"),
+    };
+    Err(Failure::new(Reason::WsVersionUnsupported, detail))
+}
+
+fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
+    const NONCE: usize = 16;
+    let detail = match only(fields, &header::SEC_WEBSOCKET_KEY) {
+        Ok(Some(key)) => match STANDARD.decode(key.as_bytes()) {
+            Ok(nonce) if nonce.len() == NONCE => return Ok(key),
+            Ok(nonce) => format!("the key decodes to {} bytes", nonce.len()),
+            Err(error) => format!("the key is not base64: {error}"),
+        },
+        Ok(None) => return Err(Reason::WsKeyMissing.into()),
+        Err(count) => format!("{count} Sec-WebSocket-Key fields"),
+    };
+    Err(Failure::new(Reason::WsKeyInvalid, detail))
+}
+
+/// A list of distinct tokens, possibly over several lines (RFC 6455 section 11.3.4).
+fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
+    let invalid = |detail: String| Failure::new(Reason::WsProtocolHeaderInvalid, detail);
+    let mut offered = Vec::new();
+    for value in fields.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+        let names = list_tokens(value.as_bytes())
+            .ok_or_else(|| invalid(format!("found {:?}", peer_text(value.as_bytes()))))?;
+        for name in names {
+            if offered.contains(&name) {
+                return Err(invalid(format!("{name} is offered twice")));
+            }
+            offered.push(name);
+        }
+    }
+    Ok(offered)
+}
+
+/// The names in an extension list (RFC 6455 section 9.1), whose parameters are checked for grammar alone.
+fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
+        let found = extension_names(value.as_bytes()).ok_or_else(|| {
+            Failure::new(Reason::WsExtensionsHeaderInvalid, format!("found {:?}", peer_text(value.as_bytes())))
+        })?;
+        names.extend(found);
+    }
+    Ok(names)
+}
+
+/// `extension *( "," extension )`, each `token *( ";" token [ "=" ( token | quoted token ) ] )`; `None` if it isn't.
+pub(crate) fn extension_names(value: &[u8]) -> Option<Vec<String>> {
+    // A quoted parameter value must itself be a token once unquoted, so it holds no comma or semicolon.
+    value
+        .split(|&byte| byte == b',')
+        .map(|extension| {
+            let mut parts = extension.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let name = token(parts.next()?)?;
+            for parameter in parts {
+                let mut halves = parameter.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
+                token(halves.next()?)?;
+                if let Some(value) = halves.next() {
+                    let unquoted =
+                        value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+                    token(unquoted)?;
+                }
+            }
+            Some(name)
+        })
+        .collect()
+}
+
+fn token(bytes: &[u8]) -> Option<String> {
+    let valid = !bytes.is_empty() && bytes.iter().copied().all(is_token);
+    valid.then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Names of the fields that only this module and the upstream's request care for.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "proxy-connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+            | "proxy-authenticate" | "proxy-authorization"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &str); 5] = [
+        ("host", "h"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    /// The good handshake with the fields of `change` in place of those of the same name; an empty value removes.
+    fn outcome(method: &str, change: &[(&str, &str)]) -> &'static str {
+        let mut request = http::Request::builder().method(method).uri("/");
+        let kept = GOOD.iter().filter(|(name, _)| !change.iter().any(|(other, _)| other == name));
+        for (name, value) in kept.chain(change.iter().filter(|(_, value)| !value.is_empty())) {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        match authority(&parts.uri, &parts.headers).and_then(|_| check(&parts)) {
+            Ok(Kind::Opening(_)) => "opening",
+            Ok(Kind::Plain) => "plain",
+            Err(failure) => failure.reason.code(),
+        }
+    }
+
+    #[test]
+    fn requests_and_what_they_are() {
+        for (change, expected) in [
+            (&[][..], "opening"),
+            (&[("upgrade", "WebSocket"), ("connection", "keep-alive, UPGRADE")], "opening"),
+            (&[("connection", "keep-alive"), ("connection", "upgrade")], "opening"),
+            (&[("connection", "close, Upgrade")], "opening"),
+            (&[("upgrade", "websocket, foo/2")], "opening"),
+            (&[("content-length", "0")], "opening"),
+            (&[("host", "")], "http_host_missing"),
+            (&[("host", "a"), ("host", "a")], "http_host_invalid"),
+            (&[("host", "a b")], "http_host_invalid"),
+            (&[("connection", "Upgrade, Origin")], "http_connection_protected"),
+            (&[("connection", "Upgrade, Sec-WebSocket-Version")], "http_connection_protected"),
+            (&[("connection", "Upgrade"), ("connection", "cookie")], "http_connection_protected"),
+            (&[("upgrade", "h2c")], "h2c_refused"),
+            (&[("upgrade", "websocket, h2c")], "h2c_refused"),
+            (&[("http2-settings", "AAMAAABk")], "h2c_refused"),
+            (&[("content-length", "5")], "http_body_on_upgrade"),
+            (&[("transfer-encoding", "chunked")], "http_body_on_upgrade"),
+            (&[("upgrade", ""), ("sec-websocket-key", ""), ("sec-websocket-version", "")], "plain"),
+            (&[("upgrade", "")], "ws_upgrade_header_missing"),
+            (&[("upgrade", ""), ("connection", "")], "ws_upgrade_header_missing"),
+            (&[("upgrade", "TLS/1.0")], "ws_upgrade_not_websocket"),
+            (&[("connection", "")], "ws_connection_token_missing"),
+            (&[("connection", "keep-alive")], "ws_connection_token_missing"),
+            (&[("connection", "close")], "ws_connection_token_missing"),
+            (&[("connection", "upgraded")], "ws_connection_token_missing"),
+            (&[("sec-websocket-version", "")], "ws_version_unsupported"),
+            (&[("sec-websocket-version", "8")], "ws_version_unsupported"),
+            (&[("sec-websocket-version", "0")], "ws_version_unsupported"),
+            (&[("sec-websocket-version", "777")], "ws_version_unsupported"),
+            (&[("sec-websocket-version", "13, 8")], "ws_version_unsupported"),
+            (&[("sec-websocket-version", "13"), ("sec-websocket-version", "13")], "ws_version_unsupported"),
+            (&[("sec-websocket-key", "")], "ws_key_missing"),
+            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==, x")], "ws_key_invalid"),
+            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25j")], "ws_key_invalid"),
+            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZWU=")], "ws_key_invalid"),
+            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")], "ws_key_invalid"),
+            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")],
+             "ws_key_invalid"),
+            (&[("sec-websocket-protocol", "chat, v1.json")], "opening"),
+            (&[("sec-websocket-protocol", "chat"), ("sec-websocket-protocol", "v1.json")], "opening"),
+            (&[("sec-websocket-protocol", "chat,,v1")], "ws_protocol_header_invalid"),
+            (&[("sec-websocket-protocol", "chat v1")], "ws_protocol_header_invalid"),
+            (&[("sec-websocket-protocol", "chat, chat")], "ws_protocol_header_invalid"),
+            (&[("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")], "opening"),
+            (&[("sec-websocket-extensions", "a; b=\"10\", c")], "opening"),
+            (&[("sec-websocket-extensions", "a;")], "ws_extensions_header_invalid"),
+            (&[("sec-websocket-extensions", "a; b=")], "ws_extensions_header_invalid"),
+            (&[("sec-websocket-extensions", "a b")], "ws_extensions_header_invalid"),
+            (&[("expect", "100-continue")], "http_expect_refused"),
+        ] {
+            assert_eq!(outcome("GET", change), expected, "{change:?}");
+        }
+        assert_eq!(outcome("POST", &[]), "ws_method_not_get");
+        assert_eq!(outcome("CONNECT", &[]), "ws_method_not_get");
+    }
+}

@@ -1,0 +1,124 @@
+//! Answers of the proxy itself: what a refused client reads, and how its connection ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use super::Body;
+use crate::reason::{Failure, Reason};
+use crate::stream::ClientStream;
+
+/// The name that this proxy gives itself in `Proxy-Status` (RFC 9209 section 2).
+const PROXY_NAME: &str = "wsgate";
+
+/// Seconds after which trying again can help: a replacement is up by then, and a fleet of clients is spread.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Field that carries the id of a request.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Bytes of a refused client that are read and thrown away, so that its unread data doesn't turn the close into a
+/// reset that destroys the answer.
+const LINGER_BYTES: u64 = 1024 * 1024;
+
+/// The answer to a request that failed with `failure`; never a redirect, always the last of its connection.
+#[must_use]
+pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
+    let reason = failure.reason;
+    let status = failure.http_status().and_then(|status| StatusCode::from_u16(status).ok());
+    let text = format!("{}\n{}\nrequest id: {request_id}\n", reason.code(), reason.spec().cause);
+    let mut response = Response::new(Bytes::from(text));
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let length = response.body().len().into();
+    let fields = response.headers_mut();
+    fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(header::CONTENT_LENGTH, length);
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    identify(fields, request_id, &format!("error={}; details=\"{reason}\"", reason.spec().proxy_error));
+    match failure.http_status() {
+        Some(405) => {
+            fields.insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        // RFC 9110 section 15.5.22: a 426 names what to upgrade to, which section 7.8 wants listed in Connection.
+        Some(426) => {
+            fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
+        }
+        _ => {}
+    }
+    if reason == Reason::WsVersionUnsupported {
+        fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if reason.is_retryable() {
+        fields.insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    response
+}
+
+/// Adds the request's id and what the proxy has to say (RFC 9209) to an answer.
+pub fn identify(fields: &mut http::HeaderMap, request_id: &str, status: &str) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        fields.insert(X_REQUEST_ID, id);
+    }
+    if let Ok(status) = HeaderValue::from_str(&format!("{PROXY_NAME}; {status}")) {
+        fields.append(PROXY_STATUS, status);
+    }
+}
+
+/// The same answer for hyper to write.
+#[must_use]
+pub fn boxed(response: Response<Bytes>) -> Response<Body> {
+    response.map(|text| Full::new(text).map_err(|never| match never {}).boxed_unsync())
+}
+
+/// The answer as bytes, for connections that hyper never saw.
+#[must_use]
+pub fn serialize(response: &Response<Bytes>) -> Vec<u8> {
+    let status = response.status();
+    let mut bytes =
+        format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default()).into_bytes();
+    for (name, value) in response.headers() {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(response.body());
+    bytes
+}
+
+/// Writes an answer to a stream that hyper never saw.
+///
+/// # Errors
+/// When the client is gone or does not read within `patience`.
+pub async fn write(
+    stream: &mut ClientStream,
+    response: &Response<Bytes>,
+    patience: Duration,
+) -> std::io::Result<()> {
+    tokio::time::timeout(patience, async {
+        stream.write_all(&serialize(response)).await?;
+        stream.flush().await
+    })
+    .await?
+}
+
+/// Ends a refused connection so that the client can still read its answer: our side is shut down, what the client
+/// still sends is thrown away, until it closes or `patience` is over.
+pub async fn linger(mut stream: ClientStream, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    // Whatever fails here, the record is written and the connection is at its end.
+    let _ = timeout_at(deadline, async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    })
+    .await;
+}

@@ -1,0 +1,242 @@
+//! The accept stage: binding, accepting under a limit, and what the first bytes of a connection are.
+//!
+//! Takes an address; gives [`Accepted`] connections with their first bytes; fails with the `tcp_…` reasons and
+//! those for a protocol that this listener does not speak. Accepting never waits for a connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::reason::{Failure, Reason};
+use crate::record::peer_text;
+
+/// Connections the kernel may hold ready; more than any burst between two turns of the accept loop.
+const BACKLOG: i32 = 1024;
+
+/// Pause after accept failed for want of descriptors or memory: long enough not to spin, short enough that
+/// connections freed meanwhile are used before clients give up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How much of a connection's beginning is kept: enough to tell protocols apart and for the record.
+pub const FIRST_BYTES: usize = 16;
+
+/// Signature of a binary PROXY protocol header (haproxy proxy-protocol.txt section 2.2).
+const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// A bound address.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    slots: Arc<Semaphore>,
+}
+
+/// A connection, not yet looked at.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The client's socket.
+    pub socket: TcpStream,
+    /// Who dialled.
+    pub peer: SocketAddr,
+    /// Counts toward `limits.connections` while it lives.
+    pub slot: OwnedSemaphorePermit,
+}
+
+/// Why accepting gave no connection.
+#[derive(Debug)]
+pub struct NotAccepted {
+    /// Why, for the record.
+    pub failure: Failure,
+    /// Who dialled, if a connection was there.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Listener {
+    /// Binds `address`; an IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+    ///
+    /// # Errors
+    /// Those of the operating system: address in use, not of this machine, port not permitted.
+    pub fn bind(address: SocketAddr, slots: Arc<Semaphore>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from_std(socket.into())?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address, slots })
+    }
+
+    /// The bound address, with the real port where 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// `tcp_conn_limit` (the connection has been reset) and `tcp_accept_failed` (after a pause).
+    pub async fn accept(&self) -> Result<Accepted, NotAccepted> {
+        let (socket, peer) = loop {
+            match self.socket.accept().await {
+                Ok(accepted) => break accepted,
+                // The client was gone before we came to it; there is no socket, and nothing is wrong here.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    return Err(NotAccepted {
+                        failure: Failure::new(Reason::TcpAcceptFailed, error.to_string()),
+                        peer: None,
+                    });
+                }
+            }
+        };
+        match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) => {
+                // Voice frames are small; waiting to fill a segment only adds delay. It fails on a dead socket
+                // alone, which the next read reports.
+                let _ = socket.set_nodelay(true);
+                Ok(Accepted { socket, peer, slot })
+            }
+            Err(_) => {
+                reset(socket);
+                Err(NotAccepted {
+                    failure: Reason::TcpConnLimit.into(),
+                    peer: Some(peer),
+                })
+            }
+        }
+    }
+}
+
+/// Ends a connection with RST, so that no state stays behind.
+fn reset(socket: TcpStream) {
+    // Failing means the socket is dead already.
+    let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+    drop(socket);
+}
+
+/// What a connection's first bytes look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// A TLS handshake record.
+    Tls,
+    /// An HTTP method and a space.
+    Http,
+    /// A PROXY protocol header, version 1 or 2.
+    Proxy,
+    /// Anything else, also too little to tell.
+    Other,
+}
+
+/// A connection's first bytes, read from the socket and to be replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstBytes {
+    /// At least one, at most [`FIRST_BYTES`].
+    pub bytes: Vec<u8>,
+    /// What they look like.
+    pub looks: Looks,
+}
+
+impl FirstBytes {
+    /// The bytes for a record's detail.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        describe_bytes(&self.bytes)
+    }
+}
+
+/// Bytes for a record's detail, in hexadecimal and as text.
+#[must_use]
+pub fn describe_bytes(bytes: &[u8]) -> String {
+    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("first bytes {} ({})", hex.join(" "), peer_text(bytes))
+}
+
+/// Reads until the protocol can be told, the peer stops, or `deadline`.
+///
+/// # Errors
+/// `tcp_probe`, `tcp_reset_before_request`, `tcp_first_byte_timeout`: all when not one byte came.
+pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<FirstBytes, Failure> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; FIRST_BYTES];
+    loop {
+        if let Some(looks) = classify(&bytes) {
+            return Ok(FirstBytes { bytes, looks });
+        }
+        let room = buffer.get_mut(..FIRST_BYTES - bytes.len()).unwrap_or_default();
+        match timeout_at(deadline, socket.read(room)).await {
+            Ok(Ok(count)) if count > 0 => bytes.extend_from_slice(room.get(..count).unwrap_or_default()),
+            // With a byte in hand the next stage knows better what its end or its silence means.
+            _ if !bytes.is_empty() => {
+                return Ok(FirstBytes {
+                    bytes,
+                    looks: Looks::Other,
+                });
+            }
+            Ok(Ok(_)) => return Err(Reason::TcpProbe.into()),
+            Ok(Err(error)) => return Err(Failure::new(Reason::TcpResetBeforeRequest, error.to_string())),
+            Err(_) => return Err(Reason::TcpFirstByteTimeout.into()),
+        }
+    }
+}
+
+/// `None`: more bytes are needed to tell.
+fn classify(bytes: &[u8]) -> Option<Looks> {
+    const TLS_HANDSHAKE: u8 = 0x16;
+    let first = *bytes.first()?;
+    if first == TLS_HANDSHAKE {
+        return Some(Looks::Tls);
+    }
+    if let Some(head) = bytes.get(..PROXY_V2.len().min(bytes.len()))
+        && PROXY_V2.starts_with(head)
+    {
+        return (head.len() == PROXY_V2.len()).then_some(Looks::Proxy);
+    }
+    match bytes.iter().position(|byte| !byte.is_ascii_uppercase()) {
+        None if bytes.len() < FIRST_BYTES => None,
+        Some(end) if bytes.get(end) == Some(&b' ') && end >= 3 => {
+            Some(if bytes.starts_with(b"PROXY ") { Looks::Proxy } else { Looks::Http })
+        }
+        _ => Some(Looks::Other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_tell_the_protocol() {
+        for (bytes, looks) in [
+            (&b"\x16\x03\x01"[..], Some(Looks::Tls)),
+            (b"GET / HTTP/1.1\r\n", Some(Looks::Http)),
+            (b"OPTIONS ", Some(Looks::Http)),
+            (b"PRI * HTTP/2.0", Some(Looks::Http)),
+            (b"GE", None),
+            (b"", None),
+            (b"PROXY TCP4 1.2.3", Some(Looks::Proxy)),
+            (b"PROXY", None),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", Some(Looks::Proxy)),
+            (b"\r\n\r\n\0\r\nQUI", None),
+            (b"\r\n\r\nGET", Some(Looks::Other)),
+            (b"SSH-2.0-OpenSSH", Some(Looks::Other)),
+            (b"get / ", Some(Looks::Other)),
+            (b"\0\0\0", Some(Looks::Other)),
+            (b"AAAAAAAAAAAAAAAA", Some(Looks::Other)),
+        ] {
+            assert_eq!(classify(bytes), looks, "{}", peer_text(bytes));
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Where records go: counters, sampling, a bounded queue and the thread that writes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Event, Record, SCHEMA, StageHook, now, text};
+use crate::config::ClientAddress;
+use crate::reason::{Level, Reason, Stage};
+
+/// Lines that may wait for the writer: at some 700 bytes each about 6 MiB, several seconds of a busy proxy.
+const QUEUE: usize = 8192;
+
+/// Refusals of one reason written in one second; the rest of that second is counted. Enough to see a pattern,
+/// few enough that a scan or a reconnect storm can't fill a disk.
+const PER_SECOND: u64 = 100;
+
+/// How often suppressed and dropped records are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// What is written, and how.
+#[derive(Clone)]
+pub struct Settings {
+    /// The least level written; what is below is counted.
+    pub level: Level,
+    /// Text for people in place of JSON.
+    pub text: bool,
+    /// Query parameters whose values are kept.
+    pub query_keep: Vec<String>,
+    /// How much of a client's address is written.
+    pub client_address: ClientAddress,
+    /// Name of this process among its replicas.
+    pub instance: String,
+    /// Called at each stage; for tests.
+    pub hook: Option<Arc<StageHook>>,
+}
+
+/// A cheap handle on the record output.
+#[derive(Clone)]
+pub struct Sink {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    queue: SyncSender<Message>,
+    writer: Mutex<Option<Receiver<()>>>,
+    started: Instant,
+    process: u32,
+    conns: AtomicU64,
+    reasons: Vec<Tally>,
+    dropped: AtomicU64,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    /// Write what was kept back, then this, then end.
+    Close(Box<Record>),
+}
+
+/// What happened to one reason.
+#[derive(Default)]
+struct Tally {
+    total: AtomicU64,
+    /// The second being counted in the upper half, refusals in that second in the lower.
+    window: AtomicU64,
+    suppressed: AtomicU64,
+    suppressed_total: AtomicU64,
+}
+
+impl Tally {
+    /// Whether one more refusal in `second` may be written.
+    fn admit(&self, second: u64) -> bool {
+        let second = second & 0xffff_ffff;
+        let before = self.window.fetch_update(Relaxed, Relaxed, |window| {
+            Some(if window >> 32 == second { window.saturating_add(1) } else { (second << 32) | 1 })
+        });
+        let window = before.unwrap_or_default();
+        window >> 32 != second || (window & 0xffff_ffff) < PER_SECOND
+    }
+}
+
+impl Sink {
+    /// Starts the writing thread on `output`.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn start(output: impl Write + Send + 'static, settings: Settings) -> std::io::Result<Self> {
+        let (queue, lines) = sync_channel(QUEUE);
+        let (done, writer) = sync_channel(1);
+        let sink = Self {
+            shared: Arc::new(Shared {
+                settings,
+                queue,
+                writer: Mutex::new(Some(writer)),
+                started: Instant::now(),
+                process: random_u32(),
+                conns: AtomicU64::new(0),
+                reasons: Reason::ALL.iter().map(|_| Tally::default()).collect(),
+                dropped: AtomicU64::new(0),
+            }),
+        };
+        let shared = Arc::clone(&sink.shared);
+        std::thread::Builder::new().name("records".to_owned()).spawn(move || {
+            shared.write_lines(&lines, output);
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        })?;
+        Ok(sink)
+    }
+
+    /// Counts a record and queues its line, unless its level or a flood keeps it back. Never blocks.
+    pub fn emit(&self, mut record: Record) {
+        let shared = &self.shared;
+        if let Some(reason) = record.reason {
+            let tally = shared.tally(reason);
+            tally.total.fetch_add(1, Relaxed);
+            if record.level < Some(shared.settings.level) {
+                return;
+            }
+            if record.event == Event::Refused && !tally.admit(shared.started.elapsed().as_secs()) {
+                tally.suppressed.fetch_add(1, Relaxed);
+                tally.suppressed_total.fetch_add(1, Relaxed);
+                return;
+            }
+        }
+        let line = shared.line(&mut record);
+        if shared.queue.try_send(Message::Line(line)).is_err() {
+            shared.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Writes what waits, then `stopped` with the totals; gives up on a blocked output after `patience`.
+    pub fn close(&self, detail: &str, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut last = Record::lifecycle(Event::Stopped, Level::Info, detail);
+        last.counts = Some(self.counts());
+        let mut message = Message::Close(Box::new(last));
+        while let Err(TrySendError::Full(back)) = self.shared.queue.try_send(message) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            message = back;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // Past the deadline the output is blocked, and waiting longer would keep the process from ending.
+            let _ = writer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// How often each reason occurred, written or not, plus the totals `records_suppressed` and `records_dropped`.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut suppressed = 0;
+        let mut counts: BTreeMap<_, _> = Reason::ALL
+            .iter()
+            .map(|reason| {
+                let tally = self.shared.tally(*reason);
+                suppressed += tally.suppressed_total.load(Relaxed);
+                (reason.code(), tally.total.load(Relaxed))
+            })
+            .filter(|(_, total)| *total > 0)
+            .collect();
+        counts.insert("records_suppressed", suppressed);
+        counts.insert("records_dropped", self.shared.dropped.load(Relaxed));
+        counts
+    }
+
+    /// An id for the next connection: unique among this process's, unlikely to repeat among others'.
+    pub(super) fn next_conn(&self) -> String {
+        let number = self.shared.conns.fetch_add(1, Relaxed) + 1;
+        format!("{:08x}{number:08x}", self.shared.process)
+    }
+
+    pub(super) fn entered(&self, stage: Stage) {
+        if let Some(hook) = &self.shared.settings.hook {
+            hook(stage);
+        }
+    }
+
+    pub(super) fn query_keep(&self) -> &[String] {
+        &self.shared.settings.query_keep
+    }
+
+    /// An address as `log.client_address` wants it.
+    pub(super) fn address(&self, ip: IpAddr, port: Option<u16>) -> Option<String> {
+        let ip = ip.to_canonical();
+        match (self.shared.settings.client_address, port) {
+            (ClientAddress::Full, Some(port)) => Some(std::net::SocketAddr::new(ip, port).to_string()),
+            (ClientAddress::Full, None) => Some(ip.to_string()),
+            (ClientAddress::Truncated, _) => Some(truncated(ip).to_string()),
+            (ClientAddress::Off, _) => None,
+        }
+    }
+}
+
+impl Shared {
+    fn tally(&self, reason: Reason) -> &Tally {
+        // Reason::ALL is in declaration order, so the discriminant is the index; a test holds this.
+        #[expect(clippy::indexing_slicing, reason = "one tally per reason, made in `start`")]
+        &self.reasons[reason as usize]
+    }
+
+    fn line(&self, record: &mut Record) -> Vec<u8> {
+        record.time = now();
+        record.schema = SCHEMA;
+        record.version = env!("CARGO_PKG_VERSION");
+        record.instance.clone_from(&self.settings.instance);
+        let mut line = if self.settings.text {
+            text::line(record).into_bytes()
+        } else {
+            // A record is plain data with string keys: serialising it cannot fail.
+            serde_json::to_vec(record).unwrap_or_default()
+        };
+        line.push(b'\n');
+        line
+    }
+
+    fn write_lines(&self, lines: &Receiver<Message>, mut output: impl Write) {
+        let mut dropped_reported = 0;
+        let mut next_report = Instant::now() + REPORT_EVERY;
+        loop {
+            let wait = next_report.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(wait) {
+                Ok(Message::Line(line)) => self.write(&mut output, &line),
+                Ok(Message::Close(mut last)) => {
+                    self.report(&mut output, &mut dropped_reported);
+                    self.write(&mut output, &self.line(&mut last));
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if Instant::now() >= next_report {
+                next_report = Instant::now() + REPORT_EVERY;
+                self.report(&mut output, &mut dropped_reported);
+            }
+        }
+    }
+
+    fn write(&self, output: &mut impl Write, line: &[u8]) {
+        // A closed output must not end the proxy, and there is nowhere left to say so.
+        if output.write_all(line).and_then(|()| output.flush()).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Says what was kept back since the last report.
+    fn report(&self, output: &mut impl Write, dropped_reported: &mut u64) {
+        for reason in Reason::ALL {
+            let count = self.tally(*reason).suppressed.swap(0, Relaxed);
+            if count > 0 {
+                let mut record = Record::lifecycle(
+                    Event::RecordsSuppressed,
+                    Level::Info,
+                    format!("over {PER_SECOND} refusals of this reason in a second; these were counted, not written"),
+                );
+                record.reason = Some(*reason);
+                record.count = Some(count);
+                self.write(output, &self.line(&mut record));
+            }
+        }
+        let dropped = self.dropped.load(Relaxed);
+        if dropped > *dropped_reported {
+            let mut record =
+                Record::lifecycle(Event::RecordsDropped, Level::Warn, "the output was blocked and the queue was full");
+            record.count = Some(dropped - *dropped_reported);
+            *dropped_reported = dropped;
+            self.write(output, &self.line(&mut record));
+        }
+    }
+}
+
+fn truncated(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            Ipv4Addr::new(a, b, c, 0).into()
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+/// Enough to tell one process's connections from another's; not a secret.
+fn random_u32() -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    u32::try_from(hash & 0xffff_ffff).unwrap_or_default()
+}

@@ -1,0 +1,110 @@
+//! Text that peers send, made safe to print; and the line for people.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::Record;
+
+/// Longest peer text in a record, in bytes.
+const PEER_TEXT_MAX: usize = 256;
+
+/// Peer bytes as printable ASCII: everything else as `\xNN`, cut after 256 bytes with the length that was.
+///
+/// Nothing a peer sends can then forge a line, move a cursor or reverse the reading direction.
+#[must_use]
+pub fn peer_text(bytes: &[u8]) -> String {
+    let shown = bytes.get(..PEER_TEXT_MAX).unwrap_or(bytes);
+    let mut text = String::with_capacity(shown.len());
+    for &byte in shown {
+        if byte == b' ' || byte.is_ascii_graphic() {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    if bytes.len() > shown.len() {
+        let _ = write!(text, "...({} bytes)", bytes.len());
+    }
+    text
+}
+
+/// A request target with the values of its query replaced by `*`, except those of the parameters in `keep`.
+///
+/// A parameter without `=` may itself be a secret and is replaced whole.
+#[must_use]
+pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> String {
+    let mut text = peer_text(path);
+    if let Some(query) = query {
+        text.push('?');
+        let redacted: Vec<u8> = query
+            .split(|&byte| byte == b'&')
+            .map(|parameter| {
+                let name = parameter.split(|&byte| byte == b'=').next().unwrap_or_default();
+                if keep.iter().any(|kept| kept.as_bytes() == name) {
+                    parameter.to_vec()
+                } else if name.len() == parameter.len() {
+                    b"*".to_vec()
+                } else {
+                    [name, b"=*"].concat()
+                }
+            })
+            .collect::<Vec<_>>()
+            .join(&b'&');
+        text.push_str(&peer_text(&redacted));
+    }
+    text
+}
+
+/// One line for people: what happened first, then the facts as `name=value`.
+pub(super) fn line(record: &Record) -> String {
+    let level = record.level.map_or("", |level| level.name());
+    let mut line = format!("{} {level:<5} {}", record.time, record.event.name());
+    if let Some(reason) = record.reason {
+        let _ = write!(line, " {reason}");
+    }
+    const SAID: [&str; 8] = ["time", "schema", "version", "instance", "level", "event", "reason", "hint"];
+    if let Ok(Value::Object(fields)) = serde_json::to_value(record) {
+        for (name, value) in fields.iter().filter(|(name, _)| !SAID.contains(&name.as_str())) {
+            match value {
+                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => {
+                    let _ = write!(line, " {name}={text}");
+                }
+                value => {
+                    let _ = write!(line, " {name}={value}");
+                }
+            }
+        }
+    }
+    if let Some(hint) = &record.hint {
+        let _ = write!(line, "\n    hint: {hint}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_text_is_printable_and_bounded() {
+        assert_eq!(peer_text(b"a\x1b[31m\r\n\xe2\x80\xae"), "a\\x1b[31m\\x0d\\x0a\\xe2\\x80\\xae");
+        assert_eq!(peer_text(&[b'x'; 300]), format!("{}...(300 bytes)", "x".repeat(256)));
+    }
+
+    #[test]
+    fn query_values_are_hidden_unless_kept() {
+        let keep = ["v".to_owned()];
+        for (query, shown) in [
+            (&b"token=abc&v=2"[..], "/p?token=*&v=2"),
+            (b"secret", "/p?*"),
+            (b"", "/p?*"),
+            (b"a=1?b=2", "/p?a=*"),
+            (b"v=1&v=2", "/p?v=1&v=2"),
+        ] {
+            assert_eq!(redact_query(b"/p", Some(query), &keep), shown);
+        }
+        assert_eq!(redact_query(b"/p", None, &keep), "/p");
+    }
+}

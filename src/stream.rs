@@ -1,0 +1,167 @@
+//! The byte streams that pass between stages.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// A stream that first gives back bytes that were already read from it.
+#[derive(Debug)]
+pub struct Replay<S> {
+    early: Vec<u8>,
+    given: usize,
+    inner: S,
+}
+
+impl<S> Replay<S> {
+    /// `early` comes before what `inner` still has.
+    pub fn new(early: Vec<u8>, inner: S) -> Self {
+        Self { early, given: 0, inner }
+    }
+
+    /// The stream below; early bytes not read yet are gone from its point of view.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let rest = this.early.get(this.given..).unwrap_or_default();
+        if rest.is_empty() {
+            return Pin::new(&mut this.inner).poll_read(cx, buf);
+        }
+        let count = rest.len().min(buf.remaining());
+        buf.put_slice(rest.get(..count).unwrap_or_default());
+        this.given += count;
+        if this.given == this.early.len() {
+            this.early = Vec::new();
+            this.given = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+macro_rules! either_stream {
+    ($(#[$doc:meta])* $name:ident { $( $(#[$variant_doc:meta])* $variant:ident($type:ty) ),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $name { $( $(#[$variant_doc])* $variant($type), )* }
+
+        impl AsyncRead for $name {
+            fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                match &mut *self { $( Self::$variant(stream) => Pin::new(stream).poll_read(cx, buf), )* }
+            }
+        }
+
+        impl AsyncWrite for $name {
+            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                match &mut *self { $( Self::$variant(stream) => Pin::new(stream).poll_write(cx, buf), )* }
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match &mut *self { $( Self::$variant(stream) => Pin::new(stream).poll_write_vectored(cx, bufs), )* }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self { $( Self::$variant(stream) => stream.is_write_vectored(), )* }
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match &mut *self { $( Self::$variant(stream) => Pin::new(stream).poll_flush(cx), )* }
+            }
+
+            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match &mut *self { $( Self::$variant(stream) => Pin::new(stream).poll_shutdown(cx), )* }
+            }
+        }
+    };
+}
+
+either_stream! {
+    /// The client's side, with or without TLS.
+    ClientStream {
+        /// On a listener without TLS.
+        Plain(Replay<TcpStream>),
+        /// After the TLS handshake.
+        Tls(Box<TlsStream<Replay<TcpStream>>>),
+    }
+}
+
+either_stream! {
+    /// The upstream's side.
+    UpstreamStream {
+        /// `http://`.
+        Tcp(TcpStream),
+        /// `builtin:echo`.
+        Echo(DuplexStream),
+    }
+}
+
+impl ClientStream {
+    /// The socket below.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream.get_ref(),
+            Self::Tls(stream) => stream.get_ref().0.get_ref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn replayed_bytes_come_first_at_any_read_size() {
+        for size in 1..=8 {
+            let mut stream = Replay::new(b"early".to_vec(), &b" late"[..]);
+            let mut all = Vec::new();
+            let mut piece = vec![0; size];
+            loop {
+                match stream.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    count => all.extend_from_slice(&piece[..count]),
+                }
+            }
+            assert_eq!(all, b"early late");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Certificates and keys from PEM files, and what can be told about them without a client.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::config::{CertificateFiles, Severity};
+use crate::policy::HostSet;
+
+/// A certificate chain with its key.
+#[derive(Debug)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    names: HostSet,
+}
+
+impl Identity {
+    /// Whether the leaf is made for `host` (RFC 9525 section 6.3).
+    #[must_use]
+    pub fn covers(&self, host: &str) -> bool {
+        self.names.covers(host)
+    }
+
+    /// The leaf's names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter()
+    }
+
+    pub(super) fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+}
+
+/// Something found in a certificate or key file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Errors keep the proxy from starting.
+    pub severity: Severity,
+    /// `cert` or `key`.
+    pub field: &'static str,
+    /// What, in words for the operator.
+    pub message: String,
+}
+
+impl Finding {
+    fn error(field: &'static str, message: String) -> Self {
+        Self {
+            severity: Severity::Error,
+            field,
+            message,
+        }
+    }
+
+    fn warning(message: String) -> Self {
+        Self {
+            severity: Severity::Warning,
+            field: "cert",
+            message,
+        }
+    }
+}
+
+/// Loads one certificate with its key. The identity is there exactly if no finding is an error.
+#[must_use]
+pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let chain = read_chain(&files.cert).map_err(|finding| findings.push(finding)).ok();
+    let key = read_key(&files.key).map_err(|finding| findings.push(finding)).ok();
+    let names = chain.as_ref().and_then(|chain| {
+        examine(chain, &files.cert, now, &mut findings).map_err(|finding| findings.push(finding)).ok()
+    });
+    let (Some(chain), Some(key), Some(names)) = (chain, key, names) else {
+        return (None, findings);
+    };
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    match CertifiedKey::from_der(chain, key, &provider) {
+        Ok(key) => {
+            let key = Arc::new(key);
+            (Some(Identity { key, names }), findings)
+        }
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            findings.push(Finding::error(
+                "key",
+                format!(
+                    "{} is not the key of the first certificate in {}; put the leaf first, or name its own key",
+                    files.key.display(),
+                    files.cert.display()
+                ),
+            ));
+            (None, findings)
+        }
+        Err(error) => {
+            findings.push(Finding::error("key", format!("{} can't be used: {error}", files.key.display())));
+            (None, findings)
+        }
+    }
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
+    let mut chain = Vec::new();
+    for item in read_pem(path).map_err(|error| unreadable("cert", path, &error))? {
+        if let rustls_pemfile::Item::X509Certificate(certificate) = item {
+            chain.push(certificate);
+        }
+    }
+    if chain.is_empty() {
+        let message = format!("{} holds no certificate (expected PEM with BEGIN CERTIFICATE)", path.display());
+        return Err(Finding::error("cert", message));
+    }
+    Ok(chain)
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
+    let mut keys = Vec::new();
+    for item in read_pem(path).map_err(|error| unreadable("key", path, &error))? {
+        match item {
+            rustls_pemfile::Item::Pkcs1Key(key) => keys.push(key.into()),
+            rustls_pemfile::Item::Pkcs8Key(key) => keys.push(key.into()),
+            rustls_pemfile::Item::Sec1Key(key) => keys.push(key.into()),
+            _ => {}
+        }
+    }
+    let count = keys.len();
+    match (keys.pop(), count) {
+        (Some(key), 1) => Ok(key),
+        (None, _) => {
+            let expected = "expected PEM with BEGIN PRIVATE KEY, not encrypted";
+            Err(Finding::error("key", format!("{} holds no private key ({expected})", path.display())))
+        }
+        _ => Err(Finding::error("key", format!("{} holds {count} private keys; leave one", path.display()))),
+    }
+}
+
+/// The only use of rustls-pemfile, so that it can be exchanged here alone.
+fn read_pem(path: &Path) -> io::Result<Vec<rustls_pemfile::Item>> {
+    rustls_pemfile::read_all(&mut fs::read(path)?.as_slice()).collect()
+}
+
+fn unreadable(field: &'static str, path: &Path, error: &io::Error) -> Finding {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "; relative paths start at the configuration file's folder",
+        io::ErrorKind::PermissionDenied => "; let the proxy's user read it",
+        _ => "",
+    };
+    Finding::error(field, format!("can't read {}: {error}{remedy}", path.display()))
+}
+
+/// The leaf's names, and what is wrong with the chain.
+fn examine(
+    chain: &[CertificateDer<'_>],
+    path: &Path,
+    now: SystemTime,
+    findings: &mut Vec<Finding>,
+) -> Result<HostSet, Finding> {
+    let path = path.display();
+    let mut parsed = Vec::new();
+    for (index, certificate) in chain.iter().enumerate() {
+        match X509Certificate::from_der(certificate) {
+            Ok((_, certificate)) => parsed.push(certificate),
+            Err(error) => {
+                let message = format!("certificate {} in {path} can't be parsed: {error}", index + 1);
+                return Err(Finding::error("cert", message));
+            }
+        }
+    }
+    let Some(leaf) = parsed.first() else {
+        return Err(Finding::error("cert", format!("{path} holds no certificate")));
+    };
+    let names = names(leaf);
+    if names.is_empty() {
+        findings.push(Finding::warning(format!(
+            "the certificate in {path} has no subject alternative name, and clients ignore the common name; reissue it"
+        )));
+    }
+    check_dates(leaf, &path.to_string(), now, findings);
+    for (index, pair) in parsed.windows(2).enumerate() {
+        if let [subject, issuer] = pair
+            && subject.issuer().as_raw() != issuer.subject().as_raw()
+        {
+            findings.push(Finding::warning(format!(
+                "certificate {} in {path} is not issued by certificate {}, which follows it; order them leaf first, \
+                 each followed by its issuer",
+                index + 1,
+                index + 2
+            )));
+        }
+    }
+    let alone = parsed.len() == 1 && leaf.issuer().as_raw() != leaf.subject().as_raw();
+    if alone && names_issuer_url(leaf) {
+        findings.push(Finding::warning(format!(
+            "{path} holds only the leaf, and its issuer ({}) is probably an intermediate; append it, as Android and \
+             WeChat do not fetch it themselves (tls_alert_unknown_ca)",
+            leaf.issuer()
+        )));
+    }
+    Ok(names)
+}
+
+fn names(leaf: &X509Certificate<'_>) -> HostSet {
+    let mut names = HostSet::default();
+    if let Ok(Some(extension)) = leaf.subject_alternative_name() {
+        for name in &extension.value.general_names {
+            match name {
+                GeneralName::DNSName(name) => names.insert(name),
+                GeneralName::IPAddress(bytes) => {
+                    if let Some(address) = ip_address(bytes) {
+                        names.insert(&address.to_string());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
+        _ => None,
+    }
+}
+
+fn check_dates(leaf: &X509Certificate<'_>, path: &str, now: SystemTime, findings: &mut Vec<Finding>) {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    let validity = leaf.validity();
+    let since = |timestamp: i64| u64::try_from(timestamp).map(Duration::from_secs).unwrap_or_default();
+    let (begins, ends) = (UNIX_EPOCH + since(validity.not_before.timestamp()), UNIX_EPOCH + since(validity.not_after.timestamp()));
+    let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
+    if now < begins {
+        findings.push(Finding::warning(format!(
+            "the certificate in {path} is not valid before {}; clients refuse it until then",
+            day(begins)
+        )));
+    }
+    match ends.duration_since(now) {
+        Err(_) => findings.push(Finding::warning(format!(
+            "the certificate in {path} expired on {}; clients refuse it: renew it",
+            day(ends)
+        ))),
+        Ok(left) if left < SOON => findings.push(Finding::warning(format!(
+            "the certificate in {path} expires on {}, in {} days; renew it",
+            day(ends),
+            left.as_secs() / DAY.as_secs()
+        ))),
+        Ok(_) => {}
+    }
+}
+
+/// Whether the leaf says where its issuer can be fetched (RFC 5280 section 4.2.2.1): a sign that the issuer is not
+/// a root which clients hold.
+fn names_issuer_url(leaf: &X509Certificate<'_>) -> bool {
+    leaf.extensions().iter().any(|extension| {
+        extension.oid == OID_PKIX_AUTHORITY_INFO_ACCESS
+            && matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
+                if access.accessdescs.iter().any(|entry| entry.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2"))
+    })
+}

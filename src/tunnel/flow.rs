@@ -1,0 +1,193 @@
+//! One direction of a tunnel.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::tls;
+
+/// Bytes moved at once: a TLS record holds at most 16 KiB, and voice frames are far smaller.
+const BUFFER: usize = 8 * 1024;
+
+/// Why a direction moves no more.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Its reader ended in order, and the writer was told.
+    Ended,
+    /// Its reader's TCP stream ended without the TLS end; the writer was told an end.
+    Truncated,
+    /// Its reader broke.
+    ReadFailed(io::Error),
+    /// Its writer broke.
+    WriteFailed(io::Error),
+}
+
+/// Bytes from one side to the other.
+#[derive(Debug)]
+pub(super) struct Flow {
+    buffer: Vec<u8>,
+    written: usize,
+    reader: Reader,
+    done: bool,
+    passed: u64,
+    last_activity: Instant,
+    stalled_since: Option<Instant>,
+    longest_stall: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    Open,
+    Ended,
+    Truncated,
+}
+
+impl Flow {
+    /// A direction in which `early` goes first.
+    pub(super) fn new(early: Vec<u8>, now: Instant) -> Self {
+        Self {
+            buffer: early,
+            written: 0,
+            reader: Reader::Open,
+            done: false,
+            passed: 0,
+            last_activity: now,
+            stalled_since: None,
+            longest_stall: Duration::ZERO,
+        }
+    }
+
+    /// Moves bytes until a side would block. Ready once, when nothing more will move.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<Stop> {
+        if self.done {
+            return Poll::Pending;
+        }
+        loop {
+            while self.waiting() > 0 {
+                let rest = self.buffer.get(self.written..).unwrap_or_default();
+                match Pin::new(&mut *writer).poll_write(cx, rest) {
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        self.written += count;
+                        self.passed += count as u64;
+                        self.moved();
+                    }
+                    Poll::Ready(Ok(_)) => {
+                        return self.stop(Stop::WriteFailed(io::ErrorKind::WriteZero.into()));
+                    }
+                    Poll::Ready(Err(error)) => return self.stop(Stop::WriteFailed(error)),
+                    Poll::Pending => {
+                        self.stalled_since.get_or_insert_with(Instant::now);
+                        return Poll::Pending;
+                    }
+                }
+            }
+            match self.reader {
+                Reader::Open => {}
+                Reader::Ended => return self.end(cx, writer, Stop::Ended),
+                Reader::Truncated => return self.end(cx, writer, Stop::Truncated),
+            }
+            match self.fill(cx, reader) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return self.stop(Stop::ReadFailed(error)),
+                Poll::Pending => {
+                    // A TLS stream keeps records back until it is flushed; a blocked flush is a stall like a
+                    // blocked write.
+                    match Pin::new(&mut *writer).poll_flush(cx) {
+                        Poll::Ready(Ok(())) => self.unstalled(),
+                        Poll::Ready(Err(error)) => return self.stop(Stop::WriteFailed(error)),
+                        Poll::Pending => {
+                            self.stalled_since.get_or_insert_with(Instant::now);
+                        }
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>, reader: &mut (impl AsyncRead + Unpin)) -> Poll<io::Result<()>> {
+        self.written = 0;
+        self.buffer.resize(BUFFER, 0);
+        let mut piece = ReadBuf::new(&mut self.buffer);
+        let outcome = Pin::new(reader).poll_read(cx, &mut piece);
+        let count = piece.filled().len();
+        self.buffer.truncate(count);
+        match ready!(outcome) {
+            Ok(()) if count == 0 => self.reader = Reader::Ended,
+            Ok(()) => self.moved(),
+            Err(error) if tls::is_truncation(&error) => self.reader = Reader::Truncated,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Passes the reader's end on.
+    fn end(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin), stop: Stop) -> Poll<Stop> {
+        match Pin::new(writer).poll_shutdown(cx) {
+            Poll::Pending => {
+                self.stalled_since.get_or_insert_with(Instant::now);
+                Poll::Pending
+            }
+            // The other side is gone already: the end it would have been told is the one it made itself.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => self.stop(stop),
+            Poll::Ready(Err(error)) => self.stop(Stop::WriteFailed(error)),
+            Poll::Ready(Ok(())) => {
+                self.unstalled();
+                self.stop(stop)
+            }
+        }
+    }
+
+    fn stop(&mut self, stop: Stop) -> Poll<Stop> {
+        self.done = true;
+        self.unstalled();
+        Poll::Ready(stop)
+    }
+
+    fn moved(&mut self) {
+        self.last_activity = Instant::now();
+        self.unstalled();
+    }
+
+    fn unstalled(&mut self) {
+        if let Some(since) = self.stalled_since.take() {
+            self.longest_stall = self.longest_stall.max(since.elapsed());
+        }
+    }
+
+    /// Bytes read and not yet passed on.
+    pub(super) fn waiting(&self) -> usize {
+        self.buffer.len().saturating_sub(self.written)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    pub(super) fn last_activity(&self) -> Instant {
+        self.last_activity
+    }
+
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
+    /// The longest stall so far, one that still lasts included.
+    pub(super) fn longest_stall(&self) -> Duration {
+        let lasting = self.stalled_since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.longest_stall.max(lasting)
+    }
+}

@@ -1,0 +1,208 @@
+//! The upstream's answer: what it means, and whether a 101 keeps RFC 6455.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderMap};
+use http::{Version, response};
+use sha1::{Digest, Sha1};
+
+use crate::http::fields::{only, tokens};
+use crate::http::opening::{Opening, extension_names};
+use crate::listener::describe_bytes;
+use crate::policy::Permit;
+use crate::reason::{Failure, Reason};
+use crate::record::peer_text;
+
+/// Appended to the key before hashing (RFC 6455 section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A failure to get any valid response head; `seen` holds the first bytes that came.
+pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
+    // An alert record: what a TLS server answers to a request in clear.
+    const TLS_ALERT: [u8; 2] = [0x15, 0x03];
+    let words = source_words(error);
+    if seen.starts_with(&TLS_ALERT) {
+        return Failure::new(Reason::UpstreamPlainToTlsPort, describe_bytes(seen));
+    }
+    if error.is_parse_too_large() {
+        return Failure::new(Reason::UpstreamHeadTooLarge, words);
+    }
+    if error.is_parse() {
+        return Failure::new(Reason::UpstreamMalformedResponse, format!("{words}; {}", describe_bytes(seen)));
+    }
+    if seen.is_empty() && is_reset(error) {
+        return Failure::new(Reason::UpstreamResetOnConnect, words);
+    }
+    let detail = if seen.is_empty() { words } else { format!("{words}; {}", describe_bytes(seen)) };
+    Failure::new(Reason::UpstreamClosedBeforeResponse, detail)
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+            return matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe);
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn source_words(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// The reason for an answer other than 101, which is relayed with its own status.
+///
+/// # Errors
+/// `upstream_malformed_response` for one whose length is ambiguous: it can't be relayed without choosing a reading.
+pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
+    let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
+    if lengths > 1 || (lengths == 1 && coded) {
+        let detail = format!("status {} with Content-Length and Transfer-Encoding in conflict", head.status.as_u16());
+        return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+    }
+    let status = head.status.as_u16();
+    let reason = match status {
+        200..=299 => Reason::Upstream2xxInsteadOf101,
+        300..=399 => Reason::UpstreamRedirect,
+        400 => Reason::UpstreamBadRequest,
+        401 => Reason::UpstreamUnauthorized,
+        403 => Reason::UpstreamForbidden,
+        404 => Reason::UpstreamNotFound,
+        426 => Reason::UpstreamUpgradeRequired,
+        429 => Reason::UpstreamRateLimited,
+        400..=499 => Reason::Upstream4xx,
+        _ => Reason::Upstream5xx,
+    };
+    let mut detail = format!("the upstream answered {status}");
+    if let Some(location) = head.headers.get(header::LOCATION) {
+        detail = format!("{detail} with Location: {}", peer_text(location.as_bytes()));
+    }
+    Ok(Failure::new(reason, detail).with_status(status))
+}
+
+/// Verifies a 101 (RFC 6455 section 4.1, RFC 9112 section 6.1); `wire` holds the first bytes that came.
+///
+/// # Errors
+/// The reason of the first rule that it breaks.
+pub(super) fn verify(
+    head: &response::Parts,
+    wire: &[u8],
+    opening: &Opening,
+    permit: &Permit<'_>,
+) -> Result<(), Failure> {
+    let fields = &head.headers;
+    if head.version != Version::HTTP_11 {
+        return Err(Failure::new(Reason::UpstreamHttp10101, describe_bytes(wire)));
+    }
+    let lists = |name, wanted: &str| tokens(fields, name).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()));
+    if tokens(fields, &header::UPGRADE).count() != 1 || !lists(&header::UPGRADE, "websocket") {
+        return Err(Failure::new(Reason::Upstream101NoUpgrade, found(fields, "upgrade")));
+    }
+    if !lists(&header::CONNECTION, "upgrade") {
+        return Err(Failure::new(Reason::Upstream101NoConnection, found(fields, "connection")));
+    }
+    let length = fields.get_all(header::CONTENT_LENGTH).iter().find(|length| *length != "0");
+    if length.is_some() || fields.contains_key(header::TRANSFER_ENCODING) {
+        let detail = format!("{}, {}", found(fields, "content-length"), found(fields, "transfer-encoding"));
+        return Err(Failure::new(Reason::Upstream101WithBody, detail));
+    }
+    verify_accept(fields, opening)?;
+    verify_subprotocol(fields, opening, permit)?;
+    verify_extensions(fields, opening)
+}
+
+fn verify_accept(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
+    let expected = accept_value(opening.key.as_bytes());
+    match only(fields, &header::SEC_WEBSOCKET_ACCEPT) {
+        Ok(Some(accept)) if accept.as_bytes() == expected.as_bytes() => Ok(()),
+        Ok(None) => Err(Reason::UpstreamAcceptMissing.into()),
+        _ => {
+            let detail = format!("{}, expected {expected}", found(fields, "sec-websocket-accept"));
+            Err(Failure::new(Reason::UpstreamAcceptMismatch, detail))
+        }
+    }
+}
+
+/// `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2 item 5.4).
+fn accept_value(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+fn verify_subprotocol(fields: &HeaderMap, opening: &Opening, permit: &Permit<'_>) -> Result<(), Failure> {
+    let refuse = |why: &str| {
+        let detail = format!("{}; {why}", found(fields, "sec-websocket-protocol"));
+        Err(Failure::new(Reason::UpstreamSubprotocolUnrequested, detail))
+    };
+    let chosen = match only(fields, &header::SEC_WEBSOCKET_PROTOCOL) {
+        Ok(None) => return Ok(()),
+        Ok(Some(chosen)) => chosen,
+        Err(_) => return refuse("more than one field"),
+    };
+    let allowed = &permit.route().websocket.subprotocols;
+    if !opening.subprotocols.iter().any(|offered| offered.as_bytes() == chosen.as_bytes()) {
+        return refuse(&format!("offered: {}", opening.subprotocols.join(", ")));
+    }
+    if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed.as_bytes() == chosen.as_bytes()) {
+        return refuse(&format!("the route allows: {}", allowed.join(", ")));
+    }
+    Ok(())
+}
+
+fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
+    for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
+        let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);
+        if !chosen.iter().all(|name| opening.extensions.contains(name)) {
+            let offered = opening.extensions.join(", ");
+            let detail = format!("{}; offered: {offered}", found(fields, "sec-websocket-extensions"));
+            return Err(Failure::new(Reason::UpstreamExtensionUnrequested, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Bytes behind a 101 that are a second response head rather than frames.
+///
+/// # Errors
+/// `upstream_double_101`.
+pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
+    const STATUS_LINE: &[u8] = b"HTTP/1.";
+    let common = early.len().min(STATUS_LINE.len());
+    // Even a part of it is no frame: "H" is a control frame in fragments with a reserved bit.
+    if common > 0 && early.get(..common) == STATUS_LINE.get(..common) {
+        return Err(Failure::new(Reason::UpstreamDouble101, format!("behind the 101: {}", peer_text(early))));
+    }
+    Ok(())
+}
+
+/// A field as it came, for a detail.
+fn found(fields: &HeaderMap, name: &str) -> String {
+    let values: Vec<_> = fields.get_all(name).iter().map(|value| peer_text(value.as_bytes())).collect();
+    if values.is_empty() { format!("no {name}") } else { format!("{name}: {}", values.join(" | ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_value_of_the_rfc() {
+        assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_second_head_is_told_from_frames() {
+        for early in [&b"H"[..], b"HTTP", b"HTTP/1.1 200 OK\r\n"] {
+            assert!(check_early(early).is_err());
+        }
+        for early in [&b""[..], b"\x81\x02hi", b"\x88\x00"] {
+            assert!(check_early(early).is_ok());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The request as it goes to the upstream, and the answer as it goes back.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Uri, Version, response};
+
+use crate::http::fields::tokens;
+use crate::http::forwarded::Identity;
+use crate::http::opening::is_hop_by_hop;
+use crate::http::respond::X_REQUEST_ID;
+
+/// Rebuilds a permitted opening handshake for the upstream: the path's bytes as received in origin form, Host as
+/// asked for, hop-by-hop fields gone (RFC 9110 section 7.6.1, over all Connection lines), exactly one
+/// `Connection: Upgrade` and `Upgrade: websocket`, forwarded fields fresh, Sec-WebSocket-* untouched.
+///
+/// Field names keep the case in which they came: the client's spelling travels in the request's extensions.
+#[must_use]
+pub fn rebuild(mut request: Parts, identity: &Identity, request_id: &str) -> Parts {
+    let mut fields = end_to_end(&request.headers);
+    // RFC 9112 section 3.2.2: in absolute form the target's host counts, whatever Host says.
+    if let Some(authority) = request.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        fields.insert(header::HOST, host);
+    }
+    let host = fields.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+    // "0" at most, as a body is refused; the answer to an upgrade needs none of it.
+    fields.remove(header::CONTENT_LENGTH);
+    identity.write(&mut fields, &host);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        fields.insert(X_REQUEST_ID, id);
+    }
+    fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    request.headers = fields;
+    request.uri = origin_form(&request.uri);
+    request.version = Version::HTTP_11;
+    request
+}
+
+fn origin_form(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::from_static("/"),
+    }
+}
+
+/// The head of an upstream's answer as it goes to the client: end-to-end fields, and what ends the connection or
+/// completes the switch.
+pub(super) fn relayed(mut head: response::Parts) -> response::Parts {
+    let mut fields = end_to_end(&head.headers);
+    match head.status.as_u16() {
+        101 => {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        // A 426 must say what to upgrade to (RFC 9110 section 15.5.22).
+        426 => {
+            let upgrade = head.headers.get(header::UPGRADE).cloned();
+            fields.insert(header::UPGRADE, upgrade.unwrap_or(HeaderValue::from_static("websocket")));
+            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
+        }
+        _ => {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    head.headers = fields;
+    head.version = Version::HTTP_11;
+    head
+}
+
+/// All fields but the hop-by-hop ones and those that Connection names.
+fn end_to_end(fields: &HeaderMap) -> HeaderMap {
+    let named: Vec<_> = tokens(fields, &header::CONNECTION).map(<[u8]>::to_ascii_lowercase).collect();
+    let stays = |name: &HeaderName| !is_hop_by_hop(name) && !named.iter().any(|named| named == name.as_str().as_bytes());
+    let mut kept = HeaderMap::with_capacity(fields.keys_len() + 8);
+    for (name, value) in fields {
+        if stays(name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
