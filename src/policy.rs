@@ -1,18 +1,32 @@
 //! Who may open a tunnel: host, path, Origin and subprotocol against the routes.
 //!
-//! Pure: no I/O, no clock. [`check`] is the only maker of a [`Permit`].
+//! Pure: no I/O, no clock. Takes the routes and what a request asked, gives a [`Permit`] that only [`check`] can make,
+//! or fails with one of the reasons of the policy stage (RFC 6455 sections 4.2.1 and 10.2, RFC 6454, RFC 9110
+//! section 7.4). Work on a peer's values is linear in their length; what is shown of them is escaped and cut.
 
+mod admission;
 pub mod host;
 pub mod origin;
 pub mod path;
+pub mod wechat;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub use host::{Authority, HostPattern, HostSet};
-pub use origin::OriginRule;
+pub use origin::{OriginPattern, OriginRule};
 pub use path::PathPattern;
 
-use crate::reason::{Failure, Note};
+use crate::reason::{Failure, Note, NoteCode, Reason};
+
+/// Most characters of one value of a peer in a detail.
+const SHOWN_CHARS: usize = 128;
+
+/// Characters after which a list in a detail takes no further item.
+const ENUMERATED_CHARS: usize = 256;
 
 /// One entry of `routes`.
 #[derive(Clone, Debug)]
@@ -25,6 +39,15 @@ pub struct Route {
     pub websocket: WebSocketRules,
     /// Name of the upstream.
     pub upstream: String,
+}
+
+impl Route {
+    /// Whether the route is for `host` (lower case).
+    fn takes_host(&self, host: &str) -> bool {
+        self.host
+            .as_ref()
+            .is_none_or(|pattern| pattern.matches(host))
+    }
 }
 
 /// `routes[].websocket`.
@@ -113,11 +136,175 @@ impl<'r> Permit<'r> {
     }
 }
 
-/// Host, then path, then Origin, then subprotocols; the first refusal wins.
+/// Host, then path, then Origin and Referer, then subprotocols; the first refusal wins, and the first route that
+/// matches host and path is the one whose rules hold.
 ///
 /// # Errors
 /// A [`Failure`] with a reason of the policy stage; its hint names the nearest route where there is one.
 pub fn check<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Permit<'r>, Failure> {
-    let _ = (routes, asked);
-    unimplemented!()
+    check_host(routes, asked)?;
+    let mut notes: Vec<_> = check_sni(routes, asked)?.into_iter().collect();
+    let route = find_route(routes, asked)?;
+    if let Err(failure) = admission::check(route, asked) {
+        match route.websocket.enforcement {
+            Enforcement::Enforce => return Err(failure),
+            Enforcement::Report => notes.push(would_refuse(&failure)),
+        }
+    }
+    check_subprotocols(route, asked)?;
+    if asked.query.is_some_and(|query| query.contains(&b'?')) {
+        notes.push(NoteCode::QuerySecondQuestionMark.into());
+    }
+    Ok(Permit {
+        route,
+        notes,
+        referer_app_id: sole_app_id(asked.referers).map(str::to_owned),
+    })
+}
+
+fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
+    let host = &asked.authority.host;
+    if routes.iter().any(|route| route.takes_host(host)) {
+        return Ok(());
+    }
+    let own: BTreeSet<_> = routes
+        .iter()
+        .filter_map(|route| route.host.as_ref())
+        .map(ToString::to_string)
+        .collect();
+    let detail = format!(
+        "{} is not one of {}",
+        shown(host.as_bytes()),
+        enumerated(own)
+    );
+    Err(Failure::new(Reason::HostNotAllowed, detail))
+}
+
+/// Holds the Host against the name that the client checked the certificate for (RFC 9110 section 7.4).
+fn check_sni(routes: &[Route], asked: &Asked<'_>) -> Result<Option<Note>, Failure> {
+    let host = asked.authority.host.as_str();
+    let Some(sni) = asked.sni.filter(|sni| !sni.eq_ignore_ascii_case(host)) else {
+        return Ok(None);
+    };
+    let is_ours = |name: &str| {
+        let is_named = |route: &Route| {
+            route
+                .host
+                .as_ref()
+                .is_some_and(|pattern| pattern.matches(name))
+        };
+        asked.certificate_names.covers(name) || routes.iter().any(is_named)
+    };
+    let detail = format!(
+        "Host is {}, TLS server name is {}",
+        shown(host.as_bytes()),
+        shown(sni.as_bytes())
+    );
+    let foreign = match (is_ours(host), is_ours(&sni.to_ascii_lowercase())) {
+        (true, true) => return Ok(Some(Note::new(NoteCode::SniHostMismatch, detail))),
+        (false, _) => "Host",
+        (true, false) => "TLS server name",
+    };
+    Err(Failure::new(Reason::HostNotAllowed, detail).with_hint(format!(
+        "no certificate of this listener and no route has that {foreign}: if it is yours, add it as `routes[].host` \
+         or to `listeners[].tls.certificates`; otherwise look at the client, or at the hop that rewrites Host"
+    )))
+}
+
+fn find_route<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<&'r Route, Failure> {
+    let path = asked.path;
+    if let Some(what) = path::ambiguity(path) {
+        return Err(Failure::new(
+            Reason::PathAmbiguous,
+            format!("{} has {what}", shown(path)),
+        ));
+    }
+    let candidates = || {
+        routes
+            .iter()
+            .filter(|route| route.takes_host(&asked.authority.host))
+    };
+    if let Some(route) = candidates().find(|route| route.path.matches(path)) {
+        return Ok(route);
+    }
+    let near_miss = candidates().find_map(|route| Some((&route.path, route.path.near_miss(path)?)));
+    if let Some((pattern, change)) = near_miss {
+        let detail = format!("{}; the route is {pattern}", shown(path));
+        return Err(Failure::new(Reason::PathNearMiss, detail).with_hint(format!(
+            "in the client's URL {change}, as in {pattern}, or change `routes[].path`; handshakes are never redirected"
+        )));
+    }
+    let failure = Failure::new(Reason::PathNotAllowed, shown(path));
+    Err(match path::nearest(candidates().map(|route| &route.path), path) {
+        Some(pattern) => failure.with_hint(format!(
+            "the nearest route is {pattern}: correct the client's URL, or add a route with this `routes[].path`"
+        )),
+        None => failure,
+    })
+}
+
+fn check_subprotocols(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
+    let allowed = &route.websocket.subprotocols;
+    let offered = asked.subprotocols;
+    if allowed.is_empty()
+        || offered.is_empty()
+        || offered
+            .iter()
+            .any(|name| allowed.iter().any(|own| own == name))
+    {
+        return Ok(());
+    }
+    let offered = enumerated(offered.iter().map(|name| shown(name.as_bytes())));
+    let detail = format!(
+        "offered {offered}, allowed {}",
+        enumerated(allowed.iter().cloned())
+    );
+    Err(Failure::new(Reason::SubprotocolNotAllowed, detail))
+}
+
+fn would_refuse(failure: &Failure) -> Note {
+    let code = failure.reason.code();
+    let detail = failure
+        .detail
+        .as_ref()
+        .map_or_else(|| code.to_owned(), |detail| format!("{code}: {detail}"));
+    Note::new(NoteCode::WouldRefuse, detail)
+}
+
+/// The app id of a request's only Referer: with several there is no telling which one WeChat set.
+fn sole_app_id<'a>(referers: &[&'a [u8]]) -> Option<&'a str> {
+    match referers {
+        [referer] => wechat::referer_app_id(referer),
+        _ => None,
+    }
+}
+
+/// A peer's value for people: escaped, and cut after [`SHOWN_CHARS`].
+fn shown(value: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in value {
+        let escaped = byte.escape_ascii();
+        if text.len() + escaped.len() > SHOWN_CHARS {
+            text.push('…');
+            break;
+        }
+        text.extend(escaped.map(char::from));
+    }
+    text
+}
+
+/// The items with commas between them, cut after [`ENUMERATED_CHARS`]; the last item may go over.
+fn enumerated(items: impl IntoIterator<Item = String>) -> String {
+    let mut items = items.into_iter();
+    let mut text = items.next().unwrap_or_else(|| "none".to_owned());
+    while let Some(item) = items.next() {
+        if text.len() > ENUMERATED_CHARS {
+            let more = 1 + items.count();
+            text.push_str(&format!(" and {more} more"));
+            break;
+        }
+        text.push_str(", ");
+        text.push_str(&item);
+    }
+    text
 }

@@ -1,1 +1,566 @@
 //! Origins (RFC 6454): compared as tuples, never as substrings.
+
+use std::fmt;
+
+use super::host::{Authority, HostPattern, bracketed, is_wildcard_base, wildcard_too_wide};
+use super::wechat;
+
+/// One entry of `routes[].websocket.origins`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginRule {
+    /// `self`: pages of the route's own host.
+    SameHost,
+    /// `wechat`: WeChat's clients, with the app ids of `routes[].websocket.wechat_app_ids`.
+    Wechat,
+    /// An origin that is written out, perhaps with a wildcard.
+    Listed(OriginPattern),
+}
+
+impl OriginRule {
+    /// Parses `self`, `wechat`, `https://host`, `https://host:port`, `https://*.host`, or an origin of another
+    /// scheme such as `weapp://wechat-game-runtime`. Upper case in scheme and host is folded.
+    ///
+    /// # Errors
+    /// What is wrong with `text` and what to write instead, in words for the operator.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "self" => Ok(Self::SameHost),
+            "wechat" => Ok(Self::Wechat),
+            _ => OriginPattern::parse(text).map(Self::Listed),
+        }
+    }
+
+    /// Whether the rule means something only on a route with an exact host.
+    #[must_use]
+    pub fn needs_exact_host(&self) -> bool {
+        matches!(self, Self::SameHost)
+    }
+
+    /// Whether the rule means something only on a route that lists WeChat app ids.
+    #[must_use]
+    pub fn needs_wechat_app_ids(&self) -> bool {
+        matches!(self, Self::Wechat)
+    }
+}
+
+impl fmt::Display for OriginRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameHost => f.write_str("self"),
+            Self::Wechat => f.write_str("wechat"),
+            Self::Listed(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
+/// A written-out origin of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginPattern(Pattern);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    /// `http` or `https`.
+    Tuple {
+        scheme: String,
+        host: HostPattern,
+        /// `None`: the scheme's default.
+        port: Option<u16>,
+    },
+    /// Any other scheme, as a string with its scheme in lower case.
+    Text(String),
+}
+
+impl OriginPattern {
+    /// The `https` origin of `host` on the default port.
+    pub(super) fn https(host: &str) -> Self {
+        let host = HostPattern::Exact(host.to_owned());
+        Self(Pattern::Tuple {
+            scheme: "https".to_owned(),
+            host,
+            port: None,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(problem) = unusable_as_a_whole(text) {
+            return Err(problem);
+        }
+        let Some((scheme, rest)) = text
+            .split_once("://")
+            .filter(|(scheme, _)| is_scheme(scheme))
+        else {
+            let host = text.split_once("//").map_or(text, |(_, rest)| rest);
+            return Err(format!(
+                "{text:?} has no scheme: write https://{}",
+                authority_part(host)
+            ));
+        };
+        let scheme = scheme.to_ascii_lowercase();
+        let authority = authority_part(rest);
+        let pattern = match scheme.as_str() {
+            "ws" | "wss" => {
+                let page = if scheme == "ws" { "http" } else { "https" };
+                Err(format!(
+                    "{text:?} is the socket's URL, and an Origin is the page's: write {page}://{authority}"
+                ))
+            }
+            "http" | "https" => {
+                if let Some((_, host)) = authority.rsplit_once('@') {
+                    Err(format!("{text:?} has a user name: write {scheme}://{host}"))
+                } else if rest.strip_suffix('/') == Some(authority) {
+                    Err(format!(
+                        "{text:?} has a trailing slash: remove the path, write {scheme}://{authority}"
+                    ))
+                } else if rest != authority {
+                    Err(format!(
+                        "{text:?} has more than an origin: remove the path, write {scheme}://{authority}"
+                    ))
+                } else {
+                    let (host, port) = parse_authority(text, &scheme, authority)?;
+                    let port = port.filter(|port| Some(*port) != default_port(&scheme));
+                    Ok(Pattern::Tuple { scheme, host, port })
+                }
+            }
+            _ if rest.contains('*') => Err(format!(
+                "{text:?} has a wildcard, which only http and https have: write the whole origin"
+            )),
+            _ => match Origin::parse(text.as_bytes()) {
+                Ok(Origin::Text(origin)) => Ok(Pattern::Text(origin)),
+                Ok(_) => Err(format!(
+                    "{text:?} is no origin: write it exactly as the client sends it"
+                )),
+                Err(what) => Err(format!(
+                    "{text:?} {what}: write it exactly as the client sends it"
+                )),
+            },
+        };
+        pattern.map(Self)
+    }
+
+    /// Whether `origin` is this one, or one that the wildcard stands for.
+    pub(super) fn matches(&self, origin: &Origin) -> bool {
+        match (&self.0, origin) {
+            (Pattern::Tuple { scheme, host, port }, Origin::Tuple(tuple)) => {
+                *scheme == tuple.scheme && host.matches(&tuple.host) && *port == tuple.port
+            }
+            (Pattern::Text(own), Origin::Text(theirs)) => own == theirs,
+            _ => false,
+        }
+    }
+
+    /// Whether `tuple` has the host of this pattern, whatever its scheme and port.
+    pub(super) fn has_host_of(&self, tuple: &Tuple) -> bool {
+        matches!(&self.0, Pattern::Tuple { host, .. } if host.matches(&tuple.host))
+    }
+
+    /// The parts in which an origin that does not match differs from this one, if it is the same apart from them.
+    pub(super) fn difference(&self, origin: &Origin) -> Option<String> {
+        match (&self.0, origin) {
+            (Pattern::Tuple { scheme, host, port }, Origin::Tuple(tuple)) => {
+                let is_dotted = tuple
+                    .host
+                    .strip_suffix('.')
+                    .is_some_and(|bare| host.matches(bare));
+                if !is_dotted && !host.matches(&tuple.host) {
+                    return None;
+                }
+                let parts: Vec<_> = [
+                    (*scheme != tuple.scheme).then_some("scheme"),
+                    (*port != tuple.port).then_some("port"),
+                    is_dotted.then_some("trailing dot"),
+                ]
+                .into_iter()
+                .flatten()
+                .collect();
+                Some(parts.join(" and "))
+            }
+            (Pattern::Text(own), Origin::Text(theirs)) => own
+                .eq_ignore_ascii_case(theirs)
+                .then(|| "letter case".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for OriginPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Pattern::Tuple { scheme, host, port } => {
+                write!(f, "{scheme}://{host}")?;
+                port.map_or(Ok(()), |port| write!(f, ":{port}"))
+            }
+            Pattern::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// A well-formed value of an Origin field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// `null`: a page without an origin of its own.
+    Null,
+    /// A scheme of the web.
+    Tuple(Tuple),
+    /// Any other scheme. It is never made a tuple: URL libraries call such an origin opaque, and all opaque ones null.
+    Text(String),
+}
+
+/// RFC 6454 section 4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tuple {
+    /// Lower case.
+    pub(super) scheme: String,
+    /// As in [`Authority`].
+    pub(super) host: String,
+    /// `None`: the scheme's default, written out or not.
+    pub(super) port: Option<u16>,
+}
+
+impl Origin {
+    /// Parses the serialisation of RFC 6454 section 6.2, in any case of scheme and host.
+    ///
+    /// # Errors
+    /// What is wrong, in words that follow the value.
+    pub(super) fn parse(value: &[u8]) -> Result<Self, &'static str> {
+        if value == b"null" {
+            return Ok(Self::Null);
+        }
+        if value.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err("is empty");
+        }
+        let Some(text) = str::from_utf8(value).ok().filter(|text| text.is_ascii()) else {
+            return Err("has bytes outside ASCII");
+        };
+        if text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err("has white space or a control character");
+        }
+        if text.contains(',') {
+            return Err("has a comma, as a list would");
+        }
+        if text.contains(['%', '\\', '`', '"', '<', '>', '^', '{', '|', '}', '*']) {
+            return Err("has a character that no origin has");
+        }
+        let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| is_scheme(scheme))
+        else {
+            return Err("has no scheme");
+        };
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = default_port(&scheme);
+        let Some(authority) = rest.strip_prefix("//") else {
+            return match default_port {
+                None if rest.is_empty() => Ok(Self::Text(format!("{scheme}:"))),
+                _ => Err("has no // after its scheme"),
+            };
+        };
+        if default_port.is_none() {
+            return Ok(Self::Text(format!("{scheme}://{authority}")));
+        }
+        if authority.contains(['/', '?', '#']) {
+            return Err("has more than scheme, host and port");
+        }
+        if authority.contains('@') {
+            return Err("has a user name");
+        }
+        let Some(Authority { host, port }) = Authority::parse(authority.as_bytes()) else {
+            return Err("has a host or port that can't be");
+        };
+        let port = port.filter(|port| Some(*port) != default_port);
+        Ok(Self::Tuple(Tuple { scheme, host, port }))
+    }
+
+    /// Whether it is one of those that WeChat's clients are known to send.
+    pub(super) fn is_wechat(&self) -> bool {
+        [wechat::WEB_ORIGIN, wechat::GAME_ORIGIN]
+            .iter()
+            .any(|known| Self::parse(known.as_bytes()).as_ref() == Ok(self))
+    }
+}
+
+/// The port that `scheme` (lower case) means when none is written; `None` for schemes that are not the web's.
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+/// What is wrong with a configured origin before it is taken apart.
+fn unusable_as_a_whole(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    if text.is_empty() {
+        return Some(
+            "the origin is empty: write https://app.example.com, self or wechat".to_owned(),
+        );
+    }
+    if text == "*" {
+        return Some(
+            "* would let every site open tunnels in its visitors' names: list each origin, \
+             or write https://*.example.com for the subdomains of one of yours"
+                .to_owned(),
+        );
+    }
+    if matches!(lower.as_str(), "self" | "wechat") {
+        return Some(format!(
+            "{text:?} is a keyword in other letters: write {lower}"
+        ));
+    }
+    if lower == "null" {
+        return Some(
+            "null is what any sandboxed frame or file page sends: serve the page from https and list that origin"
+                .to_owned(),
+        );
+    }
+    if text.chars().any(|c| c.is_whitespace() || c == ',') {
+        return Some(format!(
+            "{text:?} is not one origin: write one entry for each"
+        ));
+    }
+    if !text.is_ascii() {
+        return Some(format!(
+            "{text:?} is not ASCII: write the xn-- form of the host, which is what browsers send"
+        ));
+    }
+    None
+}
+
+/// Host and port of a configured http or https origin.
+fn parse_authority(
+    text: &str,
+    scheme: &str,
+    authority: &str,
+) -> Result<(HostPattern, Option<u16>), String> {
+    let (base, is_wildcard) = match authority.strip_prefix("*.") {
+        Some(base) => (base, true),
+        None => (authority, false),
+    };
+    if base.contains('*') {
+        return Err(format!(
+            "{text:?} has a * that is not its whole first label: write {scheme}://*.example.com"
+        ));
+    }
+    let Some(Authority { host, port }) = Authority::parse(base.as_bytes()) else {
+        return Err(format!(
+            "{text:?} has a host or port that can't be: write {scheme}://host or {scheme}://host:port"
+        ));
+    };
+    if let Some(bare) = host.strip_suffix('.') {
+        return Err(format!(
+            "{text:?} has a trailing dot, which makes another origin: write {scheme}://{}",
+            bracketed(bare)
+        ));
+    }
+    match is_wildcard {
+        false => Ok((HostPattern::Exact(host), port)),
+        true if is_wildcard_base(&host) => Ok((HostPattern::Wildcard(host), port)),
+        true => Err(wildcard_too_wide(text)),
+    }
+}
+
+/// RFC 3986 section 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+/// What comes before path, query and fragment.
+fn authority_part(rest: &str) -> &str {
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_rule_reads_back_in_its_folded_form() {
+        for (text, written) in [
+            ("self", "self"),
+            ("wechat", "wechat"),
+            ("https://app.example.com", "https://app.example.com"),
+            ("HTTPS://App.Example.COM:443", "https://app.example.com"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://localhost:80", "http://localhost"),
+            ("https://app.example.com:80", "https://app.example.com:80"),
+            ("https://*.mini.example.com", "https://*.mini.example.com"),
+            (
+                "https://*.mini.example.com:8443",
+                "https://*.mini.example.com:8443",
+            ),
+            ("https://[0::1]:8443", "https://[::1]:8443"),
+            (
+                "https://xn--mnchen-3ya.example",
+                "https://xn--mnchen-3ya.example",
+            ),
+            ("WEAPP://wechat-game-runtime", "weapp://wechat-game-runtime"),
+            ("chrome-extension://abc", "chrome-extension://abc"),
+            ("file://", "file://"),
+        ] {
+            let rule = OriginRule::parse(text).unwrap();
+            assert_eq!(rule.to_string(), written);
+            assert_eq!(OriginRule::parse(written).as_ref(), Ok(&rule));
+        }
+    }
+
+    #[test]
+    fn a_bad_origin_rule_is_explained() {
+        for (text, words) in [
+            ("", "write https://app.example.com, self or wechat"),
+            ("*", "list each origin, or write https://*.example.com"),
+            ("null", "serve the page from https"),
+            ("NULL", "serve the page from https"),
+            ("Self", "write self"),
+            ("WeChat", "write wechat"),
+            ("https://a.example, https://b.example", "one entry for each"),
+            ("https://a.example,https://b.example", "one entry for each"),
+            (" https://a.example", "one entry for each"),
+            ("https://münchen.example", "write the xn-- form"),
+            (
+                "app.example.com",
+                "has no scheme: write https://app.example.com",
+            ),
+            (
+                "app.example.com/x",
+                "has no scheme: write https://app.example.com",
+            ),
+            (
+                "//app.example.com",
+                "has no scheme: write https://app.example.com",
+            ),
+            (
+                "localhost:3000",
+                "has no scheme: write https://localhost:3000",
+            ),
+            (
+                "*.example.com",
+                "has no scheme: write https://*.example.com",
+            ),
+            (
+                "*://example.com",
+                "has no scheme: write https://example.com",
+            ),
+            ("://example.com", "has no scheme: write https://example.com"),
+            ("data:", "has no scheme"),
+            (
+                "wss://app.example.com/stream",
+                "an Origin is the page's: write https://app.example.com",
+            ),
+            (
+                "ws://localhost:3000",
+                "an Origin is the page's: write http://localhost:3000",
+            ),
+            (
+                "https://app.example.com/",
+                "trailing slash: remove the path, write https://app.example.com",
+            ),
+            (
+                "https://app.example.com/x",
+                "remove the path, write https://app.example.com",
+            ),
+            (
+                "https://app.example.com?x",
+                "remove the path, write https://app.example.com",
+            ),
+            (
+                "https://app.example.com#x",
+                "remove the path, write https://app.example.com",
+            ),
+            (
+                "https://user:pw@app.example.com",
+                "user name: write https://app.example.com",
+            ),
+            ("https://app.example.com.", "trailing dot"),
+            ("https://app.example.com:0", "host or port"),
+            ("https://app.example.com:", "host or port"),
+            ("https://", "host or port"),
+            ("https://a..example", "host or port"),
+            ("https://*", "write https://*.example.com"),
+            ("https://*.com", "at least two labels"),
+            ("https://*.com.", "trailing dot"),
+            ("https://*.0.0.1", "at least two labels"),
+            ("https://*.*.example.com", "write https://*.example.com"),
+            ("https://app.*.com", "write https://*.example.com"),
+            ("https://a*.example.com", "write https://*.example.com"),
+            ("https://app.example.com:*", "write https://*.example.com"),
+            ("weapp://*", "only http and https"),
+            ("weapp://a%b", "exactly as the client sends it"),
+        ] {
+            let problem = OriginRule::parse(text).unwrap_err();
+            assert!(problem.contains(words), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn keywords_say_what_else_the_route_needs() {
+        for (text, exact_host, app_ids) in [
+            ("self", true, false),
+            ("wechat", false, true),
+            ("https://app.example.com", false, false),
+        ] {
+            let rule = OriginRule::parse(text).unwrap();
+            assert_eq!(
+                (rule.needs_exact_host(), rule.needs_wechat_app_ids()),
+                (exact_host, app_ids),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_difference_is_named_only_between_origins_alike_otherwise() {
+        for (own, theirs, expected) in [
+            (
+                "https://app.example.com",
+                "http://app.example.com",
+                Some("scheme"),
+            ),
+            (
+                "https://app.example.com",
+                "wss://app.example.com",
+                Some("scheme"),
+            ),
+            (
+                "https://app.example.com",
+                "https://app.example.com:8443",
+                Some("port"),
+            ),
+            (
+                "https://app.example.com",
+                "http://app.example.com:8080",
+                Some("scheme and port"),
+            ),
+            (
+                "https://app.example.com",
+                "https://app.example.com.",
+                Some("trailing dot"),
+            ),
+            (
+                "https://*.example.com",
+                "http://a.example.com",
+                Some("scheme"),
+            ),
+            ("https://app.example.com", "https://evil.example.com", None),
+            (
+                "https://app.example.com",
+                "https://app.example.com.evil.com",
+                None,
+            ),
+            ("https://app.example.com", "weapp://app.example.com", None),
+            ("weapp://Game", "weapp://game", Some("letter case")),
+            ("weapp://game", "weapp://game2", None),
+        ] {
+            let OriginRule::Listed(pattern) = OriginRule::parse(own).unwrap() else {
+                unreachable!()
+            };
+            let origin = Origin::parse(theirs.as_bytes()).unwrap();
+            assert!(!pattern.matches(&origin), "{own} {theirs}");
+            assert_eq!(
+                pattern.difference(&origin).as_deref(),
+                expected,
+                "{own} {theirs}"
+            );
+        }
+    }
+}

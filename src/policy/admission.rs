@@ -1,0 +1,162 @@
+//! Whether a route admits the Origin and the Referer of a request (RFC 6455 sections 4.2.1 and 10.2).
+
+use super::origin::{Origin, OriginPattern, Tuple};
+use super::wechat::referer_app_id;
+use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, enumerated, shown};
+use crate::reason::{Failure, Reason};
+
+/// Checks Origin and Referer against `route`'s rules, whether they are enforced or not.
+///
+/// # Errors
+/// A [`Failure`] with one of the `origin_…` reasons or [`Reason::RefererAppidMismatch`].
+pub(super) fn check(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
+    let value = match asked.origins {
+        [] => return check_missing(route, asked),
+        [value] => *value,
+        several => {
+            let values = enumerated(several.iter().map(|value| shown(value)));
+            return Err(Failure::new(
+                Reason::OriginMultiple,
+                format!("{} Origin fields: {values}", several.len()),
+            ));
+        }
+    };
+    let origin = match Origin::parse(value) {
+        Ok(Origin::Null) => return Err(Failure::new(Reason::OriginNull, "the Origin is null")),
+        Ok(origin) => origin,
+        Err(what) => {
+            return Err(Failure::new(
+                Reason::OriginMalformed,
+                format!("the Origin \"{}\" {what}", shown(value)),
+            ));
+        }
+    };
+    let rules = &route.websocket;
+    if !rules
+        .origins
+        .iter()
+        .any(|rule| admits(rule, &origin, route, asked))
+    {
+        return Err(not_allowed(value, &origin, route));
+    }
+    // Also where another entry lists the same Origin: whoever lists app ids wants foreign ones refused.
+    let preset = OriginRule::Wechat;
+    if rules.origins.contains(&preset) && admits(&preset, &origin, route, asked) {
+        check_app_ids(route, asked)?;
+    }
+    Ok(())
+}
+
+fn check_missing(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
+    let rules = &route.websocket;
+    if rules.missing_origin == MissingOrigin::Allow {
+        return Ok(());
+    }
+    let app_id = super::sole_app_id(asked.referers);
+    if rules.origins.contains(&OriginRule::Wechat) {
+        check_app_ids(route, asked)?;
+        if app_id.is_some() {
+            return Ok(());
+        }
+        let found = match asked.referers.len() {
+            0 => "no Referer that would name a WeChat app id",
+            1 => "the Referer names no WeChat app id",
+            _ => "more than one Referer",
+        };
+        return Err(Failure::new(
+            Reason::OriginMissing,
+            format!("no Origin, and {found}"),
+        ));
+    }
+    Err(match app_id {
+        Some(id) => Failure::new(
+            Reason::OriginMissing,
+            format!("no Origin; the Referer names the WeChat app id {id}"),
+        )
+        .with_hint(format!(
+            "if the mini program {id} is yours, add wechat to `routes[].websocket.origins` \
+                 and its id to `routes[].websocket.wechat_app_ids`"
+        )),
+        None => Failure::new(Reason::OriginMissing, "no Origin"),
+    })
+}
+
+/// Refuses a Referer that names an app id which the route does not list.
+fn check_app_ids(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
+    let listed = &route.websocket.wechat_app_ids;
+    let is_foreign = |id: &&str| !listed.iter().any(|own| own == id);
+    let mut ids = asked
+        .referers
+        .iter()
+        .filter_map(|referer| referer_app_id(referer));
+    match ids.find(is_foreign) {
+        Some(foreign) => Err(Failure::new(
+            Reason::RefererAppidMismatch,
+            format!(
+                "app id {foreign} is not one of {}",
+                enumerated(listed.iter().cloned())
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn admits(rule: &OriginRule, origin: &Origin, route: &Route, asked: &Asked<'_>) -> bool {
+    match rule {
+        OriginRule::Listed(pattern) => pattern.matches(origin),
+        OriginRule::SameHost => is_own(origin, route, asked),
+        // Older iOS clients send the origin of the URL that they dial.
+        OriginRule::Wechat => origin.is_wechat() || is_own(origin, route, asked),
+    }
+}
+
+/// Whether `origin` is a page of the route's own host. The request's Host only says on which port: hops rewrite it.
+fn is_own(origin: &Origin, route: &Route, asked: &Asked<'_>) -> bool {
+    let (Origin::Tuple(tuple), Some(own)) = (origin, own_origin(route)) else {
+        return false;
+    };
+    let Tuple { scheme, port, .. } = tuple;
+    let is_scheme = scheme == "https" || (scheme == "http" && !asked.secure);
+    // `port` is None for the default one even where it was written out; the authority's is not folded.
+    let is_port = port.is_none_or(|port| Some(port) == asked.authority.port);
+    is_scheme && is_port && own.has_host_of(tuple)
+}
+
+/// The origin that `self` stands for, if the route has an exact host.
+fn own_origin(route: &Route) -> Option<OriginPattern> {
+    match &route.host {
+        Some(HostPattern::Exact(host)) => Some(OriginPattern::https(host)),
+        Some(HostPattern::Wildcard(_)) | None => None,
+    }
+}
+
+fn not_allowed(value: &[u8], origin: &Origin, route: &Route) -> Failure {
+    let rules = &route.websocket.origins;
+    let own = own_origin(route);
+    let written = rules.iter().map(|rule| match (rule, &own) {
+        (OriginRule::SameHost, Some(own)) => format!("self ({own})"),
+        _ => rule.to_string(),
+    });
+    let detail = format!("{} is not one of {}", shown(value), enumerated(written));
+    let failure = Failure::new(Reason::OriginNotAllowed, detail);
+    if origin.is_wechat() {
+        return failure.with_hint(
+            "this is the Origin of WeChat's clients: add wechat to `routes[].websocket.origins` \
+             and your app id to `routes[].websocket.wechat_app_ids`",
+        );
+    }
+    let near = rules.iter().find_map(|rule| {
+        let pattern = match rule {
+            OriginRule::Listed(pattern) => pattern,
+            OriginRule::SameHost | OriginRule::Wechat => own.as_ref()?,
+        };
+        pattern.difference(origin).map(|parts| (pattern, parts))
+    });
+    match near {
+        Some((pattern, parts)) => failure.with_hint(format!(
+            "it differs from {pattern} only by its {parts}: open the page there, \
+             or list this one too in `routes[].websocket.origins`"
+        )),
+        None => failure,
+    }
+}

@@ -1,0 +1,502 @@
+//! The Origin and Referer vectors.
+
+use super::*;
+
+fn origin_outcome(routes: &[Route], origin: &[u8]) -> &'static str {
+    Request {
+        origins: vec![origin],
+        ..Request::default()
+    }
+    .outcome(routes)
+}
+
+#[test]
+fn origins_are_compared_as_tuples() {
+    let routes = [route(None, STREAM, &BASE)];
+    #[rustfmt::skip]
+    let table: &[(&str, &[u8], &str)] = &[
+        ("O1", b"https://app.example.com", "allow"),
+        ("O2", b"https://app.example.com:443", "allow"),
+        ("O3", b"HTTPS://APP.Example.COM", "allow"),
+        ("O4", b"http://app.example.com", "origin_not_allowed"),
+        ("O4", b"http://app.example.com:443", "origin_not_allowed"),
+        ("O4", b"wss://app.example.com", "origin_not_allowed"),
+        ("O5", b"https://app.example.com:8443", "origin_not_allowed"),
+        ("O5", b"https://app.example.com:80", "origin_not_allowed"),
+        ("O6", b"https://app.example.com.evil.com", "origin_not_allowed"),
+        ("O7", b"https://evilapp.example.com", "origin_not_allowed"),
+        ("O7", b"https://evilexample.com", "origin_not_allowed"),
+        ("O8", b"https://appXexample.com", "origin_not_allowed"),
+        ("O9", b"https://example.com", "origin_not_allowed"),
+        ("O9", b"https://sub.app.example.com", "origin_not_allowed"),
+        ("O10", b"https://a.mini.example.com", "allow"),
+        ("O10", b"https://A.MINI.example.com:443", "allow"),
+        ("O11", b"https://mini.example.com", "origin_not_allowed"),
+        ("O11", b"https://.mini.example.com", "origin_malformed"),
+        ("O12", b"https://a.b.mini.example.com", "origin_not_allowed"),
+        ("O13", b"https://evil.com/.mini.example.com", "origin_malformed"),
+        ("O13", b"https://evil.com?.mini.example.com", "origin_malformed"),
+        ("O13", b"https://evil.com#.mini.example.com", "origin_malformed"),
+        ("O14", b"https://evil.com\\.mini.example.com", "origin_malformed"),
+        ("O14", b"https://evil.com`.mini.example.com", "origin_malformed"),
+        ("O14", b"https://evil.com_.mini.example.com", "origin_not_allowed"),
+        ("O14", b"https://evil.com%60.mini.example.com", "origin_malformed"),
+        ("O14", b"https://a{.mini.example.com", "origin_malformed"),
+        ("O15", b"https://app.example.com@evil.com", "origin_malformed"),
+        ("O15", b"https://user:pw@app.example.com", "origin_malformed"),
+        ("O16", b"https://app.example.com/", "origin_malformed"),
+        ("O16", b"https://app.example.com/x", "origin_malformed"),
+        ("O17", b"https://app.example.com.", "origin_not_allowed"),
+        ("O17", b"https://a.mini.example.com.", "origin_not_allowed"),
+        ("O18", b"null", "origin_null"),
+        ("O18", b"NULL", "origin_malformed"),
+        ("O18", b"\"null\"", "origin_malformed"),
+        ("O20", b"", "origin_malformed"),
+        ("O20", b"   ", "origin_malformed"),
+        ("O20", b"\t", "origin_malformed"),
+        ("O22", b"https://app.example.com https://evil.com", "origin_malformed"),
+        ("O22", b"https://app.example.com, https://evil.com", "origin_malformed"),
+        ("O22", b"https://app.example.com,https://app.example.com", "origin_malformed"),
+        ("O22", b"null, https://app.example.com", "origin_malformed"),
+        ("O23", "https://münchen.example".as_bytes(), "origin_malformed"),
+        ("O23", b"https://m\xfcnchen.example", "origin_malformed"),
+        ("O24", b"https://xn--mnchen-3ya.example", "allow"),
+        ("O25", "https://\u{430}pp.example.com".as_bytes(), "origin_malformed"),
+        ("O25", b"https://xn--pp-6kc.example.com", "origin_not_allowed"),
+        ("O26", b"https://app%2eexample.com", "origin_malformed"),
+        ("O26", b"https://app.example.com%00.evil.com", "origin_malformed"),
+        ("O26", b"https://app.example.com\t", "origin_malformed"),
+        ("O26", b" https://app.example.com", "origin_malformed"),
+        ("O26", b"https://app.example.com\0", "origin_malformed"),
+        ("O27", b"https://[::1]", "origin_not_allowed"),
+        ("O27", b"https://127.0.0.1", "origin_not_allowed"),
+        ("O27", b"https://2130706433", "origin_not_allowed"),
+        ("O27", b"http://localhost", "origin_not_allowed"),
+        ("O27", b"https://[::1", "origin_malformed"),
+        ("O28", b"weapp://wechat-game-runtime", "allow"),
+        ("O29", b"weapp://wechat-game-runtime.evil", "origin_not_allowed"),
+        ("O29", b"WEAPP://wechat-game-runtime", "allow"),
+        ("O29", b"weapp://WECHAT-game-runtime", "origin_not_allowed"),
+        ("O29", b"weapp://x", "origin_not_allowed"),
+        ("O29", b"weapp://wechat-game-runtime/", "origin_not_allowed"),
+        ("O30", b"https://servicewechat.com", "allow"),
+        ("O31", b"https://servicewechat.com.evil.com", "origin_not_allowed"),
+        ("O31", b"http://servicewechat.com", "origin_not_allowed"),
+        ("O32", b"file://", "origin_not_allowed"),
+        ("O32", b"chrome-extension://abc", "origin_not_allowed"),
+        ("O32", b"capacitor://localhost", "origin_not_allowed"),
+        ("O32", b"data:", "origin_not_allowed"),
+        ("O34", b"*", "origin_malformed"),
+        ("O34", b"https://*.mini.example.com", "origin_malformed"),
+        ("-", b"app.example.com", "origin_malformed"),
+        ("-", b"app.example.com:443", "origin_malformed"),
+        ("-", b"//app.example.com", "origin_malformed"),
+        ("-", b"://app.example.com", "origin_malformed"),
+        ("-", b"https:app.example.com", "origin_malformed"),
+        ("-", b"https:/app.example.com", "origin_malformed"),
+        ("-", b"https:///app.example.com", "origin_malformed"),
+        ("-", b"https:", "origin_malformed"),
+        ("-", b"https://", "origin_malformed"),
+        ("-", b"https://:443", "origin_malformed"),
+        ("-", b"https://app.example.com:", "origin_malformed"),
+        ("-", b"https://app.example.com:0443", "origin_malformed"),
+        ("-", b"https://app.example.com:443:443", "origin_malformed"),
+        ("-", b"https://app.example.com:65979", "origin_malformed"),
+        ("-", b"https://app..example.com", "origin_malformed"),
+    ];
+    for (id, origin, expected) in table {
+        assert_eq!(
+            origin_outcome(&routes, origin),
+            *expected,
+            "{id} {}",
+            origin.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn a_malformed_origin_is_told_apart_in_words() {
+    let routes = [route(None, STREAM, &BASE)];
+    #[rustfmt::skip]
+    let table: &[(&[u8], &str)] = &[
+        (b"", "is empty"),
+        (b"https://app.example.com\xff", "outside ASCII"),
+        (b"https://a.com https://b.com", "white space"),
+        (b"https://a.com,https://b.com", "a comma"),
+        (b"https://a%2eb", "a character that no origin has"),
+        (b"NULL", "no scheme"),
+        (b"https:app", "no // after its scheme"),
+        (b"https://user@app.example.com", "a user name"),
+        (b"https://app.example.com/", "more than scheme, host and port"),
+        (b"https://app.example.com:", "a host or port that can't be"),
+    ];
+    for (origin, words) in table {
+        let request = Request {
+            origins: vec![origin],
+            ..Request::default()
+        };
+        let failure = request.check(&routes).unwrap_err();
+        assert_eq!(failure.reason, Reason::OriginMalformed);
+        let detail = failure.detail.unwrap_or_default();
+        assert!(detail.contains(words), "{detail}");
+    }
+}
+
+#[test]
+fn exactly_one_origin_field_counts() {
+    let routes = [route(None, STREAM, &BASE)];
+    let (own, evil): (&[u8], &[u8]) = (b"https://app.example.com", b"https://evil.com");
+    #[rustfmt::skip]
+    let table: &[(&str, &[&[u8]], &str)] = &[
+        // O33 is O19 to the policy: it never sees a Sec-WebSocket-Origin.
+        ("O19", &[], "origin_missing"),
+        ("O21", &[own, evil], "origin_multiple"),
+        ("O21", &[evil, own], "origin_multiple"),
+        ("O21", &[own, own], "origin_multiple"),
+        ("O21", &[b"null", own], "origin_multiple"),
+        ("O21", &[b"", own], "origin_multiple"),
+    ];
+    for (id, origins, expected) in table {
+        let request = Request {
+            origins: origins.to_vec(),
+            ..Request::default()
+        };
+        assert_eq!(request.outcome(&routes), *expected, "{id}");
+    }
+}
+
+#[test]
+fn star_and_null_cannot_be_configured() {
+    for (id, text) in [("O34", "*"), ("O18", "null"), ("O11", "https://*.com")] {
+        assert!(OriginRule::parse(text).is_err(), "{id}");
+    }
+}
+
+#[test]
+fn self_is_the_routes_own_host_and_not_the_requests() {
+    let exact = || route(Some("api.example.com"), STREAM, &["self"]);
+    let any = || route(None, STREAM, &["self"]);
+    let wildcard = || route(Some("*.example.com"), STREAM, &["self"]);
+    #[rustfmt::skip]
+    let table = [
+        // id, route, TLS, Host, Origin, expected
+        ("O35", exact(), true, "api.example.com", "https://api.example.com", "allow"),
+        ("O35", exact(), true, "API.example.com", "https://API.example.com:443", "allow"),
+        ("O35", exact(), true, "api.example.com", "http://api.example.com", "origin_not_allowed"),
+        ("O35", exact(), false, "api.example.com", "http://api.example.com", "allow"),
+        ("O35", exact(), false, "api.example.com", "https://api.example.com", "allow"),
+        ("O35", exact(), true, "api.example.com:8443", "https://api.example.com:8443", "allow"),
+        ("O35", exact(), true, "api.example.com:8443", "https://api.example.com", "allow"),
+        ("O35", exact(), true, "api.example.com", "https://api.example.com:8443", "origin_not_allowed"),
+        ("O35", exact(), true, "api.example.com:9443", "https://api.example.com:8443", "origin_not_allowed"),
+        ("O35", exact(), true, "api.example.com", "https://evil.example.com", "origin_not_allowed"),
+        ("O35", exact(), true, "api.example.com", "https://api.example.com.", "origin_not_allowed"),
+        ("O35", exact(), true, "api.example.com", "wss://api.example.com", "origin_not_allowed"),
+        ("O35", exact(), true, "api.example.com", "weapp://api.example.com", "origin_not_allowed"),
+        // Without an exact host there is nothing of ours to compare with, so the Host would decide.
+        ("O35", any(), true, "evil.com", "https://evil.com", "origin_not_allowed"),
+        ("O35", wildcard(), true, "a.example.com", "https://a.example.com", "origin_not_allowed"),
+    ];
+    for (id, route, secure, host, origin, expected) in table {
+        let request = Request {
+            secure,
+            host,
+            origins: vec![origin.as_bytes()],
+            ..Request::default()
+        };
+        assert_eq!(
+            request.outcome(&[route]),
+            expected,
+            "{id} {secure} {host} {origin}"
+        );
+    }
+    let address = [route(Some("::1"), STREAM, &["self"])];
+    let request = Request {
+        host: "[::1]:8443",
+        origins: vec![b"https://[0::1]:8443"],
+        ..Request::default()
+    };
+    assert_eq!(request.outcome(&address), "allow");
+}
+
+#[test]
+fn wechat_is_admitted_with_a_listed_app_id() {
+    let preset = || wechat_route(Some("api.example.com"), &["wechat"]);
+    let any_host = || wechat_route(None, &["wechat"]);
+    let both = || {
+        wechat_route(
+            None,
+            &[
+                "wechat",
+                "https://servicewechat.com",
+                "https://app.example.com",
+            ],
+        )
+    };
+    let without = || {
+        wechat_route(
+            None,
+            &["https://app.example.com", "https://servicewechat.com"],
+        )
+    };
+    let own = "https://servicewechat.com/wxAAA/0/page-frame.html";
+    let foreign = "https://servicewechat.com/wxEVIL/12/page-frame.html";
+    let (web, game, host) = (
+        Some("https://servicewechat.com"),
+        Some("weapp://wechat-game-runtime"),
+        Some("https://api.example.com"),
+    );
+    #[rustfmt::skip]
+    let table = vec![
+        ("O30", preset(), web, vec![], "allow"),
+        ("O30", preset(), web, vec![own], "allow"),
+        ("O30", preset(), web, vec!["https://servicewechat.com/wxBBB/devtools/page-frame.html"], "allow"),
+        ("O30", preset(), web, vec![foreign], "referer_appid_mismatch"),
+        ("O30", preset(), web, vec![own, foreign], "referer_appid_mismatch"),
+        ("O30", preset(), web, vec!["https://servicewechat.com/"], "allow"),
+        ("O28", preset(), game, vec![own], "allow"),
+        ("O28", preset(), game, vec![foreign], "referer_appid_mismatch"),
+        ("O35", preset(), host, vec![], "allow"),
+        ("O35", preset(), host, vec![foreign], "referer_appid_mismatch"),
+        ("O35", any_host(), host, vec![own], "origin_not_allowed"),
+        ("O31", preset(), Some("https://servicewechat.com.evil.com"), vec![own], "origin_not_allowed"),
+        ("O31", preset(), Some("http://servicewechat.com"), vec![own], "origin_not_allowed"),
+        ("O18", preset(), Some("null"), vec![own], "origin_null"),
+        ("O19", preset(), None, vec![own], "allow"),
+        ("O19", any_host(), None, vec![own], "allow"),
+        ("O19", preset(), None, vec![], "origin_missing"),
+        ("O19", preset(), None, vec!["https://servicewechat.com/wxAAA/"], "allow"),
+        ("Referer", preset(), None, vec![foreign], "referer_appid_mismatch"),
+        ("Referer", preset(), None, vec!["https://servicewechat.com/wxAAAB/0/page-frame.html"], "referer_appid_mismatch"),
+        ("Referer", preset(), None, vec!["https://servicewechat.com/WXAAA/0/page-frame.html"], "referer_appid_mismatch"),
+        ("Referer", preset(), None, vec!["https://servicewechat.com/wxAAA"], "origin_missing"),
+        ("Referer", preset(), None, vec!["https://servicewechat.com.evil/wxAAA/0/page-frame.html"], "origin_missing"),
+        ("Referer", preset(), None, vec!["https://evil/?https://servicewechat.com/wxAAA/"], "origin_missing"),
+        ("Referer", preset(), None, vec!["http://servicewechat.com/wxAAA/0/page-frame.html"], "origin_missing"),
+        ("Referer", preset(), None, vec![own, own], "origin_missing"),
+        ("Referer", preset(), None, vec![own, foreign], "referer_appid_mismatch"),
+        // The rule is the preset's: other entries admit without it, and it holds though they list the same Origin.
+        ("Referer", both(), web, vec![foreign], "referer_appid_mismatch"),
+        ("Referer", both(), Some("https://app.example.com"), vec![foreign], "allow"),
+        ("Referer", without(), web, vec![foreign], "allow"),
+        ("Referer", without(), None, vec![own], "origin_missing"),
+    ];
+    for (id, route, origin, referers, expected) in table {
+        let request = Request {
+            origins: origin.iter().map(|origin| origin.as_bytes()).collect(),
+            referers: referers.iter().map(|referer| referer.as_bytes()).collect(),
+            ..Request::default()
+        };
+        assert_eq!(
+            request.outcome(&[route]),
+            expected,
+            "{id} {origin:?} {referers:?}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_origin_passes_where_it_is_allowed_and_only_a_missing_one() {
+    let mut route = route(None, STREAM, &["https://app.example.com"]);
+    route.websocket.missing_origin = MissingOrigin::Allow;
+    #[rustfmt::skip]
+    let table: &[(&[&[u8]], &str)] = &[
+        (&[], "allow"),
+        (&[b""], "origin_malformed"),
+        (&[b"null"], "origin_null"),
+        (&[b"https://evil.com"], "origin_not_allowed"),
+        (&[b"https://evil.com", b"https://app.example.com"], "origin_multiple"),
+    ];
+    for (origins, expected) in table {
+        let request = Request {
+            origins: origins.to_vec(),
+            ..Request::default()
+        };
+        assert_eq!(request.outcome(std::slice::from_ref(&route)), *expected);
+    }
+}
+
+#[test]
+fn a_changed_origin_is_admitted_only_if_it_means_the_same() {
+    let own = "https://app.example.com";
+    let routes = [route(None, STREAM, &[own])];
+    let admitted = |origin: &[u8]| origin_outcome(&routes, origin) == "allow";
+    for at in 0..=own.len() {
+        for byte in 0..=u8::MAX {
+            let mut inserted = own.as_bytes().to_vec();
+            inserted.insert(at, byte);
+            assert!(!admitted(&inserted), "{}", inserted.escape_ascii());
+            let mut replaced = own.as_bytes().to_vec();
+            if let Some(place) = replaced.get_mut(at) {
+                *place = byte;
+            }
+            let is_same = replaced.eq_ignore_ascii_case(own.as_bytes());
+            assert_eq!(admitted(&replaced), is_same, "{}", replaced.escape_ascii());
+        }
+        if at < own.len() {
+            let mut removed = own.as_bytes().to_vec();
+            removed.remove(at);
+            assert!(!admitted(&removed), "{}", removed.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_wildcard_admits_only_more_of_the_first_label() {
+    let own = "https://a.mini.example.com";
+    let routes = [route(None, STREAM, &["https://*.mini.example.com"])];
+    for at in 0..=own.len() {
+        for byte in 0..=u8::MAX {
+            let mut inserted = own.as_bytes().to_vec();
+            inserted.insert(at, byte);
+            let label = inserted
+                .strip_prefix(b"https://")
+                .and_then(|rest| rest.strip_suffix(b".mini.example.com"));
+            let is_label = |label: &[u8]| {
+                label
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
+            };
+            let expected = label.is_some_and(is_label);
+            assert_eq!(
+                origin_outcome(&routes, &inserted) == "allow",
+                expected,
+                "{}",
+                inserted.escape_ascii()
+            );
+        }
+    }
+}
+
+#[test]
+fn report_lets_origin_refusals_through_and_notes_them() {
+    let mut route = wechat_route(None, &["https://app.example.com", "wechat"]);
+    route.websocket.enforcement = Enforcement::Report;
+    route.websocket.subprotocols = vec!["voice.v1".to_owned()];
+    let routes = [route];
+    let foreign = "https://servicewechat.com/wxEVIL/0/";
+    #[rustfmt::skip]
+    let table = [
+        (vec!["https://app.example.com"], vec![], None),
+        (vec![], vec![], Some("origin_missing: ")),
+        (vec!["null"], vec![], Some("origin_null: ")),
+        (vec!["https://evil.com/"], vec![], Some("origin_malformed: ")),
+        (vec!["https://a.com", "https://b.com"], vec![], Some("origin_multiple: ")),
+        (vec!["https://evil.com"], vec![], Some("origin_not_allowed: https://evil.com is not one of https://app.example.com, wechat")),
+        (vec![], vec![foreign], Some("referer_appid_mismatch: app id wxEVIL")),
+    ];
+    for (origins, referers, expected) in table {
+        let request = Request {
+            origins: origins.iter().map(|origin| origin.as_bytes()).collect(),
+            referers: referers.iter().map(|referer| referer.as_bytes()).collect(),
+            ..Request::default()
+        };
+        let permit = request.check(&routes).expect("report lets it through");
+        let note = permit.notes().first();
+        assert_eq!(
+            note.map(|note| note.code),
+            expected.map(|_| NoteCode::WouldRefuse)
+        );
+        let detail = note
+            .and_then(|note| note.detail.as_deref())
+            .unwrap_or_default();
+        assert!(detail.starts_with(expected.unwrap_or_default()), "{detail}");
+    }
+    let evil = || Request {
+        origins: vec![b"https://evil.com"],
+        ..Request::default()
+    };
+    #[rustfmt::skip]
+    let table = [
+        (Request { path: b"/other", ..evil() }, "path_not_allowed"),
+        (Request { path: b"/a/../b", ..evil() }, "path_ambiguous"),
+        (Request { sni: Some("other.example"), ..evil() }, "host_not_allowed"),
+        (Request { subprotocols: vec!["chat"], ..evil() }, "subprotocol_not_allowed"),
+    ];
+    for (request, expected) in table {
+        assert_eq!(request.outcome(&routes), expected);
+    }
+}
+
+#[test]
+fn the_permit_carries_the_referers_app_id_whatever_the_rules() {
+    let routes = [route(None, STREAM, &BASE)];
+    let own: &[u8] = b"https://servicewechat.com/wxAAA/0/page-frame.html";
+    #[rustfmt::skip]
+    let table = [
+        (&[][..], None),
+        (&[own][..], Some("wxAAA")),
+        (&[own, own][..], None),
+        (&[&b"https://app.example.com/page"[..]][..], None),
+    ];
+    for (referers, expected) in table {
+        let permit = Request {
+            referers: referers.to_vec(),
+            ..Request::default()
+        }
+        .check(&routes)
+        .unwrap();
+        assert_eq!(permit.referer_app_id(), expected);
+    }
+}
+
+#[test]
+fn a_refused_origin_is_told_what_would_admit_it() {
+    #[rustfmt::skip]
+    let table = [
+        (&["https://app.example.com"][..], "https://servicewechat.com", "add wechat to `routes[].websocket.origins`"),
+        (&["self"], "weapp://wechat-game-runtime", "add wechat to `routes[].websocket.origins`"),
+        (&["https://app.example.com"], "http://app.example.com", "differs from https://app.example.com only by its scheme"),
+        (&["https://app.example.com"], "https://app.example.com:8443", "only by its port"),
+        (&["https://app.example.com"], "https://app.example.com.", "only by its trailing dot"),
+        (&["capacitor://Local"], "capacitor://local", "differs from capacitor://Local only by its letter case"),
+        (&["self"], "http://api.example.com", "differs from https://api.example.com only by its scheme"),
+        (&["wechat"], "https://api.example.com:8443", "differs from https://api.example.com only by its port"),
+    ];
+    for (origins, origin, words) in table {
+        let routes = [route(Some("api.example.com"), STREAM, origins)];
+        let request = Request {
+            origins: vec![origin.as_bytes()],
+            ..Request::default()
+        };
+        let failure = request.check(&routes).unwrap_err();
+        assert_eq!(failure.reason, Reason::OriginNotAllowed, "{origin}");
+        let hint = failure.hint.unwrap_or_default();
+        assert!(hint.contains(words), "{origin}: {hint}");
+    }
+    let routes = [route(
+        Some("api.example.com"),
+        STREAM,
+        &["self", "https://app.example.com"],
+    )];
+    let request = Request {
+        origins: vec![b"https://evil.com"],
+        ..Request::default()
+    };
+    let failure = request.check(&routes).unwrap_err();
+    assert_eq!(
+        failure.detail.as_deref(),
+        Some(
+            "https://evil.com is not one of self (https://api.example.com), https://app.example.com"
+        )
+    );
+    assert_eq!(failure.hint, None);
+}
+
+#[test]
+fn a_wechat_client_without_origin_is_told_of_the_preset() {
+    let routes = [route(None, STREAM, &BASE)];
+    let request = Request {
+        origins: Vec::new(),
+        referers: vec![b"https://servicewechat.com/wxAAA/0/page-frame.html"],
+        ..Request::default()
+    };
+    let failure = request.check(&routes).unwrap_err();
+    assert_eq!(failure.reason, Reason::OriginMissing);
+    assert!(
+        failure
+            .hint
+            .unwrap()
+            .contains("add wechat to `routes[].websocket.origins`")
+    );
+}

@@ -1,0 +1,247 @@
+//! The path vectors.
+
+use super::*;
+
+fn path_outcome(routes: &[Route], path: &[u8]) -> &'static str {
+    Request {
+        path,
+        ..Request::default()
+    }
+    .outcome(routes)
+}
+
+#[test]
+fn paths_are_compared_as_raw_bytes() {
+    let routes = [route(None, STREAM, &BASE), route(None, "/public/*", &BASE)];
+    #[rustfmt::skip]
+    let table: &[(&str, &[u8], &str)] = &[
+        ("P1", b"/api/realtime-voice/stream", "allow"),
+        ("P2", b"/api/realtime-voice/stream/", "path_near_miss"),
+        ("P3", b"/API/Realtime-Voice/Stream", "path_near_miss"),
+        ("P3", b"/API/Realtime-Voice/Stream/", "path_near_miss"),
+        ("P3", b"/Public/a", "path_near_miss"),
+        ("P4", b"//api/realtime-voice/stream", "path_ambiguous"),
+        ("P4", b"/api//realtime-voice/stream", "path_ambiguous"),
+        ("P4", b"/api/realtime-voice/stream//", "path_ambiguous"),
+        ("P5", b"/api/./realtime-voice/stream", "path_ambiguous"),
+        ("P5", b"/x/../api/realtime-voice/stream", "path_ambiguous"),
+        ("P5", b"/public/../admin", "path_ambiguous"),
+        ("P5", b"/public/..", "path_ambiguous"),
+        ("P5", b"/public/.", "path_ambiguous"),
+        ("P6", b"/public/%2e%2e/admin", "path_ambiguous"),
+        ("P6", b"/public/%2E%2E/admin", "path_ambiguous"),
+        ("P6", b"/public/.%2e/admin", "path_ambiguous"),
+        ("P6", b"/%2e/api/realtime-voice/stream", "path_ambiguous"),
+        ("P7", b"/public/..%2fadmin", "path_ambiguous"),
+        ("P7", b"/public/%2e%2e%2fadmin", "path_ambiguous"),
+        ("P7", b"/api%2frealtime-voice/stream", "path_ambiguous"),
+        ("P7", b"/api%2Frealtime-voice/stream", "path_ambiguous"),
+        ("P8", b"/public/..\\admin", "path_ambiguous"),
+        ("P8", b"/public/..%5cadmin", "path_ambiguous"),
+        ("P8", b"\\api\\realtime-voice\\stream", "path_ambiguous"),
+        ("P9", b"/public/%252e%252e%252fadmin", "path_ambiguous"),
+        ("P9", b"/api/%2572ealtime", "path_ambiguous"),
+        ("P10", b"/public/%c0%ae%c0%ae/admin", "path_ambiguous"),
+        ("P10", b"/public/%c0%af", "path_ambiguous"),
+        ("P10", b"/public/%e0%80%af", "path_ambiguous"),
+        ("P10", b"/public/%f0%80%80%af", "path_ambiguous"),
+        ("P11", b"/public/%u002e%u002e/", "path_ambiguous"),
+        ("P11", b"/public/%uff0e", "path_ambiguous"),
+        ("P11", "/public/\u{ff0e}\u{ff0e}/".as_bytes(), "path_ambiguous"),
+        ("P11", "/public/..\u{ff0f}admin".as_bytes(), "path_ambiguous"),
+        ("P11", "/public/..\u{2215}admin".as_bytes(), "path_ambiguous"),
+        ("P11", b"/public/%EF%BC%8E%EF%BC%8E/", "path_ambiguous"),
+        ("P11", b"/public/..%EF%BC%8Fadmin", "path_ambiguous"),
+        ("P11", b"/public/..%E2%88%95admin", "path_ambiguous"),
+        ("P11", b"/public/..%E2%81%84admin", "path_ambiguous"),
+        ("P11", b"/public/..%E2%A7%B8admin", "path_ambiguous"),
+        ("P11", b"/public/%EF%B9%92%EF%B9%92/", "path_ambiguous"),
+        ("P11", b"/public/..%EF%BC%BCadmin", "path_ambiguous"),
+        ("P11", b"/public/%E2%80%A5/admin", "path_ambiguous"),
+        ("P12", b"/public/..;/admin", "path_ambiguous"),
+        ("P12", b"/public;x/../admin", "path_ambiguous"),
+        ("P12", b"/api/realtime-voice/stream;jsessionid=1", "path_ambiguous"),
+        ("P12", b"/api/realtime-voice/stream%3b", "path_ambiguous"),
+        ("P13", b"/api/realtime-voice/stream%00", "path_ambiguous"),
+        ("P13", b"/api/realtime-voice/stream%00.txt", "path_ambiguous"),
+        ("P13", b"/public/%0d%0aX:%20y", "path_ambiguous"),
+        ("P13", b"/public/%09", "path_ambiguous"),
+        ("P13", b"/api/realtime-voice/stream%20", "path_ambiguous"),
+        ("P13", b"/public/\x01", "path_ambiguous"),
+        ("P13", b"/public/ ", "path_ambiguous"),
+        ("P13", b"/public/\x7f", "path_ambiguous"),
+        ("P13", b"/public/\x80", "path_ambiguous"),
+        ("P13", b"/public/\xff", "path_ambiguous"),
+        ("P14", b"/api/%72ealtime-voice/stream", "path_ambiguous"),
+        ("P14", b"/api/realtime%2Dvoice/stream", "path_ambiguous"),
+        ("P14", b"/public/%5F", "path_ambiguous"),
+        ("P14", b"/public/%7E", "path_ambiguous"),
+        ("P15", b"/api/realtime-voice/%zz", "path_ambiguous"),
+        ("P15", b"/public/%", "path_ambiguous"),
+        ("P15", b"/public/%1", "path_ambiguous"),
+        ("P15", b"/public/%1/x", "path_ambiguous"),
+        ("P15", b"/public/%+1", "path_ambiguous"),
+        // The http stage refuses these first; the policy would not let them in either.
+        ("P16", b"/api/realtime-voice/stream#x", "path_ambiguous"),
+        ("P17", b"/publicadmin", "path_not_allowed"),
+        ("P17", b"/public", "path_not_allowed"),
+        ("P17", b"/public/", "allow"),
+        ("P17", b"/public/a/b", "allow"),
+        ("P19", b"*", "path_not_allowed"),
+        ("P19", b"api/realtime-voice/stream", "path_not_allowed"),
+        ("P19", b"", "path_not_allowed"),
+        ("P21", b"/public/.../admin", "allow"),
+        ("P21", b"/public/....//admin", "path_ambiguous"),
+        ("P21", b"/public/..././admin", "path_ambiguous"),
+        ("P22", b"/api/realtime-voice/stream/.websocket", "path_not_allowed"),
+        ("-", b"/public/%E4%BD%A0%E5%A5%BD", "allow"),
+        ("-", b"/public/a:b@c!$&'()*+,=~-._", "allow"),
+        ("-", b"/", "path_not_allowed"),
+    ];
+    for (id, path, expected) in table {
+        assert_eq!(
+            path_outcome(&routes, path),
+            *expected,
+            "{id} {}",
+            path.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn the_query_never_decides() {
+    let routes = [route(None, STREAM, &BASE)];
+    #[rustfmt::skip]
+    let table: &[(&str, Option<&[u8]>, bool)] = &[
+        ("P1", None, false),
+        ("P1", Some(b"token=x"), false),
+        ("P20", Some(b""), false),
+        ("P20", Some(b"x=1?y=2"), true),
+        ("P20", Some(b"/../admin"), false),
+        ("P20", Some(b"a=%2f..%00\\;//"), false),
+        ("P20", Some(b"?"), true),
+    ];
+    for (id, query, is_noted) in table {
+        let permit = Request {
+            query: *query,
+            ..Request::default()
+        }
+        .check(&routes)
+        .unwrap();
+        let codes: Vec<_> = permit.notes().iter().map(|note| note.code).collect();
+        let expected: &[NoteCode] = if *is_noted {
+            &[NoteCode::QuerySecondQuestionMark]
+        } else {
+            &[]
+        };
+        assert_eq!(codes, expected, "{id}");
+        // A query may hold a token: it stays out of the notes.
+        assert!(permit.notes().iter().all(|note| note.detail.is_none()));
+    }
+}
+
+#[test]
+fn a_changed_path_never_reaches_an_exact_route() {
+    let routes = [route(None, STREAM, &BASE)];
+    for at in 0..=STREAM.len() {
+        for byte in 0..=u8::MAX {
+            let mut inserted = STREAM.as_bytes().to_vec();
+            inserted.insert(at, byte);
+            assert_ne!(
+                path_outcome(&routes, &inserted),
+                "allow",
+                "{}",
+                inserted.escape_ascii()
+            );
+            let mut replaced = STREAM.as_bytes().to_vec();
+            if let Some(place) = replaced.get_mut(at) {
+                *place = byte;
+            }
+            let expected = replaced == STREAM.as_bytes();
+            assert_eq!(
+                path_outcome(&routes, &replaced) == "allow",
+                expected,
+                "{}",
+                replaced.escape_ascii()
+            );
+        }
+    }
+}
+
+#[test]
+fn long_paths_are_decided_in_linear_time() {
+    let routes = vec![route(None, &format!("/{}", "a".repeat(250)), &BASE); 100];
+    let mut outcomes = Vec::new();
+    #[rustfmt::skip]
+    let table = [
+        ("P24", "/a".repeat(500_000)),
+        ("P24", "/".to_owned() + &"../".repeat(300_000)),
+        ("P24", "/".to_owned() + &"%E4%BD%A0".repeat(100_000)),
+        ("P24", "/".to_owned() + &"%2e".repeat(300_000)),
+    ];
+    for (id, path) in table {
+        outcomes.push((id, path_outcome(&routes, path.as_bytes())));
+    }
+    let expected = [
+        "path_not_allowed",
+        "path_ambiguous",
+        "path_not_allowed",
+        "path_ambiguous",
+    ];
+    assert_eq!(outcomes, expected.map(|code| ("P24", code)));
+}
+
+#[test]
+fn a_near_miss_names_the_route_and_the_change() {
+    let routes = [route(None, STREAM, &BASE), route(None, "/exact/", &BASE)];
+    #[rustfmt::skip]
+    let table = [
+        ("/api/realtime-voice/stream/", STREAM, "drop the trailing slash"),
+        ("/Api/realtime-voice/stream", STREAM, "use the route's letter case"),
+        ("/exact", "/exact/", "add the trailing slash"),
+    ];
+    for (path, pattern, change) in table {
+        let failure = Request {
+            path: path.as_bytes(),
+            ..Request::default()
+        }
+        .check(&routes)
+        .unwrap_err();
+        assert_eq!(failure.reason, Reason::PathNearMiss);
+        assert_eq!(
+            failure.detail,
+            Some(format!("{path}; the route is {pattern}"))
+        );
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains(change) && hint.contains(pattern), "{hint}");
+    }
+}
+
+#[test]
+fn an_unknown_path_names_the_nearest_route_of_its_host() {
+    let routes = [
+        route(Some("api.example.com"), STREAM, &BASE),
+        route(Some("other.example.com"), "/chat/rooms", &BASE),
+    ];
+    #[rustfmt::skip]
+    let table = [
+        ("api.example.com", "/api/realtime-voice/streams", Some(STREAM)),
+        ("api.example.com", "/chat/room", None),
+        ("other.example.com", "/chat/room", Some("/chat/rooms")),
+        ("other.example.com", "/CHAT/ROOMS/1", None),
+        ("api.example.com", "/wp-login.php", None),
+    ];
+    for (host, path, expected) in table {
+        let failure = Request {
+            host,
+            path: path.as_bytes(),
+            ..Request::default()
+        }
+        .check(&routes)
+        .unwrap_err();
+        assert_eq!(failure.reason, Reason::PathNotAllowed, "{host} {path}");
+        let hint = failure.hint.unwrap_or_default();
+        assert_eq!(hint.contains("nearest route"), expected.is_some(), "{hint}");
+        assert!(hint.contains(expected.unwrap_or_default()), "{hint}");
+    }
+}
