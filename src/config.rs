@@ -202,3 +202,59 @@ pub enum ClientAddress {
     /// Not at all.
     Off,
 }
+/// stub
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// e
+    Error,
+    /// w
+    Warning,
+}
+/// stub
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// s
+    pub severity: Severity,
+    /// l
+    pub line: usize,
+    /// c
+    pub column: usize,
+}
+impl std::fmt::Display for Problem {
+    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+/// stub
+#[derive(Debug)]
+pub struct Source;
+impl Source {
+    /// s
+    pub fn problem(&self, severity: Severity, _site: &str, _m: impl Into<String>) -> Problem {
+        Problem {
+            severity,
+            line: 0,
+            column: 0,
+        }
+    }
+}
+/// stub
+pub struct Outcome {
+    /// s
+    pub config: Option<Config>,
+    /// s
+    pub problems: Vec<Problem>,
+    /// s
+    pub certificates: Vec<CertificateFiles>,
+    /// s
+    pub source: Source,
+}
+/// stub
+pub fn read(_p: &std::path::Path) -> Outcome {
+    todo!()
+}

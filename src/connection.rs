@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
+use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Response, header};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,49 +51,45 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
     draft.enter(Stage::Accept);
-    let life = Life { shared: &shared, peer };
+    let life = Life {
+        shared: &shared,
+        peer,
+    };
     let ended = tokio::select! {
         biased;
         ended = life.run(socket, &mut draft) => ended,
-        () = shared.cut.cancelled() => Ended::failed(cut_short(&draft)),
+        () = shared.cut.cancelled() => cut_short(&draft).into(),
     };
-    if ended.opened {
-        draft.close(ended.failure);
-    } else {
-        draft.refuse(ended.failure);
-    }
+    draft.finish(ended.failure);
     if let Some(stream) = ended.stream {
-        respond::linger(stream, shared.config.limits.close_wait).await;
+        let linger = respond::linger(stream, shared.config.limits.close_wait);
+        // The record is written: the client only loses the rest of its time to read.
+        shared.cut.run_until_cancelled(linger).await;
     }
     drop(slot);
 }
 
 fn cut_short(draft: &Draft) -> Failure {
-    let detail = format!("the shutdown's deadline passed in stage {}", draft.stage().name());
+    let detail = format!(
+        "the shutdown's deadline passed in stage {}",
+        draft.stage().name()
+    );
     Failure::new(Reason::Draining, detail)
 }
 
 /// How a connection ended.
 struct Ended {
     failure: Failure,
-    opened: bool,
     /// Still open so that the client can read its refusal.
     stream: Option<ClientStream>,
 }
 
-impl Ended {
-    fn failed(failure: Failure) -> Self {
-        Self {
-            failure,
-            opened: false,
-            stream: None,
-        }
-    }
-}
-
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
-        Self::failed(failure)
+        Self {
+            failure,
+            stream: None,
+        }
     }
 }
 
@@ -116,7 +113,9 @@ impl Life<'_> {
             None => limits.request_head,
         };
         let deadline = Instant::now() + first_deadline;
-        let first = self.unless_draining(listener::first_bytes(&mut socket, deadline)).await??;
+        let first = self
+            .unless_draining(listener::first_bytes(&mut socket, deadline))
+            .await??;
 
         let (stream, deadline) = match &self.shared.tls {
             None => (self.plain(socket, first)?, deadline),
@@ -128,35 +127,37 @@ impl Life<'_> {
         };
 
         draft.enter(Stage::Http);
-        let secured_at = Instant::now();
         let (raw, stream) = self.read_head(stream, deadline, draft).await?;
-        draft.record.head_ms = Some(millis(secured_at.elapsed()));
-        draft.record.http_version = Some("1.1");
+        let has_early = !raw.early.is_empty();
         let (request, exchange) = Exchange::begin(stream, raw, limits.header_bytes).await?;
-        let identity =
-            Identity::read(self.peer, self.shared.tls.is_some(), &request.headers, &self.shared.config.trusted_proxies);
+        let identity = Identity::read(
+            self.peer,
+            self.shared.tls.is_some(),
+            &request.headers,
+            &self.shared.config.trusted_proxies,
+        );
         describe(&request, &identity, draft);
-
-        let admitted = self.admit(&request, &identity, exchange.has_early(), draft);
-        let (permit, opening) = match admitted {
+        let (permit, opening) = match self.admit(&request, &identity, has_early, draft) {
             Ok(admitted) => admitted,
             Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
         };
 
         draft.enter(Stage::Upstream);
-        let request_id = draft.record.request_id.clone().unwrap_or_default();
+        let request_id = request_id(draft);
         let rebuilt = upstream::rebuild(request, &identity, &request_id);
         let asking = Instant::now();
-        let (exchange, answer) = match exchange.meanwhile(self.ask(&permit, &opening, rebuilt, draft)).await {
-            Ok(answered) => answered,
-            Err(gone) => return Err(gave_up(&gone, asking, draft).into()),
-        };
+        let asked = exchange
+            .meanwhile(self.ask(&permit, &opening, rebuilt, draft))
+            .await;
+        let (exchange, answer) = asked.map_err(|gone| gave_up(&gone, asking))?;
         let opened = match answer {
             Ok(Answer::Switched(opened)) => *opened,
-            Ok(Answer::Refused(refused)) => return Err(self.relay(exchange, *refused, draft).await),
+            Ok(Answer::Refused(refused)) => {
+                return Err(self.relay(exchange, *refused, &permit, draft).await);
+            }
             Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
         };
-        let ends = self.switch(exchange, opened, &request_id, draft).await?;
+        let ends = self.switch(exchange, opened, asking, draft).await?;
 
         draft.enter(Stage::Tunnel);
         let timers = Timers {
@@ -164,11 +165,10 @@ impl Life<'_> {
             write_stall: limits.write_stall,
             close_wait: limits.close_wait,
         };
-        drop(permit);
         Ok(self.tunnel(ends, timers, draft).await)
     }
 
-    /// `work`, or a refusal when a shutdown has begun and the client has nothing under way.
+    /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
     async fn unless_draining<F: Future>(&self, work: F) -> Result<F::Output, Failure> {
         let patience = async {
             self.shared.draining.cancelled().await;
@@ -177,14 +177,20 @@ impl Life<'_> {
         tokio::select! {
             biased;
             output = work => Ok(output),
-            () = patience => Err(Failure::new(Reason::Draining, "no complete request had come when the shutdown began")),
+            () = patience => {
+                let detail = "no complete request had come when the shutdown began";
+                Err(Failure::new(Reason::Draining, detail))
+            }
         }
     }
 
     fn plain(&self, socket: TcpStream, first: FirstBytes) -> Result<ClientStream, Failure> {
         match first.looks {
             Looks::Tls => Err(Failure::new(Reason::TlsOnPlainPort, first.describe())),
-            Looks::Proxy => Err(Failure::new(Reason::ProxyProtocolUnexpected, first.describe())),
+            Looks::Proxy => Err(Failure::new(
+                Reason::ProxyProtocolUnexpected,
+                first.describe(),
+            )),
             Looks::Http | Looks::Other => Ok(ClientStream::Plain(Replay::new(first.bytes, socket))),
         }
     }
@@ -199,15 +205,22 @@ impl Life<'_> {
     ) -> Result<ClientStream, Ended> {
         let begun = Instant::now();
         let mut facts = tls::Facts::default();
-        let accepted = self.unless_draining(tls::accept(socket, first, server, deadline, &mut facts)).await;
+        let handshake = tls::accept(socket, first, server, deadline, &mut facts);
+        let accepted = self.unless_draining(handshake).await;
         draft.record.tls_ms = Some(millis(begun.elapsed()));
         draft.record.sni = facts.sni;
         draft.record.tls_version = facts.version;
         draft.record.alpn = facts.alpn;
         match accepted? {
             Ok(stream) => Ok(stream),
-            Err(tls::Failed { failure, plain: None }) => Err(failure.into()),
-            Err(tls::Failed { failure, plain: Some(socket) }) => {
+            Err(tls::Failed {
+                failure,
+                plain: None,
+            }) => Err(failure.into()),
+            Err(tls::Failed {
+                failure,
+                plain: Some(socket),
+            }) => {
                 let stream = ClientStream::Plain(Replay::new(Vec::new(), socket));
                 Err(self.refuse_unread(stream, failure, draft).await)
             }
@@ -220,46 +233,327 @@ impl Life<'_> {
         deadline: Instant,
         draft: &mut Draft,
     ) -> Result<(RawHead, ClientStream), Ended> {
+        let begun = Instant::now();
         let limit = self.shared.config.limits.header_bytes;
-        let failure = match self.unless_draining(head::read(&mut stream, limit, deadline)).await {
+        let read = self
+            .unless_draining(head::read(&mut stream, limit, deadline))
+            .await;
+        draft.record.head_ms = Some(millis(begun.elapsed()));
+        let failure = match read {
             Ok(Ok(raw)) => return Ok((raw, stream)),
-            Ok(Err(NoHead::Unused(error))) if self.shared.tls.is_some() => tls::unused(error.as_ref()),
+            Ok(Err(NoHead::Unused(error))) if self.shared.tls.is_some() => {
+                tls::unused(error.as_ref())
+            }
             Ok(Err(NoHead::Unused(None))) => Reason::TcpProbe.into(),
-            Ok(Err(NoHead::Unused(Some(error)) | NoHead::Broken(error))) => match tls::record_error(&error) {
-                Some(words) => Failure::new(Reason::TlsProtocolError, words),
-                None if tls::is_truncation(&error) => Failure::new(Reason::HttpHeadIncomplete, error.to_string()),
-                None => Failure::new(Reason::TcpResetBeforeRequest, error.to_string()),
-            },
+            Ok(Err(NoHead::Unused(Some(error)) | NoHead::Broken(error))) => broken_head(&error),
             Ok(Err(NoHead::Failed(failure))) | Err(failure) => failure,
         };
         Err(self.refuse_unread(stream, failure, draft).await)
     }
 
-    /// The rest of the http stage and the policy stage.
+    /// The rest of the http stage, and the policy stage.
     fn admit(
         &self,
         request: &Parts,
         identity: &Identity,
-        early: bool,
+        has_early: bool,
         draft: &mut Draft,
     ) -> Result<(Permit<'_>, Opening), Failure> {
         let begun = Instant::now();
         let authority = opening::authority(&request.uri, &request.headers)?;
-        let kind = opening::check(request)?;
-        let opening = match kind {
-            // Only a plain request may have a body behind its head.
-            Kind::Opening(_) if early => return Err(Reason::HttpEarlyData.into()),
+        let opening = match opening::check(request)? {
             Kind::Opening(opening) => Some(opening),
             Kind::Plain => None,
         };
+        if let Some(note) = identity.spoofed(&request.headers) {
+            draft.note(note);
+        }
         draft.enter(Stage::Policy);
-        let permit = self.check_policy(request, identity, &authority, opening.as_ref(), draft);
+        let asked = opening.as_ref();
+        let permit = self.check_policy(request, identity, &authority, asked, has_early, draft);
         draft.record.policy_ms = Some(millis(begun.elapsed()));
-        let permit = permit?;
-        let opening = opening.ok_or(Reason::PlainHttpRequest)?;
+        Ok((permit?, opening.ok_or(Reason::PlainHttpRequest)?))
+    }
+
+    fn check_policy(
+        &self,
+        request: &Parts,
+        identity: &Identity,
+        authority: &Authority,
+        opening: Option<&Opening>,
+        has_early: bool,
+        draft: &mut Draft,
+    ) -> Result<Permit<'_>, Failure> {
+        let no_names = HostSet::default();
+        let values = |name| -> Vec<&[u8]> {
+            request
+                .headers
+                .get_all(name)
+                .iter()
+                .map(HeaderValue::as_bytes)
+                .collect()
+        };
+        let (origins, referers) = (values(header::ORIGIN), values(header::REFERER));
+        let offered = opening
+            .map(|opening| opening.subprotocols.as_slice())
+            .unwrap_or_default();
+        let subprotocols: Vec<&str> = offered.iter().map(String::as_str).collect();
+        let asked = Asked {
+            secure: identity.secure,
+            sni: draft.record.sni.as_deref(),
+            certificate_names: self
+                .shared
+                .tls
+                .as_ref()
+                .map_or(&no_names, tls::Server::names),
+            authority,
+            path: request.uri.path().as_bytes(),
+            query: request.uri.query().map(str::as_bytes),
+            origins: &origins,
+            referers: &referers,
+            subprotocols: &subprotocols,
+        };
+        let routes = &self.shared.config.routes;
+        if opening.is_none() {
+            let matched = policy::matching(routes, &asked)?;
+            draft.record.route = Some(matched.route.to_string());
+            return Err(Reason::PlainHttpRequest.into());
+        }
+        // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
+        if has_early {
+            return Err(Reason::HttpEarlyData.into());
+        }
+        let permit = policy::check(routes, &asked)?;
+        draft.record.route = Some(permit.route().to_string());
+        draft.record.upstream = Some(permit.route().upstream.clone());
+        draft.record.referer_app_id = permit.referer_app_id().map(str::to_owned);
+        draft.record.notes.extend_from_slice(permit.notes());
         if self.shared.draining.is_cancelled() {
             return Err(Reason::Draining.into());
         }
-        Ok((permit, opening))
+        Ok(permit)
     }
+
+    /// The upstream stage: connect, hand the request on, verify the answer.
+    async fn ask(
+        &self,
+        permit: &Permit<'_>,
+        opening: &Opening,
+        request: Parts,
+        draft: &mut Draft,
+    ) -> Result<Answer, Failure> {
+        let name = &permit.route().upstream;
+        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
+            Failure::new(
+                Reason::InternalAborted,
+                format!("no upstream is named {name}"),
+            )
+        })?;
+        let begun = Instant::now();
+        let attempts = &mut draft.record.attempts;
+        let connected = upstream::connect(upstream, permit, attempts).await;
+        let skipped = attempts
+            .iter()
+            .filter(|attempt| attempt.outcome != "connected")
+            .count();
+        draft.record.connect_ms = Some(millis(begun.elapsed()));
+        let connected = connected?;
+        if skipped > 0 {
+            draft.note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
+        }
+        let begun = Instant::now();
+        let limit = self.shared.config.limits.header_bytes;
+        let answer =
+            upstream::handshake(connected, request, opening, permit, upstream, limit).await;
+        draft.record.handshake_ms = Some(millis(begun.elapsed()));
+        answer
+    }
+
+    /// Answers 101 and takes the client's stream back.
+    async fn switch(
+        &self,
+        exchange: Exchange,
+        opened: Opened,
+        asking: Instant,
+        draft: &mut Draft,
+    ) -> Result<Ends, Failure> {
+        draft.record.notes.extend(opened.notes);
+        let mut response = Response::from_parts(opened.head, respond::empty());
+        respond::set_request_id(response.headers_mut(), &request_id(draft));
+        let patience = self.shared.config.limits.write_stall;
+        let Answered {
+            stream,
+            held,
+            error,
+        } = exchange.answer(response, patience).await;
+        if let Some(error) = error {
+            let waited =
+                humantime::format_duration(Duration::from_millis(millis(asking.elapsed())));
+            let detail = format!("after {waited}, while the 101 was being written: {error}");
+            return Err(Failure::new(Reason::ClientGaveUp, detail));
+        }
+        if !held.is_empty() {
+            draft.note(Note::new(
+                NoteCode::EarlyBytesHeld,
+                format!("{} bytes", held.len()),
+            ));
+        }
+        Ok(Ends {
+            client: stream,
+            client_early: held,
+            upstream: opened.stream,
+            upstream_early: opened.early.into(),
+        })
+    }
+
+    async fn tunnel(&self, ends: Ends, timers: Timers, draft: &mut Draft) -> Ended {
+        draft.opened();
+        let closed = tunnel::run(ends, timers, self.shared.cut.cancelled()).await;
+        let record = &mut draft.record;
+        record.bytes_client_to_upstream = Some(closed.client_to_upstream);
+        record.bytes_upstream_to_client = Some(closed.upstream_to_client);
+        record.idle_ms = Some(millis(closed.idle));
+        record.write_stall_client_ms = Some(millis(closed.write_stall_client));
+        record.write_stall_upstream_ms = Some(millis(closed.write_stall_upstream));
+        closed.failure.into()
+    }
+
+    /// Passes on what the upstream answered instead of 101.
+    async fn relay(
+        &self,
+        exchange: Exchange,
+        refused: Refused,
+        permit: &Permit<'_>,
+        draft: &mut Draft,
+    ) -> Ended {
+        draft.record.notes.extend(refused.notes);
+        let mut response = refused.response;
+        respond::identify(&mut response, &request_id(draft), &refused.failure);
+        let limits = &self.shared.config.limits;
+        let upstream = self.shared.config.upstreams.get(&permit.route().upstream);
+        let body_deadline = upstream.map_or(Duration::ZERO, |upstream| upstream.handshake_timeout);
+        let answered = exchange
+            .answer(response, body_deadline + limits.write_stall)
+            .await;
+        let is_cut = refused.cut.load(std::sync::atomic::Ordering::Relaxed);
+        let stream = match answered.error {
+            None => Some(answered.stream),
+            Some(error) => {
+                let code = if is_cut {
+                    NoteCode::RelayCut
+                } else {
+                    NoteCode::ResponseNotDelivered
+                };
+                draft.note(Note::new(code, error.to_string()));
+                None
+            }
+        };
+        Ended {
+            failure: refused.failure,
+            stream,
+        }
+    }
+
+    /// Answers a request with a refusal of our own.
+    async fn refuse(&self, exchange: Exchange, failure: Failure, draft: &mut Draft) -> Ended {
+        let response = respond::boxed(respond::refusal(&failure, &request_id(draft)));
+        let patience = self.shared.config.limits.write_stall;
+        let answered = exchange.answer(response, patience).await;
+        if let Some(error) = answered.error {
+            draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
+        }
+        Ended {
+            failure,
+            stream: Some(answered.stream),
+        }
+    }
+
+    /// The same where there is no request that hyper could answer; without a status the connection just ends.
+    async fn refuse_unread(
+        &self,
+        mut stream: ClientStream,
+        failure: Failure,
+        draft: &mut Draft,
+    ) -> Ended {
+        let answerable = failure.http_status().is_some();
+        if answerable {
+            let response = respond::refusal(&failure, &request_id(draft));
+            let patience = self.shared.config.limits.write_stall;
+            if let Err(error) = respond::write(&mut stream, &response, patience).await {
+                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
+            }
+        }
+        Ended {
+            failure,
+            stream: answerable.then_some(stream),
+        }
+    }
+}
+
+/// A connection that broke before its head was complete.
+fn broken_head(error: &std::io::Error) -> Failure {
+    match tls::record_error(error) {
+        Some(words) => Failure::new(Reason::TlsProtocolError, words),
+        None if tls::is_truncation(error) => {
+            Failure::new(Reason::HttpHeadIncomplete, error.to_string())
+        }
+        None => Failure::new(Reason::TcpResetBeforeRequest, error.to_string()),
+    }
+}
+
+fn gave_up(gone: &Gone, asking: Instant) -> Failure {
+    let waited = humantime::format_duration(Duration::from_millis(millis(asking.elapsed())));
+    let how = gone
+        .error
+        .as_ref()
+        .map_or_else(|| "closed in order".to_owned(), ToString::to_string);
+    Failure::new(
+        Reason::ClientGaveUp,
+        format!("left after waiting {waited}: {how}"),
+    )
+}
+
+/// The id that joins this request's records, answers and the upstream's own log.
+fn request_id(draft: &Draft) -> String {
+    draft
+        .record
+        .request_id
+        .clone()
+        .unwrap_or_else(|| draft.conn().to_owned())
+}
+
+/// Puts into the record what the request says of itself.
+fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
+    let all = |name: header::HeaderName| {
+        let values: Vec<_> = request
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| peer_text(value.as_bytes()))
+            .collect();
+        (!values.is_empty()).then(|| values.join(" | "))
+    };
+    let request_id = match forwarded::request_id(&request.headers) {
+        Ok(Some(id)) => id.to_owned(),
+        Ok(None) => draft.conn().to_owned(),
+        Err(why) => {
+            draft.note(Note::new(NoteCode::RequestIdReplaced, why));
+            draft.conn().to_owned()
+        }
+    };
+    draft.set_client(identity.client);
+    draft.set_path(
+        request.uri.path().as_bytes(),
+        request.uri.query().map(str::as_bytes),
+    );
+    let record = &mut draft.record;
+    record.request_id = Some(request_id);
+    record.http_version = Some("1.1");
+    record.method = Some(peer_text(request.method.as_str().as_bytes()));
+    record.host = match request.uri.authority() {
+        Some(authority) => Some(peer_text(authority.as_str().as_bytes())),
+        None => all(header::HOST),
+    };
+    record.origin = all(header::ORIGIN);
+    record.user_agent = all(header::USER_AGENT);
 }

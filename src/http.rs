@@ -80,7 +80,11 @@ impl Exchange {
     ///
     /// # Errors
     /// `http_malformed` when hyper refuses what passed our own check; it has answered 400 then.
-    pub async fn begin(stream: ClientStream, raw: RawHead, limit: usize) -> Result<(Parts, Self), Failure> {
+    pub async fn begin(
+        stream: ClientStream,
+        raw: RawHead,
+        limit: usize,
+    ) -> Result<(Parts, Self), Failure> {
         let deaf = Arc::new(AtomicBool::new(false));
         let (request_sender, request) = oneshot::channel();
         let (answer, answer_receiver) = oneshot::channel();
@@ -92,7 +96,10 @@ impl Exchange {
             .timer(TokioTimer::new())
             // The head is complete already; this only keeps hyper's own default from mattering.
             .header_read_timeout(Duration::from_secs(30))
-            .serve_connection(TokioIo::new(Hold::new(stream, raw, Arc::clone(&deaf))), handover);
+            .serve_connection(
+                TokioIo::new(Hold::new(stream, raw, Arc::clone(&deaf))),
+                handover,
+            );
         let mut request = pin!(request);
         let parts = poll_fn(|cx| {
             if let Poll::Ready(Ok(request)) = request.as_mut().poll(cx) {
@@ -105,7 +112,14 @@ impl Exchange {
             }
         })
         .await?;
-        Ok((parts, Self { connection, answer, deaf }))
+        Ok((
+            parts,
+            Self {
+                connection,
+                answer,
+                deaf,
+            },
+        ))
     }
 
     /// Runs `work` while the client waits.
@@ -134,28 +148,44 @@ impl Exchange {
     ///
     /// Ends early when writing takes longer than `patience`.
     pub async fn answer(self, response: Response<Body>, patience: Duration) -> Answered {
-        let Self { mut connection, answer, deaf } = self;
+        let Self {
+            mut connection,
+            answer,
+            deaf,
+        } = self;
         deaf.store(true, Relaxed);
         // Refused only when the connection has ended, which the poll below reports.
         let _ = answer.send(response);
-        let written = tokio::time::timeout(patience, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
+        let written =
+            tokio::time::timeout(patience, poll_fn(|cx| connection.poll_without_shutdown(cx)))
+                .await;
         let (stream, held) = connection.into_parts().io.into_inner().into_parts();
         let error = match written {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.into()),
             Err(_) => Some("the client does not read".into()),
         };
-        Answered { stream, held, error }
+        Answered {
+            stream,
+            held,
+            error,
+        }
     }
 }
 
 fn malformed(error: Option<hyper::Error>) -> Failure {
-    let words = error.map_or_else(|| "no request in the head".to_owned(), |error| error.to_string());
+    let words = error.map_or_else(
+        || "no request in the head".to_owned(),
+        |error| error.to_string(),
+    );
     Failure::new(Reason::HttpMalformed, words)
 }
 
 /// Hands the one request out of hyper and waits for its answer.
-struct Handover(Mutex<Option<(oneshot::Sender<Parts>, oneshot::Receiver<Response<Body>>)>>);
+struct Handover(Mutex<Option<Places>>);
+
+/// Where the request goes, and where its answer comes from.
+type Places = (oneshot::Sender<Parts>, oneshot::Receiver<Response<Body>>);
 
 impl Service<HttpRequest<Incoming>> for Handover {
     type Response = Response<Body>;

@@ -1,5 +1,24 @@
 //! A sidecar reverse proxy for WebSocket backends that says why every handshake failed and every tunnel ended.
+//!
+//! A connection passes the stages in one direction, and [`connection`] alone knows their order:
+//!
+//! ```text
+//! accept -> tls -> http -> policy -> upstream -> tunnel -> record
+//! ```
+//!
+//! Each stage's output is the only way to make the next stage's input, and each fails with a
+//! [`reason::Failure`]. Whatever happens, a connection ends in exactly one terminal [`record`].
 
+pub mod cli;
 pub mod config;
+pub mod connection;
+pub mod http;
+pub mod listener;
 pub mod policy;
 pub mod reason;
+pub mod record;
+pub mod server;
+pub mod stream;
+pub mod tls;
+pub mod tunnel;
+pub mod upstream;

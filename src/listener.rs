@@ -64,7 +64,11 @@ impl Listener {
     /// # Errors
     /// Those of the operating system: address in use, not of this machine, port not permitted.
     pub fn bind(address: SocketAddr, slots: Arc<Semaphore>) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -74,7 +78,11 @@ impl Listener {
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address, slots })
+        Ok(Self {
+            socket,
+            address,
+            slots,
+        })
     }
 
     /// The bound address, with the real port where 0 was asked for.
@@ -175,9 +183,13 @@ pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<Fi
         if let Some(looks) = classify(&bytes) {
             return Ok(FirstBytes { bytes, looks });
         }
-        let room = buffer.get_mut(..FIRST_BYTES - bytes.len()).unwrap_or_default();
+        let room = buffer
+            .get_mut(..FIRST_BYTES - bytes.len())
+            .unwrap_or_default();
         match timeout_at(deadline, socket.read(room)).await {
-            Ok(Ok(count)) if count > 0 => bytes.extend_from_slice(room.get(..count).unwrap_or_default()),
+            Ok(Ok(count)) if count > 0 => {
+                bytes.extend_from_slice(room.get(..count).unwrap_or_default());
+            }
             // With a byte in hand the next stage knows better what its end or its silence means.
             _ if !bytes.is_empty() => {
                 return Ok(FirstBytes {
@@ -186,7 +198,12 @@ pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<Fi
                 });
             }
             Ok(Ok(_)) => return Err(Reason::TcpProbe.into()),
-            Ok(Err(error)) => return Err(Failure::new(Reason::TcpResetBeforeRequest, error.to_string())),
+            Ok(Err(error)) => {
+                return Err(Failure::new(
+                    Reason::TcpResetBeforeRequest,
+                    error.to_string(),
+                ));
+            }
             Err(_) => return Err(Reason::TcpFirstByteTimeout.into()),
         }
     }
@@ -207,7 +224,11 @@ fn classify(bytes: &[u8]) -> Option<Looks> {
     match bytes.iter().position(|byte| !byte.is_ascii_uppercase()) {
         None if bytes.len() < FIRST_BYTES => None,
         Some(end) if bytes.get(end) == Some(&b' ') && end >= 3 => {
-            Some(if bytes.starts_with(b"PROXY ") { Looks::Proxy } else { Looks::Http })
+            Some(if bytes.starts_with(b"PROXY ") {
+                Looks::Proxy
+            } else {
+                Looks::Http
+            })
         }
         _ => Some(Looks::Other),
     }

@@ -14,6 +14,7 @@ pub mod wechat;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 pub use host::{Authority, HostPattern, HostSet};
@@ -47,6 +48,15 @@ impl Route {
         self.host
             .as_ref()
             .is_none_or(|pattern| pattern.matches(host))
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = &self.host {
+            write!(f, "{host}")?;
+        }
+        write!(f, "{}", self.path)
     }
 }
 
@@ -142,9 +152,8 @@ impl<'r> Permit<'r> {
 /// # Errors
 /// A [`Failure`] with a reason of the policy stage; its hint names the nearest route where there is one.
 pub fn check<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Permit<'r>, Failure> {
-    check_host(routes, asked)?;
-    let mut notes: Vec<_> = check_sni(routes, asked)?.into_iter().collect();
-    let route = find_route(routes, asked)?;
+    let Matched { route, note } = matching(routes, asked)?;
+    let mut notes: Vec<_> = note.into_iter().collect();
     if let Err(failure) = admission::check(route, asked) {
         match route.websocket.enforcement {
             Enforcement::Enforce => return Err(failure),
@@ -160,6 +169,26 @@ pub fn check<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Permit<'r>, F
         notes,
         referer_app_id: sole_app_id(asked.referers).map(str::to_owned),
     })
+}
+
+/// A route for the host and path of a request, which says nothing yet of who may use it.
+#[derive(Debug)]
+pub struct Matched<'r> {
+    /// The first that matches.
+    pub route: &'r Route,
+    /// What the host check found worth saying.
+    pub note: Option<Note>,
+}
+
+/// The first half of [`check`]: host and path alone, for requests that are no opening handshake.
+///
+/// # Errors
+/// The refusals of [`check`] for host and path.
+pub fn matching<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Matched<'r>, Failure> {
+    check_host(routes, asked)?;
+    let note = check_sni(routes, asked)?;
+    let route = find_route(routes, asked)?;
+    Ok(Matched { route, note })
 }
 
 fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {

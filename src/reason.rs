@@ -166,7 +166,7 @@ macro_rules! reasons {
     };
 }
 
-use Status::{Fixed, None as NoStatus, Stage as ByStage};
+use Status::{None as NoStatus, Stage as ByStage};
 
 // A hint's back-ticked words are keys of proxy.yaml or wsgate commands; a test resolves each of them.
 reasons! {
@@ -194,7 +194,7 @@ reasons! {
         "point wss:// at the TLS port, give this listener `listeners[].tls`, or let the load balancer terminate TLS";
 
     // tls
-    TlsPlainHttpOnTlsPort = "tls_plain_http_on_tls_port", Tls, Client, Info, Fixed(400), "http_protocol_error",
+    TlsPlainHttpOnTlsPort = "tls_plain_http_on_tls_port", Tls, Client, Info, Status::Fixed(400), "http_protocol_error",
         "plain HTTP arrived on a TLS listener",
         "use wss:// or https:// toward this port, or set the load balancer's backend protocol to HTTPS or TCP";
     TlsNotTls = "tls_not_tls", Tls, Client, Info, NoStatus, "",
@@ -247,111 +247,111 @@ reasons! {
         "a TLS health check or a preconnect; from real clients it means they disliked the certificate: run `wsgate check` and test with the client's own trust store";
 
     // http
-    HttpHeaderTimeout = "http_header_timeout", Http, Client, Info, Fixed(408), "http_request_error",
+    HttpHeaderTimeout = "http_header_timeout", Http, Client, Info, Status::Fixed(408), "http_request_error",
         "the request head was not complete in time",
         "slow network or a client that holds connections open; the deadline is `limits.request_head`";
     HttpHeadIncomplete = "http_head_incomplete", Http, Client, Info, NoStatus, "",
         "the client ended its stream in the middle of the request head",
         "a client that gave up while sending, or a hop in front that cut it: compare head_ms with that hop's timeouts";
-    HttpMalformed = "http_malformed", Http, Client, Info, Fixed(400), "http_request_error",
+    HttpMalformed = "http_malformed", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request head breaks the syntax of RFC 9112",
         "a scanner or a broken hop in front; detail names the line and the byte";
     HttpTooLarge = "http_too_large", Http, Client, Info, ByStage, "http_request_error",
         "the request head is larger than allowed",
         "shrink cookies or move tokens out of the URL, or raise `limits.header_bytes`";
-    HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Fixed(400), "http_request_error",
+    HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Status::Fixed(400), "http_request_error",
         "the request is not HTTP/1.1, and only HTTP/1.1 can carry an upgrade",
         "if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; HTTP/2 needs a hop that speaks 1.1 to us";
-    HttpHostMissing = "http_host_missing", Http, Client, Info, Fixed(400), "http_request_error",
+    HttpHostMissing = "http_host_missing", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request has no Host field",
         "a hand-made client, or a hop in front that drops Host: make it pass the field on";
-    HttpHostInvalid = "http_host_invalid", Http, Client, Info, Fixed(400), "http_request_error",
+    HttpHostInvalid = "http_host_invalid", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the Host field is repeated or is not a host with an optional port",
         "look at how the hop in front rewrites Host";
-    HttpFramingConflict = "http_framing_conflict", Http, Client, Info, Fixed(400), "http_request_error",
+    HttpFramingConflict = "http_framing_conflict", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request's length is ambiguous (Content-Length and Transfer-Encoding contradict, repeat or are invalid)",
         "a request smuggling attempt, or a broken client or hop; never forwarded";
-    HttpBodyOnUpgrade = "http_body_on_upgrade", Http, Client, Info, Fixed(400), "http_request_error",
+    HttpBodyOnUpgrade = "http_body_on_upgrade", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the opening handshake announces a body",
         "remove Content-Length and Transfer-Encoding from the client's upgrade request";
-    HttpEarlyData = "http_early_data", Http, Client, Info, Fixed(400), "http_request_error",
+    HttpEarlyData = "http_early_data", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "bytes followed the request head at once; a client must wait for the answer (RFC 6455 section 4.1)",
         "a smuggling attempt or a client that does not wait: fix the client";
-    HttpExpectRefused = "http_expect_refused", Http, Client, Info, Fixed(417), "http_request_error",
+    HttpExpectRefused = "http_expect_refused", Http, Client, Info, Status::Fixed(417), "http_request_error",
         "the opening handshake carries an Expect field",
         "remove Expect from the client's request (curl adds it only with a body)";
-    HttpConnectionProtected = "http_connection_protected", Http, Client, Info, Fixed(400), "http_request_error",
+    HttpConnectionProtected = "http_connection_protected", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the Connection field lists a field that must not be removed on the way",
         "an attempt to make a proxy drop a security field, or a broken client; detail names the field";
-    H2cRefused = "h2c_refused", Http, Client, Info, Fixed(400), "http_request_error",
+    H2cRefused = "h2c_refused", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request asks for an upgrade to cleartext HTTP/2",
         "a smuggling attempt or a client that probes for h2c: switch that off in the client";
-    WsMethodNotGet = "ws_method_not_get", Http, Client, Info, Fixed(405), "http_request_error",
+    WsMethodNotGet = "ws_method_not_get", Http, Client, Info, Status::Fixed(405), "http_request_error",
         "the opening handshake's method is not GET",
         "use GET; with wx.connectSocket leave out the client's method option";
-    PlainHttpRequest = "plain_http_request", Http, Client, Info, Fixed(426), "http_request_error",
+    PlainHttpRequest = "plain_http_request", Http, Client, Info, Status::Fixed(426), "http_request_error",
         "an ordinary HTTP request without any WebSocket field arrived on a WebSocket route",
         "if it is a load balancer's health check, point that check elsewhere or make it a TCP one; a browser page must use new WebSocket";
-    WsUpgradeHeaderMissing = "ws_upgrade_header_missing", Http, Network, Info, Fixed(426), "http_upgrade_failed",
+    WsUpgradeHeaderMissing = "ws_upgrade_header_missing", Http, Network, Info, Status::Fixed(426), "http_upgrade_failed",
         "the WebSocket fields are there but Upgrade is not: a hop in front removed it",
         "let the hop in front pass Upgrade and Connection (nginx: proxy_set_header for both), or enable WebSocket on the CDN or load balancer";
-    WsConnectionTokenMissing = "ws_connection_token_missing", Http, Network, Info, Fixed(400), "http_upgrade_failed",
+    WsConnectionTokenMissing = "ws_connection_token_missing", Http, Network, Info, Status::Fixed(400), "http_upgrade_failed",
         "Upgrade is there, but Connection does not contain upgrade: a hop in front rewrote it",
         "in nginx in front: proxy_set_header Connection $connection_upgrade (from a map on $http_upgrade)";
-    WsUpgradeNotWebsocket = "ws_upgrade_not_websocket", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+    WsUpgradeNotWebsocket = "ws_upgrade_not_websocket", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "the Upgrade field names another protocol than websocket",
         "use a WebSocket client; nothing else is forwarded";
-    WsKeyMissing = "ws_key_missing", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+    WsKeyMissing = "ws_key_missing", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Key is missing",
         "a hand-made client, or a hop in front that removes unknown fields: pass Sec-WebSocket-* through";
-    WsKeyInvalid = "ws_key_invalid", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+    WsKeyInvalid = "ws_key_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Key is repeated or is not 16 bytes in base64",
         "fix the client's key generation, or the hop in front that duplicates the field";
-    WsVersionUnsupported = "ws_version_unsupported", Http, Client, Info, Fixed(426), "http_upgrade_failed",
+    WsVersionUnsupported = "ws_version_unsupported", Http, Client, Info, Status::Fixed(426), "http_upgrade_failed",
         "Sec-WebSocket-Version is missing or not exactly 13",
         "use a client that speaks RFC 6455; other values are a known smuggling trick and are never forwarded";
-    WsProtocolHeaderInvalid = "ws_protocol_header_invalid", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+    WsProtocolHeaderInvalid = "ws_protocol_header_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Protocol is not a list of distinct tokens",
         "pass the client's subprotocols as an array of names (wx.connectSocket: protocols must be an array)";
-    WsExtensionsHeaderInvalid = "ws_extensions_header_invalid", Http, Client, Info, Fixed(400), "http_upgrade_failed",
+    WsExtensionsHeaderInvalid = "ws_extensions_header_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Extensions breaks the grammar of RFC 6455 section 9.1",
         "fix the client, or the hop in front that rewrites the extensions offer";
 
     // policy
-    HostNotAllowed = "host_not_allowed", Policy, Client, Info, Fixed(421), "http_request_denied",
+    HostNotAllowed = "host_not_allowed", Policy, Client, Info, Status::Fixed(421), "http_request_denied",
         "the Host is not one this proxy serves, or differs from the name the TLS connection was made for",
         "add it as `routes[].host`, or correct DNS or the Host that the load balancer sends";
-    PathNotAllowed = "path_not_allowed", Policy, Client, Info, Fixed(404), "http_request_denied",
+    PathNotAllowed = "path_not_allowed", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
         "no route has this path",
         "add a route with this `routes[].path`, or correct the client's URL";
-    PathNearMiss = "path_near_miss", Policy, Client, Info, Fixed(404), "http_request_denied",
+    PathNearMiss = "path_near_miss", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
         "the path differs from a route's only by letter case or a trailing slash",
         "correct the client's URL to the `routes[].path` named here; handshakes are never redirected";
-    PathAmbiguous = "path_ambiguous", Policy, Client, Info, Fixed(400), "http_request_denied",
+    PathAmbiguous = "path_ambiguous", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the path can be read in two ways (dot segments, doubled or encoded slashes, needless or broken encoding)",
         "usually a bypass attempt; a real client must send the plain path as `routes[].path` spells it";
-    OriginMissing = "origin_missing", Policy, Client, Info, Fixed(403), "http_request_denied",
+    OriginMissing = "origin_missing", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
         "the request has no Origin, and the route wants one",
         "not a browser: give native clients a route with a token check and `routes[].websocket.missing_origin`: allow, or use the origin wechat";
-    OriginNull = "origin_null", Policy, Client, Info, Fixed(403), "http_request_denied",
+    OriginNull = "origin_null", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
         "the Origin is null (sandboxed frame, file page or opaque redirect)",
         "serve the client's page from a real https origin and list it; null can't be allowed";
-    OriginMalformed = "origin_malformed", Policy, Client, Info, Fixed(400), "http_request_denied",
+    OriginMalformed = "origin_malformed", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the Origin is not scheme://host or scheme://host:port",
         "no browser sends this: look at the client, or at the hop in front that rewrites Origin";
-    OriginMultiple = "origin_multiple", Policy, Client, Info, Fixed(400), "http_request_denied",
+    OriginMultiple = "origin_multiple", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the request has more than one Origin field",
         "a hop in front or the client adds a second Origin: remove one of the two";
-    OriginNotAllowed = "origin_not_allowed", Policy, Client, Info, Fixed(403), "http_request_denied",
+    OriginNotAllowed = "origin_not_allowed", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
         "the Origin is not on the route's list",
         "if the page is yours, add its origin to `routes[].websocket.origins` exactly as shown in origin";
-    RefererAppidMismatch = "referer_appid_mismatch", Policy, Client, Info, Fixed(403), "http_request_denied",
+    RefererAppidMismatch = "referer_appid_mismatch", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
         "the Referer names a WeChat app id that the route does not list",
         "if the mini program is yours, add its id to `routes[].websocket.wechat_app_ids`";
-    SubprotocolNotAllowed = "subprotocol_not_allowed", Policy, Client, Info, Fixed(400), "http_request_denied",
+    SubprotocolNotAllowed = "subprotocol_not_allowed", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the client offers subprotocols, and none of them is on the route's list",
         "add one of the offered names to `routes[].websocket.subprotocols`, or change the client's offer";
-    Draining = "draining", Policy, Proxy, Info, Fixed(503), "http_request_denied",
+    Draining = "draining", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
         "the proxy is shutting down and takes no new tunnels",
         "the load balancer should have stopped sending here: check its health check; clients reconnect after Retry-After";
 
@@ -359,40 +359,40 @@ reasons! {
     ClientGaveUp = "client_gave_up", Upstream, Client, Info, NoStatus, "",
         "the client left while the proxy was waiting for the upstream",
         "the upstream is slower than the client's patience: compare the waited time in detail with the client's connect timeout and `upstreams.*.handshake_timeout`";
-    UpstreamDnsFailed = "upstream_dns_failed", Upstream, Upstream, Warn, Fixed(502), "dns_error",
+    UpstreamDnsFailed = "upstream_dns_failed", Upstream, Upstream, Warn, Status::Fixed(502), "dns_error",
         "the upstream's name could not be resolved",
         "check the name in `upstreams.*.endpoints` and the resolver this process uses";
-    UpstreamRefused = "upstream_refused", Upstream, Upstream, Warn, Fixed(502), "connection_refused",
+    UpstreamRefused = "upstream_refused", Upstream, Upstream, Warn, Status::Fixed(502), "connection_refused",
         "nothing listens on the upstream's address",
         "the upstream is down, starting, on another port, or bound to ::1 only: compare its listen address with `upstreams.*.endpoints`";
-    UpstreamConnectTimeout = "upstream_connect_timeout", Upstream, Network, Warn, Fixed(504), "connection_timeout",
+    UpstreamConnectTimeout = "upstream_connect_timeout", Upstream, Network, Warn, Status::Fixed(504), "connection_timeout",
         "the upstream's address did not answer the connection attempt in time",
         "a firewall or security group that drops, a dead host, or a full accept backlog; the deadline is `upstreams.*.connect_timeout`";
-    UpstreamUnreachable = "upstream_unreachable", Upstream, Network, Warn, Fixed(502), "destination_ip_unroutable",
+    UpstreamUnreachable = "upstream_unreachable", Upstream, Network, Warn, Status::Fixed(502), "destination_ip_unroutable",
         "there is no route to the upstream's address",
         "check the container's network and the address in `upstreams.*.endpoints`";
-    UpstreamResetOnConnect = "upstream_reset_on_connect", Upstream, Upstream, Warn, Fixed(502), "connection_terminated",
+    UpstreamResetOnConnect = "upstream_reset_on_connect", Upstream, Upstream, Warn, Status::Fixed(502), "connection_terminated",
         "the upstream accepted the connection and reset it before it answered",
         "crash loop, overload, or an upstream that destroys sockets it does not like: read the upstream's log at this time";
-    UpstreamPortsExhausted = "upstream_ports_exhausted", Upstream, Proxy, Warn, Fixed(503), "connection_limit_reached",
+    UpstreamPortsExhausted = "upstream_ports_exhausted", Upstream, Proxy, Warn, Status::Fixed(503), "connection_limit_reached",
         "the proxy has no descriptor or no local port left for a connection to the upstream",
         "raise nofile or lower `limits.connections`; spread over several addresses in `upstreams.*.endpoints`";
-    UpstreamPlainToTlsPort = "upstream_plain_to_tls_port", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+    UpstreamPlainToTlsPort = "upstream_plain_to_tls_port", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream answered in TLS: its port wants TLS and the proxy spoke plain HTTP",
         "give `upstreams.*.endpoints` the upstream's plain HTTP port";
-    UpstreamHandshakeTimeout = "upstream_handshake_timeout", Upstream, Upstream, Warn, Fixed(504), "http_response_timeout",
+    UpstreamHandshakeTimeout = "upstream_handshake_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "http_response_timeout",
         "the upstream took the request and did not answer it in time",
         "a blocked event loop or slow authentication in the upstream; the deadline is `upstreams.*.handshake_timeout`";
-    UpstreamClosedBeforeResponse = "upstream_closed_before_response", Upstream, Upstream, Warn, Fixed(502), "http_response_incomplete",
+    UpstreamClosedBeforeResponse = "upstream_closed_before_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_incomplete",
         "the upstream closed the connection without a complete answer",
         "a socket.destroy() or a crash in the upstream's upgrade handler: read its log at this time";
-    UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+    UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream's answer is not HTTP/1.1, or its framing is contradictory",
         "see the first bytes in detail: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
-    UpstreamHeadTooLarge = "upstream_head_too_large", Upstream, Upstream, Warn, Fixed(502), "http_response_header_section_size",
+    UpstreamHeadTooLarge = "upstream_head_too_large", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_header_section_size",
         "the head of the upstream's answer is larger than allowed",
         "shrink the upstream's cookies and headers, or raise `limits.header_bytes`";
-    UpstreamHttp10101 = "upstream_http10_101", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+    UpstreamHttp10101 = "upstream_http10_101", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream answered 101 in HTTP/1.0, which has no upgrade",
         "the upstream, or a hop behind the proxy, must speak HTTP/1.1";
     UpstreamBadRequest = "upstream_bad_request", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
@@ -425,28 +425,28 @@ reasons! {
     Upstream2xxInsteadOf101 = "upstream_2xx_instead_of_101", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with success but did not switch: a plain HTTP handler took the request",
         "route this path to the upstream's WebSocket server, not to its pages or a single-page fallback";
-    Upstream101NoUpgrade = "upstream_101_no_upgrade", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+    Upstream101NoUpgrade = "upstream_101_no_upgrade", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's 101 has no Upgrade: websocket",
         "a hop behind the proxy removes response fields, or the upstream's handshake is hand-made";
-    Upstream101NoConnection = "upstream_101_no_connection", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+    Upstream101NoConnection = "upstream_101_no_connection", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's 101 has no Connection: upgrade",
         "the upstream's handshake is hand-made, or a hop behind the proxy rewrites Connection";
-    UpstreamAcceptMissing = "upstream_accept_missing", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+    UpstreamAcceptMissing = "upstream_accept_missing", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's 101 has no Sec-WebSocket-Accept",
         "the upstream answered 101 without doing a WebSocket handshake: use a WebSocket library there";
-    UpstreamAcceptMismatch = "upstream_accept_mismatch", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+    UpstreamAcceptMismatch = "upstream_accept_mismatch", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's Sec-WebSocket-Accept does not belong to the key that was sent",
         "a cached 101, or a hop behind the proxy that replaces Sec-WebSocket-Key";
-    UpstreamSubprotocolUnrequested = "upstream_subprotocol_unrequested", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+    UpstreamSubprotocolUnrequested = "upstream_subprotocol_unrequested", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream chose a subprotocol that was not offered or that the route does not allow",
         "let the upstream choose only from the client's offer, and within `routes[].websocket.subprotocols` where that is set";
-    UpstreamExtensionUnrequested = "upstream_extension_unrequested", Upstream, Upstream, Warn, Fixed(502), "http_upgrade_failed",
+    UpstreamExtensionUnrequested = "upstream_extension_unrequested", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's 101 names an extension that was not offered, or an empty one",
         "let the upstream leave Sec-WebSocket-Extensions out when nothing was agreed";
-    Upstream101WithBody = "upstream_101_with_body", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+    Upstream101WithBody = "upstream_101_with_body", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream's 101 announces a body",
         "the upstream must not send Content-Length or Transfer-Encoding with a 101";
-    UpstreamDouble101 = "upstream_double_101", Upstream, Upstream, Warn, Fixed(502), "http_protocol_error",
+    UpstreamDouble101 = "upstream_double_101", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream sent a second HTTP response right after its 101",
         "two upgrade handlers or a middleware in the upstream write to the same socket: keep one";
 
@@ -505,8 +505,7 @@ impl Reason {
     /// What a client sees, for people who have only the client's side.
     #[must_use]
     pub fn client_sees(self) -> String {
-        const HANDSHAKE: &str =
-            "a browser reports close code 1006, a WeChat mini program `_code:20 Invalid HTTP status`";
+        const HANDSHAKE: &str = "a browser reports close code 1006, a WeChat mini program `_code:20 Invalid HTTP status`";
         let spec = self.spec();
         match (spec.stage, spec.status) {
             (_, Status::Fixed(status)) => format!("HTTP status {status}; {HANDSHAKE}"),
@@ -716,7 +715,8 @@ mod tests {
         for code in codes.chain(NoteCode::ALL.iter().map(|note| note.code())) {
             assert!(seen.insert(code), "{code} is used twice");
             assert!(
-                code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                code.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
                 "{code}"
             );
         }
@@ -725,14 +725,20 @@ mod tests {
     #[test]
     fn no_two_reasons_share_a_hint_or_a_cause() {
         let hints: HashSet<_> = Reason::ALL.iter().map(|reason| reason.spec().fix).collect();
-        let causes: HashSet<_> = Reason::ALL.iter().map(|reason| reason.spec().cause).collect();
+        let causes: HashSet<_> = Reason::ALL
+            .iter()
+            .map(|reason| reason.spec().cause)
+            .collect();
         assert_eq!(hints.len(), Reason::ALL.len());
         assert_eq!(causes.len(), Reason::ALL.len());
     }
 
     #[test]
     fn reasons_stand_in_the_order_of_the_stages() {
-        let stages: Vec<_> = Reason::ALL.iter().map(|reason| reason.spec().stage).collect();
+        let stages: Vec<_> = Reason::ALL
+            .iter()
+            .map(|reason| reason.spec().stage)
+            .collect();
         assert!(stages.is_sorted());
     }
 
@@ -748,7 +754,11 @@ mod tests {
     fn answers_name_a_proxy_status_error_and_silent_ends_do_not() {
         for reason in Reason::ALL {
             let spec = reason.spec();
-            assert_eq!(spec.status == Status::None, spec.proxy_error.is_empty(), "{reason}");
+            assert_eq!(
+                spec.status == Status::None,
+                spec.proxy_error.is_empty(),
+                "{reason}"
+            );
         }
     }
 }

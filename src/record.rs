@@ -75,7 +75,10 @@ pub struct Attempt {
 
 /// One line. Field names and their order are the schema; absent fields are left out.
 #[derive(Clone, Debug, Default, Serialize)]
-#[expect(missing_docs, reason = "docs/records.md describes each field; the names are the schema")]
+#[expect(
+    missing_docs,
+    reason = "docs/records.md describes each field; the names are the schema"
+)]
 pub struct Record {
     pub time: String,
     pub schema: u32,
@@ -199,10 +202,9 @@ pub type StageHook = dyn Fn(Stage) + Send + Sync;
 
 /// The record of a connection while it is still being written.
 ///
-/// Finished by [`Draft::refuse`] or [`Draft::close`]; dropped unfinished it reports `internal_aborted`.
+/// Ended by [`Draft::finish`]; dropped unfinished it reports `internal_aborted`.
 pub struct Draft {
     sink: Sink,
-    started: Instant,
     stage: Stage,
     opened: Option<Instant>,
     finished: bool,
@@ -212,7 +214,10 @@ pub struct Draft {
 
 impl std::fmt::Debug for Draft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Draft").field("stage", &self.stage).field("record", &self.record).finish_non_exhaustive()
+        f.debug_struct("Draft")
+            .field("stage", &self.stage)
+            .field("record", &self.record)
+            .finish_non_exhaustive()
     }
 }
 
@@ -222,7 +227,6 @@ impl Draft {
     pub fn new(sink: Sink, listener: SocketAddr, peer: Option<SocketAddr>) -> Self {
         let conn = sink.next_conn();
         let mut draft = Self {
-            started: Instant::now(),
             stage: Stage::Accept,
             opened: None,
             finished: false,
@@ -252,10 +256,10 @@ impl Draft {
         self.record.conn.as_deref().unwrap_or_default()
     }
 
-    /// When the connection was accepted.
+    /// The stage that the connection has reached.
     #[must_use]
-    pub fn started(&self) -> Instant {
-        self.started
+    pub fn stage(&self) -> Stage {
+        self.stage
     }
 
     /// Names the real client, which is the peer unless a trusted proxy says otherwise.
@@ -284,24 +288,21 @@ impl Draft {
         self.sink.emit(*record);
     }
 
-    /// Writes `refused`.
-    pub fn refuse(mut self, failure: Failure) {
-        self.finish(failure);
+    /// Writes `closed` if a tunnel was open, else `refused`.
+    pub fn finish(mut self, failure: Failure) {
+        self.end(failure);
     }
 
-    /// Writes `closed`, with what the tunnel has put into the record.
-    pub fn close(mut self, failure: Failure) {
-        self.finish(failure);
-    }
-
-    fn finish(&mut self, failure: Failure) {
+    fn end(&mut self, failure: Failure) {
         self.finished = true;
         let mut record = std::mem::take(&mut self.record);
         record.fail(failure);
         record.event = match self.opened {
             None => Event::Refused,
             Some(opened) => {
-                record.lasted_ms.get_or_insert_with(|| millis(opened.elapsed()));
+                record
+                    .lasted_ms
+                    .get_or_insert_with(|| millis(opened.elapsed()));
                 record.status = Some(101);
                 Event::Closed
             }
@@ -313,9 +314,13 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.finished {
-            let how = if std::thread::panicking() { "panicked" } else { "was cancelled" };
+            let how = if std::thread::panicking() {
+                "panicked"
+            } else {
+                "was cancelled"
+            };
             let detail = format!("the connection's task {how} in stage {}", self.stage.name());
-            self.finish(Failure::new(Reason::InternalAborted, detail));
+            self.end(Failure::new(Reason::InternalAborted, detail));
         }
     }
 }

@@ -19,7 +19,11 @@ pub struct Replay<S> {
 impl<S> Replay<S> {
     /// `early` comes before what `inner` still has.
     pub fn new(early: Vec<u8>, inner: S) -> Self {
-        Self { early, given: 0, inner }
+        Self {
+            early,
+            given: 0,
+            inner,
+        }
     }
 
     /// The stream below; early bytes not read yet are gone from its point of view.
@@ -29,7 +33,11 @@ impl<S> Replay<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let rest = this.early.get(this.given..).unwrap_or_default();
         if rest.is_empty() {
@@ -47,7 +55,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 

@@ -70,7 +70,10 @@ pub struct Failed {
 
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
-        Self { failure, plain: None }
+        Self {
+            failure,
+            plain: None,
+        }
     }
 }
 
@@ -132,7 +135,9 @@ pub async fn accept(
                 plain: Some(socket),
             });
         }
-        Looks::Proxy => return Err(Failure::new(Reason::ProxyProtocolUnexpected, first.describe()).into()),
+        Looks::Proxy => {
+            return Err(Failure::new(Reason::ProxyProtocolUnexpected, first.describe()).into());
+        }
         Looks::Other => return Err(Failure::new(Reason::TlsNotTls, first.describe()).into()),
     }
     let beginning = first.bytes.clone();
@@ -140,7 +145,11 @@ pub async fn accept(
     let start = match timeout_at(deadline, acceptor).await {
         Ok(Ok(start)) => start,
         Ok(Err(error)) => return Err(failure::before_hello(&error, &beginning).into()),
-        Err(_) => return Err(Failure::new(Reason::TlsHandshakeTimeout, "no complete ClientHello came").into()),
+        Err(_) => {
+            return Err(
+                Failure::new(Reason::TlsHandshakeTimeout, "no complete ClientHello came").into(),
+            );
+        }
     };
     let incompatible = {
         let hello = start.client_hello();
@@ -155,8 +164,9 @@ pub async fn accept(
         refuse_name(start, deadline).await;
         return Err(failure.into());
     }
-    let handshake =
-        start.into_stream_with(Arc::clone(&server.config), |tls| tls.set_buffer_limit(Some(SEND_BUFFER)));
+    let handshake = start.into_stream_with(Arc::clone(&server.config), |tls| {
+        tls.set_buffer_limit(Some(SEND_BUFFER));
+    });
     let stream = match timeout_at(deadline, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(failure::after_hello(&error, incompatible).into()),
@@ -200,17 +210,24 @@ struct Identities {
 impl Identities {
     fn new(all: Vec<Identity>) -> Self {
         let mut names = HostSet::default();
-        for name in all.iter().flat_map(|identity| identity.names()) {
-            names.insert(name);
+        for name in all.iter().flat_map(Identity::names) {
+            names.insert(&name);
         }
         Self { all, names }
     }
 
     /// The certificates for `name` in the file's order; all of them where the name is unknown or absent, as the
     /// first of them then serves.
-    fn candidates<'a>(&'a self, name: Option<&str>) -> impl Iterator<Item = &'a Identity> + use<'a> {
-        let known = name.filter(|name| self.names.covers(name)).map(str::to_owned);
-        self.all.iter().filter(move |identity| known.as_deref().is_none_or(|name| identity.covers(name)))
+    fn candidates<'a>(
+        &'a self,
+        name: Option<&str>,
+    ) -> impl Iterator<Item = &'a Identity> + use<'a> {
+        let known = name
+            .filter(|name| self.names.covers(name))
+            .map(str::to_owned);
+        self.all
+            .iter()
+            .filter(move |identity| known.as_deref().is_none_or(|name| identity.covers(name)))
     }
 }
 
@@ -218,7 +235,13 @@ impl ResolvesServerCert for Identities {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
         self.candidates(name.as_deref())
-            .find(|identity| identity.key().key.choose_scheme(hello.signature_schemes()).is_some())
+            .find(|identity| {
+                identity
+                    .key()
+                    .key
+                    .choose_scheme(hello.signature_schemes())
+                    .is_some()
+            })
             .map(|identity| Arc::clone(identity.key()))
     }
 }

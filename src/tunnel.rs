@@ -67,7 +67,11 @@ pub async fn run(mut ends: Ends, timers: Timers, cut: impl Future<Output = ()>) 
     let mut to_client = Flow::new(std::mem::take(&mut ends.upstream_early), now);
     let mut first = None;
     let mut cut = pin!(cut);
-    let mut timer = pin!(tokio::time::sleep_until(next_deadline(&to_upstream, &to_client, timers)));
+    let mut timer = pin!(tokio::time::sleep_until(next_deadline(
+        &to_upstream,
+        &to_client,
+        timers
+    )));
     let failure = poll_fn(|cx| {
         loop {
             let polled = poll_flows(cx, &mut ends, &mut to_upstream, &mut to_client, &mut first);
@@ -84,7 +88,9 @@ pub async fn run(mut ends: Ends, timers: Timers, cut: impl Future<Output = ()>) 
                 return Poll::Ready(failure);
             }
             // Bytes have passed since the timer was set: it is moved only when it fires, not with each of them.
-            timer.as_mut().reset(next_deadline(&to_upstream, &to_client, timers));
+            timer
+                .as_mut()
+                .reset(next_deadline(&to_upstream, &to_client, timers));
         }
     })
     .await;
@@ -114,20 +120,32 @@ fn poll_flows(
         Poll::Ready(Stop::Truncated) => {
             first.get_or_insert_with(|| Reason::TlsTruncated.into());
         }
-        Poll::Ready(Stop::ReadFailed(error)) => return Poll::Ready(broken(first.take(), client_broke(&error))),
-        Poll::Ready(Stop::WriteFailed(error)) => return Poll::Ready(broken(first.take(), upstream_broke(&error))),
+        Poll::Ready(Stop::ReadFailed(error)) => {
+            return Poll::Ready(broken(first.take(), client_broke(&error)));
+        }
+        Poll::Ready(Stop::WriteFailed(error)) => {
+            return Poll::Ready(broken(first.take(), upstream_broke(&error)));
+        }
         Poll::Pending => {}
     }
     match to_client.poll(cx, &mut ends.upstream, &mut ends.client) {
         Poll::Ready(Stop::Ended | Stop::Truncated) => {
             first.get_or_insert_with(|| Reason::UpstreamEof.into());
         }
-        Poll::Ready(Stop::ReadFailed(error)) => return Poll::Ready(broken(first.take(), upstream_broke(&error))),
-        Poll::Ready(Stop::WriteFailed(error)) => return Poll::Ready(broken(first.take(), client_broke(&error))),
+        Poll::Ready(Stop::ReadFailed(error)) => {
+            return Poll::Ready(broken(first.take(), upstream_broke(&error)));
+        }
+        Poll::Ready(Stop::WriteFailed(error)) => {
+            return Poll::Ready(broken(first.take(), client_broke(&error)));
+        }
         Poll::Pending => {}
     }
     if to_upstream.is_done() && to_client.is_done() {
-        return Poll::Ready(first.take().unwrap_or_else(|| Reason::InternalAborted.into()));
+        return Poll::Ready(
+            first
+                .take()
+                .unwrap_or_else(|| Reason::InternalAborted.into()),
+        );
     }
     Poll::Pending
 }
@@ -166,8 +184,12 @@ fn next_deadline(to_upstream: &Flow, to_client: &Flow, timers: Timers) -> Instan
     let base = to_upstream.last_activity().max(to_client.last_activity());
     let soonest = [
         timers.idle.map(|idle| base + idle),
-        to_upstream.stalled_since().map(|since| since + timers.write_stall),
-        to_client.stalled_since().map(|since| since + timers.write_stall),
+        to_upstream
+            .stalled_since()
+            .map(|since| since + timers.write_stall),
+        to_client
+            .stalled_since()
+            .map(|since| since + timers.write_stall),
         (to_upstream.is_done() || to_client.is_done()).then(|| base + timers.close_wait),
     ];
     let later = Instant::now() + wait;
@@ -179,22 +201,38 @@ fn expired(to_upstream: &Flow, to_client: &Flow, timers: Timers) -> Option<Failu
     let now = Instant::now();
     let since = |from: Instant| now.saturating_duration_since(from);
     let shown = humantime::format_duration;
-    for (flow, reason) in
-        [(to_client, Reason::ClientWriteStalled), (to_upstream, Reason::UpstreamWriteStalled)]
-    {
-        if flow.stalled_since().is_some_and(|from| since(from) >= timers.write_stall) {
-            let detail = format!("{} bytes waited {}", flow.waiting(), shown(timers.write_stall));
+    for (flow, reason) in [
+        (to_client, Reason::ClientWriteStalled),
+        (to_upstream, Reason::UpstreamWriteStalled),
+    ] {
+        if flow
+            .stalled_since()
+            .is_some_and(|from| since(from) >= timers.write_stall)
+        {
+            let detail = format!(
+                "{} bytes waited {}",
+                flow.waiting(),
+                shown(timers.write_stall)
+            );
             return Some(Failure::new(reason, detail));
         }
     }
     let quiet = since(to_upstream.last_activity().max(to_client.last_activity()));
-    for (flow, ended, silent) in [(to_upstream, "client", "upstream"), (to_client, "upstream", "client")] {
+    for (flow, ended, silent) in [
+        (to_upstream, "client", "upstream"),
+        (to_client, "upstream", "client"),
+    ] {
         if flow.is_done() && quiet >= timers.close_wait {
             let wait = shown(timers.close_wait);
-            let detail = format!("the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end");
+            let detail = format!(
+                "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end"
+            );
             return Some(Failure::new(Reason::HalfCloseTimeout, detail));
         }
     }
     let idle = timers.idle.filter(|idle| quiet >= *idle)?;
-    Some(Failure::new(Reason::IdleTimeout, format!("no byte either way for {}", shown(idle))))
+    Some(Failure::new(
+        Reason::IdleTimeout,
+        format!("no byte either way for {}", shown(idle)),
+    ))
 }

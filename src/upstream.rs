@@ -92,7 +92,9 @@ pub async fn handshake(
         seen: Arc::clone(&seen),
     };
     let exchange = send(stream, request, head_limit);
-    let failed = |error: &hyper::Error| answer::failure(error, &seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let failed = |error: &hyper::Error| {
+        answer::failure(error, &seen.lock().unwrap_or_else(PoisonError::into_inner))
+    };
     let (response, connection, interim) = match tokio::time::timeout_at(deadline, exchange).await {
         Ok(outcome) => outcome.map_err(|error| failed(&error))?,
         Err(_) => {
@@ -118,22 +120,41 @@ pub async fn handshake(
         let body = RelayBody {
             body,
             connection: Some(connection),
-            deadline: Box::pin(tokio::time::sleep_until(Instant::now() + upstream.handshake_timeout)),
+            deadline: Box::pin(tokio::time::sleep_until(
+                Instant::now() + upstream.handshake_timeout,
+            )),
             cut: Arc::clone(&cut),
         };
         let response = Response::from_parts(request::relayed(head), body.boxed_unsync());
-        return Ok(Answer::Refused(Box::new(Refused { failure, response, cut, notes })));
+        return Ok(Answer::Refused(Box::new(Refused {
+            failure,
+            response,
+            cut,
+            notes,
+        })));
     }
     let wire = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     answer::verify(&head, &wire, opening, permit)?;
     drop(body);
     let (stream, early) = switched(connection, deadline).await?;
     answer::check_early(&early)?;
-    if !opening.subprotocols.is_empty() && !head.headers.contains_key(http::header::SEC_WEBSOCKET_PROTOCOL) {
-        notes.push(Note::new(NoteCode::UpstreamSubprotocolIgnored, opening.subprotocols.join(", ")));
+    if !opening.subprotocols.is_empty()
+        && !head
+            .headers
+            .contains_key(http::header::SEC_WEBSOCKET_PROTOCOL)
+    {
+        notes.push(Note::new(
+            NoteCode::UpstreamSubprotocolIgnored,
+            opening.subprotocols.join(", "),
+        ));
     }
     let head = request::relayed(head);
-    Ok(Answer::Switched(Box::new(Opened { stream, head, early, notes })))
+    Ok(Answer::Switched(Box::new(Opened {
+        stream,
+        head,
+        early,
+        notes,
+    })))
 }
 
 type Connection = http1::Connection<TokioIo<Tap>, Empty<Bytes>>;
@@ -179,19 +200,29 @@ async fn send(
                 }
                 None => Poll::Pending,
             },
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     })
     .await?;
-    let interim = interim.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let interim = interim
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     Ok((response, connection, interim))
 }
 
 /// Takes the stream back from hyper after a 101.
-async fn switched(mut connection: Connection, deadline: Instant) -> Result<(UpstreamStream, Bytes), Failure> {
-    let done = tokio::time::timeout_at(deadline, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
+async fn switched(
+    mut connection: Connection,
+    deadline: Instant,
+) -> Result<(UpstreamStream, Bytes), Failure> {
+    let done =
+        tokio::time::timeout_at(deadline, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
     if !matches!(done, Ok(Ok(()))) {
-        return Err(Failure::new(Reason::UpstreamMalformedResponse, "the 101 did not end the HTTP exchange"));
+        return Err(Failure::new(
+            Reason::UpstreamMalformedResponse,
+            "the 101 did not end the HTTP exchange",
+        ));
     }
     let parts = connection.into_parts();
     Ok((parts.io.into_inner().stream, parts.read_buf))
@@ -222,7 +253,11 @@ impl AsyncRead for Tap {
 }
 
 impl AsyncWrite for Tap {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -263,7 +298,9 @@ impl HttpBody for RelayBody {
         }
         if this.deadline.as_mut().poll(cx).is_ready() {
             this.cut.store(true, std::sync::atomic::Ordering::Relaxed);
-            return Poll::Ready(Some(Err("the upstream's answer did not end in time".into())));
+            return Poll::Ready(Some(
+                Err("the upstream's answer did not end in time".into()),
+            ));
         }
         Poll::Pending
     }

@@ -8,7 +8,10 @@ use super::head::is_token;
 ///
 /// # Errors
 /// How often it stands there, if more than once.
-pub(crate) fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, usize> {
+pub(crate) fn only<'a>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, usize> {
     let mut values = fields.get_all(name).iter();
     let first = values.next();
     match values.count() {
@@ -19,7 +22,10 @@ pub(crate) fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Optio
 
 /// The members of a comma-separated list over all lines of a field, without surrounding white space or empty ones
 /// (RFC 9110 section 5.6.1).
-pub(crate) fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn tokens<'a>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
     fields
         .get_all(name)
         .into_iter()

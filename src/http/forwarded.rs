@@ -49,7 +49,12 @@ pub struct Identity {
 impl Identity {
     /// Reads what `peer` says, as far as it is believed. `tls` is whether the connection here is TLS.
     #[must_use]
-    pub fn read(peer: SocketAddr, tls: bool, fields: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
+    pub fn read(
+        peer: SocketAddr,
+        tls: bool,
+        fields: &HeaderMap,
+        trusted_proxies: &[IpNet],
+    ) -> Self {
         let is_trusted = |ip: &IpAddr| {
             let ip = ip.to_canonical();
             trusted_proxies.iter().any(|net| net.contains(&ip))
@@ -71,8 +76,13 @@ impl Identity {
                 chain.push(ip.to_canonical());
             }
             chain.reverse();
-            proto = last_token(fields, &X_FORWARDED_PROTO).or_else(|| forwarded_parameter(fields, "proto"));
-            host = fields.get_all(&X_FORWARDED_HOST).iter().next_back().cloned();
+            proto = last_token(fields, &X_FORWARDED_PROTO)
+                .or_else(|| forwarded_parameter(fields, "proto"));
+            host = fields
+                .get_all(&X_FORWARDED_HOST)
+                .iter()
+                .next_back()
+                .cloned();
         }
         let client = chain.first().copied().unwrap_or(peer);
         Self {
@@ -90,14 +100,21 @@ impl Identity {
         if self.trusted {
             return None;
         }
-        let names: Vec<_> = IDENTITY.into_iter().filter(|name| fields.contains_key(*name)).collect();
+        let names: Vec<_> = IDENTITY
+            .into_iter()
+            .filter(|name| fields.contains_key(*name))
+            .collect();
         (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names.join(", ")))
     }
 
     /// Replaces the forwarded fields of a request by fresh ones; `asked_host` is the Host that the client asked for.
     pub fn write(&self, fields: &mut HeaderMap, asked_host: &HeaderValue) {
         for name in IDENTITY {
-            if !self.trusted || matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "forwarded")
+            if !self.trusted
+                || matches!(
+                    name,
+                    "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "forwarded"
+                )
             {
                 fields.remove(name);
             }
@@ -105,15 +122,25 @@ impl Identity {
         let proto = if self.secure { "https" } else { "http" };
         let host = self.host.as_ref().unwrap_or(asked_host);
         let chain: Vec<_> = self.chain.iter().map(ToString::to_string).collect();
-        let mut forwarded: Vec<_> = self.chain.iter().map(|ip| format!("for={}", node(*ip))).collect();
+        let mut forwarded: Vec<_> = self
+            .chain
+            .iter()
+            .map(|ip| format!("for={}", node(*ip)))
+            .collect();
         if let (Some(first), Ok(host)) = (forwarded.first_mut(), host.to_str()) {
-            *first = format!("{first};host=\"{}\";proto={proto}", host.replace(['"', '\\'], ""));
+            *first = format!(
+                "{first};host=\"{}\";proto={proto}",
+                host.replace(['"', '\\'], "")
+            );
         }
         let set = [
             (X_FORWARDED_FOR, HeaderValue::from_str(&chain.join(", "))),
             (X_FORWARDED_PROTO, Ok(HeaderValue::from_static(proto))),
             (X_FORWARDED_HOST, Ok(host.clone())),
-            (header::FORWARDED, HeaderValue::from_str(&forwarded.join(", "))),
+            (
+                header::FORWARDED,
+                HeaderValue::from_str(&forwarded.join(", ")),
+            ),
         ];
         for (name, value) in set {
             if let Ok(value) = value {
@@ -171,7 +198,10 @@ fn parameter<'a>(element: &'a [u8], name: &str) -> Option<&'a [u8]> {
         let (found, value) = pair.split_at_checked(name.len())?;
         let value = value.strip_prefix(b"=")?;
         found.eq_ignore_ascii_case(name.as_bytes()).then(|| {
-            value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+            value
+                .strip_prefix(b"\"")
+                .and_then(|value| value.strip_suffix(b"\""))
+                .unwrap_or(value)
         })
     })
 }
@@ -184,7 +214,11 @@ pub fn request_id(fields: &HeaderMap) -> Result<Option<&str>, String> {
     const LONGEST: usize = 128;
     let values: Vec<_> = fields.get_all("x-request-id").iter().collect();
     let [value] = values.as_slice() else {
-        return if values.is_empty() { Ok(None) } else { Err(format!("{} X-Request-ID fields", values.len())) };
+        return if values.is_empty() {
+            Ok(None)
+        } else {
+            Err(format!("{} X-Request-ID fields", values.len()))
+        };
     };
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
     match value.to_str() {
@@ -200,34 +234,94 @@ mod tests {
     fn fields(lines: &[(&str, &str)]) -> HeaderMap {
         let mut fields = HeaderMap::new();
         for (name, value) in lines {
-            fields.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+            fields.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         fields
     }
 
     fn read(peer: &str, lines: &[(&str, &str)]) -> Identity {
-        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        let trusted: Vec<IpNet> = vec![
+            "10.0.0.0/8".parse().unwrap(),
+            "2001:db8::/32".parse().unwrap(),
+        ];
         Identity::read(peer.parse().unwrap(), false, &fields(lines), &trusted)
     }
 
     #[test]
     fn the_rightmost_untrusted_hop_is_the_client() {
         for (peer, lines, client) in [
-            ("203.0.113.9:1", &[("x-forwarded-for", "1.2.3.4")][..], "203.0.113.9"),
+            (
+                "203.0.113.9:1",
+                &[("x-forwarded-for", "1.2.3.4")][..],
+                "203.0.113.9",
+            ),
             ("10.0.0.1:1", &[], "10.0.0.1"),
             ("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2")], "1.2.3.4"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "6.6.6.6, junk, 10.0.0.2")], "10.0.0.2"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4:5555")], "1.2.3.4"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "10.0.0.9, 10.0.0.2")], "10.0.0.9"),
-            ("10.0.0.1:1", &[("forwarded", "for=6.6.6.6, for=\"[2001:4860::1]:80\";proto=https")], "2001:4860::1"),
-            ("10.0.0.1:1", &[("forwarded", "For=\"_hidden\"")], "10.0.0.1"),
-            ("10.0.0.1:1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
-            ("[::ffff:10.0.0.1]:1", &[("x-forwarded-for", "1.2.3.4")], "1.2.3.4"),
-            ("[2001:db8::1]:1", &[("x-forwarded-for", "2001:4860::2")], "2001:4860::2"),
+            (
+                "10.0.0.1:1",
+                &[("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2")],
+                "1.2.3.4",
+            ),
+            (
+                "10.0.0.1:1",
+                &[
+                    ("x-forwarded-for", "6.6.6.6"),
+                    ("x-forwarded-for", "1.2.3.4"),
+                ],
+                "1.2.3.4",
+            ),
+            (
+                "10.0.0.1:1",
+                &[("x-forwarded-for", "6.6.6.6, junk, 10.0.0.2")],
+                "10.0.0.2",
+            ),
+            (
+                "10.0.0.1:1",
+                &[("x-forwarded-for", "1.2.3.4:5555")],
+                "1.2.3.4",
+            ),
+            (
+                "10.0.0.1:1",
+                &[("x-forwarded-for", "10.0.0.9, 10.0.0.2")],
+                "10.0.0.9",
+            ),
+            (
+                "10.0.0.1:1",
+                &[(
+                    "forwarded",
+                    "for=6.6.6.6, for=\"[2001:4860::1]:80\";proto=https",
+                )],
+                "2001:4860::1",
+            ),
+            (
+                "10.0.0.1:1",
+                &[("forwarded", "For=\"_hidden\"")],
+                "10.0.0.1",
+            ),
+            (
+                "10.0.0.1:1",
+                &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")],
+                "1.2.3.4",
+            ),
+            (
+                "[::ffff:10.0.0.1]:1",
+                &[("x-forwarded-for", "1.2.3.4")],
+                "1.2.3.4",
+            ),
+            (
+                "[2001:db8::1]:1",
+                &[("x-forwarded-for", "2001:4860::2")],
+                "2001:4860::2",
+            ),
         ] {
-            assert_eq!(read(peer, lines).client.to_string(), client, "{peer} {lines:?}");
+            assert_eq!(
+                read(peer, lines).client.to_string(),
+                client,
+                "{peer} {lines:?}"
+            );
         }
     }
 
@@ -242,10 +336,17 @@ mod tests {
     #[test]
     fn forwarded_fields_are_set_fresh() {
         let host = HeaderValue::from_static("api.example.com");
-        let mut spoofed = fields(&[("x-forwarded-for", "6.6.6.6"), ("x-real-ip", "6.6.6.6"), ("x-original-url", "/a")]);
+        let mut spoofed = fields(&[
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x-original-url", "/a"),
+        ]);
         let identity = read("203.0.113.9:1", &[("x-forwarded-for", "6.6.6.6")]);
         let note = identity.spoofed(&spoofed).unwrap();
-        assert_eq!(note.detail.as_deref(), Some("x-forwarded-for, x-real-ip, x-original-url"));
+        assert_eq!(
+            note.detail.as_deref(),
+            Some("x-forwarded-for, x-real-ip, x-original-url")
+        );
         identity.write(&mut spoofed, &host);
         assert_eq!(
             spoofed,
@@ -253,10 +354,17 @@ mod tests {
                 ("x-forwarded-for", "203.0.113.9"),
                 ("x-forwarded-proto", "http"),
                 ("x-forwarded-host", "api.example.com"),
-                ("forwarded", "for=203.0.113.9;host=\"api.example.com\";proto=http"),
+                (
+                    "forwarded",
+                    "for=203.0.113.9;host=\"api.example.com\";proto=http"
+                ),
             ])
         );
-        let lines = [("x-forwarded-for", "6.6.6.6, 1.2.3.4"), ("x-forwarded-proto", "https"), ("x-real-ip", "1.2.3.4")];
+        let lines = [
+            ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
+            ("x-forwarded-proto", "https"),
+            ("x-real-ip", "1.2.3.4"),
+        ];
         let mut chained = fields(&lines);
         let identity = read("10.0.0.1:1", &lines);
         assert_eq!(identity.spoofed(&chained), None);
@@ -264,15 +372,24 @@ mod tests {
         assert_eq!(chained["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
         assert_eq!(chained["x-forwarded-proto"], "https");
         assert_eq!(chained["x-real-ip"], "1.2.3.4");
-        assert_eq!(chained["forwarded"], "for=1.2.3.4;host=\"api.example.com\";proto=https, for=10.0.0.1");
+        assert_eq!(
+            chained["forwarded"],
+            "for=1.2.3.4;host=\"api.example.com\";proto=https, for=10.0.0.1"
+        );
     }
 
     #[test]
     fn request_ids_are_bounded() {
         assert_eq!(request_id(&fields(&[])), Ok(None));
-        assert_eq!(request_id(&fields(&[("x-request-id", "a-1.B_2:3")])), Ok(Some("a-1.B_2:3")));
+        assert_eq!(
+            request_id(&fields(&[("x-request-id", "a-1.B_2:3")])),
+            Ok(Some("a-1.B_2:3"))
+        );
         for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
-            assert!(request_id(&fields(&[("x-request-id", bad)])).is_err(), "{bad:?}");
+            assert!(
+                request_id(&fields(&[("x-request-id", bad)])).is_err(),
+                "{bad:?}"
+            );
         }
         assert!(request_id(&fields(&[("x-request-id", "a"), ("x-request-id", "b")])).is_err());
     }

@@ -57,7 +57,11 @@ pub async fn read(
         match timeout_at(deadline, stream.read_buf(&mut bytes)).await {
             Ok(Ok(0)) if bytes.is_empty() => return Err(NoHead::Unused(None)),
             Ok(Ok(0)) => {
-                let detail = format!("{} bytes came, then the end: {}", bytes.len(), peer_text(&bytes));
+                let detail = format!(
+                    "{} bytes came, then the end: {}",
+                    bytes.len(),
+                    peer_text(&bytes)
+                );
                 return Err(Failure::new(Reason::HttpHeadIncomplete, detail).into());
             }
             Ok(Ok(_)) => {}
@@ -81,26 +85,53 @@ pub async fn read(
             return Err(too_large(&bytes, limit).into());
         }
         if let Some(end) = end {
-            let early = bytes.split_off(end);
+            let mut early = bytes.split_off(end);
             check(&bytes)?;
+            if early.is_empty() {
+                take_ready(stream, &mut early).await;
+            }
             return Ok(RawHead { head: bytes, early });
         }
         searched = bytes.len();
     }
 }
 
+/// Takes what has arrived already, without waiting: a client that sends ahead may have done so in a TLS record or a
+/// segment of its own.
+async fn take_ready(stream: &mut (impl AsyncRead + Unpin), early: &mut Vec<u8>) {
+    let read = stream.read_buf(early);
+    tokio::select! {
+        biased;
+        // An end or an error shows again at the next read.
+        _ = read => {}
+        () = std::future::ready(()) => {}
+    }
+}
+
 /// Where the head ends, looking from `from` on; a line end that is not CRLF is an error wherever it stands.
 fn find_end(bytes: &[u8], from: usize) -> Result<Option<usize>, Failure> {
     for (offset, &byte) in bytes.iter().enumerate().skip(from) {
-        let before = |count: usize| offset.checked_sub(count).and_then(|at| bytes.get(at)).copied();
+        let before = |count: usize| {
+            offset
+                .checked_sub(count)
+                .and_then(|at| bytes.get(at))
+                .copied()
+        };
         match byte {
             b'\n' if before(1) != Some(b'\r') => {
-                return Err(malformed(format!("byte {offset} is LF without CR; lines end in CRLF")));
+                return Err(malformed(format!(
+                    "byte {offset} is LF without CR; lines end in CRLF"
+                )));
             }
-            b'\n' if before(2) == Some(b'\n') && before(3) == Some(b'\r') => return Ok(Some(offset + 1)),
+            b'\n' if before(2) == Some(b'\n') && before(3) == Some(b'\r') => {
+                return Ok(Some(offset + 1));
+            }
             b'\n' => {}
             _ if before(1) == Some(b'\r') => {
-                return Err(malformed(format!("byte {} is CR without LF; lines end in CRLF", offset - 1)));
+                return Err(malformed(format!(
+                    "byte {} is CR without LF; lines end in CRLF",
+                    offset - 1
+                )));
             }
             _ => {}
         }
@@ -109,10 +140,21 @@ fn find_end(bytes: &[u8], from: usize) -> Result<Option<usize>, Failure> {
 }
 
 fn too_large(bytes: &[u8], limit: usize) -> Failure {
-    let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    let line = bytes
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .unwrap_or(bytes.len());
     // Where the request line alone is too long, the target is to blame (RFC 9110 section 15.5.15).
-    let (what, status) = if line >= limit { ("request line", 414) } else { ("request head", 431) };
-    Failure::new(Reason::HttpTooLarge, format!("the {what} is over {limit} bytes")).with_status(status)
+    let (what, status) = if line >= limit {
+        ("request line", 414)
+    } else {
+        ("request head", 431)
+    };
+    Failure::new(
+        Reason::HttpTooLarge,
+        format!("the {what} is over {limit} bytes"),
+    )
+    .with_status(status)
 }
 
 fn malformed(detail: String) -> Failure {
@@ -121,7 +163,9 @@ fn malformed(detail: String) -> Failure {
 
 /// Checks a complete head, CRLF by construction: request line, field lines, framing.
 fn check(head: &[u8]) -> Result<(), Failure> {
-    let mut lines = head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = head
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     check_request_line(lines.next().unwrap_or_default())?;
     let mut framing = Framing::default();
     let mut fields = 0;
@@ -144,36 +188,66 @@ fn check(head: &[u8]) -> Result<(), Failure> {
 fn check_request_line(line: &[u8]) -> Result<(), Failure> {
     let shown = || peer_text(line);
     let mut parts = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         let expected = "expected method, target and version with one space between";
-        return Err(malformed(format!("request line: {expected}; found {:?}", shown())));
+        return Err(malformed(format!(
+            "request line: {expected}; found {:?}",
+            shown()
+        )));
     };
     if method.is_empty() || !method.iter().copied().all(is_token) {
-        return Err(malformed(format!("request line: the method is not a token: {:?}", shown())));
+        return Err(malformed(format!(
+            "request line: the method is not a token: {:?}",
+            shown()
+        )));
     }
     match version {
         b"HTTP/1.1" => {}
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
             let detail = format!("the request says {}", peer_text(version));
             return Err(Failure::new(Reason::HttpVersionUnsupported, detail));
         }
-        _ => return Err(malformed(format!("request line: no HTTP version: {:?}", shown()))),
+        _ => {
+            return Err(malformed(format!(
+                "request line: no HTTP version: {:?}",
+                shown()
+            )));
+        }
     }
     for &byte in target {
         match byte {
-            b'#' => return Err(malformed(format!("the target has a fragment: {:?}", peer_text(target)))),
+            b'#' => {
+                return Err(malformed(format!(
+                    "the target has a fragment: {:?}",
+                    peer_text(target)
+                )));
+            }
             0x21..=0x7e => {}
             0x80.. => {
-                let detail = format!("the target has bytes outside ASCII: {:?}", peer_text(target));
+                let detail = format!(
+                    "the target has bytes outside ASCII: {:?}",
+                    peer_text(target)
+                );
                 return Err(Failure::new(Reason::PathAmbiguous, detail));
             }
-            _ => return Err(malformed(format!("the target has a control character: {:?}", peer_text(target)))),
+            _ => {
+                return Err(malformed(format!(
+                    "the target has a control character: {:?}",
+                    peer_text(target)
+                )));
+            }
         }
     }
     let absolute = target.starts_with(b"http://") || target.starts_with(b"https://");
     if !absolute && !target.starts_with(b"/") {
-        let detail = format!("the target is neither a path nor an http URL: {:?}", peer_text(target));
+        let detail = format!(
+            "the target is neither a path nor an http URL: {:?}",
+            peer_text(target)
+        );
         return Err(malformed(detail));
     }
     Ok(())
@@ -182,19 +256,32 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
 /// `name: value` (RFC 9112 section 5); `number` counts lines from 1.
 fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
     if line.starts_with(b" ") || line.starts_with(b"\t") {
-        return Err(malformed(format!("line {number} begins with white space (line folding is obsolete)")));
+        return Err(malformed(format!(
+            "line {number} begins with white space (line folding is obsolete)"
+        )));
     }
     let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-        return Err(malformed(format!("line {number} has no colon: {:?}", peer_text(line))));
+        return Err(malformed(format!(
+            "line {number} has no colon: {:?}",
+            peer_text(line)
+        )));
     };
     let (name, value) = line.split_at(colon);
     if name.is_empty() || !name.iter().copied().all(is_token) {
-        let detail = format!("line {number}: the field name is not a token: {:?}", peer_text(name));
+        let detail = format!(
+            "line {number}: the field name is not a token: {:?}",
+            peer_text(name)
+        );
         return Err(malformed(detail));
     }
     let value = value.get(1..).unwrap_or_default().trim_ascii();
-    match value.iter().find(|&&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
-        Some(byte) => Err(malformed(format!("line {number}: the value has the control character \\x{byte:02x}"))),
+    match value
+        .iter()
+        .find(|&&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
+    {
+        Some(byte) => Err(malformed(format!(
+            "line {number}: the value has the control character \\x{byte:02x}"
+        ))),
         None => Ok((name, value)),
     }
 }
@@ -228,12 +315,20 @@ impl<'a> Framing<'a> {
 
     fn check(&self) -> Result<(), Failure> {
         match (self.length, self.coding) {
-            (Some(_), Some(_)) => Err(conflict("Content-Length beside Transfer-Encoding".to_owned())),
+            (Some(_), Some(_)) => Err(conflict(
+                "Content-Length beside Transfer-Encoding".to_owned(),
+            )),
             (Some(length), None) if length.is_empty() || !length.iter().all(u8::is_ascii_digit) => {
-                Err(conflict(format!("Content-Length is not a number: {:?}", peer_text(length))))
+                Err(conflict(format!(
+                    "Content-Length is not a number: {:?}",
+                    peer_text(length)
+                )))
             }
             (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => {
-                Err(conflict(format!("Transfer-Encoding is not chunked alone: {:?}", peer_text(coding))))
+                Err(conflict(format!(
+                    "Transfer-Encoding is not chunked alone: {:?}",
+                    peer_text(coding)
+                )))
             }
             _ => Ok(()),
         }
@@ -249,7 +344,10 @@ mod tests {
     use super::*;
 
     fn reason(head: &[u8]) -> Option<&'static str> {
-        find_end(head, 0).and_then(|end| check(&head[..end.expect("a whole head")])).err().map(|f| f.reason.code())
+        find_end(head, 0)
+            .and_then(|end| check(&head[..end.expect("a whole head")]))
+            .err()
+            .map(|f| f.reason.code())
     }
 
     fn with(lines: &str) -> Vec<u8> {
@@ -304,7 +402,10 @@ mod tests {
         ] {
             assert_eq!(reason(&with(lines)), expected, "{lines:?}");
         }
-        assert_eq!(reason(&with(&vec!["X: 1"; 101].join("\r\n"))), Some("http_too_large"));
+        assert_eq!(
+            reason(&with(&vec!["X: 1"; 101].join("\r\n"))),
+            Some("http_too_large")
+        );
         assert_eq!(reason(&with(&vec!["X: 1"; 100].join("\r\n"))), None);
     }
 
@@ -313,18 +414,39 @@ mod tests {
         for (lines, expected) in [
             ("Content-Length: 0", None),
             ("Transfer-Encoding: Chunked", None),
-            ("Content-Length: 5\r\nTransfer-Encoding: chunked", Some("http_framing_conflict")),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 5", Some("http_framing_conflict")),
-            ("Content-Length: 5\r\nContent-Length: 5", Some("http_framing_conflict")),
-            ("Content-Length: 5\r\ncontent-length: 6", Some("http_framing_conflict")),
+            (
+                "Content-Length: 5\r\nTransfer-Encoding: chunked",
+                Some("http_framing_conflict"),
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 5",
+                Some("http_framing_conflict"),
+            ),
+            (
+                "Content-Length: 5\r\nContent-Length: 5",
+                Some("http_framing_conflict"),
+            ),
+            (
+                "Content-Length: 5\r\ncontent-length: 6",
+                Some("http_framing_conflict"),
+            ),
             ("Content-Length: 5, 5", Some("http_framing_conflict")),
             ("Content-Length: +5", Some("http_framing_conflict")),
             ("Content-Length: 0x5", Some("http_framing_conflict")),
             ("Content-Length:", Some("http_framing_conflict")),
             ("Transfer-Encoding: xchunked", Some("http_framing_conflict")),
-            ("Transfer-Encoding: chunked, identity", Some("http_framing_conflict")),
-            ("Transfer-Encoding: gzip, chunked", Some("http_framing_conflict")),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Some("http_framing_conflict")),
+            (
+                "Transfer-Encoding: chunked, identity",
+                Some("http_framing_conflict"),
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked",
+                Some("http_framing_conflict"),
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                Some("http_framing_conflict"),
+            ),
         ] {
             assert_eq!(reason(&with(lines)), expected, "{lines:?}");
         }
@@ -335,7 +457,13 @@ mod tests {
         let whole = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nearly";
         for cut in 1..whole.len() {
             let mut stream = (&whole[..cut]).chain(&whole[cut..]);
-            let read = read(&mut stream, 8192, Instant::now() + std::time::Duration::from_secs(5)).await.unwrap();
+            let read = read(
+                &mut stream,
+                8192,
+                Instant::now() + std::time::Duration::from_secs(5),
+            )
+            .await
+            .unwrap();
             assert_eq!(read.head, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
             assert!(b"early".starts_with(&read.early[..]));
         }
@@ -347,12 +475,19 @@ mod tests {
         for (head, status) in [
             (format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200)), 414),
             (format!("GET /{}", "a".repeat(200)), 414),
-            (format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(200)), 431),
+            (
+                format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(200)),
+                431,
+            ),
         ] {
-            let Err(NoHead::Failed(failure)) = read(&mut head.as_bytes(), 100, deadline).await else {
+            let Err(NoHead::Failed(failure)) = read(&mut head.as_bytes(), 100, deadline).await
+            else {
                 panic!("{head:.20} passed")
             };
-            assert_eq!((failure.reason, failure.status), (Reason::HttpTooLarge, Some(status)));
+            assert_eq!(
+                (failure.reason, failure.status),
+                (Reason::HttpTooLarge, Some(status))
+            );
         }
     }
 }

@@ -57,17 +57,30 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     let host = match only(fields, &header::HOST) {
         Ok(Some(value)) => value,
         Ok(None) => return Err(Reason::HttpHostMissing.into()),
-        Err(count) => return Err(Failure::new(Reason::HttpHostInvalid, format!("{count} Host fields"))),
+        Err(count) => {
+            return Err(Failure::new(
+                Reason::HttpHostInvalid,
+                format!("{count} Host fields"),
+            ));
+        }
     };
-    let host_field = Authority::parse(host.as_bytes())
-        .ok_or_else(|| Failure::new(Reason::HttpHostInvalid, format!("found {:?}", peer_text(host.as_bytes()))))?;
+    let host_field = Authority::parse(host.as_bytes()).ok_or_else(|| {
+        Failure::new(
+            Reason::HttpHostInvalid,
+            format!("found {:?}", peer_text(host.as_bytes())),
+        )
+    })?;
     match uri.authority() {
         None => Ok(host_field),
-        Some(target) if target.as_str().contains('@') => {
-            Err(Failure::new(Reason::HttpMalformed, "the target has userinfo"))
-        }
+        Some(target) if target.as_str().contains('@') => Err(Failure::new(
+            Reason::HttpMalformed,
+            "the target has userinfo",
+        )),
         Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
-            Failure::new(Reason::HttpHostInvalid, format!("the target's host is {:?}", target.as_str()))
+            Failure::new(
+                Reason::HttpHostInvalid,
+                format!("the target's host is {:?}", target.as_str()),
+            )
         }),
     }
 }
@@ -80,37 +93,50 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     let fields = &request.headers;
     check_connection(fields)?;
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
-    let is = |name: &str| move |token: &&[u8]| token.eq_ignore_ascii_case(name.as_bytes());
-    if upgrades.iter().any(is("h2c")) || fields.contains_key("http2-settings") {
+    if includes(&upgrades, "h2c") || fields.contains_key("http2-settings") {
         return Err(Reason::H2cRefused.into());
     }
-    let has_websocket_fields = fields.keys().any(|name| name.as_str().starts_with("sec-websocket-"));
+    let has_websocket_fields = fields
+        .keys()
+        .any(|name| name.as_str().starts_with("sec-websocket-"));
     if upgrades.is_empty() && !has_websocket_fields {
         return Ok(Kind::Plain);
     }
     if let Some(length) = fields.get(header::CONTENT_LENGTH)
         && !length.as_bytes().iter().all(|&digit| digit == b'0')
     {
-        return Err(Failure::new(Reason::HttpBodyOnUpgrade, format!("Content-Length: {}", peer_text(length.as_bytes()))));
+        return Err(Failure::new(
+            Reason::HttpBodyOnUpgrade,
+            format!("Content-Length: {}", peer_text(length.as_bytes())),
+        ));
     }
     if fields.contains_key(header::TRANSFER_ENCODING) {
         return Err(Failure::new(Reason::HttpBodyOnUpgrade, "Transfer-Encoding"));
     }
     if request.method != Method::GET {
-        let detail = format!("the method is {}", peer_text(request.method.as_str().as_bytes()));
+        let detail = format!(
+            "the method is {}",
+            peer_text(request.method.as_str().as_bytes())
+        );
         return Err(Failure::new(Reason::WsMethodNotGet, detail));
     }
     if upgrades.is_empty() {
         return Err(Reason::WsUpgradeHeaderMissing.into());
     }
-    if !upgrades.iter().any(is("websocket")) {
+    if !includes(&upgrades, "websocket") {
         let found = peer_text(&upgrades.join(&b", "[..]));
-        return Err(Failure::new(Reason::WsUpgradeNotWebsocket, format!("Upgrade: {found}")));
+        return Err(Failure::new(
+            Reason::WsUpgradeNotWebsocket,
+            format!("Upgrade: {found}"),
+        ));
     }
     let connection: Vec<_> = tokens(fields, &header::CONNECTION).collect();
-    if !connection.iter().any(is("upgrade")) {
+    if !includes(&connection, "upgrade") {
         let found = peer_text(&connection.join(&b", "[..]));
-        return Err(Failure::new(Reason::WsConnectionTokenMissing, format!("Connection: {found}")));
+        return Err(Failure::new(
+            Reason::WsConnectionTokenMissing,
+            format!("Connection: {found}"),
+        ));
     }
     check_version(fields)?;
     let opening = Opening {
@@ -119,16 +145,29 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         extensions: check_extensions(fields)?,
     };
     if let Some(expect) = fields.get(header::EXPECT) {
-        return Err(Failure::new(Reason::HttpExpectRefused, format!("Expect: {}", peer_text(expect.as_bytes()))));
+        return Err(Failure::new(
+            Reason::HttpExpectRefused,
+            format!("Expect: {}", peer_text(expect.as_bytes())),
+        ));
     }
     Ok(Kind::Opening(opening))
+}
+
+fn includes(tokens: &[&[u8]], name: &str) -> bool {
+    tokens
+        .iter()
+        .any(|token| token.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// RFC 9110 section 7.6.1 lets Connection name any field for removal; some must not go that way.
 fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
     for token in tokens(fields, &header::CONNECTION) {
         let name = token.to_ascii_lowercase();
-        if name.starts_with(b"sec-websocket-") || PROTECTED.iter().any(|protected| protected.as_bytes() == name) {
+        if name.starts_with(b"sec-websocket-")
+            || PROTECTED
+                .iter()
+                .any(|protected| protected.as_bytes() == name)
+        {
             let detail = format!("Connection names {}", peer_text(token));
             return Err(Failure::new(Reason::HttpConnectionProtected, detail));
         }
@@ -182,7 +221,10 @@ fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let found = extension_names(value.as_bytes()).ok_or_else(|| {
-            Failure::new(Reason::WsExtensionsHeaderInvalid, format!("found {:?}", peer_text(value.as_bytes())))
+            Failure::new(
+                Reason::WsExtensionsHeaderInvalid,
+                format!("found {:?}", peer_text(value.as_bytes())),
+            )
         })?;
         names.extend(found);
     }
@@ -195,14 +237,20 @@ pub(crate) fn extension_names(value: &[u8]) -> Option<Vec<String>> {
     value
         .split(|&byte| byte == b',')
         .map(|extension| {
-            let mut parts = extension.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let mut parts = extension
+                .split(|&byte| byte == b';')
+                .map(<[u8]>::trim_ascii);
             let name = token(parts.next()?)?;
             for parameter in parts {
-                let mut halves = parameter.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
+                let mut halves = parameter
+                    .splitn(2, |&byte| byte == b'=')
+                    .map(<[u8]>::trim_ascii);
                 token(halves.next()?)?;
                 if let Some(value) = halves.next() {
-                    let unquoted =
-                        value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+                    let unquoted = value
+                        .strip_prefix(b"\"")
+                        .and_then(|value| value.strip_suffix(b"\""))
+                        .unwrap_or(value);
                     token(unquoted)?;
                 }
             }
@@ -220,8 +268,15 @@ fn token(bytes: &[u8]) -> Option<String> {
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "connection" | "proxy-connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
-            | "proxy-authenticate" | "proxy-authorization"
+        "connection"
+            | "proxy-connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
     )
 }
 
@@ -240,7 +295,9 @@ mod tests {
     /// The good handshake with the fields of `change` in place of those of the same name; an empty value removes.
     fn outcome(method: &str, change: &[(&str, &str)]) -> &'static str {
         let mut request = http::Request::builder().method(method).uri("/");
-        let kept = GOOD.iter().filter(|(name, _)| !change.iter().any(|(other, _)| other == name));
+        let kept = GOOD
+            .iter()
+            .filter(|(name, _)| !change.iter().any(|(other, _)| other == name));
         for (name, value) in kept.chain(change.iter().filter(|(_, value)| !value.is_empty())) {
             request = request.header(*name, *value);
         }
@@ -256,53 +313,143 @@ mod tests {
     fn requests_and_what_they_are() {
         for (change, expected) in [
             (&[][..], "opening"),
-            (&[("upgrade", "WebSocket"), ("connection", "keep-alive, UPGRADE")], "opening"),
-            (&[("connection", "keep-alive"), ("connection", "upgrade")], "opening"),
+            (
+                &[
+                    ("upgrade", "WebSocket"),
+                    ("connection", "keep-alive, UPGRADE"),
+                ],
+                "opening",
+            ),
+            (
+                &[("connection", "keep-alive"), ("connection", "upgrade")],
+                "opening",
+            ),
             (&[("connection", "close, Upgrade")], "opening"),
             (&[("upgrade", "websocket, foo/2")], "opening"),
             (&[("content-length", "0")], "opening"),
             (&[("host", "")], "http_host_missing"),
             (&[("host", "a"), ("host", "a")], "http_host_invalid"),
             (&[("host", "a b")], "http_host_invalid"),
-            (&[("connection", "Upgrade, Origin")], "http_connection_protected"),
-            (&[("connection", "Upgrade, Sec-WebSocket-Version")], "http_connection_protected"),
-            (&[("connection", "Upgrade"), ("connection", "cookie")], "http_connection_protected"),
+            (
+                &[("connection", "Upgrade, Origin")],
+                "http_connection_protected",
+            ),
+            (
+                &[("connection", "Upgrade, Sec-WebSocket-Version")],
+                "http_connection_protected",
+            ),
+            (
+                &[("connection", "Upgrade"), ("connection", "cookie")],
+                "http_connection_protected",
+            ),
             (&[("upgrade", "h2c")], "h2c_refused"),
             (&[("upgrade", "websocket, h2c")], "h2c_refused"),
             (&[("http2-settings", "AAMAAABk")], "h2c_refused"),
             (&[("content-length", "5")], "http_body_on_upgrade"),
             (&[("transfer-encoding", "chunked")], "http_body_on_upgrade"),
-            (&[("upgrade", ""), ("sec-websocket-key", ""), ("sec-websocket-version", "")], "plain"),
+            (
+                &[
+                    ("upgrade", ""),
+                    ("sec-websocket-key", ""),
+                    ("sec-websocket-version", ""),
+                ],
+                "plain",
+            ),
             (&[("upgrade", "")], "ws_upgrade_header_missing"),
-            (&[("upgrade", ""), ("connection", "")], "ws_upgrade_header_missing"),
+            (
+                &[("upgrade", ""), ("connection", "")],
+                "ws_upgrade_header_missing",
+            ),
             (&[("upgrade", "TLS/1.0")], "ws_upgrade_not_websocket"),
             (&[("connection", "")], "ws_connection_token_missing"),
-            (&[("connection", "keep-alive")], "ws_connection_token_missing"),
+            (
+                &[("connection", "keep-alive")],
+                "ws_connection_token_missing",
+            ),
             (&[("connection", "close")], "ws_connection_token_missing"),
             (&[("connection", "upgraded")], "ws_connection_token_missing"),
             (&[("sec-websocket-version", "")], "ws_version_unsupported"),
             (&[("sec-websocket-version", "8")], "ws_version_unsupported"),
             (&[("sec-websocket-version", "0")], "ws_version_unsupported"),
-            (&[("sec-websocket-version", "777")], "ws_version_unsupported"),
-            (&[("sec-websocket-version", "13, 8")], "ws_version_unsupported"),
-            (&[("sec-websocket-version", "13"), ("sec-websocket-version", "13")], "ws_version_unsupported"),
+            (
+                &[("sec-websocket-version", "777")],
+                "ws_version_unsupported",
+            ),
+            (
+                &[("sec-websocket-version", "13, 8")],
+                "ws_version_unsupported",
+            ),
+            (
+                &[
+                    ("sec-websocket-version", "13"),
+                    ("sec-websocket-version", "13"),
+                ],
+                "ws_version_unsupported",
+            ),
             (&[("sec-websocket-key", "")], "ws_key_missing"),
-            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==, x")], "ws_key_invalid"),
-            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25j")], "ws_key_invalid"),
-            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZWU=")], "ws_key_invalid"),
-            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")], "ws_key_invalid"),
-            (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")],
-             "ws_key_invalid"),
+            (
+                &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==, x")],
+                "ws_key_invalid",
+            ),
+            (
+                &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25j")],
+                "ws_key_invalid",
+            ),
+            (
+                &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZWU=")],
+                "ws_key_invalid",
+            ),
+            (
+                &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")],
+                "ws_key_invalid",
+            ),
+            (
+                &[
+                    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                ],
+                "ws_key_invalid",
+            ),
             (&[("sec-websocket-protocol", "chat, v1.json")], "opening"),
-            (&[("sec-websocket-protocol", "chat"), ("sec-websocket-protocol", "v1.json")], "opening"),
-            (&[("sec-websocket-protocol", "chat,,v1")], "ws_protocol_header_invalid"),
-            (&[("sec-websocket-protocol", "chat v1")], "ws_protocol_header_invalid"),
-            (&[("sec-websocket-protocol", "chat, chat")], "ws_protocol_header_invalid"),
-            (&[("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")], "opening"),
+            (
+                &[
+                    ("sec-websocket-protocol", "chat"),
+                    ("sec-websocket-protocol", "v1.json"),
+                ],
+                "opening",
+            ),
+            (
+                &[("sec-websocket-protocol", "chat,,v1")],
+                "ws_protocol_header_invalid",
+            ),
+            (
+                &[("sec-websocket-protocol", "chat v1")],
+                "ws_protocol_header_invalid",
+            ),
+            (
+                &[("sec-websocket-protocol", "chat, chat")],
+                "ws_protocol_header_invalid",
+            ),
+            (
+                &[(
+                    "sec-websocket-extensions",
+                    "permessage-deflate; client_max_window_bits",
+                )],
+                "opening",
+            ),
             (&[("sec-websocket-extensions", "a; b=\"10\", c")], "opening"),
-            (&[("sec-websocket-extensions", "a;")], "ws_extensions_header_invalid"),
-            (&[("sec-websocket-extensions", "a; b=")], "ws_extensions_header_invalid"),
-            (&[("sec-websocket-extensions", "a b")], "ws_extensions_header_invalid"),
+            (
+                &[("sec-websocket-extensions", "a;")],
+                "ws_extensions_header_invalid",
+            ),
+            (
+                &[("sec-websocket-extensions", "a; b=")],
+                "ws_extensions_header_invalid",
+            ),
+            (
+                &[("sec-websocket-extensions", "a b")],
+                "ws_extensions_header_invalid",
+            ),
             (&[("expect", "100-continue")], "http_expect_refused"),
         ] {
             assert_eq!(outcome("GET", change), expected, "{change:?}");

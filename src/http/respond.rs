@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,17 +31,27 @@ const LINGER_BYTES: u64 = 1024 * 1024;
 #[must_use]
 pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
     let reason = failure.reason;
-    let status = failure.http_status().and_then(|status| StatusCode::from_u16(status).ok());
-    let text = format!("{}\n{}\nrequest id: {request_id}\n", reason.code(), reason.spec().cause);
+    let status = failure
+        .http_status()
+        .and_then(|status| StatusCode::from_u16(status).ok());
+    let text = format!(
+        "{}\n{}\nrequest id: {request_id}\n",
+        reason.code(),
+        reason.spec().cause
+    );
     let mut response = Response::new(Bytes::from(text));
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let length = response.body().len().into();
     let fields = response.headers_mut();
     fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     fields.insert(header::CONTENT_LENGTH, length);
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    identify(fields, request_id, &format!("error={}; details=\"{reason}\"", reason.spec().proxy_error));
+    set_request_id(fields, request_id);
+    set_proxy_status(fields, failure, None);
     match failure.http_status() {
         Some(405) => {
             fields.insert(header::ALLOW, HeaderValue::from_static("GET"));
@@ -49,12 +59,18 @@ pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
         // RFC 9110 section 15.5.22: a 426 names what to upgrade to, which section 7.8 wants listed in Connection.
         Some(426) => {
             fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
+            fields.insert(
+                header::CONNECTION,
+                HeaderValue::from_static("upgrade, close"),
+            );
         }
         _ => {}
     }
     if reason == Reason::WsVersionUnsupported {
-        fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        fields.insert(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        );
     }
     if reason.is_retryable() {
         fields.insert(header::RETRY_AFTER, RETRY_AFTER);
@@ -62,28 +78,61 @@ pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
     response
 }
 
-/// Adds the request's id and what the proxy has to say (RFC 9209) to an answer.
-pub fn identify(fields: &mut http::HeaderMap, request_id: &str, status: &str) {
+/// Adds to an answer of the upstream's the request's id and why it is no 101 (RFC 9209).
+pub fn identify(response: &mut Response<Body>, request_id: &str, failure: &Failure) {
+    let received = response.status().as_u16();
+    let fields = response.headers_mut();
+    set_request_id(fields, request_id);
+    set_proxy_status(fields, failure, Some(received));
+}
+
+/// Sets the id that joins an answer with its record.
+pub fn set_request_id(fields: &mut HeaderMap, request_id: &str) {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         fields.insert(X_REQUEST_ID, id);
     }
-    if let Ok(status) = HeaderValue::from_str(&format!("{PROXY_NAME}; {status}")) {
+}
+
+fn set_proxy_status(fields: &mut HeaderMap, failure: &Failure, received: Option<u16>) {
+    let reason = failure.reason;
+    let mut status = format!("{PROXY_NAME}; error={}", reason.spec().proxy_error);
+    if let Some(received) = received {
+        status.push_str(&format!("; received-status={received}"));
+    }
+    status.push_str(&format!("; details=\"{reason}\""));
+    if let Ok(status) = HeaderValue::from_str(&status) {
         fields.append(PROXY_STATUS, status);
     }
+}
+
+/// No body, for a 101.
+#[must_use]
+pub fn empty() -> Body {
+    http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// The same answer for hyper to write.
 #[must_use]
 pub fn boxed(response: Response<Bytes>) -> Response<Body> {
-    response.map(|text| Full::new(text).map_err(|never| match never {}).boxed_unsync())
+    response.map(|text| {
+        Full::new(text)
+            .map_err(|never| match never {})
+            .boxed_unsync()
+    })
 }
 
 /// The answer as bytes, for connections that hyper never saw.
 #[must_use]
 pub fn serialize(response: &Response<Bytes>) -> Vec<u8> {
     let status = response.status();
-    let mut bytes =
-        format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default()).into_bytes();
+    let mut bytes = format!(
+        "HTTP/1.1 {} {}\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default()
+    )
+    .into_bytes();
     for (name, value) in response.headers() {
         bytes.extend_from_slice(name.as_str().as_bytes());
         bytes.extend_from_slice(b": ");

@@ -45,6 +45,12 @@ pub struct Sink {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     settings: Settings,
     queue: SyncSender<Message>,
@@ -77,7 +83,11 @@ impl Tally {
     fn admit(&self, second: u64) -> bool {
         let second = second & 0xffff_ffff;
         let before = self.window.fetch_update(Relaxed, Relaxed, |window| {
-            Some(if window >> 32 == second { window.saturating_add(1) } else { (second << 32) | 1 })
+            Some(if window >> 32 == second {
+                window.saturating_add(1)
+            } else {
+                (second << 32) | 1
+            })
         });
         let window = before.unwrap_or_default();
         window >> 32 != second || (window & 0xffff_ffff) < PER_SECOND
@@ -105,11 +115,13 @@ impl Sink {
             }),
         };
         let shared = Arc::clone(&sink.shared);
-        std::thread::Builder::new().name("records".to_owned()).spawn(move || {
-            shared.write_lines(&lines, output);
-            // Nobody may be waiting any more.
-            let _ = done.send(());
-        })?;
+        std::thread::Builder::new()
+            .name("records".to_owned())
+            .spawn(move || {
+                shared.write_lines(&lines, output);
+                // Nobody may be waiting any more.
+                let _ = done.send(());
+            })?;
         Ok(sink)
     }
 
@@ -147,7 +159,12 @@ impl Sink {
             message = back;
             std::thread::sleep(Duration::from_millis(5));
         }
-        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(writer) = writer {
             // Past the deadline the output is blocked, and waiting longer would keep the process from ending.
             let _ = writer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -192,7 +209,9 @@ impl Sink {
     pub(super) fn address(&self, ip: IpAddr, port: Option<u16>) -> Option<String> {
         let ip = ip.to_canonical();
         match (self.shared.settings.client_address, port) {
-            (ClientAddress::Full, Some(port)) => Some(std::net::SocketAddr::new(ip, port).to_string()),
+            (ClientAddress::Full, Some(port)) => {
+                Some(std::net::SocketAddr::new(ip, port).to_string())
+            }
             (ClientAddress::Full, None) => Some(ip.to_string()),
             (ClientAddress::Truncated, _) => Some(truncated(ip).to_string()),
             (ClientAddress::Off, _) => None,
@@ -203,7 +222,10 @@ impl Sink {
 impl Shared {
     fn tally(&self, reason: Reason) -> &Tally {
         // Reason::ALL is in declaration order, so the discriminant is the index; a test holds this.
-        #[expect(clippy::indexing_slicing, reason = "one tally per reason, made in `start`")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "one tally per reason, made in `start`"
+        )]
         &self.reasons[reason as usize]
     }
 
@@ -246,7 +268,11 @@ impl Shared {
 
     fn write(&self, output: &mut impl Write, line: &[u8]) {
         // A closed output must not end the proxy, and there is nowhere left to say so.
-        if output.write_all(line).and_then(|()| output.flush()).is_err() {
+        if output
+            .write_all(line)
+            .and_then(|()| output.flush())
+            .is_err()
+        {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -259,7 +285,9 @@ impl Shared {
                 let mut record = Record::lifecycle(
                     Event::RecordsSuppressed,
                     Level::Info,
-                    format!("over {PER_SECOND} refusals of this reason in a second; these were counted, not written"),
+                    format!(
+                        "over {PER_SECOND} refusals of this reason in a second; these were counted, not written"
+                    ),
                 );
                 record.reason = Some(*reason);
                 record.count = Some(count);
@@ -268,8 +296,11 @@ impl Shared {
         }
         let dropped = self.dropped.load(Relaxed);
         if dropped > *dropped_reported {
-            let mut record =
-                Record::lifecycle(Event::RecordsDropped, Level::Warn, "the output was blocked and the queue was full");
+            let mut record = Record::lifecycle(
+                Event::RecordsDropped,
+                Level::Warn,
+                "the output was blocked and the queue was full",
+            );
             record.count = Some(dropped - *dropped_reported);
             *dropped_reported = dropped;
             self.write(output, &self.line(&mut record));
@@ -293,6 +324,8 @@ fn truncated(ip: IpAddr) -> IpAddr {
 /// Enough to tell one process's connections from another's; not a secret.
 fn random_u32() -> u32 {
     use std::hash::{BuildHasher, Hasher};
-    let hash = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let hash = std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish();
     u32::try_from(hash & 0xffff_ffff).unwrap_or_default()
 }

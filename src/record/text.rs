@@ -41,7 +41,10 @@ pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> Strin
         let redacted: Vec<u8> = query
             .split(|&byte| byte == b'&')
             .map(|parameter| {
-                let name = parameter.split(|&byte| byte == b'=').next().unwrap_or_default();
+                let name = parameter
+                    .split(|&byte| byte == b'=')
+                    .next()
+                    .unwrap_or_default();
                 if keep.iter().any(|kept| kept.as_bytes() == name) {
                     parameter.to_vec()
                 } else if name.len() == parameter.len() {
@@ -64,9 +67,14 @@ pub(super) fn line(record: &Record) -> String {
     if let Some(reason) = record.reason {
         let _ = write!(line, " {reason}");
     }
-    const SAID: [&str; 8] = ["time", "schema", "version", "instance", "level", "event", "reason", "hint"];
+    const SAID: [&str; 8] = [
+        "time", "schema", "version", "instance", "level", "event", "reason", "hint",
+    ];
     if let Ok(Value::Object(fields)) = serde_json::to_value(record) {
-        for (name, value) in fields.iter().filter(|(name, _)| !SAID.contains(&name.as_str())) {
+        for (name, value) in fields
+            .iter()
+            .filter(|(name, _)| !SAID.contains(&name.as_str()))
+        {
             match value {
                 Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => {
                     let _ = write!(line, " {name}={text}");
@@ -89,8 +97,14 @@ mod tests {
 
     #[test]
     fn peer_text_is_printable_and_bounded() {
-        assert_eq!(peer_text(b"a\x1b[31m\r\n\xe2\x80\xae"), "a\\x1b[31m\\x0d\\x0a\\xe2\\x80\\xae");
-        assert_eq!(peer_text(&[b'x'; 300]), format!("{}...(300 bytes)", "x".repeat(256)));
+        assert_eq!(
+            peer_text(b"a\x1b[31m\r\n\xe2\x80\xae"),
+            "a\\x1b[31m\\x0d\\x0a\\xe2\\x80\\xae"
+        );
+        assert_eq!(
+            peer_text(&[b'x'; 300]),
+            format!("{}...(300 bytes)", "x".repeat(256))
+        );
     }
 
     #[test]

@@ -26,7 +26,12 @@ pub struct DevelopmentCertificateError {
 
 impl std::fmt::Display for DevelopmentCertificateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "can't make the development certificate {}: {}", self.path.display(), self.cause)
+        write!(
+            f,
+            "can't make the development certificate {}: {}",
+            self.path.display(),
+            self.cause
+        )
     }
 }
 
@@ -41,15 +46,23 @@ impl std::error::Error for DevelopmentCertificateError {
 ///
 /// # Errors
 /// When a file can't be written.
-pub fn ensure_development_certificate(files: &CertificateFiles) -> Result<bool, DevelopmentCertificateError> {
+pub fn ensure_development_certificate(
+    files: &CertificateFiles,
+) -> Result<bool, DevelopmentCertificateError> {
     let (found, findings) = identity::load(files, SystemTime::now());
-    let good = found.is_some() && findings.iter().all(|finding| finding.severity != Severity::Warning);
+    let good = found.is_some()
+        && findings
+            .iter()
+            .all(|finding| finding.severity != Severity::Warning);
     if good {
         return Ok(false);
     }
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |cause: Box<dyn std::error::Error + Send + Sync>| DevelopmentCertificateError { path, cause }
+        move |cause: Box<dyn std::error::Error + Send + Sync>| DevelopmentCertificateError {
+            path,
+            cause,
+        }
     };
     let (cert, key) = make().map_err(|error| failed(&files.cert)(error.into()))?;
     if let Some(folder) = files.key.parent() {
@@ -63,7 +76,9 @@ pub fn ensure_development_certificate(files: &CertificateFiles) -> Result<bool, 
 fn make() -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
-    params.distinguished_name.push(DnType::CommonName, "wsgate development certificate");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "wsgate development certificate");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let now = time::OffsetDateTime::now_utc();
@@ -79,7 +94,11 @@ fn replace(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
     // Left from a process of the same id that was killed here.
     let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)

@@ -14,10 +14,16 @@ pub(super) fn before_hello(error: &io::Error, beginning: &[u8]) -> Failure {
         Some(Error::AlertReceived(alert)) => alert_received(*alert),
         // A record header that is not one: the peer does not speak TLS, whatever its first byte was.
         Some(error @ Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
-            Failure::new(Reason::TlsNotTls, format!("{error}; {}", describe_bytes(beginning)))
+            Failure::new(
+                Reason::TlsNotTls,
+                format!("{error}; {}", describe_bytes(beginning)),
+            )
         }
         Some(error) => Failure::new(Reason::TlsProtocolError, error.to_string()),
-        None => Failure::new(Reason::TlsClientClosed, format!("before a complete ClientHello: {error}")),
+        None => Failure::new(
+            Reason::TlsClientClosed,
+            format!("before a complete ClientHello: {error}"),
+        ),
     }
 }
 
@@ -29,18 +35,19 @@ pub(super) fn after_hello(error: &io::Error, incompatible: Option<Failure>) -> F
             incompatible.unwrap_or_else(|| Reason::TlsAlpnNoOverlap.into())
         }
         // The library found no certificate, or nothing in common.
-        Some(error @ (Error::General(_) | Error::PeerIncompatible(_))) => incompatible.unwrap_or_else(|| {
-            let reason = match error {
-                Error::PeerIncompatible(
-                    PeerIncompatible::Tls12NotOffered
-                    | PeerIncompatible::Tls12NotOfferedOrEnabled
-                    | PeerIncompatible::Tls13RequiredForQuic
-                    | PeerIncompatible::SupportedVersionsExtensionRequired,
-                ) => Reason::TlsVersionUnsupported,
-                _ => Reason::TlsProtocolError,
-            };
-            Failure::new(reason, error.to_string())
-        }),
+        Some(error @ (Error::General(_) | Error::PeerIncompatible(_))) => incompatible
+            .unwrap_or_else(|| {
+                let reason = match error {
+                    Error::PeerIncompatible(
+                        PeerIncompatible::Tls12NotOffered
+                        | PeerIncompatible::Tls12NotOfferedOrEnabled
+                        | PeerIncompatible::Tls13RequiredForQuic
+                        | PeerIncompatible::SupportedVersionsExtensionRequired,
+                    ) => Reason::TlsVersionUnsupported,
+                    _ => Reason::TlsProtocolError,
+                };
+                Failure::new(reason, error.to_string())
+            }),
         Some(error) => Failure::new(Reason::TlsProtocolError, error.to_string()),
         None => {
             let detail = format!("after the server's certificate had been sent: {error}");
@@ -51,8 +58,11 @@ pub(super) fn after_hello(error: &io::Error, incompatible: Option<Failure>) -> F
 
 /// A server name that no certificate covers.
 pub(super) fn unknown_name(name: &str, names: &HostSet) -> Failure {
-    let served: Vec<_> = names.iter().take(16).collect();
-    Failure::new(Reason::TlsSniUnknown, format!("asked for {name:?}; served: {}", served.join(", ")))
+    let served: Vec<_> = names.names().take(16).collect();
+    Failure::new(
+        Reason::TlsSniUnknown,
+        format!("asked for {name:?}; served: {}", served.join(", ")),
+    )
 }
 
 /// How a completed handshake ended when no request followed.
@@ -94,5 +104,8 @@ fn alert_received(alert: AlertDescription) -> Failure {
         AlertDescription::CertificateRevoked => Reason::TlsAlertCertRevoked,
         _ => Reason::TlsAlertOther,
     };
-    Failure::new(reason, format!("the client sent alert {} ({alert:?})", u8::from(alert)))
+    Failure::new(
+        reason,
+        format!("the client sent alert {} ({alert:?})", u8::from(alert)),
+    )
 }

@@ -15,13 +15,23 @@ use crate::record::peer_text;
 const LISTED: usize = 24;
 
 /// What the client lacks, if the handshake can't succeed. `beginning` holds the first bytes of the connection.
-pub(super) fn incompatibility(hello: &ClientHello<'_>, beginning: &[u8], server: &Server) -> Option<Failure> {
+pub(super) fn incompatibility(
+    hello: &ClientHello<'_>,
+    beginning: &[u8],
+    server: &Server,
+) -> Option<Failure> {
     let version = if offers_tls13(hello) {
         TlsVersion::V1_3
     } else if legacy_version(beginning).is_some_and(|version| version < 0x0303) {
-        return Some(Failure::new(Reason::TlsVersionUnsupported, "the client offers at most TLS 1.1"));
+        return Some(Failure::new(
+            Reason::TlsVersionUnsupported,
+            "the client offers at most TLS 1.1",
+        ));
     } else if server.min_version > TlsVersion::V1_2 {
-        return Some(Failure::new(Reason::TlsVersionUnsupported, "the client offers at most TLS 1.2"));
+        return Some(Failure::new(
+            Reason::TlsVersionUnsupported,
+            "the client offers at most TLS 1.2",
+        ));
     } else {
         TlsVersion::V1_2
     };
@@ -30,34 +40,56 @@ pub(super) fn incompatibility(hello: &ClientHello<'_>, beginning: &[u8], server:
             && suite.tls13().is_some() == (version == TlsVersion::V1_3)
     };
     if !ALL_CIPHER_SUITES.iter().any(|suite| common(&suite)) {
-        let detail = format!("offered: {}", list(hello.cipher_suites().iter().map(|suite| suite_name(*suite))));
+        let detail = format!(
+            "offered: {}",
+            list(hello.cipher_suites().iter().map(|suite| suite_name(*suite)))
+        );
         return Some(Failure::new(Reason::TlsNoCommonCipher, detail));
     }
     if let Some(groups) = hello.named_groups()
-        && !ALL_KX_GROUPS.iter().any(|ours| groups.contains(&ours.name()))
+        && !ALL_KX_GROUPS
+            .iter()
+            .any(|ours| groups.contains(&ours.name()))
     {
-        let detail = format!("offered: {}", list(groups.iter().map(|group| format!("{group:?}"))));
+        let detail = format!(
+            "offered: {}",
+            list(groups.iter().map(|group| format!("{group:?}")))
+        );
         return Some(Failure::new(Reason::TlsNoCommonGroup, detail));
     }
     let name = hello.server_name().map(str::to_ascii_lowercase);
-    let usable = server.identities.candidates(name.as_deref()).any(|identity| {
-        let key = &identity.key().key;
-        key.choose_scheme(hello.signature_schemes()).is_some()
-            && ALL_CIPHER_SUITES
-                .iter()
-                .filter(common)
-                .any(|suite| suite.usable_for_signature_algorithm(key.algorithm()))
-    });
+    let usable = server
+        .identities
+        .candidates(name.as_deref())
+        .any(|identity| {
+            let key = &identity.key().key;
+            key.choose_scheme(hello.signature_schemes()).is_some()
+                && ALL_CIPHER_SUITES
+                    .iter()
+                    .filter(common)
+                    .any(|suite| suite.usable_for_signature_algorithm(key.algorithm()))
+        });
     if !usable {
-        let offered = list(hello.signature_schemes().iter().map(|scheme| format!("{scheme:?}")));
-        return Some(Failure::new(Reason::TlsNoCommonSigalg, format!("offered: {offered}")));
+        let offered = list(
+            hello
+                .signature_schemes()
+                .iter()
+                .map(|scheme| format!("{scheme:?}")),
+        );
+        return Some(Failure::new(
+            Reason::TlsNoCommonSigalg,
+            format!("offered: {offered}"),
+        ));
     }
     let mut alpn = hello.alpn()?;
     if alpn.any(|protocol| protocol == ALPN_HTTP11) {
         return None;
     }
     let offered = list(hello.alpn()?.map(peer_text));
-    Some(Failure::new(Reason::TlsAlpnNoOverlap, format!("offered: {offered}")))
+    Some(Failure::new(
+        Reason::TlsAlpnNoOverlap,
+        format!("offered: {offered}"),
+    ))
 }
 
 fn offers_tls13(hello: &ClientHello<'_>) -> bool {
@@ -74,7 +106,9 @@ fn legacy_version(beginning: &[u8]) -> Option<u16> {
 }
 
 fn suite_name(suite: CipherSuite) -> String {
-    suite.as_str().map_or_else(|| format!("{:#06x}", u16::from(suite)), str::to_owned)
+    suite
+        .as_str()
+        .map_or_else(|| format!("{:#06x}", u16::from(suite)), str::to_owned)
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {
@@ -84,5 +118,9 @@ fn list(names: impl Iterator<Item = String>) -> String {
     if more > 0 {
         shown.push(format!("and {more} more"));
     }
-    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
+    if shown.is_empty() {
+        "nothing".to_owned()
+    } else {
+        shown.join(", ")
+    }
 }

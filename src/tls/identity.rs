@@ -31,8 +31,8 @@ impl Identity {
     }
 
     /// The leaf's names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter()
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.names.names()
     }
 
     pub(super) fn key(&self) -> &Arc<CertifiedKey> {
@@ -73,10 +73,16 @@ impl Finding {
 #[must_use]
 pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let chain = read_chain(&files.cert).map_err(|finding| findings.push(finding)).ok();
-    let key = read_key(&files.key).map_err(|finding| findings.push(finding)).ok();
+    let chain = read_chain(&files.cert)
+        .map_err(|finding| findings.push(finding))
+        .ok();
+    let key = read_key(&files.key)
+        .map_err(|finding| findings.push(finding))
+        .ok();
     let names = chain.as_ref().and_then(|chain| {
-        examine(chain, &files.cert, now, &mut findings).map_err(|finding| findings.push(finding)).ok()
+        examine(chain, &files.cert, now, &mut findings)
+            .map_err(|finding| findings.push(finding))
+            .ok()
     });
     let (Some(chain), Some(key), Some(names)) = (chain, key, names) else {
         return (None, findings);
@@ -99,7 +105,10 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
             (None, findings)
         }
         Err(error) => {
-            findings.push(Finding::error("key", format!("{} can't be used: {error}", files.key.display())));
+            findings.push(Finding::error(
+                "key",
+                format!("{} can't be used: {error}", files.key.display()),
+            ));
             (None, findings)
         }
     }
@@ -113,7 +122,10 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
         }
     }
     if chain.is_empty() {
-        let message = format!("{} holds no certificate (expected PEM with BEGIN CERTIFICATE)", path.display());
+        let message = format!(
+            "{} holds no certificate (expected PEM with BEGIN CERTIFICATE)",
+            path.display()
+        );
         return Err(Finding::error("cert", message));
     }
     Ok(chain)
@@ -134,9 +146,15 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
         (Some(key), 1) => Ok(key),
         (None, _) => {
             let expected = "expected PEM with BEGIN PRIVATE KEY, not encrypted";
-            Err(Finding::error("key", format!("{} holds no private key ({expected})", path.display())))
+            Err(Finding::error(
+                "key",
+                format!("{} holds no private key ({expected})", path.display()),
+            ))
         }
-        _ => Err(Finding::error("key", format!("{} holds {count} private keys; leave one", path.display()))),
+        _ => Err(Finding::error(
+            "key",
+            format!("{} holds {count} private keys; leave one", path.display()),
+        )),
     }
 }
 
@@ -151,7 +169,10 @@ fn unreadable(field: &'static str, path: &Path, error: &io::Error) -> Finding {
         io::ErrorKind::PermissionDenied => "; let the proxy's user read it",
         _ => "",
     };
-    Finding::error(field, format!("can't read {}: {error}{remedy}", path.display()))
+    Finding::error(
+        field,
+        format!("can't read {}: {error}{remedy}", path.display()),
+    )
 }
 
 /// The leaf's names, and what is wrong with the chain.
@@ -167,13 +188,19 @@ fn examine(
         match X509Certificate::from_der(certificate) {
             Ok((_, certificate)) => parsed.push(certificate),
             Err(error) => {
-                let message = format!("certificate {} in {path} can't be parsed: {error}", index + 1);
+                let message = format!(
+                    "certificate {} in {path} can't be parsed: {error}",
+                    index + 1
+                );
                 return Err(Finding::error("cert", message));
             }
         }
     }
     let Some(leaf) = parsed.first() else {
-        return Err(Finding::error("cert", format!("{path} holds no certificate")));
+        return Err(Finding::error(
+            "cert",
+            format!("{path} holds no certificate"),
+        ));
     };
     let names = names(leaf);
     if names.is_empty() {
@@ -231,12 +258,24 @@ fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn check_dates(leaf: &X509Certificate<'_>, path: &str, now: SystemTime, findings: &mut Vec<Finding>) {
+fn check_dates(
+    leaf: &X509Certificate<'_>,
+    path: &str,
+    now: SystemTime,
+    findings: &mut Vec<Finding>,
+) {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     let validity = leaf.validity();
-    let since = |timestamp: i64| u64::try_from(timestamp).map(Duration::from_secs).unwrap_or_default();
-    let (begins, ends) = (UNIX_EPOCH + since(validity.not_before.timestamp()), UNIX_EPOCH + since(validity.not_after.timestamp()));
+    let since = |timestamp: i64| {
+        u64::try_from(timestamp)
+            .map(Duration::from_secs)
+            .unwrap_or_default()
+    };
+    let (begins, ends) = (
+        UNIX_EPOCH + since(validity.not_before.timestamp()),
+        UNIX_EPOCH + since(validity.not_after.timestamp()),
+    );
     let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     if now < begins {
         findings.push(Finding::warning(format!(

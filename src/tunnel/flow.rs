@@ -114,7 +114,11 @@ impl Flow {
         }
     }
 
-    fn fill(&mut self, cx: &mut Context<'_>, reader: &mut (impl AsyncRead + Unpin)) -> Poll<io::Result<()>> {
+    fn fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<()>> {
         self.written = 0;
         self.buffer.resize(BUFFER, 0);
         let mut piece = ReadBuf::new(&mut self.buffer);
@@ -131,14 +135,21 @@ impl Flow {
     }
 
     /// Passes the reader's end on.
-    fn end(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin), stop: Stop) -> Poll<Stop> {
+    fn end(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut (impl AsyncWrite + Unpin),
+        stop: Stop,
+    ) -> Poll<Stop> {
         match Pin::new(writer).poll_shutdown(cx) {
             Poll::Pending => {
                 self.stalled_since.get_or_insert_with(Instant::now);
                 Poll::Pending
             }
             // The other side is gone already: the end it would have been told is the one it made itself.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => self.stop(stop),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => {
+                self.stop(stop)
+            }
             Poll::Ready(Err(error)) => self.stop(Stop::WriteFailed(error)),
             Poll::Ready(Ok(())) => {
                 self.unstalled();
@@ -187,7 +198,9 @@ impl Flow {
 
     /// The longest stall so far, one that still lasts included.
     pub(super) fn longest_stall(&self) -> Duration {
-        let lasting = self.stalled_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let lasting = self
+            .stalled_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
         self.longest_stall.max(lasting)
     }
 }

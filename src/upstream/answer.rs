@@ -28,12 +28,19 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
         return Failure::new(Reason::UpstreamHeadTooLarge, words);
     }
     if error.is_parse() {
-        return Failure::new(Reason::UpstreamMalformedResponse, format!("{words}; {}", describe_bytes(seen)));
+        return Failure::new(
+            Reason::UpstreamMalformedResponse,
+            format!("{words}; {}", describe_bytes(seen)),
+        );
     }
     if seen.is_empty() && is_reset(error) {
         return Failure::new(Reason::UpstreamResetOnConnect, words);
     }
-    let detail = if seen.is_empty() { words } else { format!("{words}; {}", describe_bytes(seen)) };
+    let detail = if seen.is_empty() {
+        words
+    } else {
+        format!("{words}; {}", describe_bytes(seen))
+    };
     Failure::new(Reason::UpstreamClosedBeforeResponse, detail)
 }
 
@@ -42,7 +49,10 @@ fn is_reset(error: &hyper::Error) -> bool {
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-            return matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe);
+            return matches!(
+                error.kind(),
+                ConnectionReset | ConnectionAborted | BrokenPipe
+            );
         }
         cause = error.source();
     }
@@ -64,7 +74,10 @@ pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
     let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
     let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
     if lengths > 1 || (lengths == 1 && coded) {
-        let detail = format!("status {} with Content-Length and Transfer-Encoding in conflict", head.status.as_u16());
+        let detail = format!(
+            "status {} with Content-Length and Transfer-Encoding in conflict",
+            head.status.as_u16()
+        );
         return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
     }
     let status = head.status.as_u16();
@@ -77,7 +90,7 @@ pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
         404 => Reason::UpstreamNotFound,
         426 => Reason::UpstreamUpgradeRequired,
         429 => Reason::UpstreamRateLimited,
-        400..=499 => Reason::Upstream4xx,
+        402..=499 => Reason::Upstream4xx,
         _ => Reason::Upstream5xx,
     };
     let mut detail = format!("the upstream answered {status}");
@@ -99,18 +112,36 @@ pub(super) fn verify(
 ) -> Result<(), Failure> {
     let fields = &head.headers;
     if head.version != Version::HTTP_11 {
-        return Err(Failure::new(Reason::UpstreamHttp10101, describe_bytes(wire)));
+        return Err(Failure::new(
+            Reason::UpstreamHttp10101,
+            describe_bytes(wire),
+        ));
     }
-    let lists = |name, wanted: &str| tokens(fields, name).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()));
+    let lists = |name, wanted: &str| {
+        tokens(fields, name).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
+    };
     if tokens(fields, &header::UPGRADE).count() != 1 || !lists(&header::UPGRADE, "websocket") {
-        return Err(Failure::new(Reason::Upstream101NoUpgrade, found(fields, "upgrade")));
+        return Err(Failure::new(
+            Reason::Upstream101NoUpgrade,
+            found(fields, "upgrade"),
+        ));
     }
     if !lists(&header::CONNECTION, "upgrade") {
-        return Err(Failure::new(Reason::Upstream101NoConnection, found(fields, "connection")));
+        return Err(Failure::new(
+            Reason::Upstream101NoConnection,
+            found(fields, "connection"),
+        ));
     }
-    let length = fields.get_all(header::CONTENT_LENGTH).iter().find(|length| *length != "0");
+    let length = fields
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .find(|length| *length != "0");
     if length.is_some() || fields.contains_key(header::TRANSFER_ENCODING) {
-        let detail = format!("{}, {}", found(fields, "content-length"), found(fields, "transfer-encoding"));
+        let detail = format!(
+            "{}, {}",
+            found(fields, "content-length"),
+            found(fields, "transfer-encoding")
+        );
         return Err(Failure::new(Reason::Upstream101WithBody, detail));
     }
     verify_accept(fields, opening)?;
@@ -124,7 +155,10 @@ fn verify_accept(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
         Ok(Some(accept)) if accept.as_bytes() == expected.as_bytes() => Ok(()),
         Ok(None) => Err(Reason::UpstreamAcceptMissing.into()),
         _ => {
-            let detail = format!("{}, expected {expected}", found(fields, "sec-websocket-accept"));
+            let detail = format!(
+                "{}, expected {expected}",
+                found(fields, "sec-websocket-accept")
+            );
             Err(Failure::new(Reason::UpstreamAcceptMismatch, detail))
         }
     }
@@ -135,7 +169,11 @@ fn accept_value(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-fn verify_subprotocol(fields: &HeaderMap, opening: &Opening, permit: &Permit<'_>) -> Result<(), Failure> {
+fn verify_subprotocol(
+    fields: &HeaderMap,
+    opening: &Opening,
+    permit: &Permit<'_>,
+) -> Result<(), Failure> {
     let refuse = |why: &str| {
         let detail = format!("{}; {why}", found(fields, "sec-websocket-protocol"));
         Err(Failure::new(Reason::UpstreamSubprotocolUnrequested, detail))
@@ -146,10 +184,18 @@ fn verify_subprotocol(fields: &HeaderMap, opening: &Opening, permit: &Permit<'_>
         Err(_) => return refuse("more than one field"),
     };
     let allowed = &permit.route().websocket.subprotocols;
-    if !opening.subprotocols.iter().any(|offered| offered.as_bytes() == chosen.as_bytes()) {
+    if !opening
+        .subprotocols
+        .iter()
+        .any(|offered| offered.as_bytes() == chosen.as_bytes())
+    {
         return refuse(&format!("offered: {}", opening.subprotocols.join(", ")));
     }
-    if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed.as_bytes() == chosen.as_bytes()) {
+    if !allowed.is_empty()
+        && !allowed
+            .iter()
+            .any(|allowed| allowed.as_bytes() == chosen.as_bytes())
+    {
         return refuse(&format!("the route allows: {}", allowed.join(", ")));
     }
     Ok(())
@@ -160,7 +206,10 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
         let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);
         if !chosen.iter().all(|name| opening.extensions.contains(name)) {
             let offered = opening.extensions.join(", ");
-            let detail = format!("{}; offered: {offered}", found(fields, "sec-websocket-extensions"));
+            let detail = format!(
+                "{}; offered: {offered}",
+                found(fields, "sec-websocket-extensions")
+            );
             return Err(Failure::new(Reason::UpstreamExtensionUnrequested, detail));
         }
     }
@@ -176,15 +225,26 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     let common = early.len().min(STATUS_LINE.len());
     // Even a part of it is no frame: "H" is a control frame in fragments with a reserved bit.
     if common > 0 && early.get(..common) == STATUS_LINE.get(..common) {
-        return Err(Failure::new(Reason::UpstreamDouble101, format!("behind the 101: {}", peer_text(early))));
+        return Err(Failure::new(
+            Reason::UpstreamDouble101,
+            format!("behind the 101: {}", peer_text(early)),
+        ));
     }
     Ok(())
 }
 
 /// A field as it came, for a detail.
 fn found(fields: &HeaderMap, name: &str) -> String {
-    let values: Vec<_> = fields.get_all(name).iter().map(|value| peer_text(value.as_bytes())).collect();
-    if values.is_empty() { format!("no {name}") } else { format!("{name}: {}", values.join(" | ")) }
+    let values: Vec<_> = fields
+        .get_all(name)
+        .iter()
+        .map(|value| peer_text(value.as_bytes()))
+        .collect();
+    if values.is_empty() {
+        format!("no {name}")
+    } else {
+        format!("{name}: {}", values.join(" | "))
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +253,10 @@ mod tests {
 
     #[test]
     fn the_accept_value_of_the_rfc() {
-        assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     #[test]

@@ -46,14 +46,16 @@ pub async fn connect(
                     endpoint: endpoint.to_string(),
                 });
             }
-            Endpoint::Http { host, port } => match dial(endpoint, host, *port, upstream.connect_timeout, attempts).await
-            {
-                Ok(connected) => return Ok(connected),
-                Err(failure) => last = Some(failure),
-            },
+            Endpoint::Http { host, port } => {
+                match dial(endpoint, host, *port, upstream.connect_timeout, attempts).await {
+                    Ok(connected) => return Ok(connected),
+                    Err(failure) => last = Some(failure),
+                }
+            }
         }
     }
-    Err(last.unwrap_or_else(|| Failure::new(Reason::UpstreamRefused, "the upstream has no endpoint")))
+    Err(last
+        .unwrap_or_else(|| Failure::new(Reason::UpstreamRefused, "the upstream has no endpoint")))
 }
 
 /// Tries every address of one endpoint within one `timeout`.
@@ -75,14 +77,18 @@ async fn dial(
             ms: millis(begun.elapsed()),
         });
     };
-    let addresses: Result<Vec<SocketAddr>, _> = match timeout_at(deadline, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
-        Ok(Err(error)) => Err(format!("{host}: {error}")),
-        Err(_) => Err(format!("{host}: no answer from the resolver in {waited}")),
-    };
+    let addresses: Result<Vec<SocketAddr>, _> =
+        match timeout_at(deadline, lookup_host((host, port))).await {
+            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Err(error)) => Err(format!("{host}: {error}")),
+            Err(_) => Err(format!("{host}: no answer from the resolver in {waited}")),
+        };
     let mut last = match &addresses {
         Ok(addresses) if !addresses.is_empty() => None,
-        Ok(_) => Some(Failure::new(Reason::UpstreamDnsFailed, format!("{host} has no address"))),
+        Ok(_) => Some(Failure::new(
+            Reason::UpstreamDnsFailed,
+            format!("{host} has no address"),
+        )),
         Err(words) => Some(Failure::new(Reason::UpstreamDnsFailed, words.clone())),
     };
     if let Some(failure) = &last {
@@ -105,12 +111,17 @@ async fn dial(
                 });
             }
             Ok(Err(error)) => Failure::new(reason(&error), format!("{address}: {error}")),
-            Err(_) => Failure::new(Reason::UpstreamConnectTimeout, format!("{address}: no answer in {waited}")),
+            Err(_) => Failure::new(
+                Reason::UpstreamConnectTimeout,
+                format!("{address}: no answer in {waited}"),
+            ),
         };
         tried(shown, begun, Some(&failure));
         last = Some(failure);
     }
-    Err(last.unwrap_or_else(|| Failure::new(Reason::UpstreamDnsFailed, format!("{host} has no address"))))
+    Err(last.unwrap_or_else(|| {
+        Failure::new(Reason::UpstreamDnsFailed, format!("{host} has no address"))
+    }))
 }
 
 /// The one place where error numbers of a connection attempt become reasons.
@@ -120,9 +131,14 @@ fn reason(error: &io::Error) -> Reason {
         Some(Errno::CONNREFUSED) => Reason::UpstreamRefused,
         Some(Errno::TIMEDOUT) => Reason::UpstreamConnectTimeout,
         Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => Reason::UpstreamResetOnConnect,
-        Some(Errno::ADDRNOTAVAIL | Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN) => {
-            Reason::UpstreamPortsExhausted
-        }
+        Some(
+            Errno::ADDRNOTAVAIL
+            | Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOBUFS
+            | Errno::NOMEM
+            | Errno::AGAIN,
+        ) => Reason::UpstreamPortsExhausted,
         // No route, a firewall that rejects (EACCES, EPERM), a network that is down: all of them are the path.
         _ => Reason::UpstreamUnreachable,
     }
@@ -147,7 +163,11 @@ mod tests {
             (Errno::NETUNREACH, Reason::UpstreamUnreachable),
             (Errno::ACCESS, Reason::UpstreamUnreachable),
         ] {
-            assert_eq!(reason(&io::Error::from_raw_os_error(errno.raw_os_error())), expected, "{errno:?}");
+            assert_eq!(
+                reason(&io::Error::from_raw_os_error(errno.raw_os_error())),
+                expected,
+                "{errno:?}"
+            );
         }
     }
 }

@@ -28,14 +28,17 @@ pub(super) fn start() -> DuplexStream {
 
 async fn serve(stream: DuplexStream) -> Result<(), tokio_tungstenite::tungstenite::Error> {
     use futures_util::{SinkExt as _, StreamExt as _};
-    let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
     let mut socket =
-        tokio_tungstenite::accept_hdr_async_with_config(stream, choose_subprotocol, Some(config)).await?;
+        tokio_tungstenite::accept_hdr_async_with_config(stream, choose_subprotocol, Some(config))
+            .await?;
     while let Some(message) = socket.next().await {
-        match message? {
-            message @ (Message::Text(_) | Message::Binary(_)) => socket.send(message).await?,
-            // Pings and Close are answered by the library.
-            _ => {}
+        let message = message?;
+        // Pings and Close are answered by the library.
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            socket.send(message).await?;
         }
     }
     Ok(())
@@ -47,7 +50,10 @@ fn choose_subprotocol(
     request: &Request<()>,
     mut response: Response<()>,
 ) -> Result<Response<()>, Response<Option<String>>> {
-    let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    let offered = request
+        .headers()
+        .get(SEC_WEBSOCKET_PROTOCOL)
+        .and_then(|value| value.to_str().ok());
     let first = offered.and_then(|offered| offered.split(',').next());
     if let Some(first) = first.and_then(|first| HeaderValue::from_str(first.trim()).ok()) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, first);

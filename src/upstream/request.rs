@@ -23,7 +23,10 @@ pub fn rebuild(mut request: Parts, identity: &Identity, request_id: &str) -> Par
     {
         fields.insert(header::HOST, host);
     }
-    let host = fields.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+    let host = fields
+        .get(header::HOST)
+        .cloned()
+        .unwrap_or(HeaderValue::from_static(""));
     // "0" at most, as a body is refused; the answer to an upgrade needs none of it.
     fields.remove(header::CONTENT_LENGTH);
     identity.write(&mut fields, &host);
@@ -57,8 +60,14 @@ pub(super) fn relayed(mut head: response::Parts) -> response::Parts {
         // A 426 must say what to upgrade to (RFC 9110 section 15.5.22).
         426 => {
             let upgrade = head.headers.get(header::UPGRADE).cloned();
-            fields.insert(header::UPGRADE, upgrade.unwrap_or(HeaderValue::from_static("websocket")));
-            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
+            fields.insert(
+                header::UPGRADE,
+                upgrade.unwrap_or(HeaderValue::from_static("websocket")),
+            );
+            fields.insert(
+                header::CONNECTION,
+                HeaderValue::from_static("upgrade, close"),
+            );
         }
         _ => {
             fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -71,8 +80,12 @@ pub(super) fn relayed(mut head: response::Parts) -> response::Parts {
 
 /// All fields but the hop-by-hop ones and those that Connection names.
 fn end_to_end(fields: &HeaderMap) -> HeaderMap {
-    let named: Vec<_> = tokens(fields, &header::CONNECTION).map(<[u8]>::to_ascii_lowercase).collect();
-    let stays = |name: &HeaderName| !is_hop_by_hop(name) && !named.iter().any(|named| named == name.as_str().as_bytes());
+    let named: Vec<_> = tokens(fields, &header::CONNECTION)
+        .map(<[u8]>::to_ascii_lowercase)
+        .collect();
+    let stays = |name: &HeaderName| {
+        !is_hop_by_hop(name) && !named.iter().any(|named| named == name.as_str().as_bytes())
+    };
     let mut kept = HeaderMap::with_capacity(fields.keys_len() + 8);
     for (name, value) in fields {
         if stays(name) {

@@ -1,0 +1,72 @@
+//! The command line.
+
+mod check;
+mod explain;
+mod run;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The configuration that is read when none is named.
+const DEFAULT_CONFIG: &str = "proxy.yaml";
+
+/// The proxy ended as it was asked to, or the command did what it should.
+const OK: u8 = 0;
+/// The proxy could not start, or not go on.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const WRONG: u8 = 2;
+
+/// A sidecar for WebSocket backends that says why every handshake failed and every tunnel ended.
+#[derive(Debug, Parser)]
+#[command(name = "wsgate", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: ConfigFile,
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default).
+    Run(ConfigFile),
+    /// Report every problem of the configuration and its certificates; exits with 2 when there is an error.
+    Check(ConfigFile),
+    /// Say what a reason code of a record means and what to do; without a code, list all.
+    Explain {
+        /// Such as origin_not_allowed.
+        code: Option<String>,
+        /// Print the whole reference as Markdown.
+        #[arg(long, conflicts_with = "code")]
+        markdown: bool,
+    },
+}
+
+/// Runs the command line of this process. Returns 0 when done as asked, 1 when the proxy could not start, 2 when the
+/// command line or the configuration is wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let command = arguments.command.unwrap_or(Command::Run(arguments.run));
+    ExitCode::from(match command {
+        Command::Run(ConfigFile { config }) => run::run(&config),
+        Command::Check(ConfigFile { config }) => check::check(&config),
+        Command::Explain { code, markdown } => explain::explain(code.as_deref(), markdown),
+    })
+}
+
+/// Writes what a command has to say. A reader that closed the pipe has seen what it wanted.
+fn say(mut to: impl Write, text: &str) {
+    let _: io::Result<()> = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}

@@ -1,0 +1,339 @@
+//! Start and stop: from a configuration file to bound listeners, and from a signal to the last record.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Config, Problem, Severity, Source};
+use crate::connection::{self, Shared};
+use crate::listener::Listener;
+use crate::policy::HostPattern;
+use crate::reason::{Level, Stage};
+use crate::record::{Draft, Event, Record, Sink};
+use crate::tls;
+
+/// After the shutdown's deadline, how long the tasks that were cut may take to write their records.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a blocked standard output may hold up the exit.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Whether development certificates are made where they are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve: yes.
+    Run,
+    /// To report: no file is written.
+    Check,
+}
+
+/// A configuration with its certificates loaded: all that can be known without a socket.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What is worth the operator's attention and keeps nothing from starting.
+    pub warnings: Vec<Problem>,
+    tls: Vec<Option<tls::Server>>,
+}
+
+impl Plan {
+    /// Reads `file` and the certificates that it names.
+    ///
+    /// # Errors
+    /// All problems of the file and the certificates at once, errors and warnings, in the order of their lines.
+    pub fn load(file: &Path, purpose: Purpose) -> Result<Self, Vec<Problem>> {
+        let outcome = config::read(file);
+        let mut problems = outcome.problems;
+        let mut identities = Vec::new();
+        for files in &outcome.certificates {
+            let self_signed = files.site.ends_with(".self_signed");
+            if self_signed {
+                match purpose {
+                    Purpose::Check if !files.cert.exists() && !files.key.exists() => continue,
+                    Purpose::Check => {}
+                    Purpose::Run => {
+                        if let Err(error) = tls::ensure_development_certificate(files) {
+                            problems.push(outcome.source.problem(
+                                Severity::Error,
+                                &files.site,
+                                error.to_string(),
+                            ));
+                            continue;
+                        }
+                    }
+                }
+            }
+            let (identity, findings) = tls::load(files, SystemTime::now());
+            for finding in findings {
+                let site = if self_signed {
+                    files.site.clone()
+                } else {
+                    format!("{}.{}", files.site, finding.field)
+                };
+                problems.push(
+                    outcome
+                        .source
+                        .problem(finding.severity, &site, finding.message),
+                );
+            }
+            identities.extend(identity.map(|identity| (files.clone(), identity)));
+        }
+        let Some(config) = outcome.config else {
+            return Err(sorted(problems));
+        };
+        problems.extend(uncovered_hosts(&config, &identities, &outcome.source));
+        if problems
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+        {
+            return Err(sorted(problems));
+        }
+        let mut tls = Vec::new();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let Some(settings) = &listener.tls else {
+                tls.push(None);
+                continue;
+            };
+            let mut own = Vec::new();
+            for files in &settings.certificates {
+                if let Some(at) = identities.iter().position(|(of, _)| of == files) {
+                    own.push(identities.swap_remove(at).1);
+                }
+            }
+            match tls::Server::new(own, settings.min_version, settings.unknown_sni) {
+                Ok(server) => tls.push(Some(server)),
+                Err(error) => {
+                    let site = format!("listeners[{index}].tls");
+                    problems.push(outcome.source.problem(
+                        Severity::Error,
+                        &site,
+                        error.to_string(),
+                    ));
+                    return Err(sorted(problems));
+                }
+            }
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            warnings: sorted(problems),
+            tls,
+        })
+    }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems
+}
+
+/// Routes for a host that no certificate is made for: over TLS no client can reach them.
+fn uncovered_hosts(
+    config: &Config,
+    identities: &[(config::CertificateFiles, tls::Identity)],
+    source: &Source,
+) -> Vec<Problem> {
+    // Behind a hop that terminates TLS the certificates are elsewhere.
+    if identities.is_empty()
+        || config
+            .listeners
+            .iter()
+            .any(|listener| listener.tls.is_none())
+    {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(HostPattern::Exact(host)) = &route.host else {
+            continue;
+        };
+        if !identities.iter().any(|(_, identity)| identity.covers(host)) {
+            let message = format!(
+                "no certificate covers {host:?}, so that clients refuse the connection; add one to listeners[].tls.certificates"
+            );
+            problems.push(source.problem(
+                Severity::Warning,
+                &format!("routes[{index}].host"),
+                message,
+            ));
+        }
+    }
+    problems
+}
+
+/// Why the proxy did not start.
+#[derive(Debug)]
+pub struct BindError {
+    address: SocketAddr,
+    cause: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remedy = match self.cause.kind() {
+            io::ErrorKind::AddrInUse => "; stop what listens there, or change listeners[].address",
+            io::ErrorKind::AddrNotAvailable => {
+                "; it is no address of this machine: change listeners[].address"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need a privilege: change listeners[].address"
+            }
+            _ => "",
+        };
+        write!(
+            f,
+            "can't listen on {}: {}{remedy}",
+            self.address, self.cause
+        )
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// Bound listeners, not yet accepting.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<(Listener, Arc<Shared>)>,
+    sink: Sink,
+    draining: CancellationToken,
+    cut: CancellationToken,
+    drain: Duration,
+}
+
+impl Server {
+    /// Binds every listener of the plan and records each as `listening`. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// The first address that can't be bound.
+    pub fn bind(plan: Plan, sink: Sink) -> Result<Self, BindError> {
+        let Plan { config, tls, .. } = plan;
+        let slots = Arc::new(Semaphore::new(
+            config.limits.connections.min(Semaphore::MAX_PERMITS),
+        ));
+        let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
+        let mut listeners = Vec::new();
+        for (settings, tls) in config.listeners.iter().zip(tls) {
+            let listener =
+                Listener::bind(settings.address, Arc::clone(&slots)).map_err(|cause| {
+                    BindError {
+                        address: settings.address,
+                        cause,
+                    }
+                })?;
+            let shared = Shared {
+                config: Arc::clone(&config),
+                listener: listener.address(),
+                tls,
+                sink: sink.clone(),
+                draining: draining.clone(),
+                cut: cut.clone(),
+            };
+            listeners.push((listener, Arc::new(shared)));
+        }
+        for (listener, shared) in &listeners {
+            let kind = if shared.tls.is_some() {
+                "with TLS"
+            } else {
+                "without TLS"
+            };
+            let mut record = Record::lifecycle(Event::Listening, Level::Info, kind);
+            record.listener = Some(listener.address().to_string());
+            sink.emit(record);
+        }
+        Ok(Self {
+            listeners,
+            sink,
+            draining,
+            cut,
+            drain: config.shutdown.drain,
+        })
+    }
+
+    /// The bound addresses, in the configuration's order.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners
+            .iter()
+            .map(|(listener, _)| listener.address())
+    }
+
+    /// Serves until `stop` says so the first time, then drains: new handshakes are refused, open tunnels may finish
+    /// until `shutdown.drain` is over or `stop` says so again; what is left then is cut. Ends with `stopped`.
+    ///
+    /// `stop` gives the name of each signal, for the record.
+    pub async fn run(self, mut stop: impl AsyncFnMut() -> &'static str) {
+        let Self {
+            listeners,
+            sink,
+            draining,
+            cut,
+            drain,
+        } = self;
+        let connections = TaskTracker::new();
+        let accepting = TaskTracker::new();
+        for (listener, shared) in listeners {
+            accepting.spawn(cut.clone().run_until_cancelled_owned(accept(
+                listener,
+                shared,
+                connections.clone(),
+            )));
+        }
+        let signal = stop().await;
+        draining.cancel();
+        let open = connections.len();
+        let limit = humantime::format_duration(drain);
+        let detail = format!("{signal}; {open} connections open, at most {limit} to finish");
+        sink.emit(Record::lifecycle(Event::Draining, Level::Info, detail));
+        connections.close();
+        let how = tokio::select! {
+            () = connections.wait() => "every connection had ended".to_owned(),
+            () = tokio::time::sleep(drain) => format!("{} connections were cut after {limit}", connections.len()),
+            signal = stop() => format!("{} connections were cut by a second signal ({signal})", connections.len()),
+        };
+        cut.cancel();
+        accepting.close();
+        accepting.wait().await;
+        // A task that does not end now is stuck in a destructor or a blocking call; its guard still writes.
+        if tokio::time::timeout(CUT_GRACE, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                left = connections.len(),
+                "connections did not end when they were cut"
+            );
+        }
+        let closing = sink.clone();
+        // Waiting for the writer blocks a thread, which must not be one that runs connections.
+        let closed = tokio::task::spawn_blocking(move || closing.close(&how, LAST_WORDS));
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "the last records may be missing");
+        }
+    }
+}
+
+/// Accepts until cancelled; each connection gets a task of its own before anything is read from it.
+async fn accept(listener: Listener, shared: Arc<Shared>, connections: TaskTracker) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => {
+                connections.spawn(connection::serve(accepted, Arc::clone(&shared)));
+            }
+            Err(not_accepted) => {
+                let mut draft = Draft::new(shared.sink.clone(), shared.listener, not_accepted.peer);
+                draft.enter(Stage::Accept);
+                draft.finish(not_accepted.failure);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Certificates made for one test run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_RSA_SHA256, SignatureAlgorithm,
+};
+use time::{Duration, OffsetDateTime};
+
+/// An authority of the test's own.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// What makes a leaf special.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Good,
+    Expired,
+    NotYetValid,
+    Rsa,
+}
+
+impl Authority {
+    /// The authority that most tests share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Authority> = OnceLock::new();
+        SHARED.get_or_init(|| Self::new("test authority"))
+    }
+
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer }
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub fn der(&self) -> rustls::pki_types::CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// A certificate and key for `names`, in PEM.
+    pub fn issue(&self, names: &[&str], kind: Kind) -> (String, String) {
+        let key = match kind {
+            Kind::Rsa => rsa_key(&PKCS_RSA_SHA256),
+            _ => KeyPair::generate().unwrap(),
+        };
+        let mut params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let now = OffsetDateTime::now_utc();
+        let (from, to) = match kind {
+            Kind::Expired => (now - Duration::days(60), now - Duration::days(1)),
+            Kind::NotYetValid => (now + Duration::days(1), now + Duration::days(60)),
+            Kind::Good | Kind::Rsa => (now - Duration::days(1), now + Duration::days(90)),
+        };
+        params.not_before = from;
+        params.not_after = to;
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// The same as files `NAME.pem` and `NAME-key.pem` in `folder`.
+    pub fn write(
+        &self,
+        folder: &Path,
+        name: &str,
+        names: &[&str],
+        kind: Kind,
+    ) -> (PathBuf, PathBuf) {
+        let (certificate, key) = self.issue(names, kind);
+        let paths = (
+            folder.join(format!("{name}.pem")),
+            folder.join(format!("{name}-key.pem")),
+        );
+        fs::write(&paths.0, certificate).unwrap();
+        fs::write(&paths.1, key).unwrap();
+        paths
+    }
+}
+
+fn rsa_key(algorithm: &'static SignatureAlgorithm) -> KeyPair {
+    KeyPair::generate_for(algorithm).unwrap()
+}

@@ -1,0 +1,258 @@
+//! Clients that write bytes of the test's choosing, with and without TLS.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::PATIENCE;
+use super::certs::Authority;
+use super::proxy::{HOST, ORIGIN};
+
+/// The key of the RFC's example, and the Accept value that belongs to it.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// A connected client.
+pub enum Client {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// A socket whose reads and writes give up after [`PATIENCE`].
+pub fn socket(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket
+}
+
+/// A client configuration that trusts the tests' authority.
+pub fn trusting() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(Authority::shared().der()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+impl Client {
+    pub fn plain(address: SocketAddr) -> Self {
+        Self::Plain(socket(address))
+    }
+
+    /// A completed TLS handshake for [`HOST`].
+    pub fn tls(address: SocketAddr) -> Self {
+        Self::tls_with(address, HOST, trusting()).unwrap()
+    }
+
+    /// A TLS handshake as the test wants it.
+    pub fn tls_with(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut socket = socket(address);
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        Ok(Self::Tls(Box::new(StreamOwned::new(connection, socket))))
+    }
+
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    /// Writes bytes and flushes them.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.write_all(bytes.as_ref()).unwrap();
+        self.flush().unwrap();
+        self
+    }
+
+    /// Reads exactly `count` bytes.
+    pub fn receive(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Reads one response: its head, and as much body as it announces or as comes until the end.
+    #[track_caller]
+    pub fn response(&mut self) -> Response {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            let count = self.read(&mut byte).unwrap_or_else(|error| {
+                panic!("{error} after {:?}", String::from_utf8_lossy(&head));
+            });
+            assert_eq!(
+                count,
+                1,
+                "the stream ended after {:?}",
+                String::from_utf8_lossy(&head)
+            );
+            head.push(byte[0]);
+        }
+        let mut response = Response::parse(&head);
+        if response.status != 101 {
+            match response.field("content-length") {
+                Some(length) => response.body = self.receive(length.parse().unwrap()),
+                None => response.body = self.rest(),
+            }
+        }
+        response
+    }
+
+    /// Everything until the end; a reset or a TLS stream cut short ends it too.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.read_to_end(&mut bytes) {
+            Ok(_) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+                ) => {}
+            Err(error) => panic!("{error} after {} bytes", bytes.len()),
+        }
+        bytes
+    }
+
+    /// Ends our side in order: TLS end, then TCP end. The other side may still speak.
+    pub fn finish(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        }
+        self.tcp().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends the connection with RST.
+    pub fn reset(self) {
+        socket2::SockRef::from(self.tcp())
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
+    }
+}
+
+impl Read for Client {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buf),
+            Self::Tls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Client {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(buf),
+            Self::Tls(stream) => stream.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A response as it came.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// The head's lines after the first, as received.
+    pub fields: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    fn parse(head: &[u8]) -> Self {
+        let text = std::str::from_utf8(head).unwrap();
+        let mut lines = text.trim_end().split("\r\n");
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let fields = lines
+            .map(|line| {
+                let (name, value) = line.split_once(':').unwrap();
+                (name.to_owned(), value.trim().to_owned())
+            })
+            .collect();
+        Self {
+            status,
+            fields,
+            body: Vec::new(),
+        }
+    }
+
+    /// The only value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self
+            .fields
+            .iter()
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} is repeated: {self:?}");
+        value
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+}
+
+/// The opening handshake that [`super::Setup`] admits, with `changes`: a field of the same name is replaced, an empty
+/// value removes it, a new name is added.
+pub fn handshake(path: &str, changes: &[(&str, &str)]) -> String {
+    let fields = [
+        ("Host", HOST),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", KEY),
+        ("Origin", ORIGIN),
+    ];
+    let mut request = format!("GET {path} HTTP/1.1\r\n");
+    let changed = |name: &str| {
+        changes
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    for (name, value) in fields.iter().filter(|(name, _)| !changed(name)) {
+        write!(request, "{name}: {value}\r\n").unwrap();
+    }
+    for (name, value) in changes.iter().filter(|(_, value)| !value.is_empty()) {
+        write!(request, "{name}: {value}\r\n").unwrap();
+    }
+    request + "\r\n"
+}
+
+/// A client's text frame in one piece, masked, of less than 126 bytes.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    let mask = [1, 2, 3, 4];
+    let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()];
+    frame.extend(mask);
+    frame.extend(
+        text.bytes()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}

@@ -1,0 +1,35 @@
+//! What tests need to drive the real program over real sockets and read the lines that users read.
+//!
+//! Nothing here sleeps to wait: everything waits for an event with the deadline [`PATIENCE`].
+
+pub mod certs;
+pub mod client;
+pub mod proxy;
+pub mod upstream;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Client, Response, handshake};
+pub use proxy::{Line, Proxy, Setup};
+pub use upstream::{Upstream, switching};
+
+/// How long anything may take that should happen: far more than it does on a slow, loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until `ready` gives something.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what` was waited for.
+pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain for {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,447 @@
+//! The real program, its configuration and its records.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wsgate::reason::Reason;
+
+use super::PATIENCE;
+use super::certs::{Authority, Kind};
+
+/// The Origin that [`Setup`]'s route admits.
+pub const ORIGIN: &str = "https://app.example.com";
+/// The name that [`Setup`]'s certificate is for, beside `localhost` and `127.0.0.1`.
+pub const HOST: &str = "api.example.com";
+
+/// A configuration with one listener, one route `/ws` and one upstream; each field is YAML put at its place.
+#[derive(Clone)]
+pub struct Setup {
+    /// Under `listeners[0].tls`; `None`: a plain listener.
+    pub tls: Option<String>,
+    /// More keys of `routes[0].websocket`, each line indented by the harness.
+    pub websocket: String,
+    /// Origins of the route.
+    pub origins: String,
+    /// More routes, as list items at indentation 2.
+    pub routes: String,
+    /// `routes[0].path`.
+    pub path: String,
+    /// `routes[0].host`, if any.
+    pub host: Option<String>,
+    /// Items of `upstreams.app.endpoints`.
+    pub endpoints: String,
+    /// More keys of `upstreams.app`, flow style, comma first.
+    pub upstream: String,
+    /// Keys of `limits`, flow style.
+    pub limits: String,
+    /// Keys of `shutdown`, flow style.
+    pub shutdown: String,
+    /// Keys of `log`, flow style.
+    pub log: String,
+    /// More top-level YAML.
+    pub extra: String,
+    /// A hard limit of descriptors for the process.
+    pub descriptors: Option<u64>,
+}
+
+impl Setup {
+    /// A TLS listener with a good certificate, in front of `endpoint`.
+    pub fn tls(endpoint: &str) -> Self {
+        Self {
+            tls: Some("certificates: [{ cert: good.pem, key: good-key.pem }]".to_owned()),
+            ..Self::plain(endpoint)
+        }
+    }
+
+    /// A listener without TLS, in front of `endpoint`.
+    pub fn plain(endpoint: &str) -> Self {
+        Self {
+            tls: None,
+            websocket: String::new(),
+            origins: format!("[{ORIGIN}]"),
+            routes: String::new(),
+            path: "/ws".to_owned(),
+            host: None,
+            endpoints: endpoint.to_owned(),
+            upstream: String::new(),
+            limits: String::new(),
+            shutdown: "drain: 2s".to_owned(),
+            log: "level: debug".to_owned(),
+            extra: String::new(),
+            descriptors: None,
+        }
+    }
+
+    fn yaml(&self) -> String {
+        let indented = |text: &str, by: usize| -> String {
+            text.lines()
+                .map(|line| format!("{}{line}\n", " ".repeat(by)))
+                .collect()
+        };
+        let mut yaml = "listeners:\n  - address: 127.0.0.1:0\n".to_owned();
+        if let Some(tls) = &self.tls {
+            yaml += &format!("    tls:\n{}", indented(tls, 6));
+        }
+        yaml += &format!("routes:\n  - path: {}\n", self.path);
+        if let Some(host) = &self.host {
+            yaml += &format!("    host: {host}\n");
+        }
+        yaml += &format!("    websocket:\n      origins: {}\n", self.origins);
+        yaml += &indented(&self.websocket, 6);
+        yaml += "    upstream: app\n";
+        yaml += &self.routes;
+        yaml += &format!(
+            "upstreams:\n  app: {{ endpoints: [{}]{} }}\n",
+            self.endpoints, self.upstream
+        );
+        for (name, keys) in [
+            ("limits", &self.limits),
+            ("shutdown", &self.shutdown),
+            ("log", &self.log),
+        ] {
+            if !keys.is_empty() {
+                yaml += &format!("{name}: {{ {keys} }}\n");
+            }
+        }
+        yaml + &self.extra
+    }
+
+    /// Starts the program with this configuration.
+    pub fn start(&self) -> Proxy {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::shared();
+        authority.write(
+            folder.path(),
+            "good",
+            &[HOST, "localhost", "127.0.0.1"],
+            Kind::Good,
+        );
+        self.start_in(folder)
+    }
+
+    /// The same in a folder that the test has filled.
+    pub fn start_in(&self, folder: TempDir) -> Proxy {
+        fs::write(folder.path().join("proxy.yaml"), self.yaml()).unwrap();
+        Proxy::spawn(folder, self.descriptors, 1)
+    }
+}
+
+/// One line of the program's standard output.
+#[derive(Clone, Debug)]
+pub struct Line(pub Value);
+
+impl Line {
+    /// A field as text; empty when absent.
+    pub fn text(&self, field: &str) -> &str {
+        self.0
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// A field as a number.
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.0.get(field).and_then(Value::as_u64)
+    }
+
+    /// The codes of the record's notes.
+    pub fn notes(&self) -> Vec<&str> {
+        let notes = self.0.get("notes").and_then(Value::as_array);
+        notes
+            .into_iter()
+            .flatten()
+            .filter_map(|note| note.get("code")?.as_str())
+            .collect()
+    }
+
+    /// Holds the record against everything that is fixed about its reason.
+    #[track_caller]
+    pub fn expect(self, reason: Reason) -> Self {
+        let spec = reason.spec();
+        assert_eq!(self.text("reason"), spec.code, "{self:?}");
+        assert_eq!(self.text("stage"), spec.stage.name(), "{self:?}");
+        assert_eq!(self.text("by"), spec.by.name(), "{self:?}");
+        assert_eq!(self.text("level"), spec.level.name(), "{self:?}");
+        assert!(!self.text("hint").is_empty(), "{self:?}");
+        if let wsgate::reason::Status::Fixed(status) = spec.status {
+            assert_eq!(self.number("status"), Some(status.into()), "{self:?}");
+        }
+        self
+    }
+
+    /// Holds a part of the detail against what is expected there.
+    #[track_caller]
+    pub fn with_detail(self, part: &str) -> Self {
+        assert!(
+            self.text("detail").contains(part),
+            "no {part:?} in {self:?}"
+        );
+        self
+    }
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Vec<Line>,
+    ended: bool,
+}
+
+/// A running program.
+pub struct Proxy {
+    child: Child,
+    folder: TempDir,
+    output: Arc<(Mutex<Output>, Condvar)>,
+    readers: Vec<JoinHandle<()>>,
+    diagnostics: Arc<Mutex<String>>,
+    addresses: Vec<SocketAddr>,
+    terminals_taken: usize,
+}
+
+/// The program's path.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_wsgate"))
+}
+
+impl Proxy {
+    /// Starts the program on `folder/proxy.yaml` and waits for `listeners` bound addresses.
+    pub fn spawn(folder: TempDir, descriptors: Option<u64>, listeners: usize) -> Self {
+        let mut command = match descriptors {
+            None => Command::new(program()),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args([
+                    "-c",
+                    &format!("ulimit -n {limit} && exec \"$0\" \"$@\""),
+                    program().to_str().unwrap(),
+                ]);
+                shell
+            }
+        };
+        command
+            .arg("--config")
+            .arg(folder.path().join("proxy.yaml"));
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let output = Arc::new((Mutex::new(Output::default()), Condvar::new()));
+        let diagnostics = Arc::new(Mutex::new(String::new()));
+        let readers = vec![
+            read_lines(child.stdout.take().unwrap(), Arc::clone(&output)),
+            read_diagnostics(child.stderr.take().unwrap(), Arc::clone(&diagnostics)),
+        ];
+        let mut proxy = Self {
+            child,
+            folder,
+            output,
+            readers,
+            diagnostics,
+            addresses: Vec::new(),
+            terminals_taken: 0,
+        };
+        let bound = proxy.wait("the listeners", |lines| {
+            let bound: Vec<_> = lines
+                .iter()
+                .filter(|line| line.text("event") == "listening")
+                .collect();
+            (bound.len() >= listeners).then(|| {
+                bound
+                    .iter()
+                    .map(|line| line.text("listener").parse().unwrap())
+                    .collect::<Vec<_>>()
+            })
+        });
+        proxy.addresses = bound;
+        proxy
+    }
+
+    /// The bound address of the first listener.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// The bound addresses, in the configuration's order.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The folder of the configuration.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until `found` finds what it looks for in the lines so far.
+    #[track_caller]
+    pub fn wait<T>(&self, what: &str, found: impl Fn(&[Line]) -> Option<T>) -> T {
+        let (output, changed) = &*self.output;
+        let deadline = Instant::now() + PATIENCE;
+        let mut output = output.lock().unwrap();
+        loop {
+            if let Some(found) = found(&output.lines) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || output.ended {
+                let said = self.diagnostics.lock().unwrap();
+                panic!(
+                    "{what} did not come; ended: {}\nlines: {:#?}\nstderr: {said}",
+                    output.ended, output.lines
+                );
+            }
+            output = changed.wait_timeout(output, left).unwrap().0;
+        }
+    }
+
+    /// Waits for the next `refused` or `closed` that was not taken yet.
+    #[track_caller]
+    pub fn terminal(&mut self) -> Line {
+        let index = self.terminals_taken;
+        self.terminals_taken += 1;
+        self.wait("a terminal record", |lines| {
+            lines
+                .iter()
+                .filter(|line| is_terminal(line))
+                .nth(index)
+                .cloned()
+        })
+    }
+
+    /// Waits for an event of this name.
+    #[track_caller]
+    pub fn event(&self, name: &str) -> Line {
+        self.wait(name, |lines| {
+            lines
+                .iter()
+                .find(|line| line.text("event") == name)
+                .cloned()
+        })
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.output.0.lock().unwrap().lines.clone()
+    }
+
+    /// What the program said on standard error so far.
+    pub fn diagnostics(&self) -> String {
+        self.diagnostics.lock().unwrap().clone()
+    }
+
+    /// The program's process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -s {name} {}", self.child.id())])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the program to end by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        super::eventually("the program's end", || self.child.try_wait().unwrap())
+    }
+
+    /// Asks the program to end, waits for it, and gives all its lines.
+    #[track_caller]
+    pub fn stop(mut self) -> Vec<Line> {
+        self.signal("TERM");
+        let status = self.ended();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        assert!(status.success(), "{status}: {}", self.diagnostics());
+        self.lines()
+    }
+}
+
+/// Whether a line ends a connection's story.
+pub fn is_terminal(line: &Line) -> bool {
+    matches!(line.text("event"), "refused" | "closed")
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Gone already after `stop`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let said = self.diagnostics.lock().unwrap();
+        if std::thread::panicking() {
+            eprintln!("stderr of the program:\n{said}");
+        } else {
+            assert!(
+                !said.contains("panicked at"),
+                "the program panicked:\n{said}"
+            );
+        }
+    }
+}
+
+fn read_lines(
+    from: impl Read + Send + 'static,
+    output: Arc<(Mutex<Output>, Condvar)>,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let line = line.unwrap();
+            let value =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            output.0.lock().unwrap().lines.push(Line(value));
+            output.1.notify_all();
+        }
+        output.0.lock().unwrap().ended = true;
+        output.1.notify_all();
+    })
+}
+
+fn read_diagnostics(from: impl Read + Send + 'static, text: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut text = text.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
+        }
+    })
+}
+
+/// Runs the program to its end and gives its status, standard output and standard error.
+pub fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
+    let mut child = Command::new(program())
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let err = std::thread::spawn(move || {
+        let mut text = String::new();
+        err.read_to_string(&mut text).unwrap();
+        text
+    });
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    let status = super::eventually("the program's end", || child.try_wait().unwrap());
+    (status.code().unwrap_or(-1), text, err.join().unwrap())
+}
+
+/// A duration in milliseconds as the configuration spells it.
+pub fn spelled(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
