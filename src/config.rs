@@ -4,6 +4,18 @@
 //! certificates are listed in [`Outcome::certificates`] for the TLS module to load, so that its findings join
 //! the same report.
 
+mod problem;
+mod reader;
+mod resolve;
+mod scalar;
+pub mod shape;
+mod source;
+mod syntax;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use problem::{Problem, Severity};
+pub use source::{Outcome, Source, parse, read};
 
 use crate::policy::Route;
 use crate::reason::Level;
@@ -202,59 +217,13 @@ pub enum ClientAddress {
     /// Not at all.
     Off,
 }
-/// stub
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// e
-    Error,
-    /// w
-    Warning,
-}
-/// stub
-#[derive(Clone, Debug)]
-pub struct Problem {
-    /// s
-    pub severity: Severity,
-    /// l
-    pub line: usize,
-    /// c
-    pub column: usize,
-}
-impl std::fmt::Display for Problem {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Ok(())
-    }
-}
+
 impl std::fmt::Display for Endpoint {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Ok(())
-    }
-}
-/// stub
-#[derive(Debug)]
-pub struct Source;
-impl Source {
-    /// s
-    pub fn problem(&self, severity: Severity, _site: &str, _m: impl Into<String>) -> Problem {
-        Problem {
-            severity,
-            line: 0,
-            column: 0,
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
+            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Echo => f.write_str("builtin:echo"),
         }
     }
-}
-/// stub
-pub struct Outcome {
-    /// s
-    pub config: Option<Config>,
-    /// s
-    pub problems: Vec<Problem>,
-    /// s
-    pub certificates: Vec<CertificateFiles>,
-    /// s
-    pub source: Source,
-}
-/// stub
-pub fn read(_p: &std::path::Path) -> Outcome {
-    todo!()
 }

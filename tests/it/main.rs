@@ -2,7 +2,6 @@
 
 #![allow(
     missing_docs,
-    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -15,5 +14,22 @@
 )]
 
 mod harness;
-/// A first tunnel from end to end.
+
+/// Connections that end before a protocol is spoken.
+mod accept;
+/// Malformed requests, and requests that are no opening handshake.
+mod http;
+/// Host, path, Origin and subprotocols.
+mod policy;
+/// The table of reasons, and what is generated from it.
+mod reasons;
+/// Exactly one record each, whatever happens.
+mod record;
+/// What happens at the end of the process.
+mod stop;
+/// Every way a TLS handshake can fail.
+mod tls;
+/// What passes through tunnels, and who ended them how.
 mod tunnel;
+/// Endpoints that fail, and answers that are not a good 101.
+mod upstream;

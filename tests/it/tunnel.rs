@@ -37,3 +37,39 @@ pub fn client_eof() -> Line {
 fn bytes_pass_and_the_record_says_who_ended() {
     client_eof();
 }
+
+pub fn client_reset() -> Line {
+    todo!()
+}
+
+pub fn upstream_eof() -> Line {
+    todo!()
+}
+
+pub fn upstream_reset() -> Line {
+    todo!()
+}
+
+pub fn tls_truncated() -> Line {
+    todo!()
+}
+
+pub fn tls_record_error() -> Line {
+    todo!()
+}
+
+pub fn half_close_timeout() -> Line {
+    todo!()
+}
+
+pub fn idle_timeout() -> Line {
+    todo!()
+}
+
+pub fn client_write_stalled() -> Line {
+    todo!()
+}
+
+pub fn upstream_write_stalled() -> Line {
+    todo!()
+}

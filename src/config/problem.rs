@@ -1,0 +1,118 @@
+//! What is wrong with a configuration, and how it is told.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Whether a problem keeps the configuration from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// The configuration is used; someone should still look.
+    Warning,
+}
+
+impl Severity {
+    /// The severity's name as reports spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether the configuration can be used all the same.
+    pub severity: Severity,
+    /// The file as it was named.
+    pub file: PathBuf,
+    /// From 1; 1 for what is wrong with the file as a whole.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// Path in the file, such as `routes[1].websocket.origins[0]`; empty for the file as a whole.
+    pub site: String,
+    /// What was found and what is allowed.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, .. } = self;
+        let file = shown(&self.file.to_string_lossy(), usize::MAX);
+        write!(f, "{file}:{line}:{column}: {}: ", self.severity.name())?;
+        if !self.site.is_empty() {
+            write!(f, "{}: ", shown(&self.site, usize::MAX))?;
+        }
+        f.write_str(&shown(&self.message, usize::MAX))?;
+        match &self.help {
+            Some(help) => write!(f, "; {}", shown(help, usize::MAX)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Most characters of a found text that a message repeats.
+const LONGEST_FOUND: usize = 80;
+
+/// `text` in quotes, cut when long.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown(text, LONGEST_FOUND))
+}
+
+/// `text` on one line: what a terminal would act upon is escaped, so that a file cannot forge a report.
+pub(super) fn shown(text: &str, most: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(most));
+    for (index, c) in text.chars().enumerate() {
+        if index == most {
+            shown.push('…');
+            break;
+        }
+        if c.is_control() || is_bidi_control(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The one of `allowed` that `found` was probably meant to be.
+pub(super) fn nearest<'a>(
+    found: &str,
+    allowed: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let folded = found.to_lowercase().replace('-', "_");
+    // The comparison takes time in proportion to the product of the lengths. A wrong number is not a slip.
+    if folded.is_empty() || folded.len() > 64 || folded.parse::<f64>().is_ok() {
+        return None;
+    }
+    let length = folded.chars().count();
+    let bearable = (length / 3).max(1).min(length - 1);
+    let mut best: Option<(usize, &'a str)> = None;
+    for name in allowed {
+        let distance = strsim::damerau_levenshtein(&folded, &name.to_lowercase().replace('-', "_"));
+        if distance <= bearable && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// The one of `allowed` that holds `found` or is held by it: `allowed_origins`, `idle`.
+pub(super) fn akin<'a>(found: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = found.to_lowercase().replace('-', "_");
+    allowed.into_iter().find(|name| {
+        folded.len().min(name.len()) >= 3 && (folded.contains(name) || name.contains(&folded))
+    })
+}

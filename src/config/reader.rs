@@ -1,0 +1,486 @@
+//! A cursor over the YAML tree: every wrong turn becomes a finding, and reading goes on.
+
+use super::problem::{Severity, akin, nearest, quoted, shown};
+use super::shape::{self, Block};
+use super::yaml::{Aim, Node};
+
+/// What each item of a list of mappings is.
+const MAPPING: &str = "a mapping";
+
+/// What the reader has found so far, and where values of `${NAME}` come from.
+pub struct Report<'e> {
+    env: &'e dyn Fn(&str) -> Option<String>,
+    /// In the order in which they were found.
+    pub findings: Vec<Finding>,
+}
+
+/// A problem that has a place in the tree and none in the text yet.
+#[derive(Debug)]
+pub struct Finding {
+    /// Whether the configuration can be used all the same.
+    pub severity: Severity,
+    /// Steps from the root of the tree.
+    pub path: Vec<usize>,
+    /// Whether the last step's key or value is meant.
+    pub aim: Aim,
+    /// The place in words.
+    pub site: String,
+    /// What was found and what is allowed.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl<'e> Report<'e> {
+    /// An empty report.
+    pub fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            env,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Whether anything found keeps the configuration from being used.
+    pub fn has_errors(&self) -> bool {
+        let is_error = |finding: &Finding| finding.severity == Severity::Error;
+        self.findings.iter().any(is_error)
+    }
+}
+
+/// A place in the tree.
+#[derive(Clone, Debug)]
+pub struct Cursor<'t> {
+    pub(super) node: &'t Node,
+    /// The place in words, such as `routes[0].path`.
+    pub site: String,
+    path: Vec<usize>,
+    /// Whether the last step went through a mapping's entry, which has a key to point at.
+    is_keyed: bool,
+}
+
+impl<'t> Cursor<'t> {
+    /// The root of a tree.
+    pub fn root(node: &'t Node) -> Self {
+        Self {
+            node,
+            site: String::new(),
+            path: Vec::new(),
+            is_keyed: false,
+        }
+    }
+
+    /// The place that `site` names, or the deepest one on the way there.
+    pub fn find(node: &'t Node, site: &str) -> Self {
+        let mut here = Self::root(node);
+        while let Some(next) = here.step_towards(site) {
+            here = next;
+        }
+        here
+    }
+
+    fn step_towards(&self, site: &str) -> Option<Self> {
+        let leads = |next: &Self| {
+            let rest = site.strip_prefix(next.site.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        // A name may hold dots, so that two entries can fit: the longer one is meant.
+        let next = self.children().into_iter().filter(leads);
+        next.max_by_key(|next| next.site.len())
+    }
+
+    fn children(&self) -> Vec<Self> {
+        match self.node {
+            Node::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, node)| self.item(index, node))
+                .collect(),
+            Node::Map(entries) => entries
+                .iter()
+                .enumerate()
+                .map(|(index, (name, node))| self.entry(index, name, node))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn item(&self, index: usize, node: &'t Node) -> Self {
+        Self {
+            node,
+            site: format!("{}[{index}]", self.site),
+            path: self.path_with(index),
+            is_keyed: false,
+        }
+    }
+
+    fn entry(&self, index: usize, name: &str, node: &'t Node) -> Self {
+        let name = shown(name, 80);
+        let dot = if self.site.is_empty() { "" } else { "." };
+        Self {
+            node,
+            site: format!("{}{dot}{name}", self.site),
+            path: self.path_with(index),
+            is_keyed: true,
+        }
+    }
+
+    fn path_with(&self, index: usize) -> Vec<usize> {
+        let mut path = self.path.clone();
+        path.push(index);
+        path
+    }
+
+    /// Steps and aim for this place: where there is no value to point at, its key is.
+    pub fn target(&self) -> (&[usize], Aim) {
+        let is_key = self.is_keyed && *self.node == Node::Null;
+        (&self.path, if is_key { Aim::Key } else { Aim::Value })
+    }
+
+    fn add(
+        &self,
+        report: &mut Report<'_>,
+        severity: Severity,
+        aim: Aim,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        report.findings.push(Finding {
+            severity,
+            path: self.path.clone(),
+            aim,
+            site: self.site.clone(),
+            message: message.into(),
+            help,
+        });
+    }
+
+    /// An error at the value.
+    pub fn error(&self, report: &mut Report<'_>, message: impl Into<String>) {
+        self.error_with(report, message, None);
+    }
+
+    /// An error at the value, with what to write instead.
+    pub fn error_with(
+        &self,
+        report: &mut Report<'_>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let (_, aim) = self.target();
+        self.add(report, Severity::Error, aim, message, help);
+    }
+
+    /// An error at the key.
+    pub fn key_error(
+        &self,
+        report: &mut Report<'_>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.add(report, Severity::Error, Aim::Key, message, help);
+    }
+
+    /// A warning at the value.
+    pub fn warning(&self, report: &mut Report<'_>, message: impl Into<String>) {
+        let (_, aim) = self.target();
+        self.add(report, Severity::Warning, aim, message, None);
+    }
+
+    /// A warning at the key.
+    pub fn key_warning(&self, report: &mut Report<'_>, message: impl Into<String>, help: &str) {
+        let help = Some(help.to_owned());
+        self.add(report, Severity::Warning, Aim::Key, message, help);
+    }
+
+    /// The found value in words.
+    pub fn found(&self) -> String {
+        match self.node {
+            Node::Null => "found nothing".to_owned(),
+            Node::Bool(value) => format!("found the boolean {value}"),
+            Node::Number(text) => format!("found the number {text}"),
+            Node::Text(text) if text.is_empty() => "found an empty text".to_owned(),
+            Node::Text(text) => format!("found {}", quoted(text)),
+            Node::List(items) if items.is_empty() => "found an empty list".to_owned(),
+            Node::List(_) => "found a list".to_owned(),
+            Node::Map(_) => "found a mapping".to_owned(),
+        }
+    }
+
+    /// The entries of a mapping, each name once.
+    pub fn named(&self, report: &mut Report<'_>) -> Option<Vec<(&'t str, Self)>> {
+        let Node::Map(entries) = self.node else {
+            self.error(report, format!("{}, expected a mapping", self.found()));
+            return None;
+        };
+        let mut named: Vec<(&str, Self)> = Vec::with_capacity(entries.len());
+        let mut seen = std::collections::HashSet::new();
+        for (index, (name, node)) in entries.iter().enumerate() {
+            let cursor = self.entry(index, name, node);
+            if seen.insert(name.as_str()) {
+                named.push((name, cursor));
+            } else {
+                let message = format!("found the key {} a second time", quoted(name));
+                cursor.key_error(report, message, Some("keep one of them".to_owned()));
+            }
+        }
+        Some(named)
+    }
+
+    /// A mapping with the keys of `shape`: other keys and missing ones are reported.
+    pub fn fields(&self, shape: &'static Block, report: &mut Report<'_>) -> Option<Fields<'t>> {
+        if !matches!(self.node, Node::Map(_)) {
+            let message = format!(
+                "{}, expected a mapping; allowed: {}",
+                self.found(),
+                shape.names()
+            );
+            self.error(report, message);
+            return None;
+        }
+        let entries = self.named(report)?;
+        let mut meant = Vec::new();
+        for (name, cursor) in &entries {
+            if shape.key(name).is_none() {
+                meant.extend(cursor.unknown(name, shape, report));
+            }
+        }
+        let is_there = |name| entries.iter().any(|(entry, _)| *entry == name);
+        // A mapping that is meant for a later version is not held to the keys of this one.
+        let is_foreign = is_there("<<") || shape.planned.iter().any(|name| is_there(name));
+        for key in shape.keys {
+            // A misspelt key is reported once, not again as missing.
+            let is_missing = key.required && !is_there(key.name) && !meant.contains(&key.name);
+            if is_missing && !is_foreign {
+                self.error(report, format!("missing required key \"{}\"", key.name));
+            }
+        }
+        Some(Fields { entries, meant })
+    }
+
+    /// Reports the key `name`, and returns the one that was probably meant.
+    fn unknown(
+        &self,
+        name: &str,
+        shape: &'static Block,
+        report: &mut Report<'_>,
+    ) -> Option<&'static str> {
+        let names = || shape.keys.iter().map(|key| key.name);
+        let allowed = shape.names();
+        if shape.planned.contains(&name) {
+            let message =
+                format!("key \"{name}\" is not supported by this version; allowed: {allowed}");
+            self.key_error(report, message, None);
+            return None;
+        }
+        let message = format!("unknown key {}; allowed: {allowed}", quoted(name));
+        if name == "<<" {
+            let help = Some("merge keys are not supported, repeat the keys".to_owned());
+            self.key_error(report, message, help);
+            return None;
+        }
+        let near = nearest(name, names());
+        let home = match near {
+            Some(_) => None,
+            None => shape::home(name),
+        };
+        if let Some(home) = home {
+            let help = Some(format!("\"{name}\" belongs in {home}"));
+            self.key_error(report, message, help);
+            return None;
+        }
+        let near = near.or_else(|| akin(name, names()));
+        let help = near.map(|near| format!("did you mean \"{near}\"?"));
+        self.key_error(report, message, help);
+        near
+    }
+
+    /// The items of a list with at least one.
+    pub fn some_items(&self, what: &str, report: &mut Report<'_>) -> Option<Vec<Self>> {
+        let items = self.items(what, report)?;
+        if items.is_empty() {
+            self.error(report, "found an empty list, expected at least one item");
+            return None;
+        }
+        Some(items)
+    }
+
+    /// The items of a list of mappings with at least one.
+    pub fn blocks(&self, report: &mut Report<'_>) -> Option<Vec<Self>> {
+        self.some_items(MAPPING, report)
+    }
+
+    /// The items of a list.
+    pub fn items(&self, what: &str, report: &mut Report<'_>) -> Option<Vec<Self>> {
+        match self.node {
+            Node::List(_) => Some(self.children()),
+            other => {
+                let help = match other {
+                    Node::Text(text) if !text.is_empty() && what != MAPPING => {
+                        Some(format!("write [{}]", quoted(text)))
+                    }
+                    Node::Map(_) => Some("start each item with \"- \"".to_owned()),
+                    _ => None,
+                };
+                let message = format!("{}, expected a list, each item {what}", self.found());
+                self.error_with(report, message, help);
+                None
+            }
+        }
+    }
+
+    /// A text that is not empty, `${NAME}` replaced; `what` says what it stands for.
+    pub fn text(&self, what: &str, report: &mut Report<'_>) -> Option<String> {
+        match self.node {
+            Node::Text(text) => {
+                let text = self.substituted(text, report)?;
+                if text.is_empty() {
+                    self.error(report, format!("found an empty text, expected {what}"));
+                    return None;
+                }
+                Some(text)
+            }
+            Node::Number(_) | Node::Bool(_) => {
+                let help = Some("write it in quotes".to_owned());
+                self.error_with(report, self.found(), help);
+                None
+            }
+            _ => {
+                self.error(report, format!("{}, expected {what}", self.found()));
+                None
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub fn word<T: Copy>(&self, words: &[(&str, T)], report: &mut Report<'_>) -> Option<T> {
+        let text = match self.node {
+            Node::Text(text) => self.substituted(text, report)?,
+            Node::Number(text) => text.clone(),
+            _ => String::new(),
+        };
+        let found = words.iter().find(|(word, _)| *word == text);
+        if let Some((_, value)) = found {
+            return Some(*value);
+        }
+        let names = || words.iter().map(|(word, _)| *word);
+        let allowed = names().collect::<Vec<_>>().join(", ");
+        let help = nearest(&text, names())
+            .or_else(|| akin(&text, names()))
+            .map(|near| format!("did you mean \"{near}\"?"));
+        let found = match self.node {
+            Node::Text(_) if !text.is_empty() => format!("found {}", quoted(&text)),
+            _ => self.found(),
+        };
+        self.error_with(report, format!("{found}, allowed: {allowed}"), help);
+        None
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self, report: &mut Report<'_>) -> Option<bool> {
+        match self.node {
+            Node::Bool(value) => Some(*value),
+            // What comes from the environment is text.
+            _ => self.word(&[("true", true), ("false", false)], report),
+        }
+    }
+
+    /// `text` with each `${NAME}` replaced. It happens after YAML is read: a value cannot bring keys with it.
+    fn substituted(&self, text: &str, report: &mut Report<'_>) -> Option<String> {
+        let mut result = String::with_capacity(text.len());
+        let mut rest = text;
+        let mut is_whole = true;
+        while let Some((before, after)) = rest.split_once("${") {
+            result.push_str(before);
+            let Some((name, after)) = after.split_once('}') else {
+                let message = format!("found {}, where ${{ has no closing }}", quoted(text));
+                self.error(report, message);
+                return None;
+            };
+            rest = after;
+            if !is_variable(name) {
+                let message = format!("found ${{{}}}, which names no variable", shown(name, 80));
+                let help = Some("letters, digits and _ make a name".to_owned());
+                self.error_with(report, message, help);
+                is_whole = false;
+            } else if let Some(value) = (report.env)(name) {
+                result.push_str(&value);
+            } else {
+                let message = format!("environment variable {name} is not set");
+                self.error(report, message);
+                is_whole = false;
+            }
+        }
+        result.push_str(rest);
+        is_whole.then_some(result)
+    }
+
+    /// A number or text as text, for values that have a spelling of their own; `expected` says which.
+    pub fn spelled(&self, expected: &str, report: &mut Report<'_>) -> Option<Spelled> {
+        match self.node {
+            Node::Text(text) => {
+                let text = self.substituted(text, report)?;
+                Some(Spelled {
+                    text,
+                    is_number: false,
+                })
+            }
+            Node::Number(text) => Some(Spelled {
+                text: text.clone(),
+                is_number: true,
+            }),
+            _ => {
+                self.error(report, format!("{}, expected {expected}", self.found()));
+                None
+            }
+        }
+    }
+}
+
+/// A value that is not plain text.
+#[derive(Debug)]
+pub struct Spelled {
+    /// As written.
+    pub text: String,
+    /// Whether YAML took it for a number.
+    pub is_number: bool,
+}
+
+impl Spelled {
+    /// The value in words.
+    pub fn found(&self) -> String {
+        if self.is_number {
+            format!("found the number {}", self.text)
+        } else if self.text.is_empty() {
+            "found an empty text".to_owned()
+        } else {
+            format!("found {}", quoted(&self.text))
+        }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The entries of a mapping whose keys were checked.
+#[derive(Debug)]
+pub struct Fields<'t> {
+    entries: Vec<(&'t str, Cursor<'t>)>,
+    /// Keys that misspelt ones were probably meant to be.
+    meant: Vec<&'static str>,
+}
+
+impl<'t> Fields<'t> {
+    /// The value of the key `name`, if it is there.
+    pub fn get(&self, name: &str) -> Option<&Cursor<'t>> {
+        let entry = self.entries.iter().find(|(entry, _)| *entry == name);
+        entry.map(|(_, cursor)| cursor)
+    }
+
+    /// Whether the key `name` is there, perhaps misspelt.
+    pub fn is_meant(&self, name: &str) -> bool {
+        self.get(name).is_some() || self.meant.contains(&name)
+    }
+}

@@ -1,0 +1,168 @@
+//! `listeners`: addresses and TLS settings.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::super::problem::quoted;
+use super::super::reader::{Cursor, Fields, Report};
+use super::super::shape;
+use super::super::{CertificateFiles, Listener, Tls, TlsVersion, UnknownSni};
+use super::word;
+
+const ADDRESS: &str = "an IP address and a port such as 0.0.0.0:8443 or [::]:8443";
+
+/// The listeners that could be read; certificates are also added to `certificates`, of the others too.
+pub fn resolve(
+    cursor: &Cursor<'_>,
+    folder: &Path,
+    certificates: &mut Vec<CertificateFiles>,
+    report: &mut Report<'_>,
+) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    let mut seen: Vec<(SocketAddr, String)> = Vec::new();
+    for item in cursor.blocks(report).unwrap_or_default() {
+        let Some(fields) = item.fields(&shape::LISTENER, report) else {
+            continue;
+        };
+        let tls = fields
+            .get("tls")
+            .and_then(|cursor| tls(cursor, folder, certificates, report));
+        let Some(cursor) = fields.get("address") else {
+            continue;
+        };
+        let Some(address) = address(cursor, report) else {
+            continue;
+        };
+        match seen.iter().find(|(other, _)| *other == address) {
+            // Each 0 takes a port of its own.
+            Some((_, first)) if address.port() != 0 => {
+                let message = format!("found {address} again, the address of {first}");
+                cursor.error(report, message);
+            }
+            _ => seen.push((address, item.site.clone())),
+        }
+        listeners.push(Listener { address, tls });
+    }
+    listeners
+}
+
+fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
+    let spelled = cursor.spelled(ADDRESS, report)?;
+    let text = spelled.text.as_str();
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let bare = bare.trim_end_matches('/');
+    let port = text
+        .strip_prefix(':')
+        .or(text.strip_prefix("*:"))
+        .unwrap_or(text);
+    let help = if bare.parse::<SocketAddr>().is_ok() {
+        Some(format!("write {bare}"))
+    } else if port.parse::<u16>().is_ok() {
+        Some(format!("write 0.0.0.0:{port}"))
+    } else if let Some(port) = text.strip_prefix("localhost:") {
+        Some(format!("write 127.0.0.1:{port}"))
+    } else if text.parse::<std::net::Ipv4Addr>().is_ok() {
+        Some(format!("write {text}:8443"))
+    } else if bare.matches(':').count() > 1 && !bare.starts_with('[') {
+        Some("write an IPv6 address in brackets, such as [::1]:8443".to_owned())
+    } else {
+        None
+    };
+    cursor.error_with(
+        report,
+        format!("{}, expected {ADDRESS}", spelled.found()),
+        help,
+    );
+    None
+}
+
+fn tls(
+    cursor: &Cursor<'_>,
+    folder: &Path,
+    all: &mut Vec<CertificateFiles>,
+    report: &mut Report<'_>,
+) -> Option<Tls> {
+    const VERSIONS: [(&str, TlsVersion); 2] =
+        [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+    const UNKNOWN: [(&str, UnknownSni); 2] = [
+        ("refuse", UnknownSni::Refuse),
+        ("default", UnknownSni::Default),
+    ];
+    let fields = cursor.fields(&shape::TLS, report)?;
+    let listed = fields.get("certificates");
+    let flag = fields.get("self_signed");
+    let self_signed = flag.and_then(|flag| flag.flag(report));
+    let mut certificates = Vec::new();
+    match (listed, flag) {
+        (Some(_), Some(flag)) if self_signed == Some(true) => {
+            flag.error_with(
+                report,
+                "found true beside certificates, allowed: one of the two",
+                Some("remove self_signed where real certificates are".to_owned()),
+            );
+        }
+        (None, Some(flag)) if self_signed == Some(true) => certificates.push(CertificateFiles {
+            cert: folder.join("certs/dev.pem"),
+            key: folder.join("certs/dev-key.pem"),
+            site: flag.site.clone(),
+        }),
+        // What is wrong with the flag is already told.
+        (None, Some(_)) if self_signed.is_none() => {}
+        (None, _) if !fields.is_meant("certificates") => cursor.key_error(
+            report,
+            "found no certificate, expected certificates, or self_signed: true for development",
+            None,
+        ),
+        _ => {}
+    }
+    if let Some(listed) = listed {
+        let items = listed.blocks(report).unwrap_or_default();
+        certificates.extend(
+            items
+                .iter()
+                .filter_map(|item| certificate(item, folder, report)),
+        );
+    }
+    all.extend(certificates.iter().cloned());
+    Some(Tls {
+        certificates,
+        self_signed: self_signed.unwrap_or(false),
+        min_version: word(&fields, "min_version", &VERSIONS, TlsVersion::V1_2, report),
+        unknown_sni: word(&fields, "unknown_sni", &UNKNOWN, UnknownSni::Refuse, report),
+    })
+}
+
+fn certificate(
+    item: &Cursor<'_>,
+    folder: &Path,
+    report: &mut Report<'_>,
+) -> Option<CertificateFiles> {
+    let fields = item.fields(&shape::CERTIFICATE, report)?;
+    let cert = file(&fields, "cert", report);
+    let key = file(&fields, "key", report);
+    // Both are read before either is given up, so that both are reported.
+    let (cert, key) = (cert?, key?);
+    Some(CertificateFiles {
+        cert: folder.join(cert),
+        key: folder.join(key),
+        site: item.site.clone(),
+    })
+}
+
+fn file(fields: &Fields<'_>, name: &str, report: &mut Report<'_>) -> Option<String> {
+    let cursor = fields.get(name)?;
+    let text = cursor.text("the path of a PEM file", report)?;
+    if text.starts_with("-----BEGIN") {
+        let message = format!(
+            "found {}, expected the path of a PEM file",
+            quoted("-----BEGIN …")
+        );
+        let help = Some("put the PEM text into a file of its own".to_owned());
+        cursor.error_with(report, message, help);
+        return None;
+    }
+    Some(text)
+}

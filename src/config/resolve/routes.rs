@@ -1,0 +1,256 @@
+//! `routes`: what is let in, with the policy's own types doing the parsing.
+
+use super::super::problem::quoted;
+use super::super::reader::{Cursor, Fields, Report};
+use super::super::shape;
+use super::upstreams::Upstreams;
+use super::word;
+use crate::policy::{
+    Enforcement, HostPattern, MissingOrigin, OriginRule, PathPattern, Route, WebSocketRules,
+};
+
+/// The routes that could be read; their upstreams are claimed.
+pub fn resolve(
+    cursor: &Cursor<'_>,
+    upstreams: &mut Upstreams<'_>,
+    report: &mut Report<'_>,
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    let mut seen: Vec<(Option<HostPattern>, String, String)> = Vec::new();
+    let Some(items) = cursor.blocks(report) else {
+        upstreams.claim_unclear();
+        return routes;
+    };
+    for item in items {
+        let Some(fields) = item.fields(&shape::ROUTE, report) else {
+            upstreams.claim_unclear();
+            continue;
+        };
+        let host = host(&fields, report);
+        let path = path(&fields, report);
+        let websocket = fields
+            .get("websocket")
+            .and_then(|cursor| websocket(cursor, &host, report));
+        let upstream = fields.get("upstream").and_then(|cursor| {
+            let name = cursor.text("a name of upstreams", report)?;
+            upstreams.claim(cursor, &name, report);
+            Some(name)
+        });
+        if upstream.is_none() {
+            upstreams.claim_unclear();
+        }
+        if let (Some(host), Some((text, _))) = (host.as_readable(), &path) {
+            let same = |(other, path, _): &&(Option<HostPattern>, String, String)| {
+                *other == host && path == text
+            };
+            match seen.iter().find(same) {
+                Some((_, _, first)) => {
+                    let message = format!("found the host and path of {first} again");
+                    let help = Some("the first route that matches is used".to_owned());
+                    fields
+                        .get("path")
+                        .unwrap_or(&item)
+                        .error_with(report, message, help);
+                }
+                None => seen.push((host, text.clone(), item.site.clone())),
+            }
+        }
+        if let (Some((_, path)), Some(websocket), Some(upstream)) = (path, websocket, upstream) {
+            routes.push(Route {
+                host: host.as_readable().flatten(),
+                path,
+                websocket,
+                upstream,
+            });
+        }
+    }
+    routes
+}
+
+/// `routes[].host`.
+enum Host {
+    Absent,
+    Read(HostPattern),
+    Unreadable,
+}
+
+impl Host {
+    /// `None` if it is there and could not be read.
+    fn as_readable(&self) -> Option<Option<HostPattern>> {
+        match self {
+            Self::Absent => Some(None),
+            Self::Read(pattern) => Some(Some(pattern.clone())),
+            Self::Unreadable => None,
+        }
+    }
+}
+
+fn host(fields: &Fields<'_>, report: &mut Report<'_>) -> Host {
+    let Some(cursor) = fields.get("host") else {
+        return Host::Absent;
+    };
+    let Some(text) = cursor.text("a host name", report) else {
+        return Host::Unreadable;
+    };
+    match HostPattern::parse(&text) {
+        Ok(pattern) => Host::Read(pattern),
+        Err(message) => {
+            cursor.error(report, message);
+            Host::Unreadable
+        }
+    }
+}
+
+fn path(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<(String, PathPattern)> {
+    let cursor = fields.get("path")?;
+    let text = cursor.text("a path such as /stream", report)?;
+    match PathPattern::parse(&text) {
+        Ok(pattern) => Some((text, pattern)),
+        Err(message) => {
+            cursor.error(report, message);
+            None
+        }
+    }
+}
+
+fn websocket(cursor: &Cursor<'_>, host: &Host, report: &mut Report<'_>) -> Option<WebSocketRules> {
+    const MISSING: [(&str, MissingOrigin); 2] = [
+        ("refuse", MissingOrigin::Refuse),
+        ("allow", MissingOrigin::Allow),
+    ];
+    const POLICY: [(&str, Enforcement); 2] = [
+        ("enforce", Enforcement::Enforce),
+        ("report", Enforcement::Report),
+    ];
+    let fields = cursor.fields(&shape::WEBSOCKET, report)?;
+    let idle_timeout = fields
+        .get("idle_timeout")
+        .and_then(|cursor| cursor.duration_or_off(report));
+    Some(WebSocketRules {
+        origins: origins(&fields, host, report),
+        missing_origin: word(
+            &fields,
+            "missing_origin",
+            &MISSING,
+            MissingOrigin::Refuse,
+            report,
+        ),
+        wechat_app_ids: wechat_app_ids(&fields, report),
+        enforcement: word(&fields, "policy", &POLICY, Enforcement::Enforce, report),
+        subprotocols: subprotocols(&fields, report),
+        idle_timeout: idle_timeout.flatten(),
+    })
+}
+
+fn origins(fields: &Fields<'_>, host: &Host, report: &mut Report<'_>) -> Vec<OriginRule> {
+    const WHAT: &str = "an origin such as https://app.example.com";
+    let app_ids = fields.get("wechat_app_ids");
+    let items = fields
+        .get("origins")
+        .and_then(|origins| origins.some_items(WHAT, report));
+    let Some(items) = items else {
+        return Vec::new();
+    };
+    let mut rules = Vec::with_capacity(items.len());
+    for item in &items {
+        let Some(text) = item.text(WHAT, report) else {
+            continue;
+        };
+        let rule = match OriginRule::parse(&text) {
+            Ok(rule) => rule,
+            Err(message) => {
+                item.error(report, message);
+                continue;
+            }
+        };
+        if rule.needs_exact_host() {
+            let found = match host {
+                Host::Absent => Some("none"),
+                Host::Read(HostPattern::Wildcard(_)) => Some("a wildcard"),
+                Host::Read(HostPattern::Exact(_)) | Host::Unreadable => None,
+            };
+            if let Some(found) = found {
+                let message = format!(
+                    "{} needs an exact host on its route, found {found}",
+                    quoted(&text)
+                );
+                let help = Some("write the host, or the origin in full".to_owned());
+                item.error_with(report, message, help);
+            }
+        }
+        if rule.needs_wechat_app_ids() && app_ids.is_none() {
+            let message = format!(
+                "{} needs wechat_app_ids beside origins, found none",
+                quoted(&text)
+            );
+            item.error(report, message);
+        }
+        rules.push(rule);
+    }
+    let are_all_read = rules.len() == items.len();
+    if let Some(app_ids) = app_ids
+        && are_all_read
+        && !rules.iter().any(OriginRule::needs_wechat_app_ids)
+    {
+        let help = "add wechat to origins, or remove it";
+        app_ids.key_warning(report, "found no origin \"wechat\" that uses it", help);
+    }
+    rules
+}
+
+fn wechat_app_ids(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
+    const WHAT: &str = "wx and 16 hexadecimal digits in lower case";
+    let Some(cursor) = fields.get("wechat_app_ids") else {
+        return Vec::new();
+    };
+    let mut ids = Vec::new();
+    for item in cursor.some_items(WHAT, report).unwrap_or_default() {
+        let Some(text) = item.text(WHAT, report) else {
+            continue;
+        };
+        if is_app_id(&text) {
+            ids.push(text);
+            continue;
+        }
+        let lower = text.to_ascii_lowercase();
+        let help = is_app_id(&lower).then(|| format!("write {lower}"));
+        item.error_with(
+            report,
+            format!("found {}, expected {WHAT}", quoted(&text)),
+            help,
+        );
+    }
+    ids
+}
+
+fn is_app_id(text: &str) -> bool {
+    let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    text.strip_prefix("wx")
+        .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(is_digit))
+}
+
+fn subprotocols(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
+    const WHAT: &str = "a token: letters, digits and !#$%&'*+-.^_`|~";
+    let Some(cursor) = fields.get("subprotocols") else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = Vec::new();
+    for item in cursor.items(WHAT, report).unwrap_or_default() {
+        let Some(text) = item.text(WHAT, report) else {
+            continue;
+        };
+        if !text.bytes().all(is_token_byte) {
+            item.error(report, format!("found {}, expected {WHAT}", quoted(&text)));
+        } else if names.contains(&text) {
+            item.error(report, format!("found {} a second time", quoted(&text)));
+        } else {
+            names.push(text);
+        }
+    }
+    names
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}

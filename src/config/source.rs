@@ -1,0 +1,215 @@
+//! From a file to an [`Outcome`]: reading, and giving every finding its line.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::problem::{Problem, Severity};
+use super::reader::{Cursor, Finding, Report};
+use super::yaml::{self, Aim, Node};
+use super::{CertificateFiles, Config, resolve, syntax};
+
+/// Largest file: far more than any configuration needs, and little enough to parse again for each problem.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Most problems told at once: each is located by reading the text again.
+const MOST_PROBLEMS: usize = 200;
+
+/// What came of reading a configuration.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// `None` if there are errors.
+    pub config: Option<Config>,
+    /// By line.
+    pub problems: Vec<Problem>,
+    /// Every certificate entry that could be read, whatever else is wrong.
+    pub certificates: Vec<CertificateFiles>,
+    /// To place what other modules find in the same text.
+    pub source: Source,
+}
+
+/// The text of a configuration, for placing problems in it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    file: PathBuf,
+    text: String,
+    tree: Node,
+}
+
+impl Source {
+    /// A problem at `site`, a path such as `listeners[0].tls.certificates[1].cert`, with its line and column; where
+    /// the site is not in the file, the nearest part of the way there is.
+    #[must_use]
+    pub fn problem(&self, severity: Severity, site: &str, message: impl Into<String>) -> Problem {
+        let cursor = Cursor::find(&self.tree, site);
+        let (path, aim) = cursor.target();
+        let (line, column) = self.locate(path, aim);
+        Problem {
+            severity,
+            file: self.file.clone(),
+            line,
+            column,
+            site: site.to_owned(),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    fn locate(&self, path: &[usize], aim: Aim) -> (usize, usize) {
+        yaml::locate(&self.text, path, aim).unwrap_or((1, 1))
+    }
+
+    fn place(&self, finding: Finding) -> Problem {
+        let (line, column) = self.locate(&finding.path, finding.aim);
+        Problem {
+            severity: finding.severity,
+            file: self.file.clone(),
+            line,
+            column,
+            site: finding.site,
+            message: finding.message,
+            help: finding.help,
+        }
+    }
+}
+
+/// Reads the configuration in the file at `path`; `${NAME}` is taken from the process's environment.
+#[must_use]
+pub fn read(path: &Path) -> Outcome {
+    match text_of(path) {
+        Ok(text) => parse(&text, path, &|name| std::env::var(name).ok()),
+        Err(problem) => Outcome {
+            config: None,
+            problems: vec![*problem],
+            certificates: Vec::new(),
+            source: Source {
+                file: path.to_owned(),
+                text: String::new(),
+                tree: Node::Null,
+            },
+        },
+    }
+}
+
+/// Reads the configuration in `text`. `file` is what problems name and whose folder relative paths start from;
+/// `env` gives the values of `${NAME}`.
+#[must_use]
+pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
+    // The mark would count as a column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut outcome = Outcome {
+        config: None,
+        problems: Vec::new(),
+        certificates: Vec::new(),
+        source: Source {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            tree: Node::Null,
+        },
+    };
+    match yaml::parse(text) {
+        Ok(tree) => outcome.source.tree = tree,
+        Err(refusal) => {
+            outcome.problems.push(Problem {
+                severity: Severity::Error,
+                file: file.to_owned(),
+                line: refusal.line,
+                column: refusal.column,
+                site: String::new(),
+                message: refusal.message,
+                help: refusal.help,
+            });
+            return outcome;
+        }
+    }
+    let mut report = Report::new(env);
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let root = Cursor::root(&outcome.source.tree);
+    let config = resolve::resolve(&root, folder, &mut outcome.certificates, &mut report);
+    outcome.config = config.filter(|_| !report.has_errors());
+    outcome.problems = placed(&outcome.source, report.findings);
+    outcome
+}
+
+fn placed(source: &Source, mut findings: Vec<Finding>) -> Vec<Problem> {
+    let left_off = findings.len().saturating_sub(MOST_PROBLEMS);
+    let is_error_left_off = findings
+        .iter()
+        .skip(MOST_PROBLEMS)
+        .any(|finding| finding.severity == Severity::Error);
+    findings.truncate(MOST_PROBLEMS);
+    let mut problems: Vec<Problem> = findings
+        .into_iter()
+        .map(|finding| source.place(finding))
+        .collect();
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    if left_off > 0 {
+        let (line, column) = problems
+            .last()
+            .map_or((1, 1), |last| (last.line, last.column));
+        problems.push(Problem {
+            severity: if is_error_left_off {
+                Severity::Error
+            } else {
+                Severity::Warning
+            },
+            file: source.file.clone(),
+            line,
+            column,
+            site: String::new(),
+            message: format!("found {left_off} more problems"),
+            help: Some("they are shown once these are mended".to_owned()),
+        });
+    }
+    problems
+}
+
+fn text_of(path: &Path) -> Result<String, Box<Problem>> {
+    let refuse = |(line, column), message: &str, help: Option<&str>| {
+        Box::new(Problem {
+            severity: Severity::Error,
+            file: path.to_owned(),
+            line,
+            column,
+            site: String::new(),
+            message: message.to_owned(),
+            help: help.map(str::to_owned),
+        })
+    };
+    let unreadable = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => refuse(
+            (1, 1),
+            "found no such file",
+            Some("name the file with --config"),
+        ),
+        ErrorKind::IsADirectory => refuse(
+            (1, 1),
+            "found a folder, expected a file",
+            Some("name the file in it with --config"),
+        ),
+        _ => refuse((1, 1), &format!("cannot read the file: {error}"), None),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    // One byte more, to tell a file of the largest size from a larger one.
+    file.take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(refuse(
+            (1, 1),
+            "found more than 1 MiB, expected at most that",
+            None,
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let before = String::from_utf8_lossy(before);
+        refuse(
+            syntax::position(&before, before.len()),
+            "found a byte that is not UTF-8",
+            Some("save the file as UTF-8"),
+        )
+    })
+}

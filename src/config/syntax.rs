@@ -1,0 +1,174 @@
+//! Words for text that is not YAML: what the YAML library says, said so that it can be acted upon.
+
+/// Why a text could not be read at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What was found.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal without help.
+    pub(super) fn new((line, column): (usize, usize), message: impl Into<String>) -> Self {
+        Self {
+            line,
+            column,
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// The first control character: the YAML library refuses them too, but without a line.
+pub(super) fn control_character(text: &str) -> Option<Refusal> {
+    let is_refused = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
+    let (at, found) = text.char_indices().find(|(_, c)| is_refused(*c))?;
+    let message = format!("found the control character U+{:04X}", u32::from(found));
+    Some(Refusal::new(position(text, at), message).help("remove it"))
+}
+
+/// Line and column, from 1, of the byte at `offset`.
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+    (line, column)
+}
+
+/// Turns an error of the YAML library into words that say what to change.
+pub(super) fn explain(text: &str, error: &str, at: Option<(usize, usize)>) -> Refusal {
+    if error.contains("more than one document") {
+        let refusal = Refusal::new(second_document(text), "found a second YAML document");
+        return refusal.help("remove the line ---");
+    }
+    if error.contains("repetition limit") {
+        return Refusal::new(at.unwrap_or((1, 1)), "found too many aliases");
+    }
+    let (line, column) = at.unwrap_or((1, 1));
+    if error.contains("scanning an alias") || error.contains("unknown anchor") {
+        return alias(text, line, column);
+    }
+    if let Some((line, column)) = tab_in_indentation(text, line) {
+        return Refusal::new((line, column), "found a tab in the indentation")
+            .help("YAML allows only spaces there");
+    }
+    let refusal = Refusal::new(
+        (line, column),
+        format!("not valid YAML: {}", without_place(error)),
+    );
+    match advice(text, error, line, column) {
+        Some(help) => refusal.help(help),
+        None => refusal,
+    }
+}
+
+/// A value that starts with `*`, which is how an alias starts.
+fn alias(text: &str, line: usize, column: usize) -> Refusal {
+    let chars: Vec<char> = nth_line(text, line).chars().collect();
+    let star = chars.iter().take(column).rposition(|c| *c == '*');
+    let start = star.unwrap_or(column.saturating_sub(1));
+    let value: String = chars
+        .iter()
+        .skip(start)
+        .take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}' | '#'))
+        .take(60)
+        .collect();
+    Refusal::new(
+        (line, start + 1),
+        format!("found {value} without quotes, which YAML reads as an alias"),
+    )
+    .help(format!("write it in quotes: \"{value}\""))
+}
+
+/// The place of a tab before the first other character of `line`, or of the line before it.
+fn tab_in_indentation(text: &str, line: usize) -> Option<(usize, usize)> {
+    [line, line.saturating_sub(1)].into_iter().find_map(|line| {
+        let content = nth_line(text, line);
+        let indentation = content.chars().take_while(|c| matches!(c, ' ' | '\t'));
+        let column = indentation.clone().position(|c| c == '\t')?;
+        // A blank line may hold tabs.
+        (indentation.count() < content.trim_end().chars().count()).then_some((line, column + 1))
+    })
+}
+
+fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String> {
+    let content = nth_line(text, line);
+    let found = content.chars().nth(column.saturating_sub(1));
+    if content.contains("${") && error.contains("flow") {
+        return Some("inside [ ] and { }, write values that hold ${…} in quotes".to_owned());
+    }
+    if error.contains("cannot start any token") {
+        return found.map(|c| format!("a value that starts with {c} needs quotes"));
+    }
+    if error.contains("mapping values are not allowed") {
+        return Some(
+            "check the colons and the indentation of this line and the one before; a value that holds a colon and a \
+             space needs quotes"
+                .to_owned(),
+        );
+    }
+    if error.contains("quoted scalar") {
+        return Some("a quote is opened and not closed".to_owned());
+    }
+    if error.contains("flow sequence") {
+        return Some("a [ is opened and not closed, or a comma is missing".to_owned());
+    }
+    if error.contains("flow mapping") {
+        return Some("a { is opened and not closed, or a comma is missing".to_owned());
+    }
+    if error.contains("block mapping")
+        || error.contains("block collection")
+        || error.contains("expected ':'")
+    {
+        return Some(
+            "check the colons and the indentation of this line and the one before".to_owned(),
+        );
+    }
+    None
+}
+
+/// The library's words without the place, which the report names itself; a second place is kept.
+fn without_place(error: &str) -> String {
+    let Some(start) = error
+        .find(" at line ")
+        .or_else(|| error.find(" at position "))
+    else {
+        return error.to_owned();
+    };
+    let (before, place) = error.split_at(start);
+    let rest = place.find(',').and_then(|comma| place.get(comma..));
+    format!("{before}{}", rest.unwrap_or_default())
+}
+
+fn second_document(text: &str) -> (usize, usize) {
+    let is_marker = |line: &str| line == "---" || line.starts_with("--- ");
+    let is_content = |line: &str| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with(['#', '%'])
+    };
+    let mut has_content = false;
+    for (index, line) in text.lines().enumerate() {
+        if has_content && is_marker(line) {
+            return (index + 1, 1);
+        }
+        has_content |= is_content(line);
+    }
+    (1, 1)
+}
+
+fn nth_line(text: &str, line: usize) -> &str {
+    line.checked_sub(1)
+        .and_then(|index| text.lines().nth(index))
+        .unwrap_or_default()
+}

@@ -1,0 +1,706 @@
+//! The files of `tests/config/` and what they must lead to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::scalar::{Unusable, parse_duration, parse_size};
+use super::yaml::{self, Aim, Node};
+use super::*;
+use crate::policy::{Enforcement, MissingOrigin};
+
+/// The environment that the files of `tests/config/` are read with.
+fn environment(name: &str) -> Option<String> {
+    let value = match name {
+        "PORT" => "8443",
+        "HOST" => "app.example.com",
+        "IDLE" => "90s",
+        "MOST" => "500",
+        "KIB" => "32",
+        "EMPTY" => "",
+        "INJECTED" => "app\n    websocket: {}",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+/// The files of a folder, by name; never none.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(folder);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} holds no file", folder.display());
+    files
+}
+
+/// What `outcome` is told as.
+fn lines(outcome: &Outcome) -> Vec<String> {
+    outcome.problems.iter().map(ToString::to_string).collect()
+}
+
+fn parse_text(text: &str) -> Outcome {
+    parse(text, Path::new("proxy.yaml"), &environment)
+}
+
+fn lines_of(text: &str) -> Vec<String> {
+    lines(&parse_text(text))
+}
+
+/// A file that reads, to be changed for a test.
+fn shortest() -> String {
+    let (_, text) = files("valid")
+        .into_iter()
+        .find(|(name, _)| name == "shortest.yaml")
+        .unwrap();
+    text
+}
+
+/// Whether `line` is what `expected` says; a final ` …` stands for any words, where they are the policy's.
+fn is_as_expected(expected: &str, line: &str) -> bool {
+    match expected.strip_suffix(" …") {
+        Some(start) => line.starts_with(start) && line.len() > start.len(),
+        None => line == expected,
+    }
+}
+
+#[test]
+fn every_invalid_file_gets_exactly_its_lines() {
+    let files = files("invalid");
+    assert!(files.len() >= 30, "only {} files", files.len());
+    for (name, text) in files {
+        let expected: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# expect: "))
+            .collect();
+        assert!(!expected.is_empty(), "{name} expects nothing");
+        let outcome = parse(&text, Path::new(&name), &environment);
+        let found = lines(&outcome);
+        let is_same = expected.len() == found.len()
+            && expected
+                .iter()
+                .zip(&found)
+                .all(|(e, f)| is_as_expected(e, f));
+        assert!(
+            is_same,
+            "{name}\nexpected:\n{}\nfound:\n{}",
+            expected.join("\n"),
+            found.join("\n")
+        );
+        let has_errors = outcome
+            .problems
+            .iter()
+            .any(|p| p.severity == Severity::Error);
+        assert_eq!(outcome.config.is_none(), has_errors, "{name}");
+    }
+}
+
+#[test]
+fn ten_faults_are_reported_at_once() {
+    let (name, text) = files("invalid")
+        .into_iter()
+        .find(|(name, _)| name == "ten_faults.yaml")
+        .unwrap();
+    assert_eq!(
+        parse(&text, Path::new(&name), &environment).problems.len(),
+        10
+    );
+}
+
+#[test]
+fn every_valid_file_is_read_without_a_problem() {
+    let files = files("valid");
+    assert!(files.len() >= 5, "only {} files", files.len());
+    for (name, text) in files {
+        let outcome = parse(&text, Path::new(&name), &environment);
+        assert_eq!(lines(&outcome), Vec::<String>::new(), "{name}");
+        assert!(outcome.config.is_some(), "{name}");
+    }
+}
+
+fn valid(name: &str) -> Config {
+    let path = Path::new("/etc/wsgate").join(name);
+    let text = files("valid")
+        .into_iter()
+        .find(|(file, _)| file == name)
+        .unwrap()
+        .1;
+    parse(&text, &path, &environment).config.unwrap()
+}
+
+#[test]
+fn every_value_of_a_full_file_arrives() {
+    let config = valid("everything.yaml");
+    let [tls, plain] = config.listeners.as_slice() else {
+        panic!("{:?}", config.listeners);
+    };
+    assert_eq!(tls.address, "0.0.0.0:8443".parse::<SocketAddr>().unwrap());
+    assert_eq!(plain.address, "[::]:8080".parse::<SocketAddr>().unwrap());
+    assert!(plain.tls.is_none());
+    let tls = tls.tls.as_ref().unwrap();
+    assert_eq!(
+        tls.certificates,
+        [
+            CertificateFiles {
+                cert: PathBuf::from("/etc/wsgate/certs/fullchain.pem"),
+                key: PathBuf::from("/etc/wsgate/certs/privkey.pem"),
+                site: "listeners[0].tls.certificates[0]".to_owned(),
+            },
+            CertificateFiles {
+                cert: PathBuf::from("/etc/wsgate/other.pem"),
+                key: PathBuf::from("/etc/wsgate/other-key.pem"),
+                site: "listeners[0].tls.certificates[1]".to_owned(),
+            },
+        ]
+    );
+    assert!(!tls.self_signed);
+    assert_eq!(
+        (tls.min_version, tls.unknown_sni),
+        (TlsVersion::V1_3, UnknownSni::Default)
+    );
+    let proxies: Vec<_> = config
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
+    let [route] = &*config.routes else {
+        panic!("{:?}", config.routes);
+    };
+    assert_eq!(route.upstream, "voice.v2");
+    let rules = &route.websocket;
+    assert_eq!(rules.origins.len(), 4);
+    assert_eq!(rules.missing_origin, MissingOrigin::Allow);
+    assert_eq!(rules.wechat_app_ids, ["wx0123456789abcdef"]);
+    assert_eq!(rules.enforcement, Enforcement::Report);
+    assert_eq!(rules.subprotocols, ["voice.v2", "voice.v1"]);
+    assert_eq!(rules.idle_timeout, Some(Duration::from_secs(90)));
+    let upstream = &config.upstreams["voice.v2"];
+    let http = |host: &str, port| Endpoint::Http {
+        host: host.to_owned(),
+        port,
+    };
+    assert_eq!(
+        upstream.endpoints,
+        [
+            http("127.0.0.1", 3000),
+            http("::1", 3000),
+            http("backend_1.internal", 80)
+        ]
+    );
+    assert_eq!(upstream.connect_timeout, Duration::from_millis(500));
+    assert_eq!(upstream.handshake_timeout, Duration::from_secs(120));
+    assert_eq!(
+        config.limits,
+        Limits {
+            connections: 20_000,
+            header_bytes: 64 * 1024,
+            tls_handshake: Duration::from_secs(5),
+            request_head: Duration::from_secs(6),
+            write_stall: Duration::from_secs(7),
+            close_wait: Duration::from_secs(8),
+        }
+    );
+    assert_eq!(config.shutdown.drain, Duration::from_secs(3600));
+    assert_eq!(
+        config.log,
+        Log {
+            level: Level::Debug,
+            format: LogFormat::Json,
+            query_keep: vec!["room".to_owned(), "lang".to_owned()],
+            client_address: ClientAddress::Truncated,
+        }
+    );
+}
+
+#[test]
+fn values_come_from_the_environment() {
+    let config = valid("environment.yaml");
+    assert_eq!(config.listeners[0].address.port(), 8443);
+    assert_eq!(config.limits.connections, 500);
+    assert_eq!(config.limits.header_bytes, 32 * 1024);
+    assert_eq!(
+        config.routes[0].websocket.idle_timeout,
+        Some(Duration::from_secs(90))
+    );
+    let endpoint = &config.upstreams["app"].endpoints[0];
+    assert!(matches!(endpoint, Endpoint::Http { host, .. } if host == "app.example.com"));
+}
+
+#[test]
+fn the_development_certificate_lies_beside_the_file() {
+    let config = valid("development.yaml");
+    let tls = config.listeners[0].tls.clone().unwrap();
+    assert!(tls.self_signed);
+    assert_eq!(
+        tls.certificates,
+        [CertificateFiles {
+            cert: PathBuf::from("/etc/wsgate/certs/dev.pem"),
+            key: PathBuf::from("/etc/wsgate/certs/dev-key.pem"),
+            site: "listeners[0].tls.self_signed".to_owned(),
+        }]
+    );
+    assert_eq!(config.upstreams["echo"].endpoints, [Endpoint::Echo]);
+}
+
+#[test]
+fn the_defaults_of_the_reference_are_the_ones_in_use() {
+    let written_out = files("valid")
+        .into_iter()
+        .find(|(name, _)| name == "defaults.yaml")
+        .unwrap()
+        .1;
+    for (path, key) in shape::keys() {
+        let is_writable = !matches!(key.default, "" | "none" | "any" | "{}");
+        // An empty list of app ids is refused: it says nothing.
+        if is_writable && path != "routes[].websocket.wechat_app_ids" {
+            let line = format!("{}: {}", key.name, key.default);
+            assert!(
+                written_out.lines().any(|found| found.trim_start() == line),
+                "{path}: {line}"
+            );
+        }
+    }
+    let debug = |name| format!("{:?}", valid(name));
+    assert_eq!(debug("defaults.yaml"), debug("shortest.yaml"));
+}
+
+#[test]
+fn certificates_are_listed_whatever_else_is_wrong() {
+    let text = shortest()
+        .replace("routes:", "rotues:")
+        .replace("0.0.0.0:8443", "nowhere");
+    let outcome = parse_text(&text);
+    assert!(outcome.config.is_none());
+    assert_eq!(outcome.certificates.len(), 1);
+    assert_eq!(
+        outcome.certificates[0].cert,
+        Path::new("certs/fullchain.pem")
+    );
+}
+
+#[test]
+fn a_source_places_what_others_find() {
+    let outcome = parse_text(&shortest());
+    let at = |site: &str| {
+        let problem = outcome
+            .source
+            .problem(Severity::Error, site, "cannot be read");
+        (problem.line, problem.column)
+    };
+    let site = "listeners[0].tls.certificates[0]";
+    assert_eq!(at(site), (5, 11));
+    assert_eq!(at(&format!("{site}.cert")), (5, 19));
+    assert_eq!(at(&format!("{site}.key")), (5, 45));
+    assert_eq!(at(&format!("{site}.chain")), (5, 11));
+    assert_eq!(at("listeners[7].tls"), (2, 3));
+    assert_eq!(at("nowhere"), (1, 1));
+    let problem = outcome
+        .source
+        .problem(Severity::Error, &format!("{site}.cert"), "is empty");
+    assert_eq!(
+        problem.to_string(),
+        "proxy.yaml:5:19: error: listeners[0].tls.certificates[0].cert: is empty"
+    );
+}
+
+#[test]
+fn a_source_tells_names_with_dots_apart() {
+    let text = "upstreams:\n  a: { endpoints: 1 }\n  a.b: { endpoints: 2 }\n";
+    let outcome = parse_text(text);
+    let problem = outcome
+        .source
+        .problem(Severity::Warning, "upstreams.a.b.endpoints", "");
+    assert_eq!((problem.line, problem.column), (3, 21));
+}
+
+#[test]
+fn locate_finds_keys_values_and_items() {
+    let text = "a: 1\nb:\n  - x\n  - { c: é, d: [y, z] }\n? e\n: &n {f: 2}\ng: *n\n";
+    let at = |path: &[usize], aim| yaml::locate(text, path, aim);
+    assert_eq!(at(&[], Aim::Value), Some((1, 1)));
+    assert_eq!(at(&[0], Aim::Key), Some((1, 1)));
+    assert_eq!(at(&[0], Aim::Value), Some((1, 4)));
+    assert_eq!(at(&[1], Aim::Key), Some((2, 1)));
+    assert_eq!(at(&[1], Aim::Value), Some((3, 3)));
+    assert_eq!(at(&[1, 0], Aim::Value), Some((3, 5)));
+    assert_eq!(at(&[1, 1], Aim::Value), Some((4, 5)));
+    assert_eq!(at(&[1, 1, 1], Aim::Key), Some((4, 13)));
+    assert_eq!(at(&[1, 1, 1, 1], Aim::Value), Some((4, 20)));
+    assert_eq!(at(&[2], Aim::Key), Some((5, 3)));
+    assert_eq!(at(&[3], Aim::Key), Some((7, 1)));
+    // What an alias stands for is where it was written.
+    assert_eq!(at(&[3, 0], Aim::Value), Some((6, 10)));
+}
+
+#[test]
+fn the_tree_keeps_what_yaml_says() {
+    let text = "a: [1, -2, 1.5, true, ~, 'on', on, \"12\", 0x10, 007]\n12: {}\n";
+    let number = |text: &str| Node::Number(text.to_owned());
+    let word = |text: &str| Node::Text(text.to_owned());
+    let list = vec![
+        number("1"),
+        number("-2"),
+        number("1.5"),
+        Node::Bool(true),
+        Node::Null,
+        word("on"),
+        word("on"),
+        word("12"),
+        number("16"),
+        word("007"),
+    ];
+    assert_eq!(
+        yaml::parse(text),
+        Ok(Node::Map(vec![
+            ("a".to_owned(), Node::List(list)),
+            ("12".to_owned(), Node::Map(Vec::new())),
+        ]))
+    );
+}
+
+#[test]
+fn hostile_files_end_soon_and_in_words() {
+    let bomb: String = (1..12)
+        .map(|n| {
+            format!(
+                "a{n}: &a{n} [{}]\n",
+                vec![format!("*a{}", n - 1); 20].join(", ")
+            )
+        })
+        .collect();
+    let bomb = format!("a0: &a0 [x, x, x, x]\n{bomb}");
+    let deep = 500_000;
+    let cases = [
+        (bomb, "too many values"),
+        ("[".repeat(deep), "not valid YAML"),
+        (
+            format!("{}{}", "[".repeat(deep), "]".repeat(deep)),
+            "nested too deeply",
+        ),
+        ("- ".repeat(deep), "nested too deeply"),
+        ("{a: ".repeat(deep / 2), "not valid YAML"),
+        ("? ".repeat(deep), "nested too deeply"),
+        ("a: &a [*a]\n".to_owned(), "nested too deeply"),
+        ("!a ".repeat(deep / 2), "not valid YAML"),
+        ("x: 1\n".repeat(deep / 3), "more problems"),
+        (
+            format!("listeners: [{}]", "1, ".repeat(deep / 4)),
+            "too many values",
+        ),
+        (format!("a: {}", "*".repeat(deep)), "reads as an alias"),
+        (format!("{}: 1", "k".repeat(deep)), "not valid YAML"),
+        (
+            format!("routes: \"{}\"", "$".repeat(deep)),
+            "expected a list",
+        ),
+    ];
+    for (text, words) in cases {
+        let start = text.chars().take(20).collect::<String>();
+        let began = Instant::now();
+        let lines = lines_of(&text);
+        println!("{:?} {start}", began.elapsed());
+        assert!(
+            lines.iter().any(|line| line.contains(words)),
+            "{start}: {lines:?}"
+        );
+        assert!(
+            lines.len() <= 201 && lines.iter().all(|line| line.len() < 1000),
+            "{start}"
+        );
+        // Generous: it is for what would take minutes.
+        assert!(began.elapsed() < Duration::from_secs(60), "{start}");
+    }
+}
+
+#[test]
+fn many_problems_are_counted_when_not_shown() {
+    let text: String = (0..300).map(|n| format!("key_{n}: 1\n")).collect();
+    let lines = lines_of(&text);
+    assert_eq!(lines.len(), 201);
+    // 300 unknown keys and 3 missing ones.
+    assert_eq!(
+        lines[200],
+        "proxy.yaml:200:1: error: found 103 more problems; they are shown once these are mended"
+    );
+}
+
+#[test]
+fn problems_come_by_line() {
+    for (name, text) in files("invalid") {
+        let problems = parse(&text, Path::new(&name), &environment).problems;
+        let places: Vec<_> = problems.iter().map(|p| (p.line, p.column)).collect();
+        assert!(places.is_sorted(), "{name}: {places:?}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |path: &Path| {
+        let outcome = read(path);
+        assert!(outcome.config.is_none());
+        let lines = lines(&outcome);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].replace(&format!("{}/", folder.path().display()), "")
+    };
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    assert_eq!(
+        line(&folder.path().join("none.yaml")),
+        "none.yaml:1:1: error: found no such file; name the file with --config"
+    );
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    assert_eq!(
+        line(&folder.path().join("sub")),
+        "sub:1:1: error: found a folder, expected a file; name the file in it with --config"
+    );
+    assert_eq!(
+        line(&write("latin.yaml", b"log:\n  level: caf\xe9\n")),
+        "latin.yaml:2:13: error: found a byte that is not UTF-8; save the file as UTF-8"
+    );
+    assert_eq!(
+        line(&write("large.yaml", " ".repeat(1024 * 1024 + 1).as_bytes())),
+        "large.yaml:1:1: error: found more than 1 MiB, expected at most that"
+    );
+    assert_eq!(
+        line(&write("empty.yaml", b"")),
+        "empty.yaml:1:1: error: the file is empty, expected the keys listeners, routes, upstreams"
+    );
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_and_other_line_ends_is_read() {
+    let text = format!("\u{feff}{}", shortest().replace('\n', "\r\n"));
+    assert_eq!(lines_of(&text), Vec::<String>::new());
+    let text = text
+        .replace("origins", "orgins")
+        .replace("listeners", "listener");
+    let lines = lines_of(&text);
+    assert!(lines[0].starts_with("proxy.yaml:1:1: "), "{lines:?}");
+    assert!(lines[1].starts_with("proxy.yaml:9:7: "), "{lines:?}");
+}
+
+#[test]
+fn an_ipv4_and_an_ipv6_listener_may_share_a_port() {
+    let text = shortest().replace("routes:", "  - address: \"[::]:8443\"\nroutes:");
+    assert_eq!(lines_of(&text), Vec::<String>::new());
+}
+
+#[test]
+fn durations() {
+    let ok = |text| parse_duration(text).unwrap();
+    assert_eq!(ok("500ms"), Duration::from_millis(500));
+    assert_eq!(ok("10s"), Duration::from_secs(10));
+    assert_eq!(ok("2m"), Duration::from_secs(120));
+    assert_eq!(ok("1h"), Duration::from_secs(3600));
+    assert_eq!(ok("1m 30s"), Duration::from_secs(90));
+    assert_eq!(ok("365d"), Duration::from_secs(365 * 86_400));
+    let write = |help: &str| Err(Unusable::Unclear(Some(help.to_owned())));
+    assert_eq!(parse_duration("10"), write("write 10s"));
+    assert_eq!(parse_duration("10S"), write("write 10s"));
+    assert_eq!(parse_duration("5M"), write("write 5m"));
+    for zero in ["0", "0s", "0ms"] {
+        assert_eq!(parse_duration(zero), Err(Unusable::Zero), "{zero}");
+    }
+    for large in ["366d", "99999999999999999999s", "18446744073709551615s"] {
+        assert_eq!(parse_duration(large), Err(Unusable::TooLarge), "{large}");
+    }
+    for unclear in ["", " ", "s", "-1s", "10 s s", "ten", "1e3", "10x"] {
+        assert_eq!(
+            parse_duration(unclear),
+            Err(Unusable::Unclear(None)),
+            "{unclear}"
+        );
+    }
+}
+
+#[test]
+fn sizes() {
+    assert_eq!(parse_size("16384"), Ok(16_384));
+    assert_eq!(parse_size("64KiB"), Ok(65_536));
+    assert_eq!(parse_size("64 KiB"), Ok(65_536));
+    assert_eq!(parse_size("1MiB"), Ok(1_048_576));
+    assert_eq!(parse_size("0"), Err(Unusable::Zero));
+    assert_eq!(
+        parse_size("99999999999999999999MiB"),
+        Err(Unusable::TooLarge)
+    );
+    let write = |help: &str| Err(Unusable::Unclear(Some(help.to_owned())));
+    for kib in ["64K", "64KB", "64kB", "64kib"] {
+        assert_eq!(parse_size(kib), write("write 64KiB"), "{kib}");
+    }
+    assert_eq!(parse_size("1M"), write("write 1MiB"));
+    for unclear in ["", "KiB", "-1", "1.5MiB", "1GiB", "много"] {
+        assert_eq!(
+            parse_size(unclear),
+            Err(Unusable::Unclear(None)),
+            "{unclear}"
+        );
+    }
+}
+
+#[test]
+fn key_paths_resolve() {
+    let keys = shape::keys();
+    assert!(keys.len() > 30);
+    for (path, _) in &keys {
+        assert!(shape::resolves(path), "{path}");
+    }
+    for path in [
+        "trusted_proxies[]",
+        "upstreams.*",
+        "listeners[]",
+        "routes[].websocket",
+    ] {
+        assert!(shape::resolves(path), "{path}");
+    }
+    for path in [
+        "",
+        "listener",
+        "listeners.address",
+        "listeners[].tls[].certificates",
+        "listeners[].tls.certificates.cert",
+        "listeners[].tls.alpn",
+        "routes[].websocket.ping",
+        "upstreams.app.connect_timeout",
+        "upstreams.connect_timeout",
+        "upstreams[]",
+        "limits.connections.x",
+        "limits.connections[]",
+        "limits.",
+        "trusted_proxies[].x",
+        "log.level ",
+    ] {
+        assert!(!shape::resolves(path), "{path}");
+    }
+}
+
+#[test]
+fn no_planned_key_is_one_that_this_version_has() {
+    fn walk(block: &'static shape::Block) {
+        for name in block.planned {
+            assert!(block.key(name).is_none(), "{name}");
+        }
+        for key in block.keys {
+            match key.kind {
+                shape::Kind::Block(inner)
+                | shape::Kind::Blocks(inner)
+                | shape::Kind::Named(inner) => walk(inner),
+                shape::Kind::Value(_) | shape::Kind::Values(_) => {}
+            }
+        }
+    }
+    walk(&shape::ROOT);
+}
+
+/// The row that `docs/configuration.md` has for a key.
+fn row(path: &str, key: &shape::Key) -> String {
+    let default = match key.default {
+        _ if key.required => "required".to_owned(),
+        words @ ("none" | "any") => words.to_owned(),
+        value => format!("`{value}`"),
+    };
+    format!(
+        "| `{path}` | {} | {default} | {} |",
+        key.kind.words(),
+        key.about
+    )
+}
+
+#[test]
+fn the_reference_has_every_key_and_no_other() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = fs::read_to_string(path).unwrap();
+    let expected: BTreeSet<_> = shape::keys()
+        .iter()
+        .map(|(path, key)| row(path, key))
+        .collect();
+    let found: BTreeSet<_> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect();
+    for row in &found {
+        let path = row.split('`').nth(1).unwrap();
+        assert!(shape::resolves(path), "{path}");
+    }
+    let missing: Vec<_> = expected.difference(&found).cloned().collect();
+    let outdated: Vec<_> = found.difference(&expected).cloned().collect();
+    assert!(
+        missing.is_empty(),
+        "missing:\n{}\nthere:\n{}",
+        missing.join("\n"),
+        outdated.join("\n")
+    );
+    assert!(outdated.is_empty(), "{}", outdated.join("\n"));
+}
+
+#[test]
+fn the_examples_of_the_reference_are_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = fs::read_to_string(path).unwrap();
+    let examples: Vec<_> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        assert_eq!(lines_of(example), Vec::<String>::new(), "{example}");
+    }
+}
+
+#[test]
+fn the_report_of_the_reference_is_the_one_that_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = fs::read_to_string(path).unwrap();
+    let report: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("proxy.yaml:"))
+        .collect();
+    assert!(!report.is_empty());
+    let faulty = shortest()
+        .replace("origins:", "orgins:")
+        .replace("upstream: app", "upstream: ap")
+        .replace("http://127", "127");
+    assert_eq!(report, lines_of(&faulty));
+}
+
+#[test]
+fn one_module_names_the_yaml_library() {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if fs::read_to_string(&path)
+                .unwrap()
+                .contains(concat!("serde", "_yaml"))
+            {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    walk(&src, &mut found);
+    assert_eq!(found, [src.join("config/yaml.rs")]);
+}

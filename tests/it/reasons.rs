@@ -1,0 +1,202 @@
+//! Every reason is provoked by a test: the table names, for each, the function that does it and gives the record.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use wsgate::config;
+use wsgate::reason::Reason;
+
+use crate::harness::proxy;
+use crate::{accept, http, policy, record, stop, tls, tunnel, upstream};
+
+macro_rules! provoked {
+    ($( $reason:ident: $provoke:path, )*) => {
+        const PROVOKED: &[Reason] = &[ $( Reason::$reason, )* ];
+
+        #[expect(non_snake_case, reason = "each test is named like its reason's variant")]
+        mod provoked {
+            use super::*;
+            $( #[test] fn $reason() { $provoke().expect(Reason::$reason); } )*
+        }
+    };
+}
+
+provoked! {
+    TcpAcceptFailed: accept::tcp_accept_failed,
+    TcpConnLimit: accept::tcp_conn_limit,
+    TcpProbe: accept::tcp_probe,
+    TcpResetBeforeRequest: accept::tcp_reset_before_request,
+    TcpFirstByteTimeout: accept::tcp_first_byte_timeout,
+    ProxyProtocolUnexpected: accept::proxy_protocol_unexpected,
+    TlsOnPlainPort: accept::tls_on_plain_port,
+    TlsPlainHttpOnTlsPort: tls::tls_plain_http_on_tls_port,
+    TlsNotTls: tls::tls_not_tls,
+    TlsHandshakeTimeout: tls::tls_handshake_timeout,
+    TlsClientClosed: tls::tls_client_closed,
+    TlsVersionUnsupported: tls::tls_version_unsupported,
+    TlsNoCommonCipher: tls::tls_no_common_cipher,
+    TlsNoCommonGroup: tls::tls_no_common_group,
+    TlsNoCommonSigalg: tls::tls_no_common_sigalg,
+    TlsSniUnknown: tls::tls_sni_unknown,
+    TlsAlpnNoOverlap: tls::tls_alpn_no_overlap,
+    TlsAlertUnknownCa: tls::tls_alert_unknown_ca,
+    TlsAlertBadCertificate: tls::tls_alert_bad_certificate,
+    TlsAlertCertExpired: tls::tls_alert_cert_expired,
+    TlsAlertCertRevoked: tls::tls_alert_cert_revoked,
+    TlsAlertOther: tls::tls_alert_other,
+    TlsProtocolError: tls::tls_protocol_error,
+    TlsClosedUnused: tls::tls_closed_unused,
+    HttpHeaderTimeout: http::http_header_timeout,
+    HttpHeadIncomplete: http::http_head_incomplete,
+    HttpMalformed: http::http_malformed,
+    HttpTooLarge: http::http_too_large,
+    HttpVersionUnsupported: http::http_version_unsupported,
+    HttpHostMissing: http::http_host_missing,
+    HttpHostInvalid: http::http_host_invalid,
+    HttpFramingConflict: http::http_framing_conflict,
+    HttpBodyOnUpgrade: http::http_body_on_upgrade,
+    HttpEarlyData: http::http_early_data,
+    HttpExpectRefused: http::http_expect_refused,
+    HttpConnectionProtected: http::http_connection_protected,
+    H2cRefused: http::h2c_refused,
+    WsMethodNotGet: http::ws_method_not_get,
+    PlainHttpRequest: http::plain_http_request,
+    WsUpgradeHeaderMissing: http::ws_upgrade_header_missing,
+    WsConnectionTokenMissing: http::ws_connection_token_missing,
+    WsUpgradeNotWebsocket: http::ws_upgrade_not_websocket,
+    WsKeyMissing: http::ws_key_missing,
+    WsKeyInvalid: http::ws_key_invalid,
+    WsVersionUnsupported: http::ws_version_unsupported,
+    WsProtocolHeaderInvalid: http::ws_protocol_header_invalid,
+    WsExtensionsHeaderInvalid: http::ws_extensions_header_invalid,
+    HostNotAllowed: policy::host_not_allowed,
+    PathNotAllowed: policy::path_not_allowed,
+    PathNearMiss: policy::path_near_miss,
+    PathAmbiguous: policy::path_ambiguous,
+    OriginMissing: policy::origin_missing,
+    OriginNull: policy::origin_null,
+    OriginMalformed: policy::origin_malformed,
+    OriginMultiple: policy::origin_multiple,
+    OriginNotAllowed: policy::origin_not_allowed,
+    RefererAppidMismatch: policy::referer_appid_mismatch,
+    SubprotocolNotAllowed: policy::subprotocol_not_allowed,
+    Draining: stop::draining,
+    ClientGaveUp: upstream::client_gave_up,
+    UpstreamDnsFailed: upstream::upstream_dns_failed,
+    UpstreamRefused: upstream::upstream_refused,
+    UpstreamConnectTimeout: upstream::upstream_connect_timeout,
+    UpstreamUnreachable: upstream::upstream_unreachable,
+    UpstreamResetOnConnect: upstream::upstream_reset_on_connect,
+    UpstreamPortsExhausted: upstream::upstream_ports_exhausted,
+    UpstreamPlainToTlsPort: upstream::upstream_plain_to_tls_port,
+    UpstreamHandshakeTimeout: upstream::upstream_handshake_timeout,
+    UpstreamClosedBeforeResponse: upstream::upstream_closed_before_response,
+    UpstreamMalformedResponse: upstream::upstream_malformed_response,
+    UpstreamHeadTooLarge: upstream::upstream_head_too_large,
+    UpstreamHttp10101: upstream::upstream_http10_101,
+    UpstreamBadRequest: upstream::upstream_bad_request,
+    UpstreamUnauthorized: upstream::upstream_unauthorized,
+    UpstreamForbidden: upstream::upstream_forbidden,
+    UpstreamNotFound: upstream::upstream_not_found,
+    UpstreamUpgradeRequired: upstream::upstream_upgrade_required,
+    UpstreamRedirect: upstream::upstream_redirect,
+    UpstreamRateLimited: upstream::upstream_rate_limited,
+    Upstream4xx: upstream::upstream_4xx,
+    Upstream5xx: upstream::upstream_5xx,
+    Upstream2xxInsteadOf101: upstream::upstream_2xx_instead_of_101,
+    Upstream101NoUpgrade: upstream::upstream_101_no_upgrade,
+    Upstream101NoConnection: upstream::upstream_101_no_connection,
+    UpstreamAcceptMissing: upstream::upstream_accept_missing,
+    UpstreamAcceptMismatch: upstream::upstream_accept_mismatch,
+    UpstreamSubprotocolUnrequested: upstream::upstream_subprotocol_unrequested,
+    UpstreamExtensionUnrequested: upstream::upstream_extension_unrequested,
+    Upstream101WithBody: upstream::upstream_101_with_body,
+    UpstreamDouble101: upstream::upstream_double_101,
+    ClientEof: tunnel::client_eof,
+    ClientReset: tunnel::client_reset,
+    UpstreamEof: tunnel::upstream_eof,
+    UpstreamReset: tunnel::upstream_reset,
+    TlsTruncated: tunnel::tls_truncated,
+    TlsRecordError: tunnel::tls_record_error,
+    HalfCloseTimeout: tunnel::half_close_timeout,
+    IdleTimeout: tunnel::idle_timeout,
+    ClientWriteStalled: tunnel::client_write_stalled,
+    UpstreamWriteStalled: tunnel::upstream_write_stalled,
+    DrainForced: stop::drain_forced,
+    InternalAborted: record::internal_aborted,
+}
+
+#[test]
+fn every_reason_is_provoked() {
+    let provoked: HashSet<_> = PROVOKED.iter().collect();
+    assert_eq!(provoked.len(), PROVOKED.len(), "a reason stands twice");
+    let missing: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| !provoked.contains(reason))
+        .map(|reason| reason.code())
+        .collect();
+    assert_eq!(missing, [""; 0], "no test provokes these");
+}
+
+#[test]
+fn the_reference_is_current() {
+    let (code, current, _) = proxy::run(&["explain", "--markdown"], Path::new("."));
+    assert_eq!(code, 0);
+    let written = fs::read_to_string("docs/reasons.md").unwrap();
+    assert!(
+        written == current,
+        "docs/reasons.md is old: run `wsgate explain --markdown > docs/reasons.md`"
+    );
+}
+
+#[test]
+fn every_code_is_explained() {
+    for reason in Reason::ALL {
+        let (code, text, _) = proxy::run(&["explain", reason.code()], Path::new("."));
+        assert_eq!(code, 0);
+        for part in [reason.code(), reason.spec().cause, reason.spec().fix] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    let (code, list, _) = proxy::run(&["explain"], Path::new("."));
+    assert_eq!(code, 0);
+    assert!(
+        Reason::ALL
+            .iter()
+            .all(|reason| list.contains(reason.code()))
+    );
+    let (code, _, error) = proxy::run(&["explain", "origin_not_alowed"], Path::new("."));
+    assert_eq!(code, 2);
+    assert!(error.contains("did you mean origin_not_allowed"), "{error}");
+}
+
+#[test]
+fn every_key_and_command_that_a_hint_names_exists() {
+    let commands = ["wsgate check", "wsgate explain"];
+    for reason in Reason::ALL {
+        let fix = reason.spec().fix;
+        let mut quoted = fix.split('`').skip(1).step_by(2).peekable();
+        let hops = [
+            "client",
+            "upstream",
+            "load balancer",
+            "hop",
+            "network",
+            "scanner",
+            "in front",
+            "certificate",
+            "container",
+        ];
+        assert!(
+            quoted.peek().is_some() || hops.iter().any(|hop| fix.contains(hop)),
+            "{reason}: the hint names no key, command or hop: {fix}"
+        );
+        for name in quoted {
+            assert!(
+                commands.contains(&name) || config::shape::resolves(name),
+                "{reason}: the hint names {name:?}, which is no key of the configuration"
+            );
+        }
+    }
+}
