@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,7 +45,7 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // Before the listeners, so that a signal that comes while they are being bound is not lost. As process 1 of
         // a container the kernel's default would ignore them.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -55,7 +56,10 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
             .run(async || next_signal(&mut terminate, &mut interrupt).await)
             .await;
         Ok(())
-    })
+    });
+    // Without this a name look-up that hangs would hold up the exit.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
 }
 
 async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
