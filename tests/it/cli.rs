@@ -343,3 +343,90 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
         "{said}"
     );
 }
+
+/// The first thing anyone does: start it by hand, in a terminal.
+#[test]
+fn on_a_terminal_it_starts_and_writes_records_as_text() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = fs::read_to_string("proxy.yaml")
+        .unwrap()
+        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = || {
+        fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&name)
+            .unwrap()
+    };
+    let mut child = std::process::Command::new(crate::harness::proxy::program())
+        .current_dir(folder.path())
+        .stdin(terminal())
+        .stdout(terminal())
+        .stderr(terminal())
+        .spawn()
+        .unwrap();
+    let mut screen = fs::File::from(ours);
+    let mut shown = Vec::new();
+    let mut piece = [0; 4096];
+    let mut asked_to_end = false;
+    // Reading fails once the last program has let go of the terminal.
+    while let Ok(count @ 1..) = std::io::Read::read(&mut screen, &mut piece) {
+        shown.extend_from_slice(&piece[..count]);
+        if !asked_to_end && String::from_utf8_lossy(&shown).contains("try it:") {
+            asked_to_end = true;
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        }
+    }
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(child.wait().unwrap().success(), "{shown}");
+    assert!(shown.contains("listening on wss://127.0.0.1:"), "{shown}");
+    assert!(shown.contains(" info  listening "), "{shown}");
+    assert!(shown.contains(" info  stopped "), "{shown}");
+    assert!(!shown.contains("{\"time\""), "{shown}");
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = fs::read_to_string("proxy.yaml")
+        .unwrap()
+        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let program = crate::harness::proxy::program();
+    let mut child = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -H -n 2000 && ulimit -S -n 100 && exec \"$0\" 2>&1",
+            program.to_str().unwrap(),
+        ])
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut lines = std::io::BufRead::lines(output).map(Result::unwrap);
+    assert!(
+        lines.any(|line| line.contains("\"listening\"")),
+        "it ended without listening"
+    );
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(
+        line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(),
+        ["2000", "2000"],
+        "{line}"
+    );
+}
