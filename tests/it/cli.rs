@@ -403,7 +403,7 @@ fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let mut child = std::process::Command::new("sh")
         .args([
             "-c",
-            "ulimit -H -n 2000 && ulimit -S -n 100 && exec \"$0\" 2>&1",
+            "ulimit -S -n 100 && ulimit -H -n 2000 && exec \"$0\" 2>&1",
             program.to_str().unwrap(),
         ])
         .current_dir(folder.path())
