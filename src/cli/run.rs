@@ -44,7 +44,7 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // Before the listeners, so that a signal that comes while they are being bound is not lost. As process 1 of
         // a container the kernel's default would ignore them.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -55,7 +55,11 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
             .run(async || next_signal(&mut terminate, &mut interrupt).await)
             .await;
         Ok(())
-    })
+    });
+    // Every connection has ended. What may still run is a look-up in the system's resolver, which can't be cancelled
+    // and takes longer than any drain where a name server does not answer.
+    runtime.shutdown_background();
+    served
 }
 
 async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
