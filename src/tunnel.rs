@@ -182,18 +182,29 @@ fn next_deadline(to_upstream: &Flow, to_client: &Flow, timers: Timers) -> Instan
         wait = wait.min(idle);
     }
     let base = to_upstream.last_activity().max(to_client.last_activity());
+    let half_closed = half_closed(to_upstream, to_client, base);
     let soonest = [
-        timers.idle.map(|idle| base + idle),
+        timers
+            .idle
+            .filter(|_| half_closed.is_none())
+            .map(|idle| base + idle),
         to_upstream
             .stalled_since()
             .map(|since| since + timers.write_stall),
         to_client
             .stalled_since()
             .map(|since| since + timers.write_stall),
-        (to_upstream.is_done() || to_client.is_done()).then(|| base + timers.close_wait),
+        half_closed.map(|since| since + timers.close_wait),
     ];
     let later = Instant::now() + wait;
     soonest.into_iter().flatten().fold(later, Instant::min)
+}
+
+/// Since when one side has ended and nothing has come from the other; `last` is the last byte either way.
+fn half_closed(to_upstream: &Flow, to_client: &Flow, last: Instant) -> Option<Instant> {
+    let ended = to_upstream.ended().or_else(|| to_client.ended())?;
+    // A tunnel may have been quiet for long before that end: the other side's time begins with it.
+    Some(ended.max(last))
 }
 
 /// The timer that has fired, if any has.
@@ -217,20 +228,22 @@ fn expired(to_upstream: &Flow, to_client: &Flow, timers: Timers) -> Option<Failu
             return Some(Failure::new(reason, detail));
         }
     }
-    let quiet = since(to_upstream.last_activity().max(to_client.last_activity()));
-    for (flow, ended, silent) in [
-        (to_upstream, "client", "upstream"),
-        (to_client, "upstream", "client"),
-    ] {
-        if flow.is_done() && quiet >= timers.close_wait {
-            let wait = shown(timers.close_wait);
-            let detail = format!(
-                "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end"
-            );
-            return Some(Failure::new(Reason::HalfCloseTimeout, detail));
-        }
+    let last = to_upstream.last_activity().max(to_client.last_activity());
+    if let Some(from) = half_closed(to_upstream, to_client, last) {
+        // From here on it is the other side that is waited for, and the idle timeout has no say.
+        let (ended, silent) = if to_upstream.is_done() {
+            ("client", "upstream")
+        } else {
+            ("upstream", "client")
+        };
+        let wait = shown(timers.close_wait);
+        let detail = format!(
+            "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end"
+        );
+        let is_over = since(from) >= timers.close_wait;
+        return is_over.then(|| Failure::new(Reason::HalfCloseTimeout, detail));
     }
-    let idle = timers.idle.filter(|idle| quiet >= *idle)?;
+    let idle = timers.idle.filter(|idle| since(last) >= *idle)?;
     Some(Failure::new(
         Reason::IdleTimeout,
         format!("no byte either way for {}", shown(idle)),

@@ -124,6 +124,7 @@ pub async fn handshake(
                 Instant::now() + upstream.handshake_timeout,
             )),
             cut: Arc::clone(&cut),
+            broken: None,
         };
         let response = Response::from_parts(request::relayed(head), body.boxed_unsync());
         return Ok(Answer::Refused(Box::new(Refused {
@@ -276,6 +277,22 @@ struct RelayBody {
     connection: Option<Connection>,
     deadline: Pin<Box<Sleep>>,
     cut: Arc<std::sync::atomic::AtomicBool>,
+    /// What ends the body, held back for one turn.
+    broken: Option<BodyError>,
+}
+
+impl RelayBody {
+    /// Fails one turn later: hyper throws away what it has not written yet when a body fails, and writes it when a
+    /// body is not ready. Without this a short answer that breaks off would not reach the client at all.
+    fn fail(
+        &mut self,
+        cx: &Context<'_>,
+        error: BodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.broken = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl HttpBody for RelayBody {
@@ -287,20 +304,24 @@ impl HttpBody for RelayBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if let Some(connection) = &mut this.connection
             && connection.poll_without_shutdown(cx).is_ready()
         {
             // What it still had to say comes through the body.
             this.connection = None;
         }
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+            Poll::Ready(Some(Err(error))) => return this.fail(cx, error.into()),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {}
         }
         if this.deadline.as_mut().poll(cx).is_ready() {
             this.cut.store(true, std::sync::atomic::Ordering::Relaxed);
-            return Poll::Ready(Some(
-                Err("the upstream's answer did not end in time".into()),
-            ));
+            return this.fail(cx, "the upstream's answer did not end in time".into());
         }
         Poll::Pending
     }

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -57,8 +56,9 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
             .await;
         Ok(())
     });
-    // Without this a name look-up that hangs would hold up the exit.
-    runtime.shutdown_timeout(Duration::from_millis(100));
+    // Every connection has ended. What may still run is a look-up in the system's resolver, which can't be cancelled
+    // and takes longer than any drain where a name server does not answer.
+    runtime.shutdown_background();
     served
 }
 
@@ -95,7 +95,7 @@ fn start_diagnostics() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(false)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

@@ -32,7 +32,7 @@ pub(super) struct Flow {
     buffer: Vec<u8>,
     written: usize,
     reader: Reader,
-    done: bool,
+    ended: Option<Instant>,
     passed: u64,
     last_activity: Instant,
     stalled_since: Option<Instant>,
@@ -53,7 +53,7 @@ impl Flow {
             buffer: early,
             written: 0,
             reader: Reader::Open,
-            done: false,
+            ended: None,
             passed: 0,
             last_activity: now,
             stalled_since: None,
@@ -68,7 +68,7 @@ impl Flow {
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<Stop> {
-        if self.done {
+        if self.is_done() {
             return Poll::Pending;
         }
         loop {
@@ -159,7 +159,7 @@ impl Flow {
     }
 
     fn stop(&mut self, stop: Stop) -> Poll<Stop> {
-        self.done = true;
+        self.ended = Some(Instant::now());
         self.unstalled();
         Poll::Ready(stop)
     }
@@ -181,7 +181,12 @@ impl Flow {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.done
+        self.ended.is_some()
+    }
+
+    /// When its end was passed on.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.ended
     }
 
     pub(super) fn passed(&self) -> u64 {

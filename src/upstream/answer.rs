@@ -71,12 +71,19 @@ fn source_words(error: &hyper::Error) -> String {
 /// # Errors
 /// `upstream_malformed_response` for one whose length is ambiguous: it can't be relayed without choosing a reading.
 pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
-    let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
     let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
-    if lengths > 1 || (lengths == 1 && coded) {
+    // hyper takes a list of equal lengths and would pass it on as it is.
+    let ambiguous = match only(&head.headers, &header::CONTENT_LENGTH) {
+        Ok(None) => false,
+        Ok(Some(length)) => coded || !length.as_bytes().iter().all(u8::is_ascii_digit),
+        Err(_) => true,
+    };
+    if ambiguous {
         let detail = format!(
-            "status {} with Content-Length and Transfer-Encoding in conflict",
-            head.status.as_u16()
+            "status {} with {}, {}",
+            head.status.as_u16(),
+            found(&head.headers, "content-length"),
+            found(&head.headers, "transfer-encoding")
         );
         return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
     }
