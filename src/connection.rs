@@ -513,13 +513,11 @@ fn gave_up(gone: &Gone, asking: Instant) -> Failure {
     )
 }
 
-/// The id that joins this request's records, answers and the upstream's own log.
-fn request_id(draft: &Draft) -> String {
-    draft
-        .record
-        .request_id
-        .clone()
-        .unwrap_or_else(|| draft.conn().to_owned())
+/// The id that joins this request's records, answers and the upstream's own log; the connection's where none could
+/// be read.
+fn request_id(draft: &mut Draft) -> String {
+    let conn = draft.conn().to_owned();
+    draft.record.request_id.get_or_insert(conn).clone()
 }
 
 /// Puts into the record what the request says of itself.
