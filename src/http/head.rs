@@ -14,6 +14,9 @@ use crate::record::peer_text;
 /// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.
 pub(super) const MAX_FIELDS: usize = 100;
 
+/// Longest target that hyper's URI takes, however large the head may be.
+const MAX_TARGET: usize = 65_534;
+
 /// A complete request head as received, ending in an empty line, and what came right behind it.
 #[derive(Debug)]
 pub struct RawHead {
@@ -218,6 +221,10 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
             )));
         }
     }
+    if target.len() > MAX_TARGET {
+        let detail = format!("the target is over {MAX_TARGET} bytes");
+        return Err(Failure::new(Reason::HttpTooLarge, detail).with_status(414));
+    }
     for &byte in target {
         match byte {
             b'#' => {
@@ -318,12 +325,10 @@ impl<'a> Framing<'a> {
             (Some(_), Some(_)) => Err(conflict(
                 "Content-Length beside Transfer-Encoding".to_owned(),
             )),
-            (Some(length), None) if length.is_empty() || !length.iter().all(u8::is_ascii_digit) => {
-                Err(conflict(format!(
-                    "Content-Length is not a number: {:?}",
-                    peer_text(length)
-                )))
-            }
+            (Some(length), None) if !is_length(length) => Err(conflict(format!(
+                "Content-Length is not a number: {:?}",
+                peer_text(length)
+            ))),
             (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => {
                 Err(conflict(format!(
                     "Transfer-Encoding is not chunked alone: {:?}",
@@ -333,6 +338,12 @@ impl<'a> Framing<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// Digits alone: `parse` would also take a sign.
+fn is_length(value: &[u8]) -> bool {
+    let digits = std::str::from_utf8(value).ok();
+    value.iter().all(u8::is_ascii_digit) && digits.is_some_and(|text| text.parse::<u64>().is_ok())
 }
 
 fn conflict(detail: String) -> Failure {
@@ -434,6 +445,10 @@ mod tests {
             ("Content-Length: +5", Some("http_framing_conflict")),
             ("Content-Length: 0x5", Some("http_framing_conflict")),
             ("Content-Length:", Some("http_framing_conflict")),
+            (
+                "Content-Length: 18446744073709551616",
+                Some("http_framing_conflict"),
+            ),
             ("Transfer-Encoding: xchunked", Some("http_framing_conflict")),
             (
                 "Transfer-Encoding: chunked, identity",
