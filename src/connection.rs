@@ -159,7 +159,6 @@ impl Life<'_> {
         };
         let ends = self.switch(exchange, opened, asking, draft).await?;
 
-        draft.enter(Stage::Tunnel);
         let timers = Timers {
             idle: permit.route().websocket.idle_timeout,
             write_stall: limits.write_stall,
@@ -408,7 +407,9 @@ impl Life<'_> {
 
     async fn tunnel(&self, ends: Ends, timers: Timers, draft: &mut Draft) -> Ended {
         draft.opened();
+        // First, as the client has its 101: whatever happens from here on, a tunnel was open.
         let closed = tunnel::run(ends, timers, self.shared.cut.cancelled()).await;
+        draft.enter(Stage::Tunnel);
         let record = &mut draft.record;
         record.bytes_client_to_upstream = Some(closed.client_to_upstream);
         record.bytes_upstream_to_client = Some(closed.upstream_to_client);
