@@ -74,7 +74,7 @@ fn cut_short(draft: &Draft) -> Failure {
         "the shutdown's deadline passed in stage {}",
         draft.stage().name()
     );
-    Failure::new(Reason::Draining, detail)
+    Failure::new(Reason::Draining, detail).unanswered()
 }
 
 /// How a connection ended.
@@ -115,7 +115,8 @@ impl Life<'_> {
         let deadline = Instant::now() + first_deadline;
         let first = self
             .unless_draining(listener::first_bytes(&mut socket, deadline))
-            .await??;
+            .await
+            .map_err(Failure::unanswered)??;
 
         let (stream, deadline) = match &self.shared.tls {
             None => (self.plain(socket, first)?, deadline),
@@ -210,7 +211,7 @@ impl Life<'_> {
         draft.record.sni = facts.sni;
         draft.record.tls_version = facts.version;
         draft.record.alpn = facts.alpn;
-        match accepted? {
+        match accepted.map_err(Failure::unanswered)? {
             Ok(stream) => Ok(stream),
             Err(tls::Failed {
                 failure,
@@ -406,10 +407,10 @@ impl Life<'_> {
     }
 
     async fn tunnel(&self, ends: Ends, timers: Timers, draft: &mut Draft) -> Ended {
-        draft.opened();
         // First, as the client has its 101: whatever happens from here on, a tunnel was open.
-        let closed = tunnel::run(ends, timers, self.shared.cut.cancelled()).await;
+        draft.opened();
         draft.enter(Stage::Tunnel);
+        let closed = tunnel::run(ends, timers, self.shared.cut.cancelled()).await;
         let record = &mut draft.record;
         record.bytes_client_to_upstream = Some(closed.client_to_upstream);
         record.bytes_upstream_to_client = Some(closed.upstream_to_client);
