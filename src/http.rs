@@ -47,7 +47,8 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Exchange {
     connection: http1::Connection<TokioIo<Hold>, Handover>,
     answer: oneshot::Sender<Response<Body>>,
-    /// Set once the answer is known: from then on only writing matters.
+    /// Set except while the answer is awaited: the end of the client's stream says nothing before, and afterwards only
+    /// writing matters.
     deaf: Arc<AtomicBool>,
 }
 
@@ -85,7 +86,7 @@ impl Exchange {
         raw: RawHead,
         limit: usize,
     ) -> Result<(Parts, Self), Failure> {
-        let deaf = Arc::new(AtomicBool::new(false));
+        let deaf = Arc::new(AtomicBool::new(true));
         let (request_sender, request) = oneshot::channel();
         let (answer, answer_receiver) = oneshot::channel();
         let handover = Handover(Mutex::new(Some((request_sender, answer_receiver))));
@@ -127,6 +128,7 @@ impl Exchange {
     /// # Errors
     /// [`Gone`] when the client leaves first; `work` is dropped then.
     pub async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
+        self.deaf.store(false, Relaxed);
         let mut work = pin!(work);
         let output = poll_fn(|cx| {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {

@@ -27,6 +27,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How much of a connection's beginning is kept: enough to tell protocols apart and for the record.
 pub const FIRST_BYTES: usize = 16;
 
+/// Content type of the record that a TLS connection begins with (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// Signature of a binary PROXY protocol header (haproxy proxy-protocol.txt section 2.2).
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -175,7 +178,7 @@ pub fn describe_bytes(bytes: &[u8]) -> String {
 /// Reads until the protocol can be told, the peer stops, or `deadline`.
 ///
 /// # Errors
-/// `tcp_probe`, `tcp_reset_before_request`, `tcp_first_byte_timeout`: all when not one byte came.
+/// `tcp_probe` and `tcp_first_byte_timeout` when not one byte came; `tcp_reset_before_request`.
 pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<FirstBytes, Failure> {
     let mut bytes = Vec::new();
     let mut buffer = [0; FIRST_BYTES];
@@ -190,20 +193,22 @@ pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<Fi
             Ok(Ok(count)) if count > 0 => {
                 bytes.extend_from_slice(room.get(..count).unwrap_or_default());
             }
-            // With a byte in hand the next stage knows better what its end or its silence means.
-            _ if !bytes.is_empty() => {
-                return Ok(FirstBytes {
-                    bytes,
-                    looks: Looks::Other,
-                });
-            }
-            Ok(Ok(_)) => return Err(Reason::TcpProbe.into()),
+            // Told here, as the system tells it once: the next stage would meet an orderly end.
             Ok(Err(error)) => {
                 return Err(Failure::new(
                     Reason::TcpResetBeforeRequest,
                     error.to_string(),
                 ));
             }
+            // With a byte in hand the next stage knows better what its end or its silence means.
+            _ if !bytes.is_empty() => {
+                let looks = match bytes.first() {
+                    Some(&TLS_HANDSHAKE) => Looks::Tls,
+                    _ => Looks::Other,
+                };
+                return Ok(FirstBytes { bytes, looks });
+            }
+            Ok(Ok(_)) => return Err(Reason::TcpProbe.into()),
             Err(_) => return Err(Reason::TcpFirstByteTimeout.into()),
         }
     }
@@ -211,10 +216,11 @@ pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<Fi
 
 /// `None`: more bytes are needed to tell.
 fn classify(bytes: &[u8]) -> Option<Looks> {
-    const TLS_HANDSHAKE: u8 = 0x16;
     let first = *bytes.first()?;
     if first == TLS_HANDSHAKE {
-        return Some(Looks::Tls);
+        // One byte would do to tell; the TLS stage and the record need the hello's version too, which a client that
+        // sends in small pieces brings late.
+        return (bytes.len() == FIRST_BYTES).then_some(Looks::Tls);
     }
     if let Some(head) = bytes.get(..PROXY_V2.len().min(bytes.len()))
         && PROXY_V2.starts_with(head)
@@ -241,7 +247,11 @@ mod tests {
     #[test]
     fn first_bytes_tell_the_protocol() {
         for (bytes, looks) in [
-            (&b"\x16\x03\x01"[..], Some(Looks::Tls)),
+            (
+                &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03random"[..16],
+                Some(Looks::Tls),
+            ),
+            (b"\x16\x03\x01", None),
             (b"GET / HTTP/1.1\r\n", Some(Looks::Http)),
             (b"OPTIONS ", Some(Looks::Http)),
             (b"PRI * HTTP/2.0", Some(Looks::Http)),

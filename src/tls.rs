@@ -154,7 +154,7 @@ pub async fn accept(
     let incompatible = {
         let hello = start.client_hello();
         facts.sni = hello.server_name().map(str::to_ascii_lowercase);
-        hello::incompatibility(&hello, &beginning, server)
+        hello::incompatibility(&hello, server)
     };
     if let Some(name) = &facts.sni
         && server.unknown_sni == UnknownSni::Refuse
@@ -169,7 +169,9 @@ pub async fn accept(
     });
     let stream = match timeout_at(deadline, handshake).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failure::after_hello(&error, incompatible).into()),
+        Ok(Err(error)) => {
+            return Err(failure::after_hello(&error, incompatible, server.min_version).into());
+        }
         Err(_) => {
             let detail = "the ClientHello came, the rest of the handshake did not";
             return Err(Failure::new(Reason::TlsHandshakeTimeout, detail).into());

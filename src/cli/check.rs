@@ -18,11 +18,11 @@ pub(super) fn check(file: &Path) -> u8 {
     let _ = match &config {
         Some(config) => writeln!(
             text,
-            "{}: ok: {} listeners, {} routes, {} upstreams",
+            "{}: ok: {}, {}, {}",
             file.display(),
-            config.listeners.len(),
-            config.routes.len(),
-            config.upstreams.len()
+            counted(config.listeners.len(), "listener"),
+            counted(config.routes.len(), "route"),
+            counted(config.upstreams.len(), "upstream")
         ),
         None => {
             let errors = problems
@@ -31,14 +31,20 @@ pub(super) fn check(file: &Path) -> u8 {
                 .count();
             writeln!(
                 text,
-                "{}: {errors} errors, {} warnings",
+                "{}: {}, {}",
                 file.display(),
-                problems.len() - errors
+                counted(errors, "error"),
+                counted(problems.len() - errors, "warning")
             )
         }
     };
     say(io::stdout(), &text);
     if config.is_some() { OK } else { WRONG }
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 /// One line a problem.

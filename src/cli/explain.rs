@@ -26,12 +26,15 @@ pub(super) fn explain(code: Option<&str>, markdown: bool) -> u8 {
         );
         return OK;
     }
+    // Below this two words have little more in common than their letters.
+    const ALIKE: f64 = 0.8;
     let nearest = Reason::ALL
         .iter()
-        .map(|reason| reason.code())
-        .max_by(|a, b| strsim::jaro_winkler(a, code).total_cmp(&strsim::jaro_winkler(b, code)));
+        .map(|reason| (strsim::jaro_winkler(reason.code(), code), reason.code()))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
     let hint = nearest
-        .map(|nearest| format!("; did you mean {nearest}?"))
+        .map(|(_, nearest)| format!("; did you mean {nearest}?"))
         .unwrap_or_default();
     say(
         io::stderr(),

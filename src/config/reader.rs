@@ -9,7 +9,8 @@ const MAPPING: &str = "a mapping";
 
 /// What the reader has found so far, and where values of `${NAME}` come from.
 pub struct Report<'e> {
-    env: &'e dyn Fn(&str) -> Option<String>,
+    /// The value of a variable, if it is set.
+    pub env: &'e dyn Fn(&str) -> Option<String>,
     /// In the order in which they were found.
     pub findings: Vec<Finding>,
 }
@@ -327,141 +328,6 @@ impl<'t> Cursor<'t> {
             }
         }
     }
-
-    /// A text that is not empty, `${NAME}` replaced; `what` says what it stands for.
-    pub fn text(&self, what: &str, report: &mut Report<'_>) -> Option<String> {
-        match self.node {
-            Node::Text(text) => {
-                let text = self.substituted(text, report)?;
-                if text.is_empty() {
-                    self.error(report, format!("found an empty text, expected {what}"));
-                    return None;
-                }
-                Some(text)
-            }
-            Node::Number(_) | Node::Bool(_) => {
-                let help = Some("write it in quotes".to_owned());
-                self.error_with(report, self.found(), help);
-                None
-            }
-            _ => {
-                self.error(report, format!("{}, expected {what}", self.found()));
-                None
-            }
-        }
-    }
-
-    /// One of a few words.
-    pub fn word<T: Copy>(&self, words: &[(&str, T)], report: &mut Report<'_>) -> Option<T> {
-        let text = match self.node {
-            Node::Text(text) => self.substituted(text, report)?,
-            Node::Number(text) => text.clone(),
-            _ => String::new(),
-        };
-        let found = words.iter().find(|(word, _)| *word == text);
-        if let Some((_, value)) = found {
-            return Some(*value);
-        }
-        let names = || words.iter().map(|(word, _)| *word);
-        let allowed = names().collect::<Vec<_>>().join(", ");
-        let help = nearest(&text, names())
-            .or_else(|| akin(&text, names()))
-            .map(|near| format!("did you mean \"{near}\"?"));
-        let found = match self.node {
-            Node::Text(_) if !text.is_empty() => format!("found {}", quoted(&text)),
-            _ => self.found(),
-        };
-        self.error_with(report, format!("{found}, allowed: {allowed}"), help);
-        None
-    }
-
-    /// `true` or `false`.
-    pub fn flag(&self, report: &mut Report<'_>) -> Option<bool> {
-        match self.node {
-            Node::Bool(value) => Some(*value),
-            // What comes from the environment is text.
-            _ => self.word(&[("true", true), ("false", false)], report),
-        }
-    }
-
-    /// `text` with each `${NAME}` replaced. It happens after YAML is read: a value cannot bring keys with it.
-    fn substituted(&self, text: &str, report: &mut Report<'_>) -> Option<String> {
-        let mut result = String::with_capacity(text.len());
-        let mut rest = text;
-        let mut is_whole = true;
-        while let Some((before, after)) = rest.split_once("${") {
-            result.push_str(before);
-            let Some((name, after)) = after.split_once('}') else {
-                let message = format!("found {}, where ${{ has no closing }}", quoted(text));
-                self.error(report, message);
-                return None;
-            };
-            rest = after;
-            if !is_variable(name) {
-                let message = format!("found ${{{}}}, which names no variable", shown(name, 80));
-                let help = Some("letters, digits and _ make a name".to_owned());
-                self.error_with(report, message, help);
-                is_whole = false;
-            } else if let Some(value) = (report.env)(name) {
-                result.push_str(&value);
-            } else {
-                let message = format!("environment variable {name} is not set");
-                self.error(report, message);
-                is_whole = false;
-            }
-        }
-        result.push_str(rest);
-        is_whole.then_some(result)
-    }
-
-    /// A number or text as text, for values that have a spelling of their own; `expected` says which.
-    pub fn spelled(&self, expected: &str, report: &mut Report<'_>) -> Option<Spelled> {
-        match self.node {
-            Node::Text(text) => {
-                let text = self.substituted(text, report)?;
-                Some(Spelled {
-                    text,
-                    is_number: false,
-                })
-            }
-            Node::Number(text) => Some(Spelled {
-                text: text.clone(),
-                is_number: true,
-            }),
-            _ => {
-                self.error(report, format!("{}, expected {expected}", self.found()));
-                None
-            }
-        }
-    }
-}
-
-/// A value that is not plain text.
-#[derive(Debug)]
-pub struct Spelled {
-    /// As written.
-    pub text: String,
-    /// Whether YAML took it for a number.
-    pub is_number: bool,
-}
-
-impl Spelled {
-    /// The value in words.
-    pub fn found(&self) -> String {
-        if self.is_number {
-            format!("found the number {}", self.text)
-        } else if self.text.is_empty() {
-            "found an empty text".to_owned()
-        } else {
-            format!("found {}", quoted(&self.text))
-        }
-    }
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The entries of a mapping whose keys were checked.

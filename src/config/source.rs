@@ -123,7 +123,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
         }
     }
     let mut report = Report::new(env);
-    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let root = Cursor::root(&outcome.source.tree);
     let config = resolve::resolve(&root, folder, &mut outcome.certificates, &mut report);
     outcome.config = config.filter(|_| !report.has_errors());

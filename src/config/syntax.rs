@@ -30,12 +30,23 @@ impl Refusal {
     }
 }
 
-/// The first control character: the YAML library refuses them too, but without a line.
+/// The first control character.
 pub(super) fn control_character(text: &str) -> Option<Refusal> {
     let is_refused = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
     let (at, found) = text.char_indices().find(|(_, c)| is_refused(*c))?;
     let message = format!("found the control character U+{:04X}", u32::from(found));
     Some(Refusal::new(position(text, at), message).help("remove it"))
+}
+
+/// Most `{` of a file: the YAML library's time grows with the square of their nesting, and no file within the bound on
+/// values has that many.
+const MOST_BRACES: usize = 20_000;
+
+/// Refuses what the YAML library would take minutes for.
+pub(super) fn too_many_braces(text: &str) -> Option<Refusal> {
+    let (at, _) = text.match_indices('{').nth(MOST_BRACES)?;
+    let message = format!("found more than {MOST_BRACES} {{");
+    Some(Refusal::new(position(text, at), message))
 }
 
 /// Line and column, from 1, of the byte at `offset`.
@@ -77,7 +88,7 @@ pub(super) fn explain(text: &str, error: &str, at: Option<(usize, usize)>) -> Re
 fn alias(text: &str, line: usize, column: usize) -> Refusal {
     let chars: Vec<char> = nth_line(text, line).chars().collect();
     let star = chars.iter().take(column).rposition(|c| *c == '*');
-    let start = star.unwrap_or(column.saturating_sub(1));
+    let start = star.unwrap_or_else(|| column.saturating_sub(1));
     let value: String = chars
         .iter()
         .skip(start)

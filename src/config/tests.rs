@@ -70,14 +70,6 @@ fn shortest() -> String {
     text
 }
 
-/// Whether `line` is what `expected` says; a final ` …` stands for any words, where they are the policy's.
-fn is_as_expected(expected: &str, line: &str) -> bool {
-    match expected.strip_suffix(" …") {
-        Some(start) => line.starts_with(start) && line.len() > start.len(),
-        None => line == expected,
-    }
-}
-
 #[test]
 fn every_invalid_file_gets_exactly_its_lines() {
     let files = files("invalid");
@@ -90,13 +82,9 @@ fn every_invalid_file_gets_exactly_its_lines() {
         assert!(!expected.is_empty(), "{name} expects nothing");
         let outcome = parse(&text, Path::new(&name), &environment);
         let found = lines(&outcome);
-        let is_same = expected.len() == found.len()
-            && expected
-                .iter()
-                .zip(&found)
-                .all(|(e, f)| is_as_expected(e, f));
+        // Not assert_eq: a report is easier to read as lines.
         assert!(
-            is_same,
+            expected == found,
             "{name}\nexpected:\n{}\nfound:\n{}",
             expected.join("\n"),
             found.join("\n")
@@ -384,22 +372,24 @@ fn hostile_files_end_soon_and_in_words() {
         })
         .collect();
     let bomb = format!("a0: &a0 [x, x, x, x]\n{bomb}");
-    let deep = 500_000;
+    let deep = 200_000;
     let cases = [
         (bomb, "too many values"),
-        ("[".repeat(deep), "not valid YAML"),
+        ("[".repeat(deep), "nested too deeply"),
         (
             format!("{}{}", "[".repeat(deep), "]".repeat(deep)),
             "nested too deeply",
         ),
         ("- ".repeat(deep), "nested too deeply"),
-        ("{a: ".repeat(deep / 2), "not valid YAML"),
-        ("? ".repeat(deep), "nested too deeply"),
+        ("{a: ".repeat(deep / 2), "more than 20000 {"),
+        ("{a: ".repeat(10_000), "nested too deeply"),
+        ("? ".repeat(deep), "as a key"),
         ("a: &a [*a]\n".to_owned(), "nested too deeply"),
-        ("!a ".repeat(deep / 2), "not valid YAML"),
-        ("x: 1\n".repeat(deep / 3), "more problems"),
+        ("!a ".repeat(deep / 2), "a YAML tag"),
+        ("x: 1\n".repeat(deep / 3), "too many values"),
+        ("x: 1\n".repeat(5_000), "more problems"),
         (
-            format!("listeners: [{}]", "1, ".repeat(deep / 4)),
+            format!("listeners: [{}]", "1, ".repeat(deep)),
             "too many values",
         ),
         (format!("a: {}", "*".repeat(deep)), "reads as an alias"),
@@ -413,7 +403,6 @@ fn hostile_files_end_soon_and_in_words() {
         let start = text.chars().take(20).collect::<String>();
         let began = Instant::now();
         let lines = lines_of(&text);
-        println!("{:?} {start}", began.elapsed());
         assert!(
             lines.iter().any(|line| line.contains(words)),
             "{start}: {lines:?}"

@@ -31,9 +31,9 @@ pub enum Node {
     /// Text, quoted or not.
     Text(String),
     /// A list.
-    List(Vec<Node>),
+    List(Vec<Self>),
     /// A mapping, in the file's order, doubled keys included.
-    Map(Vec<(String, Node)>),
+    Map(Vec<(String, Self)>),
 }
 
 /// Which part of a mapping's entry is meant.
@@ -50,7 +50,9 @@ pub enum Aim {
 /// # Errors
 /// The first place where `text` is not a YAML document of bearable size.
 pub fn parse(text: &str) -> Result<Node, Refusal> {
-    if let Some(refusal) = syntax::control_character(text) {
+    // The library refuses control characters too, but without a line.
+    if let Some(refusal) = syntax::control_character(text).or_else(|| syntax::too_many_braces(text))
+    {
         return Err(refusal);
     }
     let budget = RefCell::new(Budget::default());

@@ -4,9 +4,14 @@ use std::io;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
+use super::hello;
+use crate::config::TlsVersion;
 use crate::listener::describe_bytes;
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
+
+/// Said of a hello of that time, whoever notices it first.
+pub(super) const AT_MOST_TLS11: &str = "the client offers at most TLS 1.1";
 
 /// An error before the ClientHello was complete.
 pub(super) fn before_hello(error: &io::Error, beginning: &[u8]) -> Failure {
@@ -19,6 +24,9 @@ pub(super) fn before_hello(error: &io::Error, beginning: &[u8]) -> Failure {
                 format!("{error}; {}", describe_bytes(beginning)),
             )
         }
+        Some(Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired)) => {
+            hello::without_signature_algorithms(beginning)
+        }
         Some(error) => Failure::new(Reason::TlsProtocolError, error.to_string()),
         None => Failure::new(
             Reason::TlsClientClosed,
@@ -27,33 +35,59 @@ pub(super) fn before_hello(error: &io::Error, beginning: &[u8]) -> Failure {
     }
 }
 
-/// An error after it; `incompatible` is what the hello itself says.
-pub(super) fn after_hello(error: &io::Error, incompatible: Option<Failure>) -> Failure {
+/// An error after it; `incompatible` is what the hello itself says, `least` the least version that is spoken.
+pub(super) fn after_hello(
+    error: &io::Error,
+    incompatible: Option<Failure>,
+    least: TlsVersion,
+) -> Failure {
     match tls_error(error) {
         Some(Error::AlertReceived(alert)) => alert_received(*alert),
-        Some(Error::NoApplicationProtocol) => {
-            incompatible.unwrap_or_else(|| Reason::TlsAlpnNoOverlap.into())
-        }
-        // The library found no certificate, or nothing in common.
-        Some(error @ (Error::General(_) | Error::PeerIncompatible(_))) => incompatible
-            .unwrap_or_else(|| {
-                let reason = match error {
-                    Error::PeerIncompatible(
-                        PeerIncompatible::Tls12NotOffered
-                        | PeerIncompatible::Tls12NotOfferedOrEnabled
-                        | PeerIncompatible::Tls13RequiredForQuic
-                        | PeerIncompatible::SupportedVersionsExtensionRequired,
-                    ) => Reason::TlsVersionUnsupported,
-                    _ => Reason::TlsProtocolError,
-                };
-                Failure::new(reason, error.to_string())
-            }),
+        Some(
+            error @ (Error::NoApplicationProtocol | Error::General(_) | Error::PeerIncompatible(_)),
+        ) => version_unsupported(error, least)
+            .or(incompatible)
+            .unwrap_or_else(|| nothing_in_common(error)),
         Some(error) => Failure::new(Reason::TlsProtocolError, error.to_string()),
         None => {
-            let detail = format!("after the server's certificate had been sent: {error}");
+            let detail = format!(
+                "after the ClientHello was answered, as a rule with the certificate: {error}"
+            );
             Failure::new(Reason::TlsClientClosed, detail)
         }
     }
+}
+
+/// The library looks at the version first, and is right about it whatever else the hello lacks.
+fn version_unsupported(error: &Error, least: TlsVersion) -> Option<Failure> {
+    let detail = match error {
+        Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => AT_MOST_TLS11,
+        Error::PeerIncompatible(PeerIncompatible::SupportedVersionsExtensionRequired) => {
+            "the client offers at most TLS 1.2"
+        }
+        Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled) => match least {
+            TlsVersion::V1_2 => "the client lists neither TLS 1.2 nor TLS 1.3",
+            TlsVersion::V1_3 => "the client does not list TLS 1.3",
+        },
+        _ => return None,
+    };
+    Some(Failure::new(Reason::TlsVersionUnsupported, detail))
+}
+
+/// What the library found missing where the hello looks good: it can hold suites of a version that is not agreed on.
+fn nothing_in_common(error: &Error) -> Failure {
+    let reason = match error {
+        Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
+            Reason::TlsNoCommonCipher
+        }
+        Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon) => Reason::TlsNoCommonGroup,
+        // `General` is how it says that there is no certificate which the client can verify.
+        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon)
+        | Error::General(_) => Reason::TlsNoCommonSigalg,
+        Error::NoApplicationProtocol => Reason::TlsAlpnNoOverlap,
+        _ => Reason::TlsProtocolError,
+    };
+    Failure::new(reason, error.to_string())
 }
 
 /// A server name that no certificate covers.
@@ -96,6 +130,8 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
 
 fn alert_received(alert: AlertDescription) -> Failure {
     let reason = match alert {
+        // Not an error of the client's but its way of closing (RFC 8446 section 6.1).
+        AlertDescription::CloseNotify => Reason::TlsClientClosed,
         AlertDescription::UnknownCA => Reason::TlsAlertUnknownCa,
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate

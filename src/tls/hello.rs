@@ -1,43 +1,26 @@
 //! Why a ClientHello can't lead to a handshake, told from the hello itself.
 //!
 //! The library's error names the first check that failed in its own order; the hello says what the client lacks.
+//! Only the version is left to the library, which alone sees the client's list of versions.
 
-use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
+use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
 use rustls::server::ClientHello;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
+use super::failure::AT_MOST_TLS11;
 use super::{ALPN_HTTP11, Server};
-use crate::config::TlsVersion;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 
 /// Most entries of a client's list in a record; a hello can hold thousands.
 const LISTED: usize = 24;
 
-/// What the client lacks, if the handshake can't succeed. `beginning` holds the first bytes of the connection.
-pub(super) fn incompatibility(
-    hello: &ClientHello<'_>,
-    beginning: &[u8],
-    server: &Server,
-) -> Option<Failure> {
-    let version = if offers_tls13(hello) {
-        TlsVersion::V1_3
-    } else if legacy_version(beginning).is_some_and(|version| version < 0x0303) {
-        return Some(Failure::new(
-            Reason::TlsVersionUnsupported,
-            "the client offers at most TLS 1.1",
-        ));
-    } else if server.min_version > TlsVersion::V1_2 {
-        return Some(Failure::new(
-            Reason::TlsVersionUnsupported,
-            "the client offers at most TLS 1.2",
-        ));
-    } else {
-        TlsVersion::V1_2
-    };
+/// What the client lacks, if the handshake can't succeed for another reason than the version: that one the library
+/// tells, as it alone sees the list of versions.
+pub(super) fn incompatibility(hello: &ClientHello<'_>, server: &Server) -> Option<Failure> {
+    let is_tls13 = offers_tls13(hello);
     let common = |suite: &&SupportedCipherSuite| {
-        hello.cipher_suites().contains(&suite.suite())
-            && suite.tls13().is_some() == (version == TlsVersion::V1_3)
+        hello.cipher_suites().contains(&suite.suite()) && suite.tls13().is_some() == is_tls13
     };
     if !ALL_CIPHER_SUITES.iter().any(|suite| common(&suite)) {
         let detail = format!(
@@ -47,7 +30,10 @@ pub(super) fn incompatibility(
         return Some(Failure::new(Reason::TlsNoCommonCipher, detail));
     }
     if let Some(groups) = hello.named_groups()
-        && !ALL_KX_GROUPS
+        && !server
+            .config
+            .crypto_provider()
+            .kx_groups
             .iter()
             .any(|ours| groups.contains(&ours.name()))
     {
@@ -99,10 +85,28 @@ fn offers_tls13(hello: &ClientHello<'_>) -> bool {
         .any(|suite| hello.cipher_suites().contains(&suite.suite()))
 }
 
-/// `legacy_version` of the hello (RFC 8446 section 4.1.2), after the record's and the message's headers.
-fn legacy_version(beginning: &[u8]) -> Option<u16> {
-    let bytes = beginning.get(9..11)?;
-    Some(u16::from_be_bytes(bytes.try_into().ok()?))
+/// A hello without the `signature_algorithms` extension, which the library refuses before it looks at anything else.
+/// TLS 1.1 does not know the extension; leaving it out of TLS 1.2 stands for SHA-1 (RFC 5246 section 7.4.1.4.1).
+pub(super) fn without_signature_algorithms(beginning: &[u8]) -> Failure {
+    if is_older_than_tls12(beginning) {
+        Failure::new(Reason::TlsVersionUnsupported, AT_MOST_TLS11)
+    } else {
+        let detail = "the client names no signature algorithms, which stands for SHA-1";
+        Failure::new(Reason::TlsNoCommonSigalg, detail)
+    }
+}
+
+/// Whether a connection begins with a hello whose `legacy_version` is below 1.2 (RFC 8446 section 4.1.2). A hello cut
+/// into records so short that the first does not reach it counts as newer; the library then decides.
+fn is_older_than_tls12(beginning: &[u8]) -> bool {
+    const CLIENT_HELLO: u8 = 1;
+    const HELLO_HEAD: u16 = 6;
+    match beginning {
+        &[_, _, _, l0, l1, CLIENT_HELLO, _, _, _, v0, v1, ..] => {
+            u16::from_be_bytes([l0, l1]) >= HELLO_HEAD && u16::from_be_bytes([v0, v1]) < 0x0303
+        }
+        _ => false,
+    }
 }
 
 fn suite_name(suite: CipherSuite) -> String {

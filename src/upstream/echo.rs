@@ -30,7 +30,8 @@ async fn serve(stream: DuplexStream) -> Result<(), tokio_tungstenite::tungstenit
     use futures_util::{SinkExt as _, StreamExt as _};
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX));
+        .max_frame_size(Some(MESSAGE_MAX))
+        .read_buffer_size(PIPE);
     let mut socket =
         tokio_tungstenite::accept_hdr_async_with_config(stream, choose_subprotocol, Some(config))
             .await?;

@@ -1,31 +1,216 @@
 //! The accept stage: connections that end before a protocol is spoken.
 
-use crate::harness::Line;
+use wsgate::reason::Reason;
 
+use crate::harness::client::{socket, trusting};
+use crate::harness::proxy::HOST;
+use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake};
+use crate::tls::hello::{Hello, ending};
+
+/// Version 1 in text and version 2 in binary, both for a TCP connection over IPv4, with what would follow.
+const PROXY_HEADERS: [&[u8]; 2] = [
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 51234 443\r\nGET /ws HTTP/1.1\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc8\x22\x01\xbb\x16\x03\x01",
+];
+
+/// A proxy without TLS and one with, as most of this happens before TLS matters.
+fn both(upstream: &Upstream) -> [Proxy; 2] {
+    [Setup::plain(&upstream.url()), Setup::tls(&upstream.url())].map(|setup| setup.start())
+}
+
+/// The next record: a refusal that says who dialled, and nothing of a request.
+#[track_caller]
+fn refused(proxy: &mut Proxy) -> Line {
+    let line = proxy.terminal();
+    assert_eq!(line.text("event"), "refused", "{line:?}");
+    assert!(line.text("peer").starts_with("127.0.0.1:"), "{line:?}");
+    assert_eq!(line.text("client"), "127.0.0.1", "{line:?}");
+    assert_eq!(line.text("listener"), proxy.address().to_string());
+    assert_eq!(line.text("path"), "", "{line:?}");
+    line
+}
+
+/// An opening handshake succeeds; `None` while connections are still turned away.
+fn opens(proxy: &Proxy) -> Option<Client> {
+    let mut client = Client::tls_with(proxy.address(), HOST, trusting()).ok()?;
+    let response = client.send(handshake("/ws", &[])).response();
+    assert_eq!(response.status, 101);
+    Some(client)
+}
+
+/// Idle connections use up every descriptor; once they are gone the proxy serves again by itself.
 pub fn tcp_accept_failed() -> Line {
-    todo!()
+    const DESCRIPTORS: u64 = 40;
+    let upstream = Upstream::echo();
+    let mut setup = Setup::tls(&upstream.url());
+    setup.descriptors = Some(DESCRIPTORS);
+    let proxy = setup.start();
+    // The kernel completes these connections whether the proxy can take them or not.
+    let idle: Vec<_> = (0..DESCRIPTORS).map(|_| socket(proxy.address())).collect();
+    let failed = |lines: &[Line]| {
+        let is_failed = |line: &&Line| line.text("reason") == Reason::TcpAcceptFailed.code();
+        lines.iter().find(is_failed).cloned()
+    };
+    let line = proxy
+        .wait("a failed accept", failed)
+        .with_detail("Too many open files");
+    assert_eq!(line.text("event"), "refused");
+    assert_eq!(
+        line.text("peer"),
+        "",
+        "nobody can be named: no connection was made"
+    );
+    drop(idle);
+    let client = opens(&proxy);
+    assert!(client.is_some(), "a connection that waits is served");
+    assert_eq!(upstream.connections(), 1);
+    drop(client);
+    // Those that waited are told apart from those that failed: every one has its record.
+    let probes = |lines: &[Line]| {
+        let is_probe = |line: &&Line| line.text("reason") == Reason::TcpProbe.code();
+        (lines.iter().filter(is_probe).count() as u64 == DESCRIPTORS).then_some(())
+    };
+    proxy.wait("the idle connections' records", probes);
+    line
 }
 
 pub fn tcp_conn_limit() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let mut setup = Setup::tls(&upstream.url());
+    setup.limits = "connections: 2".to_owned();
+    let mut proxy = setup.start();
+    // One that does nothing counts like one with a tunnel.
+    let idle = Client::plain(proxy.address());
+    let open = opens(&proxy).unwrap();
+    let mut third = Client::plain(proxy.address());
+    assert_eq!(ending(&mut third), (Vec::new(), true), "reset at once");
+    let line = refused(&mut proxy);
+    assert_eq!(upstream.connections(), 1);
+    drop(idle);
+    // A slot is free a moment after the connection's end.
+    let next = eventually("a free slot", || opens(&proxy));
+    drop((open, next));
+    line
 }
 
 pub fn tcp_probe() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let [plain, tls] = both(&upstream).map(|mut proxy| {
+        // Closed in order, and with the sending side closed first as some health checks do.
+        drop(Client::plain(proxy.address()));
+        refused(&mut proxy).expect(Reason::TcpProbe);
+        let mut client = Client::plain(proxy.address());
+        client.finish();
+        assert_eq!(ending(&mut client), (Vec::new(), false));
+        refused(&mut proxy)
+    });
+    assert_eq!(upstream.connections(), 0);
+    plain.expect(Reason::TcpProbe);
+    tls
 }
 
 pub fn tcp_reset_before_request() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let [mut plain, mut tls] = both(&upstream);
+    // Before the first byte, in the middle of the method, and in the middle of the head.
+    for bytes in ["", "GE", "GET /ws HTTP/1.1\r\nHo"] {
+        let mut client = Client::plain(plain.address());
+        client.send(bytes);
+        client.reset();
+        refused(&mut plain)
+            .expect(Reason::TcpResetBeforeRequest)
+            .with_detail("reset by peer");
+    }
+    Client::plain(tls.address()).reset();
+    assert_eq!(upstream.connections(), 0);
+    refused(&mut tls).with_detail("reset by peer")
 }
 
 pub fn tcp_first_byte_timeout() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let mut setups = [Setup::plain(&upstream.url()), Setup::tls(&upstream.url())];
+    // Each listener has its own deadline; the other one would come too late for this test.
+    setups[0].limits = "request_head: 200ms, tls_handshake: 60s".to_owned();
+    setups[1].limits = "request_head: 60s, tls_handshake: 200ms".to_owned();
+    let [first, second] = setups.map(|setup| {
+        let mut proxy = setup.start();
+        let mut client = Client::plain(proxy.address());
+        assert_eq!(ending(&mut client), (Vec::new(), false));
+        refused(&mut proxy)
+    });
+    assert_eq!(upstream.connections(), 0);
+    first.expect(Reason::TcpFirstByteTimeout);
+    second
 }
 
 pub fn proxy_protocol_unexpected() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let [first, second] = both(&upstream).map(|mut proxy| {
+        let [v1, v2] = PROXY_HEADERS.map(|header| {
+            let mut client = Client::plain(proxy.address());
+            client.send(header);
+            let (answer, _) = ending(&mut client);
+            assert_eq!(answer, b"", "what speaks PROXY does not expect an answer");
+            refused(&mut proxy)
+        });
+        v2.expect(Reason::ProxyProtocolUnexpected)
+            .with_detail("first bytes 0d 0a 0d 0a 00 0d 0a 51 55 49 54 0a 21 11 00 0c");
+        v1.with_detail("(PROXY TCP4 192.0)")
+    });
+    assert_eq!(upstream.connections(), 0);
+    first.expect(Reason::ProxyProtocolUnexpected);
+    second
+}
+
+#[test]
+fn a_proxy_header_is_told_when_it_comes_byte_by_byte() {
+    let upstream = Upstream::echo();
+    for mut proxy in both(&upstream) {
+        for header in PROXY_HEADERS {
+            let mut client = Client::plain(proxy.address());
+            for byte in &header[..16] {
+                // The proxy ends the connection as soon as it knows.
+                if std::io::Write::write_all(&mut client, &[*byte]).is_err() {
+                    break;
+                }
+            }
+            refused(&mut proxy).expect(Reason::ProxyProtocolUnexpected);
+        }
+    }
 }
 
 pub fn tls_on_plain_port() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let mut proxy = Setup::plain(&upstream.url()).start();
+    let error = Client::tls_with(proxy.address(), HOST, trusting());
+    assert!(error.is_err());
+    refused(&mut proxy)
+        .expect(Reason::TlsOnPlainPort)
+        .with_detail("first bytes 16 03 01");
+
+    let mut client = Client::plain(proxy.address());
+    client.send(Hello::tls12().bytes());
+    let (answer, _) = ending(&mut client);
+    assert_eq!(answer, b"", "nothing that a TLS client could misread");
+    assert_eq!(upstream.connections(), 0);
+    let line = refused(&mut proxy);
+    // All 16 of them: record head, message head, version 1.2, and the random number's beginning.
+    let shown: Vec<_> = Hello::tls12().bytes()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    line.with_detail(&format!("first bytes {} (", shown.join(" ")))
+}
+
+#[test]
+fn a_hello_on_a_plain_port_is_told_when_it_comes_byte_by_byte() {
+    let upstream = Upstream::echo();
+    let mut proxy = Setup::plain(&upstream.url()).start();
+    let mut client = Client::plain(proxy.address());
+    for byte in &Hello::tls12().bytes()[..16] {
+        client.send([*byte]);
+    }
+    refused(&mut proxy)
+        .expect(Reason::TlsOnPlainPort)
+        .with_detail("first bytes 16 03 03 00");
 }

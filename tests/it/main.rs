@@ -17,6 +17,8 @@ mod harness;
 
 /// Connections that end before a protocol is spoken.
 mod accept;
+/// The command line, and what `check` says of certificates.
+mod cli;
 /// Malformed requests, and requests that are no opening handshake.
 mod http;
 /// Host, path, Origin and subprotocols.

@@ -56,7 +56,7 @@ fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
     let bare = bare.trim_end_matches('/');
     let port = text
         .strip_prefix(':')
-        .or(text.strip_prefix("*:"))
+        .or_else(|| text.strip_prefix("*:"))
         .unwrap_or(text);
     let help = if bare.parse::<SocketAddr>().is_ok() {
         Some(format!("write {bare}"))

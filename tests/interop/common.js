@@ -1,0 +1,35 @@
+'use strict';
+// What every Node peer shares: one JSON object per line on stdout, and an end that a killed test cannot forget.
+
+const fs = require('fs');
+
+function log(line) {
+  try {
+    // Written at once, whatever stdout is, so that no line is lost when the process ends.
+    fs.writeSync(1, JSON.stringify(line) + '\n');
+  } catch {
+    process.exit(0); // the harness has gone
+  }
+}
+
+// A server lives as long as the pipe that the harness holds open.
+function exitWithStdin() {
+  process.stdin.on('error', () => process.exit(0));
+  process.stdin.on('end', () => process.exit(0));
+  process.stdin.resume();
+}
+
+// Node's flat list [name, value, name, value] as pairs: order, letter case and repeats are what tests look at.
+function pairs(rawHeaders) {
+  const list = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) list.push([rawHeaders[i], rawHeaders[i + 1]]);
+  return list;
+}
+
+// 'close:4000:some: reason' as [4000, 'some: reason'].
+function closeArguments(text) {
+  const [, code, ...reason] = text.split(':');
+  return code ? [Number(code), reason.join(':')] : [];
+}
+
+module.exports = { log, exitWithStdin, pairs, closeArguments };

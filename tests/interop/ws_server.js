@@ -1,0 +1,86 @@
+'use strict';
+// An echo server on Node's `ws`.
+// node ws_server.js [JSON_OPTIONS]
+//   deflate   offer permessage-deflate, default true; every message is compressed, however short
+//   cert, key PEM files: serve TLS
+//   refuse    {"status": 403, "headers": {…}, "body": "…"}: answer every handshake with that
+
+const fs = require('fs');
+const http = require('http');
+const https = require('https');
+const { WebSocketServer } = require('ws');
+const { log, exitWithStdin, pairs, closeArguments } = require('./common');
+
+const options = JSON.parse(process.argv[2] ?? '{}');
+
+// A plain request is answered with what arrived.
+function answer(request, response) {
+  const chunks = [];
+  request.on('data', (chunk) => chunks.push(chunk));
+  request.on('end', () => {
+    const seen = {
+      event: 'request',
+      method: request.method,
+      url: request.url,
+      headers: pairs(request.rawHeaders),
+      body: Buffer.concat(chunks).toString('latin1'),
+    };
+    log(seen);
+    response.setHeader('Content-Type', 'application/json');
+    response.end(JSON.stringify(seen));
+  });
+}
+
+const server = options.cert
+  ? https.createServer({ cert: fs.readFileSync(options.cert), key: fs.readFileSync(options.key) }, answer)
+  : http.createServer(answer);
+
+const sockets = new WebSocketServer({
+  noServer: true,
+  perMessageDeflate: options.deflate === false ? false : { threshold: 0 },
+  handleProtocols: (offered) => [...offered][0],
+});
+
+server.on('upgrade', (request, socket, head) => {
+  if (options.refuse) {
+    const { status, headers = {}, body = '' } = options.refuse;
+    log({ event: 'refused', url: request.url, headers: pairs(request.rawHeaders), status });
+    const fields = { Connection: 'close', 'Content-Length': Buffer.byteLength(body), ...headers };
+    const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
+    socket.on('error', () => {});
+    socket.end(`HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`);
+    return;
+  }
+  sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request));
+});
+
+let connections = 0;
+sockets.on('connection', (ws, request) => {
+  const id = ++connections;
+  log({
+    event: 'connection',
+    id,
+    url: request.url,
+    headers: pairs(request.rawHeaders),
+    protocol: ws.protocol,
+    extensions: ws.extensions,
+  });
+  ws.on('message', (data, binary) => {
+    log({ event: 'message', id, binary, bytes: data.length });
+    const text = binary || data.length > 200 ? '' : data.toString();
+    if (text.startsWith('close:')) ws.close(...closeArguments(text));
+    else if (text === 'terminate') ws.terminate();
+    else if (text === 'reset') request.socket.resetAndDestroy();
+    else if (text === 'ping') ws.ping('from the server');
+    else ws.send(data, { binary });
+  });
+  ws.on('ping', (data) => log({ event: 'ping', id, data: data.toString() }));
+  ws.on('pong', (data) => log({ event: 'pong', id, data: data.toString() }));
+  ws.on('close', (code, reason) => log({ event: 'close', id, code, reason: reason.toString() }));
+  ws.on('error', (error) => log({ event: 'error', id, code: error.code, message: error.message }));
+});
+sockets.on('wsClientError', (error) => log({ event: 'handshake_error', message: error.message }));
+server.on('tlsClientError', (error) => log({ event: 'tls_error', code: error.code, message: error.message }));
+
+server.listen(0, '127.0.0.1', () => log({ listening: server.address().port }));
+exitWithStdin();

@@ -1,0 +1,432 @@
+//! The command line, and what `check` says of certificates.
+
+use std::fs;
+use std::path::Path;
+
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
+use tempfile::TempDir;
+
+use crate::harness::certs::{Authority, Kind};
+use crate::harness::proxy::run;
+
+/// A folder with a configuration that names `cert.pem` and `key.pem`, and a good pair of them.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "\
+listeners:
+  - address: 127.0.0.1:0
+    tls:
+      certificates:
+        - { cert: cert.pem, key: key.pem }
+routes:
+  - host: api.example.com
+    path: /ws
+    websocket: { origins: [https://app.example.com] }
+    upstream: echo
+upstreams:
+  echo: { endpoints: [builtin:echo] }
+";
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    put(
+        folder.path(),
+        Authority::shared().issue(&["api.example.com"], Kind::Good),
+    );
+    folder
+}
+
+fn put(folder: &Path, (certificate, key): (String, String)) {
+    fs::write(folder.join("cert.pem"), certificate).unwrap();
+    fs::write(folder.join("key.pem"), key).unwrap();
+}
+
+/// What `check` prints, and its exit code.
+fn check(folder: &TempDir) -> (i32, String) {
+    let (code, out, err) = run(&["check"], folder.path());
+    assert_eq!(err, "");
+    (code, out)
+}
+
+#[test]
+fn a_good_configuration_is_ok() {
+    let (code, out) = check(&folder());
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "proxy.yaml: ok: 1 listener, 1 route, 1 upstream\n")
+    );
+}
+
+#[test]
+fn the_shipped_configuration_is_ok_and_checking_it_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy("proxy.yaml", folder.path().join("proxy.yaml")).unwrap();
+    let (code, out) = check(&folder);
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "check made a file"
+    );
+}
+
+#[test]
+fn warnings_about_a_certificate_leave_the_exit_code_at_0() {
+    let authority = Authority::shared();
+    let with = |pair: (String, String)| {
+        let folder = folder();
+        put(folder.path(), pair);
+        check(&folder)
+    };
+    let site = "proxy.yaml:5:19: warning: listeners[0].tls.certificates[0].cert: ";
+    let host = "proxy.yaml:7:11: warning: routes[0].host: ";
+    let good = |kind| authority.issue(&["api.example.com"], kind);
+    let (other, _) = Authority::new("another authority").issue(&["x.example.com"], Kind::Good);
+    let disordered = {
+        let (leaf, key) = good(Kind::Good);
+        (format!("{leaf}{other}"), key)
+    };
+    for (pair, prefix, part) in [
+        (good(Kind::Expired), site, "cert.pem expired on 20"),
+        (
+            good(Kind::NotYetValid),
+            site,
+            "cert.pem is not valid before 20",
+        ),
+        (
+            disordered,
+            site,
+            "certificate 1 in cert.pem is not issued by certificate 2",
+        ),
+        (
+            leaf_with_issuer_url(),
+            site,
+            "holds only the leaf, and its issuer (CN=issuer) is probably an intermediate",
+        ),
+        (
+            authority.issue(&["www.example.com"], Kind::Good),
+            host,
+            "no certificate covers \"api.example.com\"",
+        ),
+        (
+            authority.issue(&["*.example.org"], Kind::Good),
+            host,
+            "no certificate covers",
+        ),
+        (
+            authority.issue(&[], Kind::Good),
+            site,
+            "has no subject alternative name",
+        ),
+    ] {
+        let (code, out) = with(pair);
+        assert_eq!(code, 0, "{out}");
+        let found = out
+            .lines()
+            .any(|line| line.starts_with(prefix) && line.contains(part));
+        assert!(found, "no {part:?} at {prefix:?} in\n{out}");
+    }
+    let (code, out) = with(authority.issue(&["*.example.com"], Kind::Good));
+    assert_eq!(
+        (code, out.lines().count()),
+        (0, 1),
+        "a wildcard covers the host: {out}"
+    );
+}
+
+/// A certificate that says where its issuer can be fetched, without that issuer.
+fn leaf_with_issuer_url() -> (String, String) {
+    let mut issuer = CertificateParams::new(Vec::new()).unwrap();
+    issuer.distinguished_name = rcgen::DistinguishedName::new();
+    issuer
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "issuer");
+    let issuer = rcgen::Issuer::new(issuer, KeyPair::generate().unwrap());
+    let url = b"http://ca.example/issuer.crt";
+    // AuthorityInfoAccess ::= SEQUENCE { SEQUENCE { id-ad-caIssuers, [6] url } } (RFC 5280 section 4.2.2.1).
+    let mut access = vec![
+        0x06,
+        0x08,
+        0x2b,
+        0x06,
+        0x01,
+        0x05,
+        0x05,
+        0x07,
+        0x30,
+        0x02,
+        0x86,
+        u8::try_from(url.len()).unwrap(),
+    ];
+    access.extend_from_slice(url);
+    let mut content = vec![
+        0x30,
+        u8::try_from(access.len() + 2).unwrap(),
+        0x30,
+        u8::try_from(access.len()).unwrap(),
+    ];
+    content.extend(access);
+    let mut leaf = CertificateParams::new(vec!["api.example.com".to_owned()]).unwrap();
+    leaf.custom_extensions
+        .push(CustomExtension::from_oid_content(
+            &[1, 3, 6, 1, 5, 5, 7, 1, 1],
+            content,
+        ));
+    let key = KeyPair::generate().unwrap();
+    (
+        leaf.signed_by(&key, &issuer).unwrap().pem(),
+        key.serialize_pem(),
+    )
+}
+
+#[test]
+fn a_certificate_or_key_that_cannot_be_used_is_an_error() {
+    let good = || Authority::shared().issue(&["api.example.com"], Kind::Good);
+    let (certificate, key) = good();
+    let (_, other_key) = good();
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAECAwQ=\n-----END CERTIFICATE-----\n";
+    for (pair, field, part) in [
+        (
+            (certificate.clone(), other_key.clone()),
+            "key",
+            "is not the key of the first certificate in",
+        ),
+        (
+            (certificate.clone(), encrypted.to_owned()),
+            "key",
+            "holds no private key",
+        ),
+        (
+            (certificate.clone(), format!("{key}{other_key}")),
+            "key",
+            "holds 2 private keys; leave one",
+        ),
+        ((key.clone(), key.clone()), "cert", "holds no certificate"),
+        ((String::new(), key.clone()), "cert", "holds no certificate"),
+        (
+            (garbage.to_owned(), key.clone()),
+            "cert",
+            "certificate 1 in",
+        ),
+    ] {
+        let folder = folder();
+        put(folder.path(), pair);
+        let (code, out) = check(&folder);
+        assert_eq!(code, 2, "{out}");
+        let site = format!("error: listeners[0].tls.certificates[0].{field}: ");
+        assert!(
+            out.lines()
+                .any(|line| line.contains(&site) && line.contains(part)),
+            "no {part:?} in\n{out}"
+        );
+        let (code, out, err) = run(&["run"], folder.path());
+        assert_eq!(
+            (code, out.as_str()),
+            (2, ""),
+            "a bad certificate keeps the proxy from starting"
+        );
+        assert!(err.contains(part), "{err}");
+    }
+}
+
+#[test]
+fn problems_of_the_file_and_of_certificates_come_together_in_the_order_of_lines() {
+    let folder = folder();
+    fs::remove_file(folder.path().join("cert.pem")).unwrap();
+    let path = folder.path().join("proxy.yaml");
+    let yaml = fs::read_to_string(&path)
+        .unwrap()
+        .replace("upstream: echo", "upstream: eco")
+        .replace("address", "adress");
+    fs::write(&path, yaml).unwrap();
+    let (code, out) = check(&folder);
+    assert_eq!(code, 2);
+    let lines: Vec<_> = out.lines().collect();
+    assert!(
+        lines[0].contains("2:5: error: listeners[0].adress: unknown key"),
+        "{out}"
+    );
+    assert!(
+        lines[1].contains("5:19: error: listeners[0].tls.certificates[0].cert: can't read"),
+        "{out}"
+    );
+    assert!(
+        lines[2].contains("10:15: error: routes[0].upstream")
+            && lines[2].contains("did you mean \"echo\""),
+        "{out}"
+    );
+    assert_eq!(lines[3], "proxy.yaml: 3 errors, 0 warnings");
+}
+
+#[test]
+fn a_wrong_command_line_is_explained_and_exits_with_2() {
+    let folder = folder();
+    for (arguments, part) in [
+        (&["serve"][..], "unrecognized subcommand 'serve'"),
+        (&["--confg", "x"], "unexpected argument '--confg'"),
+        (&["run", "--config"], "a value is required"),
+        (
+            &["--config", "missing.yaml"],
+            "missing.yaml:1:1: error: found no such file",
+        ),
+        (&["run", "--config", "."], "found a folder"),
+    ] {
+        let (code, out, err) = run(arguments, folder.path());
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(err.contains(part), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn help_and_version_name_the_commands() {
+    let folder = folder();
+    let (code, out, _) = run(&["--help"], folder.path());
+    assert_eq!(code, 0);
+    assert!(
+        ["run", "check", "explain", "--config"]
+            .iter()
+            .all(|word| out.contains(word)),
+        "{out}"
+    );
+    let (code, out, _) = run(&["--version"], folder.path());
+    assert_eq!(
+        (code, out.trim()),
+        (0, concat!("wsgate ", env!("CARGO_PKG_VERSION")))
+    );
+}
+
+#[test]
+fn the_start_says_where_it_listens_what_it_serves_and_how_to_try_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = fs::read_to_string("proxy.yaml")
+        .unwrap()
+        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let proxy = crate::harness::Proxy::spawn(folder, None, 1);
+    let said = crate::harness::eventually("the start's words", || {
+        Some(proxy.diagnostics()).filter(|said| said.contains("https://localhost:"))
+    });
+    assert!(
+        said.contains(&format!("listening on wss://{}", proxy.address())),
+        "{said}"
+    );
+    assert!(
+        said.contains("route /echo to echo (builtin:echo), origins https://localhost:8443"),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!(
+            "https://localhost:{}/echo",
+            proxy.address().port()
+        )),
+        "{said}"
+    );
+}
+
+#[test]
+fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = fs::read_to_string("proxy.yaml")
+        .unwrap()
+        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let proxy = crate::harness::Proxy::spawn(folder, Some(264), 1);
+    let said = proxy.diagnostics();
+    assert!(
+        said.contains(
+            "limits.connections is 10000, which needs 20064 descriptors, but the hard limit is 264"
+        ),
+        "{said}"
+    );
+    assert!(
+        said.contains("set limits.connections to 100 or less"),
+        "{said}"
+    );
+}
+
+/// The first thing anyone does: start it by hand, in a terminal.
+#[test]
+fn on_a_terminal_it_starts_and_writes_records_as_text() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = fs::read_to_string("proxy.yaml")
+        .unwrap()
+        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = || {
+        fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&name)
+            .unwrap()
+    };
+    let mut child = std::process::Command::new(crate::harness::proxy::program())
+        .current_dir(folder.path())
+        .stdin(terminal())
+        .stdout(terminal())
+        .stderr(terminal())
+        .spawn()
+        .unwrap();
+    let mut screen = fs::File::from(ours);
+    let mut shown = Vec::new();
+    let mut piece = [0; 4096];
+    let mut asked_to_end = false;
+    // Reading fails once the last program has let go of the terminal.
+    while let Ok(count @ 1..) = std::io::Read::read(&mut screen, &mut piece) {
+        shown.extend_from_slice(&piece[..count]);
+        if !asked_to_end && String::from_utf8_lossy(&shown).contains("try it:") {
+            asked_to_end = true;
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        }
+    }
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(child.wait().unwrap().success(), "{shown}");
+    assert!(shown.contains("listening on wss://127.0.0.1:"), "{shown}");
+    assert!(shown.contains(" info  listening "), "{shown}");
+    assert!(shown.contains(" info  stopped "), "{shown}");
+    assert!(!shown.contains("{\"time\""), "{shown}");
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = fs::read_to_string("proxy.yaml")
+        .unwrap()
+        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let program = crate::harness::proxy::program();
+    let mut child = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -S -n 100 && ulimit -H -n 2000 && exec \"$0\" 2>&1",
+            program.to_str().unwrap(),
+        ])
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut lines = std::io::BufRead::lines(output).map(Result::unwrap);
+    assert!(
+        lines.any(|line| line.contains("\"listening\"")),
+        "it ended without listening"
+    );
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(
+        line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(),
+        ["2000", "2000"],
+        "{line}"
+    );
+}

@@ -1,0 +1,100 @@
+//! `self_signed: true`: the certificate that the proxy makes itself.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use wsgate::reason::Reason;
+
+use crate::harness::certs::{Authority, Kind};
+use crate::harness::{Client, Proxy, Setup};
+
+const CERT: &str = "certs/dev.pem";
+const KEY: &str = "certs/dev-key.pem";
+
+fn start(folder: TempDir) -> Proxy {
+    let mut setup = Setup::plain("builtin:echo");
+    setup.tls = Some("self_signed: true".to_owned());
+    setup.start_in(folder)
+}
+
+/// A folder with these files in place of what the proxy would make.
+fn prepared(cert: &str, key: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("certs")).unwrap();
+    fs::write(folder.path().join(CERT), cert).unwrap();
+    fs::write(folder.path().join(KEY), key).unwrap();
+    folder
+}
+
+fn files(folder: &Path) -> [String; 2] {
+    [CERT, KEY].map(|name| fs::read_to_string(folder.join(name)).unwrap())
+}
+
+/// A client that trusts the file's certificate succeeds with each name that it is made for.
+fn assert_serves(mut proxy: Proxy) {
+    let certificate = CertificateDer::from_pem_file(proxy.folder().join(CERT)).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    for name in ["localhost", "127.0.0.1", "::1"] {
+        drop(Client::tls_with(proxy.address(), name, config.clone()).unwrap());
+        proxy.terminal().expect(Reason::TlsClosedUnused);
+    }
+}
+
+#[test]
+fn a_development_certificate_is_made_with_a_key_that_only_its_user_can_read() {
+    let proxy = start(tempfile::tempdir().unwrap());
+    let mode = |name| {
+        let file = fs::metadata(proxy.folder().join(name)).unwrap();
+        file.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(KEY), 0o600);
+    assert_eq!(mode(CERT), 0o644);
+    let names = fs::read_dir(proxy.folder().join("certs")).unwrap();
+    assert_eq!(names.count(), 2, "nothing else is left behind");
+    assert_serves(proxy);
+}
+
+#[test]
+fn a_good_development_certificate_is_kept() {
+    let first = start(tempfile::tempdir().unwrap());
+    let [cert, key] = files(first.folder());
+    let second = start(prepared(&cert, &key));
+    assert_eq!(files(second.folder()), [cert, key]);
+    assert_serves(second);
+}
+
+#[test]
+fn a_development_certificate_that_is_of_no_use_is_made_anew() {
+    let authority = Authority::shared();
+    let names = ["localhost", "127.0.0.1", "::1"];
+    let (expired, its_key) = authority.issue(&names, Kind::Expired);
+    let (good, other_key) = authority.issue(&names, Kind::Good);
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (what, cert, key) in [
+        ("expired", &*expired, &*its_key),
+        ("not a certificate", garbage, &*other_key),
+        ("empty", "", ""),
+        ("of another key", &*good, &*its_key),
+    ] {
+        let proxy = start(prepared(cert, key));
+        let [new_cert, new_key] = files(proxy.folder());
+        assert_ne!(new_cert, cert, "{what}");
+        assert_ne!(new_key, key, "{what}");
+        let file = fs::metadata(proxy.folder().join(KEY)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{what}");
+        assert_serves(proxy);
+    }
+}

@@ -1,0 +1,225 @@
+//! Clients that are slow, broken or malicious.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use rustls::ClientConnection;
+use wsgate::reason::Reason;
+
+use super::Scene;
+use super::hello::{self, CHANGE_CIPHER_SPEC, HANDSHAKE, Hello, ending, message, record};
+use crate::harness::client::{socket, trusting};
+use crate::harness::proxy::{HOST, is_terminal};
+use crate::harness::{Client, Setup};
+
+/// The first flight of a client of today.
+fn todays_hello() -> Vec<u8> {
+    let name = HOST.try_into().unwrap();
+    let mut connection = ClientConnection::new(Arc::new(trusting()), name).unwrap();
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[test]
+fn a_handshake_succeeds_when_it_comes_byte_by_byte() {
+    let mut scene = Scene::new(|_| {});
+    let name = HOST.try_into().unwrap();
+    let mut connection = ClientConnection::new(Arc::new(trusting()), name).unwrap();
+    let mut socket = socket(scene.address());
+    while connection.is_handshaking() {
+        let mut flight = Vec::new();
+        while connection.wants_write() {
+            connection.write_tls(&mut flight).unwrap();
+        }
+        for byte in flight {
+            socket.write_all(&[byte]).unwrap();
+        }
+        if connection.is_handshaking() {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            connection.read_tls(&mut &byte[..]).unwrap();
+            connection.process_new_packets().unwrap();
+        }
+    }
+    // The last flight, with the client's Finished.
+    while connection.wants_write() {
+        connection.write_tls(&mut socket).unwrap();
+    }
+    drop(socket);
+    let line = scene.refused_host().expect(Reason::TlsClosedUnused);
+    assert_eq!(line.text("tls_version"), "1.3");
+}
+
+#[test]
+fn clients_that_stall_do_not_delay_others() {
+    let mut scene = Scene::new(|setup| setup.limits = "tls_handshake: 60s".to_owned());
+    let hello = Hello::tls12().bytes();
+    let stalled: Vec<_> = (0..20)
+        .map(|number| {
+            let mut client = Client::plain(scene.address());
+            // Nothing at all, the first bytes, half a hello, and a hello that waits for its answer.
+            let part = [0, 3, hello.len() / 2, hello.len()][number % 4];
+            client.send(&hello[..part]);
+            client
+        })
+        .collect();
+    // If it had to wait for one of them, it would wait longer than any read of this test does.
+    drop(Client::tls(scene.address()));
+    scene.refused_host().expect(Reason::TlsClosedUnused);
+    assert!(
+        !scene
+            .proxy
+            .lines()
+            .iter()
+            .filter(|line| is_terminal(line))
+            .any(|line| { line.text("reason") != Reason::TlsClosedUnused.code() })
+    );
+    drop(stalled);
+}
+
+#[test]
+fn a_hello_as_large_as_may_be_is_read_and_a_larger_one_is_not() {
+    let mut scene = Scene::new(|setup| setup.limits = "tls_handshake: 300ms".to_owned());
+    // In records of the largest size and in very small ones, each with a cost of its own.
+    for size in [16 * 1024, 100] {
+        let large = Hello {
+            padding: 60_000,
+            ..Hello::tls12()
+        };
+        let mut client = Client::plain(scene.address());
+        client.send(large.in_records(size));
+        assert_eq!(client.receive(1), [HANDSHAKE]);
+        client.finish();
+        scene.refused_host().expect(Reason::TlsClientClosed);
+    }
+    // A message that announces 16 MiB is refused before they come, and one that announces 64 KiB must bring them.
+    let mut endless = message(1, &[]);
+    endless[1..4].copy_from_slice(&[0xff, 0xff, 0xff]);
+    assert_eq!(scene.answer(record(HANDSHAKE, &endless)), b"");
+    scene.refused().expect(Reason::TlsProtocolError);
+    endless[1..4].copy_from_slice(&[0, 0xff, 0xff]);
+    assert_eq!(scene.answer(record(HANDSHAKE, &endless)), b"");
+    scene.refused().expect(Reason::TlsHandshakeTimeout);
+}
+
+#[test]
+fn messages_without_end_are_cut_off() {
+    let mut scene = Scene::new(|setup| setup.limits = "tls_handshake: 2s".to_owned());
+    let before = Vec::new();
+    let hello = Hello::tls12().bytes();
+    let retried = Hello::tls13().bytes();
+    for (what, begin, again) in [
+        ("empty records", &before, record(HANDSHAKE, &[])),
+        ("a hello again and again", &hello, hello.clone()),
+        (
+            "change_cipher_spec after the hello",
+            &retried,
+            record(CHANGE_CIPHER_SPEC, &[1]),
+        ),
+        (
+            "warnings after the hello",
+            &hello,
+            record(hello::ALERT, &[1, 90]),
+        ),
+    ] {
+        let mut client = Client::plain(scene.address());
+        client.send(begin);
+        // It is refused, long before it has sent all this.
+        let sent = (0..100_000).take_while(|_| client.write_all(&again).is_ok());
+        let sent = sent.count();
+        assert!(sent < 100_000, "{what}: {sent} were taken");
+        let line = scene.refused();
+        let reason = line.text("reason");
+        assert_eq!(reason, Reason::TlsProtocolError.code(), "{what}: {line:?}");
+    }
+}
+
+/// Numbers that look random and are the same in each run (Knuth's MMIX).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+/// A hello with something wrong, as a rule.
+fn mutated(hello: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+    let mut bytes = hello.to_vec();
+    for _ in 0..=numbers.below(4) {
+        // Most of what decides stands in front, in the headers and lists.
+        let near = [16, 100, bytes.len()][numbers.below(3)].min(bytes.len());
+        let at = numbers.below(near.max(1));
+        match numbers.below(6) {
+            _ if bytes.is_empty() => {}
+            0 => bytes[at] ^= 1 << numbers.below(8),
+            1 => bytes[at] = [0, 0x7f, 0xff][numbers.below(3)],
+            2 => bytes.truncate(at),
+            3 => bytes.insert(at, u8::try_from(numbers.below(256)).unwrap()),
+            4 => {
+                bytes.remove(at);
+            }
+            _ => {
+                let piece = bytes[at..(at + 20).min(bytes.len())].to_vec();
+                let to = numbers.below(bytes.len());
+                bytes.splice(to..to, piece);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn any_hello_ends_in_one_record_and_never_in_a_panic() {
+    const CONNECTIONS: u64 = 2000;
+    let proxy = Setup::tls("builtin:echo").start();
+    let hellos = [
+        todays_hello(),
+        Hello::tls12().bytes(),
+        Hello::tls13().bytes(),
+        Hello {
+            alpn: Some(vec!["h2".to_owned(), "http/1.1".to_owned()]),
+            padding: 300,
+            key_share: Some(vec![9; 32]),
+            ..Hello::tls13()
+        }
+        .in_records(50),
+    ];
+    let mut numbers = Numbers(20_261_122);
+    for number in 0..CONNECTIONS {
+        let hello = &hellos[usize::try_from(number).unwrap() % hellos.len()];
+        let mut client = socket(proxy.address());
+        // The proxy may have ended the connection before either of these.
+        let _ = client.write_all(&mutated(hello, &mut numbers));
+        let _ = client.shutdown(Shutdown::Write);
+        ending(&mut Client::Plain(client));
+    }
+    let lines = proxy.stop();
+    let terminals: Vec<_> = lines.iter().filter(|line| is_terminal(line)).collect();
+    let conns: HashSet<_> = terminals.iter().map(|line| line.text("conn")).collect();
+    assert_eq!(conns.len(), terminals.len(), "a connection has two records");
+    let counts = lines.last().unwrap().0["counts"].as_object().unwrap();
+    let count = |name: &str| counts.get(name).map_or(0, |count| count.as_u64().unwrap());
+    // In a flood some are counted and not written.
+    let written = u64::try_from(terminals.len()).unwrap();
+    assert_eq!(written + count("records_suppressed"), CONNECTIONS);
+    let total: u64 = Reason::ALL.iter().map(|reason| count(reason.code())).sum();
+    assert_eq!(total, CONNECTIONS, "{counts:?}");
+    assert_eq!(count("records_dropped"), 0);
+    assert_eq!(count(Reason::InternalAborted.code()), 0, "{counts:?}");
+    // The mutations reach far enough to be worth their time.
+    for reason in [
+        Reason::TlsProtocolError,
+        Reason::TlsClientClosed,
+        Reason::TlsNotTls,
+    ] {
+        assert!(count(reason.code()) > 50, "{counts:?}");
+    }
+}
