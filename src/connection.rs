@@ -74,7 +74,7 @@ fn cut_short(draft: &Draft) -> Failure {
         "the shutdown's deadline passed in stage {}",
         draft.stage().name()
     );
-    Failure::new(Reason::Draining, detail)
+    Failure::new(Reason::Draining, detail).unanswered()
 }
 
 /// How a connection ended.
@@ -115,7 +115,8 @@ impl Life<'_> {
         let deadline = Instant::now() + first_deadline;
         let first = self
             .unless_draining(listener::first_bytes(&mut socket, deadline))
-            .await??;
+            .await
+            .map_err(Failure::unanswered)??;
 
         let (stream, deadline) = match &self.shared.tls {
             None => (self.plain(socket, first)?, deadline),
@@ -164,7 +165,6 @@ impl Life<'_> {
         };
         let ends = self.switch(exchange, opened, asking, draft).await?;
 
-        draft.enter(Stage::Tunnel);
         let timers = Timers {
             idle: permit.route().websocket.idle_timeout,
             write_stall: limits.write_stall,
@@ -216,7 +216,7 @@ impl Life<'_> {
         draft.record.sni = facts.sni;
         draft.record.tls_version = facts.version;
         draft.record.alpn = facts.alpn;
-        match accepted? {
+        match accepted.map_err(Failure::unanswered)? {
             Ok(stream) => Ok(stream),
             Err(tls::Failed {
                 failure,
@@ -412,7 +412,9 @@ impl Life<'_> {
     }
 
     async fn tunnel(&self, ends: Ends, timers: Timers, draft: &mut Draft) -> Ended {
+        // First, as the client has its 101: whatever happens from here on, a tunnel was open.
         draft.opened();
+        draft.enter(Stage::Tunnel);
         let closed = tunnel::run(ends, timers, self.shared.cut.cancelled()).await;
         let record = &mut draft.record;
         record.bytes_client_to_upstream = Some(closed.client_to_upstream);

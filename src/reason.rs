@@ -571,6 +571,8 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The HTTP status where the reason leaves it to the stage.
     pub status: Option<u16>,
+    /// Whether this case gets no HTTP answer though others of its reason do.
+    pub unanswered: bool,
 }
 
 impl Failure {
@@ -597,9 +599,19 @@ impl Failure {
         self
     }
 
+    /// The same for a client that can't be answered: it has not asked yet, or is cut off.
+    #[must_use]
+    pub fn unanswered(mut self) -> Self {
+        self.unanswered = true;
+        self
+    }
+
     /// The HTTP status of the refusal, if an HTTP answer is possible.
     #[must_use]
     pub fn http_status(&self) -> Option<u16> {
+        if self.unanswered {
+            return None;
+        }
         match self.reason.spec().status {
             Status::None => None,
             Status::Fixed(status) => Some(status),
@@ -615,6 +627,7 @@ impl From<Reason> for Failure {
             detail: None,
             hint: None,
             status: None,
+            unanswered: false,
         }
     }
 }

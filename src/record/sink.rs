@@ -128,10 +128,15 @@ impl Sink {
     /// Counts a record and queues its line, unless its level or a flood keeps it back. Never blocks.
     pub fn emit(&self, mut record: Record) {
         let shared = &self.shared;
+        let is_below = record.level < Some(shared.settings.level);
+        // What the process says of itself is little, and without it the rest can't be read.
+        if record.event == Event::Opened && is_below {
+            return;
+        }
         if let Some(reason) = record.reason {
             let tally = shared.tally(reason);
             tally.total.fetch_add(1, Relaxed);
-            if record.level < Some(shared.settings.level) {
+            if is_below {
                 return;
             }
             if record.event == Event::Refused && !tally.admit(shared.started.elapsed().as_secs()) {

@@ -29,6 +29,8 @@ mod reasons;
 mod record;
 /// What happens at the end of the process.
 mod stop;
+/// What ARCHITECTURE.md says of the source, held against it.
+mod tidy;
 /// Every way a TLS handshake can fail.
 mod tls;
 /// What passes through tunnels, and who ended them how.

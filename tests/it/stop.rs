@@ -1,11 +1,386 @@
-//! Shutdown: what happens to handshakes and tunnels.
+//! Shutdown: what happens to handshakes and tunnels, and how the process ends.
 
-use crate::harness::Line;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use wsgate::reason::Reason;
+
+use crate::harness::client::text_frame;
+use crate::harness::proxy::{self, Proxy, program};
+use crate::harness::{Client, Line, Setup, Upstream, eventually, handshake};
+
+/// Far more than an exit takes that waits for nothing, far less than the drain that these tests set.
+const PROMPTLY: Duration = Duration::from_secs(8);
+
+/// A setup whose drain no test waits for.
+fn patient(endpoint: &str) -> Setup {
+    Setup {
+        shutdown: "drain: 60s".to_owned(),
+        ..Setup::plain(endpoint)
+    }
+}
+
+#[track_caller]
+fn open(proxy: &Proxy) -> Client {
+    let mut client = Client::plain(proxy.address());
+    assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
+    client
+}
+
+#[track_caller]
+fn echoes(client: &mut Client) {
+    let frame = text_frame("still here");
+    assert_eq!(client.send(&frame).receive(frame.len()), frame);
+}
+
+/// Waits for the end, which must come long before the drain is over, with status 0 and `stopped` as the last line.
+#[track_caller]
+fn ends_promptly(mut proxy: Proxy, since: Instant) -> Vec<Line> {
+    let status = proxy.ended();
+    assert!(since.elapsed() < PROMPTLY, "{:?}", since.elapsed());
+    assert_eq!(status.code(), Some(0), "{}", proxy.diagnostics());
+    let lines = proxy.finished();
+    assert_eq!(lines.last().unwrap().text("event"), "stopped");
+    lines
+}
 
 pub fn draining() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let mut proxy = patient(&upstream.url()).start();
+    let mut tunnel = open(&proxy);
+    echoes(&mut tunnel);
+    proxy.signal("TERM");
+    let began = proxy.event("draining");
+    assert!(
+        began
+            .text("detail")
+            .starts_with("SIGTERM; 1 connections open, at most 1m"),
+        "{began:?}"
+    );
+    let mut late = Client::plain(proxy.address());
+    let response = late.send(handshake("/ws", &[])).response();
+    assert_eq!(response.status, 503);
+    assert_eq!(response.field("retry-after"), Some("5"));
+    assert_eq!(response.field("connection"), Some("close"));
+    assert!(response.text().starts_with("draining\n"), "{response:?}");
+    assert_eq!(late.rest(), b"");
+    drop(late);
+    let line = proxy.terminal();
+    assert_eq!(line.text("event"), "refused");
+    assert_eq!(
+        upstream.connections(),
+        1,
+        "the upstream is not asked any more"
+    );
+    // The tunnel goes on, and its own end lets the process end.
+    echoes(&mut tunnel);
+    let since = Instant::now();
+    tunnel.finish();
+    assert_eq!(tunnel.rest(), b"");
+    let lines = ends_promptly(proxy, since);
+    let closed = lines
+        .iter()
+        .find(|line| line.text("event") == "closed")
+        .unwrap();
+    assert_eq!(closed.text("reason"), "client_eof");
+    line.expect(Reason::Draining)
 }
 
 pub fn drain_forced() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let setup = Setup {
+        shutdown: "drain: 300ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let mut proxy = setup.start();
+    let mut client = Client::tls(proxy.address());
+    assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
+    echoes(&mut client);
+    proxy.signal("TERM");
+    let line = proxy.terminal();
+    assert_eq!(line.text("event"), "closed");
+    assert!(line.number("bytes_client_to_upstream") > Some(0));
+    assert_eq!(client.rest(), b"");
+    upstream.all_ended();
+    let lines = ends_promptly(proxy, Instant::now());
+    let stopped = lines.last().unwrap();
+    assert_eq!(stopped.text("detail"), "1 connections were cut after 300ms");
+    assert_eq!(stopped.0["counts"]["drain_forced"], 1);
+    line.expect(Reason::DrainForced)
+}
+
+#[test]
+fn without_a_tunnel_a_signal_ends_the_process_at_once() {
+    for signal in ["TERM", "INT"] {
+        let proxy = patient("\"builtin:echo\"").start();
+        let since = Instant::now();
+        proxy.signal(signal);
+        let lines = ends_promptly(proxy, since);
+        let events: Vec<_> = lines.iter().map(|line| line.text("event")).collect();
+        assert_eq!(events, ["listening", "draining", "stopped"]);
+        let began = lines[1].text("detail");
+        assert!(
+            began.starts_with(&format!("SIG{signal}; 0 connections open")),
+            "{began}"
+        );
+        assert_eq!(lines[2].text("detail"), "every connection had ended");
+    }
+}
+
+#[test]
+fn a_second_signal_cuts_what_is_open() {
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
+        let upstream = Upstream::echo();
+        let mut proxy = patient(&upstream.url()).start();
+        let mut client = open(&proxy);
+        echoes(&mut client);
+        proxy.signal(first);
+        proxy.event("draining");
+        echoes(&mut client);
+        let since = Instant::now();
+        proxy.signal(second);
+        assert_eq!(client.rest(), b"");
+        proxy.terminal().expect(Reason::DrainForced);
+        let lines = ends_promptly(proxy, since);
+        let how = format!("1 connections were cut by a second signal (SIG{second})");
+        assert_eq!(lines.last().unwrap().text("detail"), how);
+        upstream.all_ended();
+    }
+}
+
+#[test]
+fn a_handshake_that_waits_for_its_upstream_is_finished_during_the_drain() {
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let ends = std::sync::Mutex::new((asked, may_go));
+    let upstream = Upstream::start(move |mut call| {
+        let ends = ends.lock().unwrap();
+        ends.0.send(()).unwrap();
+        ends.1.recv_timeout(crate::harness::PATIENCE).unwrap();
+        call.switch("");
+        call.echo();
+    });
+    let proxy = patient(&upstream.url()).start();
+    let mut client = Client::plain(proxy.address());
+    client.send(handshake("/ws", &[]));
+    is_asked.recv_timeout(crate::harness::PATIENCE).unwrap();
+    proxy.signal("TERM");
+    proxy.event("draining");
+    go.send(()).unwrap();
+    assert_eq!(client.response().status, 101);
+    echoes(&mut client);
+    let since = Instant::now();
+    client.finish();
+    ends_promptly(proxy, since);
+}
+
+#[test]
+fn a_handshake_that_is_cut_while_it_waits_has_one_record_and_no_status() {
+    let upstream = Upstream::start(|mut call| {
+        call.drain();
+    });
+    let setup = Setup {
+        shutdown: "drain: 200ms".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let mut proxy = setup.start();
+    let mut client = Client::plain(proxy.address());
+    client.send(handshake("/ws", &[]));
+    eventually("the upstream's request", || upstream.heads().pop());
+    proxy.signal("TERM");
+    assert_eq!(client.rest(), b"");
+    let line = proxy
+        .terminal()
+        .with_detail("deadline passed in stage upstream");
+    assert_eq!(line.text("reason"), "draining");
+    assert_eq!(line.number("status"), None, "the client was told nothing");
+    upstream.all_ended();
+    let lines = ends_promptly(proxy, Instant::now());
+    assert_eq!(
+        lines.iter().filter(|line| proxy::is_terminal(line)).count(),
+        1
+    );
+}
+
+#[test]
+fn connections_that_have_not_asked_do_not_hold_up_the_exit() {
+    let setup = Setup {
+        shutdown: "drain: 60s".to_owned(),
+        limits: "tls_handshake: 60s, request_head: 60s".to_owned(),
+        ..Setup::tls("\"builtin:echo\"")
+    };
+    let proxy = setup.start();
+    let silent = Client::plain(proxy.address());
+    let mut hello = Client::plain(proxy.address());
+    hello.send(b"\x16\x03\x01\x02\x00\x01");
+    let mut unused = Client::tls(proxy.address());
+    let mut half = Client::tls(proxy.address());
+    half.send("GET /ws HTTP/1.1\r\nHost: ");
+    proxy.signal("TERM");
+    proxy.event("draining");
+    let since = Instant::now();
+    for client in [&mut unused, &mut half] {
+        assert_eq!(client.response().status, 503);
+        assert_eq!(client.rest(), b"");
+        client.finish();
+    }
+    let lines = ends_promptly(proxy, since);
+    let refused: Vec<_> = lines
+        .iter()
+        .filter(|line| proxy::is_terminal(line))
+        .map(|line| (line.text("reason"), line.number("status")))
+        .collect();
+    assert_eq!(refused.len(), 4, "{refused:?}");
+    assert!(
+        refused.iter().all(|(reason, _)| *reason == "draining"),
+        "{refused:?}"
+    );
+    // Who has not finished the TLS handshake can't be told anything, and the record does not say so.
+    let told = refused
+        .iter()
+        .filter(|(_, status)| *status == Some(503))
+        .count();
+    let untold = refused
+        .iter()
+        .filter(|(_, status)| status.is_none())
+        .count();
+    assert_eq!((told, untold), (2, 2), "{refused:?}");
+    drop((silent, hello));
+}
+
+#[test]
+fn a_request_that_is_on_its_way_when_the_signal_comes_still_gets_its_answer() {
+    let proxy = patient("\"builtin:echo\"").start();
+    let mut client = Client::plain(proxy.address());
+    let request = handshake("/ws", &[]);
+    let (begin, rest) = request.split_at(30);
+    client.send(begin);
+    proxy.signal("TERM");
+    proxy.event("draining");
+    client.send(rest);
+    let response = client.response();
+    assert_eq!(
+        (response.status, response.field("retry-after")),
+        (503, Some("5"))
+    );
+    client.finish();
+    ends_promptly(proxy, Instant::now());
+}
+
+#[test]
+fn as_process_one_of_a_namespace_it_ends_on_sigterm() {
+    // In a container the program is process 1, for which the kernel ignores signals without a handler.
+    let setup = patient("\"builtin:echo\"");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--kill-child"])
+        .arg(program());
+    let mut proxy = Proxy::launch(setup.folder(), command, 1);
+    let children = format!("/proc/{0}/task/{0}/children", proxy.id());
+    let child = fs::read_to_string(&children).unwrap();
+    let child = child.trim();
+    let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+    let ids = status
+        .lines()
+        .find(|line| line.starts_with("NSpid:"))
+        .unwrap();
+    assert!(
+        ids.ends_with("\t1"),
+        "not process 1 of its namespace: {ids}"
+    );
+    let mut client = open(&proxy);
+    echoes(&mut client);
+    client.finish();
+    proxy.terminal();
+    let since = Instant::now();
+    let sent = Command::new("kill")
+        .args(["-s", "TERM", child])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    ends_promptly(proxy, since);
+}
+
+#[test]
+fn a_kill_is_no_orderly_end() {
+    let mut proxy = patient("\"builtin:echo\"").start();
+    proxy.signal("KILL");
+    assert_eq!(proxy.ended().signal(), Some(9));
+    assert!(
+        proxy
+            .finished()
+            .iter()
+            .all(|line| line.text("event") == "listening")
+    );
+}
+
+/// Runs the program on a listener's address, which must fail.
+#[track_caller]
+fn cant_listen(address: &str) -> (i32, String) {
+    let setup = Setup::plain("\"builtin:echo\"");
+    let folder = setup.folder();
+    let yaml = setup.yaml().replace("127.0.0.1:0", address);
+    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let (code, out, err) = proxy::run(&[], folder.path());
+    assert_eq!(out, "", "nothing was served, so there is no record");
+    (code, err)
+}
+
+#[test]
+fn an_address_in_use_is_said_and_exits_with_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, said) = cant_listen(&address);
+    assert_eq!(code, 1);
+    assert!(
+        said.contains(&format!("can't listen on {address}: ")),
+        "{said}"
+    );
+    assert!(
+        said.contains("stop what listens there, or change listeners[].address"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_address_of_another_machine_is_said_and_exits_with_1() {
+    // RFC 5737: no machine has it.
+    let (code, said) = cant_listen("192.0.2.1:8443");
+    assert_eq!(code, 1);
+    assert!(said.contains("can't listen on 192.0.2.1:8443: "), "{said}");
+    assert!(said.contains("it is no address of this machine"), "{said}");
+}
+
+#[test]
+fn one_address_in_use_keeps_all_listeners_from_serving() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, said) = cant_listen(&format!("127.0.0.1:0\n  - address: {address}"));
+    assert_eq!(code, 1);
+    assert!(said.contains(&address.to_string()), "{said}");
+}
+
+#[test]
+fn a_wrong_configuration_exits_with_2_and_binds_nothing() {
+    let folder = Setup::plain("\"builtin:echo\"").folder();
+    let file = folder.path().join("proxy.yaml");
+    let yaml = fs::read_to_string(&file)
+        .unwrap()
+        .replace("upstream: app", "upstream: ap");
+    fs::write(&file, yaml + "listners: []\n").unwrap();
+    let (code, out, err) = proxy::run(&[], folder.path());
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(
+        err.contains("listners") && err.contains("\"ap\""),
+        "both problems at once: {err}"
+    );
+    let (code, _, err) = proxy::run(&["--config", "missing.yaml"], folder.path());
+    assert_eq!(code, 2);
+    assert!(err.contains("missing.yaml"), "{err}");
+    let (code, _, _) = proxy::run(&["--no-such-flag"], Path::new("."));
+    assert_eq!(code, 2);
 }

@@ -1,9 +1,96 @@
 //! Tunnels: what passes, and who ended them how.
 
+use std::io::{Read, Write};
+use std::sync::{Mutex, mpsc};
+
 use wsgate::reason::Reason;
 
 use crate::harness::client::{ACCEPT, text_frame};
-use crate::harness::{Client, Line, Setup, Upstream, handshake};
+use crate::harness::proxy::Proxy;
+use crate::harness::upstream::Call;
+use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, handshake};
+
+/// The embedded echo upstream.
+mod echo;
+/// One side ends, and the other goes on.
+mod ends;
+/// Much data, slow readers, and exact counts.
+mod volume;
+
+/// A running proxy with one open tunnel.
+struct Open {
+    proxy: Proxy,
+    client: Client,
+}
+
+/// Opens a tunnel over TLS.
+#[track_caller]
+fn open(setup: &Setup) -> Open {
+    let proxy = setup.start();
+    let client = tunnel(&proxy, setup.tls.is_some());
+    Open { proxy, client }
+}
+
+/// Opens a tunnel through a running proxy.
+#[track_caller]
+fn tunnel(proxy: &Proxy, tls: bool) -> Client {
+    let mut client = if tls {
+        Client::tls(proxy.address())
+    } else {
+        Client::plain(proxy.address())
+    };
+    assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
+    client
+}
+
+/// Holds a `closed` against what every one has.
+#[track_caller]
+fn closed(proxy: &mut Proxy, reason: Reason) -> Line {
+    let line = proxy.terminal();
+    let opened = proxy.event("opened");
+    assert_eq!(line.text("event"), "closed");
+    assert_eq!(line.text("conn"), opened.text("conn"));
+    assert_eq!(opened.number("status"), Some(101));
+    assert_eq!(line.number("status"), Some(101));
+    for name in [
+        "head_ms",
+        "policy_ms",
+        "connect_ms",
+        "handshake_ms",
+        "bytes_client_to_upstream",
+        "bytes_upstream_to_client",
+        "lasted_ms",
+        "idle_ms",
+        "write_stall_client_ms",
+        "write_stall_upstream_ms",
+    ] {
+        assert!(line.number(name).is_some(), "no {name} in {line:?}");
+    }
+    assert!(
+        line.number("lasted_ms") >= line.number("idle_ms"),
+        "{line:?}"
+    );
+    line.expect(reason)
+}
+
+/// An upstream that opens a tunnel and then does as it is told.
+fn switching(then: impl Fn(Call) + Send + Sync + 'static) -> Upstream {
+    Upstream::start(move |mut call| {
+        call.switch("");
+        then(call);
+    })
+}
+
+/// Something that a handler waits for: it keeps its socket open until the test drops the other end.
+fn hold() -> (mpsc::Sender<()>, impl Fn() + Send + Sync) {
+    let (held, release) = mpsc::channel();
+    let release = Mutex::new(release);
+    let wait = move || {
+        // Ends with an error when the test drops its end, which is what is waited for.
+        let _ = release.lock().unwrap().recv_timeout(PATIENCE * 2);
+    };
+    (held, wait)
+}
 
 /// The client closes first, in order.
 pub fn client_eof() -> Line {
@@ -39,37 +126,165 @@ fn bytes_pass_and_the_record_says_who_ended() {
 }
 
 pub fn client_reset() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&Setup::tls(&upstream.url()));
+    let frame = text_frame("hello");
+    client.send(&frame).receive(frame.len());
+    client.reset();
+    let line = closed(&mut proxy, Reason::ClientReset).with_detail("reset");
+    assert_eq!(
+        line.number("bytes_client_to_upstream"),
+        Some(frame.len() as u64)
+    );
+    upstream.all_ended();
+    line
 }
 
 pub fn upstream_eof() -> Line {
-    todo!()
+    let upstream = switching(|mut call| {
+        call.write(b"\x88\x02\x03\xe8").finish();
+        assert_eq!(call.drain(), b"answer", "the client's side stays open");
+    });
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&Setup::tls(&upstream.url()));
+    // TCP's end arrives as the end of TLS: `rest` would also take a cut stream, `read_to_end` does not.
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"\x88\x02\x03\xe8");
+    client.send("answer").finish();
+    let line = closed(&mut proxy, Reason::UpstreamEof);
+    assert_eq!(line.number("bytes_upstream_to_client"), Some(4));
+    assert_eq!(line.number("bytes_client_to_upstream"), Some(6));
+    upstream.all_ended();
+    line
 }
 
 pub fn upstream_reset() -> Line {
-    todo!()
+    let upstream = switching(|mut call| {
+        call.write("last words").receive(2);
+        call.reset();
+    });
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&Setup::tls(&upstream.url()));
+    client.receive(10);
+    client.send("ok");
+    assert_eq!(client.rest(), b"");
+    closed(&mut proxy, Reason::UpstreamReset).with_detail("reset")
 }
 
 pub fn tls_truncated() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&Setup::tls(&upstream.url()));
+    let frame = text_frame("hello");
+    client.send(&frame).receive(frame.len());
+    client.truncate();
+    let line = closed(&mut proxy, Reason::TlsTruncated);
+    upstream.all_ended();
+    line
 }
 
 pub fn tls_record_error() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let Open { mut proxy, client } = open(&Setup::tls(&upstream.url()));
+    // A record of application data that no key of this connection has encrypted.
+    let mut record = vec![0x17, 0x03, 0x03, 0x00, 0x20];
+    record.extend([0x5a; 32]);
+    client.tcp().write_all(&record).unwrap();
+    let line = closed(&mut proxy, Reason::TlsRecordError);
+    assert!(!line.text("detail").is_empty());
+    assert_eq!(line.number("bytes_client_to_upstream"), Some(0));
+    upstream.all_ended();
+    line
 }
 
 pub fn half_close_timeout() -> Line {
-    todo!()
+    let (held, wait) = hold();
+    let upstream = switching(move |mut call| {
+        assert_eq!(call.drain(), b"last words");
+        wait();
+    });
+    let setup = Setup {
+        limits: "close_wait: 300ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    client.send("last words").finish();
+    let line = closed(&mut proxy, Reason::HalfCloseTimeout)
+        .with_detail("the client ended its stream first; the upstream sent nothing for 300ms");
+    assert!(line.number("lasted_ms") >= Some(300));
+    assert_eq!(client.rest(), b"");
+    drop(held);
+    line
 }
 
 pub fn idle_timeout() -> Line {
-    todo!()
+    let upstream = Upstream::echo();
+    let setup = Setup {
+        websocket: "idle_timeout: 300ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    let frame = text_frame("hello");
+    client.send(&frame).receive(frame.len());
+    assert_eq!(client.rest(), b"");
+    let line = closed(&mut proxy, Reason::IdleTimeout).with_detail("no byte either way for 300ms");
+    assert!(line.number("idle_ms") >= Some(300));
+    upstream.all_ended();
+    line
 }
 
 pub fn client_write_stalled() -> Line {
-    todo!()
+    let upstream = switching(|mut call| while call.socket.write_all(&[b'x'; 65536]).is_ok() {});
+    let setup = Setup {
+        limits: "write_stall: 300ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let Open { mut proxy, client } = open(&setup);
+    let line = closed(&mut proxy, Reason::ClientWriteStalled).with_detail("waited 300ms");
+    assert!(
+        line.number("write_stall_client_ms") >= Some(300),
+        "{line:?}"
+    );
+    assert!(line.number("bytes_upstream_to_client") > Some(0));
+    upstream.all_ended();
+    drop(client);
+    line
 }
 
 pub fn upstream_write_stalled() -> Line {
-    todo!()
+    let (held, wait) = hold();
+    let upstream = switching(move |_call| wait());
+    let setup = Setup {
+        limits: "write_stall: 300ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    while client.write_all(&[b'x'; 65536]).is_ok() {}
+    let line = closed(&mut proxy, Reason::UpstreamWriteStalled).with_detail("waited 300ms");
+    assert!(
+        line.number("write_stall_upstream_ms") >= Some(300),
+        "{line:?}"
+    );
+    assert!(line.number("bytes_client_to_upstream") > Some(0));
+    drop(held);
+    line
 }

@@ -103,12 +103,40 @@ impl Client {
         }
         let mut response = Response::parse(&head);
         if response.status != 101 {
-            match response.field("content-length") {
-                Some(length) => response.body = self.receive(length.parse().unwrap()),
-                None => response.body = self.rest(),
-            }
+            response.body = match response.field("content-length") {
+                Some(length) => self.receive(length.parse().unwrap()),
+                None if response.field("transfer-encoding") == Some("chunked") => self.chunks(),
+                None => self.rest(),
+            };
         }
         response
+    }
+
+    /// A chunked body, as far as it comes: one that is cut has no last chunk and gets [`CUT`] instead.
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                let mut byte = [0];
+                if !matches!(self.read(&mut byte), Ok(1)) {
+                    body.extend_from_slice(CUT);
+                    return body;
+                }
+                line.push(byte[0]);
+            }
+            let size = std::str::from_utf8(&line).unwrap().trim();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            let mut chunk = vec![0; size + 2];
+            if self.read_exact(&mut chunk).is_err() {
+                body.extend_from_slice(CUT);
+                return body;
+            }
+            if size == 0 {
+                return body;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
     }
 
     /// Everything until the end; a reset or a TLS stream cut short ends it too.
@@ -132,6 +160,11 @@ impl Client {
             stream.conn.send_close_notify();
             stream.flush().unwrap();
         }
+        self.tcp().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends TCP without the end of TLS.
+    pub fn truncate(&self) {
         self.tcp().shutdown(Shutdown::Write).unwrap();
     }
 
@@ -168,10 +201,15 @@ impl Write for Client {
     }
 }
 
+/// Stands at the end of a chunked body that ended before its last chunk.
+pub const CUT: &[u8] = b"<cut>";
+
 /// A response as it came.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
+    /// The first line, as received.
+    pub line: String,
     /// The head's lines after the first, as received.
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -181,14 +219,8 @@ impl Response {
     fn parse(head: &[u8]) -> Self {
         let text = std::str::from_utf8(head).unwrap();
         let mut lines = text.trim_end().split("\r\n");
-        let status = lines
-            .next()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
+        let line = lines.next().unwrap().to_owned();
+        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
         let fields = lines
             .map(|line| {
                 let (name, value) = line.split_once(':').unwrap();
@@ -197,6 +229,7 @@ impl Response {
             .collect();
         Self {
             status,
+            line,
             fields,
             body: Vec::new(),
         }
@@ -211,6 +244,15 @@ impl Response {
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(values.next().is_none(), "{name} is repeated: {self:?}");
         value
+    }
+
+    /// All values of a field, in order.
+    pub fn fields_named(&self, name: &str) -> Vec<&str> {
+        self.fields
+            .iter()
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub fn text(&self) -> String {

@@ -50,6 +50,9 @@ pub struct Setup {
     pub extra: String,
     /// A hard limit of descriptors for the process.
     pub descriptors: Option<u64>,
+    /// What a process in a mount namespace of its own finds in place of files of the system: path, content. Needs
+    /// root.
+    pub system: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -77,10 +80,12 @@ impl Setup {
             log: "level: debug".to_owned(),
             extra: String::new(),
             descriptors: None,
+            system: Vec::new(),
         }
     }
 
-    fn yaml(&self) -> String {
+    /// The configuration file's text.
+    pub fn yaml(&self) -> String {
         let indented = |text: &str, by: usize| -> String {
             text.lines()
                 .map(|line| format!("{}{line}\n", " ".repeat(by)))
@@ -114,8 +119,8 @@ impl Setup {
         yaml + &self.extra
     }
 
-    /// Starts the program with this configuration.
-    pub fn start(&self) -> Proxy {
+    /// A folder with this configuration as `proxy.yaml` and its certificate.
+    pub fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::shared();
         authority.write(
@@ -124,13 +129,31 @@ impl Setup {
             &[HOST, "localhost", "127.0.0.1"],
             Kind::Good,
         );
-        self.start_in(folder)
+        fs::write(folder.path().join("proxy.yaml"), self.yaml()).unwrap();
+        folder
+    }
+
+    /// Starts the program with this configuration.
+    pub fn start(&self) -> Proxy {
+        self.start_in(self.folder())
     }
 
     /// The same in a folder that the test has filled.
     pub fn start_in(&self, folder: TempDir) -> Proxy {
         fs::write(folder.path().join("proxy.yaml"), self.yaml()).unwrap();
-        Proxy::spawn(folder, self.descriptors, 1)
+        if self.system.is_empty() {
+            return Proxy::spawn(folder, self.descriptors, 1);
+        }
+        let mut script = "set -e\n".to_owned();
+        for (index, (path, content)) in self.system.iter().enumerate() {
+            let file = folder.path().join(format!("system-{index}"));
+            fs::write(&file, content).unwrap();
+            script += &format!("mount --bind {} {path}\n", file.display());
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &(script + "exec \"$0\" \"$@\"")]);
+        command.arg(program());
+        Proxy::launch(folder, command, 1)
     }
 }
 
@@ -213,7 +236,7 @@ pub fn program() -> PathBuf {
 impl Proxy {
     /// Starts the program on `folder/proxy.yaml` and waits for `listeners` bound addresses.
     pub fn spawn(folder: TempDir, descriptors: Option<u64>, listeners: usize) -> Self {
-        let mut command = match descriptors {
+        let command = match descriptors {
             None => Command::new(program()),
             Some(limit) => {
                 let mut shell = Command::new("sh");
@@ -225,6 +248,11 @@ impl Proxy {
                 shell
             }
         };
+        Self::launch(folder, command, listeners)
+    }
+
+    /// The same by a command of the test's own, which runs the program with the arguments that are added here.
+    pub fn launch(folder: TempDir, mut command: Command, listeners: usize) -> Self {
         command
             .arg("--config")
             .arg(folder.path().join("proxy.yaml"));
@@ -362,10 +390,17 @@ impl Proxy {
     pub fn stop(mut self) -> Vec<Line> {
         self.signal("TERM");
         let status = self.ended();
+        let lines = self.finished();
+        assert!(status.success(), "{status}: {}", self.diagnostics());
+        lines
+    }
+
+    /// All lines of a program that has ended.
+    #[track_caller]
+    pub fn finished(&mut self) -> Vec<Line> {
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
-        assert!(status.success(), "{status}: {}", self.diagnostics());
         self.lines()
     }
 }

@@ -1,7 +1,7 @@
 //! Upstreams that do exactly what a test wants, with raw bytes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ pub struct Upstream {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<usize>>,
+    finished: Arc<Mutex<usize>>,
 }
 
 /// A connection whose request head was read.
@@ -27,9 +28,14 @@ pub struct Call {
 impl Upstream {
     /// Reads each request head, keeps it, and calls `handle`.
     pub fn start(handle: impl Fn(Call) + Send + Sync + 'static) -> Self {
+        Self::start_on(Ipv4Addr::LOCALHOST, handle)
+    }
+
+    /// The same on another address of this machine.
+    pub fn start_on(ip: Ipv4Addr, handle: impl Fn(Call) + Send + Sync + 'static) -> Self {
         let heads = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&heads);
-        let mut upstream = Self::raw(move |mut socket| {
+        let mut upstream = Self::raw_on(ip, move |mut socket| {
             let head = read_head(&mut socket);
             kept.lock().unwrap().push(head.clone());
             handle(Call { socket, head });
@@ -40,10 +46,15 @@ impl Upstream {
 
     /// Calls `handle` with each connection, nothing read.
     pub fn raw(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::raw_on(Ipv4Addr::LOCALHOST, handle)
+    }
+
+    /// The same on another address of this machine.
+    pub fn raw_on(ip: Ipv4Addr, handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Arc::new(Mutex::new(0));
-        let counted = Arc::clone(&connections);
+        let (connections, finished) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+        let (counted, ended) = (Arc::clone(&connections), Arc::clone(&finished));
         let handle = Arc::new(handle);
         std::thread::spawn(move || {
             for socket in listener.incoming() {
@@ -51,14 +62,18 @@ impl Upstream {
                 socket.set_read_timeout(Some(PATIENCE)).unwrap();
                 socket.set_nodelay(true).unwrap();
                 *counted.lock().unwrap() += 1;
-                let handle = Arc::clone(&handle);
-                std::thread::spawn(move || handle(socket));
+                let (handle, ended) = (Arc::clone(&handle), Arc::clone(&ended));
+                std::thread::spawn(move || {
+                    handle(socket);
+                    *ended.lock().unwrap() += 1;
+                });
             }
         });
         Self {
             address,
             heads: Arc::default(),
             connections,
+            finished,
         }
     }
 
@@ -96,6 +111,15 @@ impl Upstream {
     pub fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
     }
+
+    /// Waits until every connection so far has been handled to its end: with handlers that read until the peer ends,
+    /// until the proxy has closed them all.
+    #[track_caller]
+    pub fn all_ended(&self) {
+        super::eventually("the end of all upstream connections", || {
+            (*self.finished.lock().unwrap() == self.connections()).then_some(())
+        });
+    }
 }
 
 impl Call {
@@ -114,17 +138,40 @@ impl Call {
     /// Sends back every byte until the end.
     pub fn echo(&mut self) {
         let mut buffer = vec![0; 64 * 1024];
-        while let Ok(count @ 1..) = self.socket.read(&mut buffer) {
+        while let Some(count) = more(&mut self.socket, &mut buffer) {
             if self.socket.write_all(&buffer[..count]).is_err() {
                 break;
             }
         }
     }
 
-    /// Reads and throws away until the peer ends.
-    pub fn drain(&mut self) {
+    /// Reads until the peer ends, and gives what came.
+    pub fn drain(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
         let mut buffer = [0; 4096];
-        while matches!(self.socket.read(&mut buffer), Ok(1..)) {}
+        while let Some(count) = more(&mut self.socket, &mut buffer) {
+            all.extend_from_slice(&buffer[..count]);
+        }
+        all
+    }
+
+    /// Writes; a peer that is gone already is no fault.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let _ = self.socket.write_all(bytes.as_ref());
+        self
+    }
+
+    /// Reads exactly `count` bytes.
+    pub fn receive(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.socket.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Ends our side in order; the peer may still speak.
+    pub fn finish(&mut self) -> &mut Self {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+        self
     }
 
     /// Ends the connection with RST.
@@ -132,6 +179,75 @@ impl Call {
         socket2::SockRef::from(&self.socket)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
+    }
+}
+
+/// Some bytes, or `None` at the end, however it came.
+///
+/// # Panics
+/// After [`PATIENCE`]: then there was no end, and whoever waits for one must not think so.
+fn more(socket: &mut TcpStream, buffer: &mut [u8]) -> Option<usize> {
+    match socket.read(buffer) {
+        Ok(0) => None,
+        Ok(count) => Some(count),
+        Err(error) => {
+            let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+            assert!(!is_late, "the proxy neither sent nor ended in {PATIENCE:?}");
+            None
+        }
+    }
+}
+
+/// An address of this machine on which nothing listens, and nothing will while this lives.
+pub struct Nobody(socket2::Socket);
+
+impl Nobody {
+    pub fn new() -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any_port.into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+}
+
+/// A listener whose backlog is full: the kernel drops further connection attempts without an answer.
+pub struct Full {
+    socket: socket2::Socket,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Full {
+    pub fn new() -> Self {
+        let Nobody(socket) = Nobody::new();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        // It takes a few; the first that is not answered shows that it is full.
+        while let Ok(socket) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            waiting.push(socket);
+            assert!(waiting.len() < 64, "this system's backlogs never fill");
+        }
+        Self {
+            socket,
+            _waiting: waiting,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
     }
 }
 

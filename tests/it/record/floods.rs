@@ -1,0 +1,207 @@
+//! More connections than are written about, and outputs that take no lines.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Read};
+use std::net::SocketAddr;
+
+use crate::harness::client::text_frame;
+use crate::harness::inside::settings;
+use crate::harness::proxy::is_terminal;
+use crate::harness::quiet::Quiet;
+use crate::harness::{Client, Line, PATIENCE, Setup, eventually, handshake};
+
+/// Runs `each` `count` times in all, in several threads.
+fn from_many_clients(count: usize, each: impl Fn() + Sync) {
+    const THREADS: usize = 8;
+    assert_eq!(count % THREADS, 0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| (0..count / THREADS).for_each(|_| each()));
+        }
+    });
+}
+
+/// Opens a tunnel through the echo upstream, uses it, and ends it.
+fn use_tunnel(address: SocketAddr) {
+    let mut client = Client::plain(address);
+    assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
+    assert_eq!(
+        client.send(text_frame("hello")).receive(7),
+        b"\x81\x05hello"
+    );
+}
+
+fn parse(text: &str) -> Vec<Line> {
+    text.lines()
+        .map(|line| Line(serde_json::from_str(line).unwrap()))
+        .collect()
+}
+
+fn sum(lines: &[Line], event: &str) -> u64 {
+    let counts = lines.iter().filter(|line| line.text("event") == event);
+    counts.map(|line| line.number("count").unwrap()).sum()
+}
+
+#[test]
+fn of_ten_thousand_equal_refusals_not_one_goes_uncounted() {
+    const ALL: usize = 10_000;
+    let proxy = Setup::plain("\"builtin:echo\"").start();
+    let address = proxy.address();
+    let foreign = handshake("/ws", &[("Origin", "https://evil.example")]);
+    from_many_clients(ALL, || {
+        let mut client = Client::plain(address);
+        assert_eq!(client.send(&foreign).response().status, 403);
+    });
+    let lines = proxy.stop();
+    let written = lines.iter().filter(|line| is_terminal(line)).count() as u64;
+    let suppressed = sum(&lines, "records_suppressed");
+    assert_eq!(written + suppressed, ALL as u64);
+    let counts = &lines.last().unwrap().0["counts"];
+    assert_eq!(counts["origin_not_allowed"], ALL);
+    assert_eq!(counts["records_suppressed"], suppressed);
+    assert_eq!(counts["records_dropped"], 0);
+    // What is written in a second is bounded, and enough to see the pattern.
+    let mut seconds: HashMap<String, u64> = HashMap::new();
+    for line in lines.iter().filter(|line| is_terminal(line)) {
+        *seconds
+            .entry(line.text("time")[..19].to_owned())
+            .or_default() += 1;
+    }
+    // The proxy's seconds begin elsewhere than the clock's: one of the clock's may touch two of them.
+    assert!(seconds.values().all(|count| *count <= 200), "{seconds:?}");
+    assert!(written >= 100);
+    for line in lines
+        .iter()
+        .filter(|line| line.text("event") == "records_suppressed")
+    {
+        assert_eq!(line.text("reason"), "origin_not_allowed");
+    }
+}
+
+#[test]
+fn tunnels_are_never_suppressed() {
+    const ALL: usize = 400;
+    let proxy = Setup::plain("\"builtin:echo\"").start();
+    let address = proxy.address();
+    from_many_clients(ALL, || use_tunnel(address));
+    let lines = proxy.stop();
+    for event in ["opened", "closed"] {
+        assert_eq!(
+            lines
+                .iter()
+                .filter(|line| line.text("event") == event)
+                .count(),
+            ALL
+        );
+    }
+    assert_eq!(sum(&lines, "records_suppressed"), 0);
+}
+
+#[test]
+fn an_output_that_nobody_reads_stops_no_connection() {
+    // Two lines each: more than the pipe and the queue hold together.
+    const ALL: usize = 4800;
+    let mut proxy = Quiet::start(&Setup::plain("\"builtin:echo\""));
+    let address = proxy.address();
+    from_many_clients(ALL, || use_tunnel(address));
+    // Reading resumes: what was dropped is told, and together it is everything.
+    let mut output = proxy.take_output();
+    let mut text = String::new();
+    while !text.contains("records_dropped") {
+        assert_ne!(output.read_line(&mut text).unwrap(), 0, "the output ended");
+    }
+    let reader = std::thread::spawn(move || {
+        output.read_to_string(&mut text).unwrap();
+        text
+    });
+    use_tunnel(address);
+    proxy.signal("TERM");
+    assert!(proxy.ended().success());
+    let lines = parse(&reader.join().unwrap());
+    let dropped = sum(&lines, "records_dropped");
+    assert!(dropped > 0);
+    let told = ["opened", "closed", "draining"];
+    let written = lines
+        .iter()
+        .filter(|line| told.contains(&line.text("event")))
+        .count() as u64;
+    assert_eq!(written + dropped, 2 * (ALL as u64 + 1) + 1);
+    let stopped = lines.last().unwrap();
+    assert_eq!(stopped.text("event"), "stopped");
+    assert_eq!(stopped.0["counts"]["records_dropped"], dropped);
+    let ended: u64 = ["client_eof", "client_reset"]
+        .iter()
+        .filter_map(|reason| stopped.0["counts"][reason].as_u64())
+        .sum();
+    assert_eq!(
+        ended,
+        ALL as u64 + 1,
+        "dropped records are counted by their reason all the same"
+    );
+}
+
+#[test]
+fn an_output_that_is_never_read_does_not_hold_up_the_exit() {
+    let mut proxy = Quiet::start(&Setup::plain("\"builtin:echo\""));
+    let address = proxy.address();
+    // More than a pipe holds, so that the writer is blocked.
+    from_many_clients(200, || use_tunnel(address));
+    proxy.signal("TERM");
+    assert!(proxy.ended().success());
+}
+
+#[test]
+fn an_output_that_was_closed_ends_nothing() {
+    let mut proxy = Quiet::start(&Setup::plain("\"builtin:echo\""));
+    let address = proxy.address();
+    proxy.close_output();
+    from_many_clients(40, || use_tunnel(address));
+    proxy.signal("TERM");
+    assert_eq!(proxy.ended().code(), Some(0));
+}
+
+#[test]
+fn a_full_queue_counts_what_it_drops() {
+    use std::sync::mpsc;
+    use wsgate::reason::Reason;
+    use wsgate::record::{Draft, Sink};
+
+    /// Waits for permission before its first line.
+    struct Blocked(Option<mpsc::Receiver<()>>, crate::harness::inside::Records);
+    impl std::io::Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if let Some(permission) = self.0.take() {
+                permission.recv_timeout(PATIENCE).unwrap();
+            }
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    const ALL: usize = 20_000;
+    let (permit, permission) = mpsc::channel();
+    let records = crate::harness::inside::Records::default();
+    let sink = Sink::start(Blocked(Some(permission), records.clone()), settings(None)).unwrap();
+    let listener = "127.0.0.1:1".parse().unwrap();
+    for _ in 0..ALL {
+        let mut draft = Draft::new(sink.clone(), listener, None);
+        draft.opened();
+        draft.finish(Reason::ClientEof.into());
+    }
+    permit.send(()).unwrap();
+    let dropped = eventually("the report", || {
+        let count = sum(&records.lines(), "records_dropped");
+        (count > 0).then_some(count)
+    });
+    sink.close("a test", PATIENCE);
+    let lines = records.lines();
+    let written = lines
+        .iter()
+        .filter(|line| matches!(line.text("event"), "opened" | "closed"))
+        .count();
+    assert_eq!(written as u64 + dropped, 2 * ALL as u64);
+    let counts = &lines.last().unwrap().0["counts"];
+    assert_eq!(counts["client_eof"], ALL);
+    assert_eq!(counts["records_dropped"], dropped);
+}

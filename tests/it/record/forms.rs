@@ -1,0 +1,306 @@
+//! Levels, formats, addresses, and text that peers send.
+
+use crate::harness::client::text_frame;
+use crate::harness::proxy::ORIGIN;
+use crate::harness::quiet::Quiet;
+use crate::harness::upstream::Nobody;
+use crate::harness::{Client, Setup, Upstream, handshake};
+
+#[test]
+fn what_is_below_the_level_is_counted_and_not_written() {
+    let nobody = Nobody::new();
+    let setup = Setup {
+        log: "level: warn".to_owned(),
+        routes: "  - path: /echo\n    websocket: { origins: [\"https://app.example.com\"] }\n    upstream: echo\n"
+            .to_owned(),
+        extra: String::new(),
+        upstream: " }\n  echo: { endpoints: [\"builtin:echo\"]".to_owned(),
+        ..Setup::plain(&nobody.url())
+    };
+    let mut proxy = setup.start();
+    let mut foreign = Client::plain(proxy.address());
+    let changes = [("Origin", "https://evil.example")];
+    assert_eq!(
+        foreign.send(handshake("/ws", &changes)).response().status,
+        403
+    );
+    let mut tunnel = Client::plain(proxy.address());
+    assert_eq!(tunnel.send(handshake("/echo", &[])).response().status, 101);
+    assert_eq!(
+        tunnel.send(text_frame("hello")).receive(7),
+        b"\x81\x05hello"
+    );
+    tunnel.finish();
+    tunnel.rest();
+    let mut failing = Client::plain(proxy.address());
+    assert_eq!(failing.send(handshake("/ws", &[])).response().status, 502);
+    drop((foreign, failing));
+    assert_eq!(proxy.terminal().text("reason"), "upstream_refused");
+    let lines = proxy.stop();
+    let events: Vec<_> = lines.iter().map(|line| line.text("event")).collect();
+    assert_eq!(events, ["listening", "refused", "draining", "stopped"]);
+    let counts = &lines.last().unwrap().0["counts"];
+    assert_eq!(counts["origin_not_allowed"], 1);
+    assert_eq!(counts["client_eof"], 1);
+    assert_eq!(counts["upstream_refused"], 1);
+}
+
+#[test]
+fn text_is_for_people() {
+    let setup = Setup {
+        log: "level: debug, format: text".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let proxy = Quiet::start(&setup);
+    assert!(proxy.first.contains(" info  listening "), "{}", proxy.first);
+    let mut client = Client::plain(proxy.address());
+    let changes = [
+        ("Origin", "https://evil.example"),
+        ("User-Agent", "two words reason=client_eof \"quoted\""),
+    ];
+    assert_eq!(
+        client.send(handshake("/ws", &changes)).response().status,
+        403
+    );
+    client.finish();
+    client.rest();
+    let text = proxy.stop();
+    let mut lines = text.lines();
+    let refused = lines.next().unwrap();
+    let (time, rest) = refused.split_once(' ').unwrap();
+    assert!(time.ends_with('Z') && time.len() == 24, "{refused}");
+    assert!(
+        rest.starts_with("info  refused origin_not_allowed conn="),
+        "{refused}"
+    );
+    assert!(rest.contains(" status=403 "), "{refused}");
+    assert!(rest.contains(" origin=https://evil.example "), "{refused}");
+    // What a client sends can't pass for a field.
+    let quoted = r#"user_agent="two words reason=client_eof \"quoted\"""#;
+    assert!(rest.contains(quoted), "{refused}");
+    assert!(lines.next().unwrap().starts_with("    hint: "), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.contains(" info  stopped ") && last.contains("\"origin_not_allowed\":1"),
+        "{last}"
+    );
+}
+
+#[test]
+fn text_of_peers_is_written_as_printable_ascii() {
+    let upstream = Upstream::start(|mut call| {
+        call.write(
+            b"HTTP/1.1 302 Found\r\nLocation: http://x/\x1b]0;title\x07\xe2\x80\xae\xff\r\nContent-Length: 0\r\n\r\n",
+        );
+        call.drain();
+    });
+    let garbage = Upstream::answering(b"\x00\x07\x1b[2J\x7f\x9b\xff\r\n\r\n");
+    for text in [false, true] {
+        let setup = Setup {
+            log: format!("level: debug, format: {}", if text { "text" } else { "json" }),
+            routes: "  - path: /garbage\n    websocket: { origins: [\"https://app.example.com\"] }\n    upstream: other\n"
+                .to_owned(),
+            upstream: format!(" }}\n  other: {{ endpoints: [\"{}\"]", garbage.url()),
+            ..Setup::plain(&upstream.url())
+        };
+        let proxy = Quiet::start(&setup);
+        let field = |name: &str, value: &[u8]| {
+            let head = handshake("/ws?token=a%1b&\"x\"", &[(name, "VALUE")]);
+            let at = head.find("VALUE").unwrap();
+            [&head.as_bytes()[..at], value, &head.as_bytes()[at + 5..]].concat()
+        };
+        let nasty: &[u8] = b"\xe2\x80\xae\x80\xc2\x9b31m\tred\xff";
+        let requests: Vec<Vec<u8>> = vec![
+            field("User-Agent", nasty),
+            field("Origin", &[ORIGIN.as_bytes(), nasty].concat()),
+            field("Host", nasty),
+            field("X-Request-ID", nasty),
+            field("Referer", nasty),
+            field("Sec-WebSocket-Protocol", nasty),
+            field("Sec-WebSocket-Version", nasty),
+            field("Sec-WebSocket-Key", nasty),
+            field("Upgrade", nasty),
+            field("User-Agent", b"a\x1b[31m\r\n forged"),
+            field("User-Agent", b"a\0b"),
+            handshake("/garbage", &[]).into_bytes(),
+            handshake("/\u{202e}/x\u{7f}", &[]).into_bytes(),
+            b"\x00\x1b[2J\r\n\r\n".to_vec(),
+            b"G\x1bT / HTTP/1.1\r\n\r\n".to_vec(),
+            b"GET /\x1b HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        ];
+        for request in &requests {
+            let mut client = Client::plain(proxy.address());
+            client.send(request).finish();
+            client.rest();
+        }
+        let written = proxy.stop();
+        let bad = written
+            .bytes()
+            .find(|byte| *byte != b'\n' && !(b' '..=b'~').contains(byte));
+        assert_eq!(bad, None, "{written}");
+        let refused = written
+            .lines()
+            .filter(|line| line.contains("refused"))
+            .count();
+        assert!(refused >= requests.len(), "{written}");
+        // Nobody but the program begins a line.
+        let starts = written
+            .lines()
+            .filter(|line| !line.starts_with("    hint: "));
+        assert!(
+            starts
+                .clone()
+                .all(|line| line.starts_with(if text { "20" } else { "{\"time\"" })),
+            "{written}"
+        );
+    }
+}
+
+#[test]
+fn a_clients_address_is_written_as_far_as_wanted() {
+    for (keep, client) in [
+        ("full", Some("127.0.0.1")),
+        ("truncated", Some("127.0.0.0")),
+        ("off", None),
+    ] {
+        let setup = Setup {
+            log: format!("level: debug, client_address: {keep}"),
+            ..Setup::plain("\"builtin:echo\"")
+        };
+        let mut proxy = setup.start();
+        let mut socket = Client::plain(proxy.address());
+        let changes = [
+            ("X-Forwarded-For", "198.51.100.7"),
+            ("Origin", "https://evil.example"),
+        ];
+        assert_eq!(
+            socket.send(handshake("/ws", &changes)).response().status,
+            403
+        );
+        let own = socket.tcp().local_addr().unwrap().to_string();
+        drop(socket);
+        let line = proxy.terminal();
+        assert_eq!(
+            line.0.get("client").and_then(|client| client.as_str()),
+            client
+        );
+        let peer = line.0.get("peer").and_then(|peer| peer.as_str());
+        match keep {
+            "full" => assert_eq!(peer, Some(own.as_str())),
+            "truncated" => assert_eq!(peer, Some("127.0.0.0"), "the port would tell clients apart"),
+            _ => assert_eq!(peer, None),
+        }
+        let text = line.0.to_string();
+        assert_eq!(text.contains(&own), keep == "full", "{text}");
+        assert!(
+            !text.contains("198.51.100.7"),
+            "a client's own claim is not believed: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_trusted_proxys_word_for_the_client_is_shortened_too() {
+    for (keep, client) in [("full", "2001:db8:1:2::7"), ("truncated", "2001:db8:1::")] {
+        let setup = Setup {
+            log: format!("level: debug, client_address: {keep}"),
+            extra: "trusted_proxies: [127.0.0.1]\n".to_owned(),
+            ..Setup::plain("\"builtin:echo\"")
+        };
+        let mut proxy = setup.start();
+        let mut socket = Client::plain(proxy.address());
+        let changes = [
+            ("X-Forwarded-For", "2001:db8:1:2::7"),
+            ("Origin", "https://evil.example"),
+        ];
+        assert_eq!(
+            socket.send(handshake("/ws", &changes)).response().status,
+            403
+        );
+        drop(socket);
+        assert_eq!(proxy.terminal().text("client"), client);
+    }
+}
+
+#[test]
+fn secrets_are_not_written() {
+    let setup = Setup {
+        log: "level: debug, query_keep: [v]".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = setup.start();
+    let mut client = Client::plain(proxy.address());
+    let changes = [
+        ("Cookie", "session=hunter2"),
+        ("Authorization", "Bearer hunter2"),
+        ("X-WX-OPENID", "hunter2"),
+        ("Sec-WebSocket-Protocol", "chat"),
+    ];
+    let request = handshake("/ws?token=hunter2&v=3&hunter2", &changes);
+    assert_eq!(client.send(request).response().status, 101);
+    client.finish();
+    client.rest();
+    let line = proxy.terminal();
+    assert_eq!(line.text("path"), "/ws?token=*&v=3&*");
+    for line in proxy.stop() {
+        assert!(!line.0.to_string().contains("hunter2"), "{line:?}");
+    }
+}
+
+#[test]
+fn lines_have_what_every_line_has() {
+    let proxy = Setup::plain("\"builtin:echo\"").start();
+    let mut client = Client::plain(proxy.address());
+    assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
+    client.finish();
+    client.rest();
+    drop(client);
+    let lines = proxy.stop();
+    assert_eq!(lines.len(), 5);
+    for line in &lines {
+        assert!(
+            humantime::parse_rfc3339(line.text("time")).is_ok(),
+            "{line:?}"
+        );
+        assert_eq!(line.number("schema"), Some(1));
+        assert_eq!(line.text("version"), env!("CARGO_PKG_VERSION"));
+        assert!(!line.text("instance").is_empty());
+        assert!(
+            matches!(line.text("level"), "debug" | "info" | "warn" | "error"),
+            "{line:?}"
+        );
+        let fields = line.0.as_object().unwrap();
+        assert!(
+            fields.values().all(|value| !value.is_null()),
+            "absent fields are left out: {line:?}"
+        );
+    }
+}
+
+#[test]
+fn every_field_is_described() {
+    let text = std::fs::read_to_string("docs/records.md").unwrap();
+    let proxy = Setup::tls("\"builtin:echo\"").start();
+    let mut client = Client::tls(proxy.address());
+    let changes = [("User-Agent", "test"), ("Origin", ORIGIN)];
+    assert_eq!(
+        client.send(handshake("/ws", &changes)).response().status,
+        101
+    );
+    client.finish();
+    client.rest();
+    drop(client);
+    for line in proxy.stop() {
+        for name in line.0.as_object().unwrap().keys() {
+            assert!(
+                text.contains(&format!("`{name}`")),
+                "docs/records.md does not describe {name}"
+            );
+        }
+        let event = line.text("event");
+        assert!(
+            text.contains(&format!("| `{event}` |")),
+            "docs/records.md does not describe {event}"
+        );
+    }
+}

@@ -1,0 +1,354 @@
+//! What ARCHITECTURE.md says of the source, held against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines a file may have, without its tests: as much as can be read at a stretch.
+const LINES: usize = 450;
+
+/// Files that are longer, and why.
+const LONGER: &[(&str, usize)] = &[
+    // One table, and what is said of its entries.
+    ("reason.rs", 900),
+    // The only file that knows the order of the stages: in two files it would be in none.
+    ("connection.rs", 620),
+    // One cursor with a method for each kind of value.
+    ("config/reader.rs", 500),
+];
+
+/// Which modules of the crate each one may name: the table of "Who may use whom".
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("reason", &[]),
+    ("stream", &[]),
+    ("policy", &["reason"]),
+    ("config", &["policy", "reason"]),
+    // How much of an address is written is a setting.
+    ("record", &["config", "reason"]),
+    ("listener", &["reason", "record"]),
+    // The first bytes, which the listener has read.
+    (
+        "tls",
+        &["config", "listener", "policy", "reason", "record", "stream"],
+    ),
+    ("http", &["policy", "reason", "record", "stream"]),
+    // The checked opening handshake that the permit is for, and the words for first bytes.
+    (
+        "upstream",
+        &[
+            "config", "http", "listener", "policy", "reason", "record", "stream",
+        ],
+    ),
+    // Whether a broken stream is TLS's doing.
+    ("tunnel", &["reason", "record", "stream", "tls"]),
+    (
+        "connection",
+        &[
+            "config", "http", "listener", "policy", "reason", "record", "stream", "tls", "tunnel",
+            "upstream",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "config",
+            "connection",
+            "listener",
+            "policy",
+            "reason",
+            "record",
+            "tls",
+        ],
+    ),
+    ("cli", &["config", "reason", "record", "server"]),
+];
+
+/// A name, and the only files that may have it: files, or folders with a slash at the end.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("rustls", &["tls.rs", "tls/", "stream.rs"]),
+    ("tokio_rustls", &["tls.rs", "tls/", "stream.rs"]),
+    ("rustls_pemfile", &["tls/identity.rs"]),
+    ("x509_parser", &["tls.rs", "tls/"]),
+    ("rcgen", &["tls.rs", "tls/"]),
+    ("hyper", &["http.rs", "http/", "upstream.rs", "upstream/"]),
+    (
+        "hyper_util",
+        &["http.rs", "http/", "upstream.rs", "upstream/"],
+    ),
+    ("tokio_tungstenite", &["upstream/echo.rs"]),
+    ("serde_yaml", &["config/yaml.rs"]),
+    ("clap", &["cli.rs", "cli/"]),
+    ("println", &[]),
+    ("eprintln", &[]),
+    ("process::exit", &[]),
+    ("TcpListener", &["listener.rs"]),
+];
+
+/// What the pure modules don't name: the network and the clock.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "hyper",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "Instant",
+    "SystemTime",
+    "thread",
+];
+
+/// A file of `src`.
+struct Source {
+    /// Relative to `src`.
+    name: String,
+    /// Without tests and without comments.
+    code: Vec<String>,
+    /// Without tests.
+    lines: usize,
+}
+
+impl Source {
+    /// The module of the crate's root that it belongs to.
+    fn module(&self) -> &str {
+        self.name.split(['/', '.']).next().unwrap()
+    }
+
+    fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| match place.ends_with('/') {
+            true => self.name.starts_with(place),
+            false => self.name == *place,
+        })
+    }
+
+    /// Lines of code that have `name` as a path or a macro of its own, not as a part of a longer word.
+    fn naming(&self, name: &str) -> Option<&str> {
+        let is_word = |at: Option<char>| at.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let stands = |line: &str| {
+            line.match_indices(name).any(|(at, _)| {
+                let (before, after) = (&line[..at], &line[at + name.len()..]);
+                !is_word(before.chars().last()) && !is_word(after.chars().next())
+            })
+        };
+        self.code
+            .iter()
+            .map(String::as_str)
+            .find(|line| stands(line))
+    }
+}
+
+/// All of `src` but what is compiled for tests only.
+fn sources() -> Vec<Source> {
+    let mut sources = Vec::new();
+    let mut folders = vec![PathBuf::from("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap();
+            if stem == "tests" {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(read(&path));
+            }
+        }
+    }
+    assert!(sources.len() > 40, "the source was not found");
+    sources
+}
+
+fn read(path: &Path) -> Source {
+    let text = fs::read_to_string(path).unwrap();
+    // Tests stand at the end of a file.
+    let own = text
+        .lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"));
+    let own: Vec<_> = own.map(str::to_owned).collect();
+    let lines = own.len();
+    let code = own
+        .into_iter()
+        .map(|line| line.split("//").next().unwrap_or_default().to_owned())
+        .collect();
+    Source {
+        name: path.strip_prefix("src").unwrap().display().to_string(),
+        code,
+        lines,
+    }
+}
+
+#[test]
+fn modules_use_only_what_stands_below_them() {
+    let allowed: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        let module = source.module().to_owned();
+        if matches!(module.as_str(), "lib" | "main") {
+            continue;
+        }
+        for line in &source.code {
+            for after in line.split("crate::").skip(1) {
+                let name = after
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap();
+                assert!(
+                    !name.is_empty(),
+                    "{}: name modules one by one: {line}",
+                    source.name
+                );
+                if name != module {
+                    used.entry(module.clone())
+                        .or_default()
+                        .insert(name.to_owned());
+                }
+            }
+        }
+    }
+    for (module, used) in &used {
+        let may = allowed
+            .get(module.as_str())
+            .unwrap_or_else(|| panic!("{module} is not in the table"));
+        for name in used {
+            assert!(
+                may.contains(&name.as_str()),
+                "{module} uses {name}, which does not stand below it"
+            );
+        }
+    }
+    // An edge that is allowed and not used would hide that it came back.
+    for (module, may) in MAY_USE {
+        let used = used.get(*module).cloned().unwrap_or_default();
+        for name in may.iter().filter(|name| **name != "record") {
+            assert!(
+                used.contains(*name),
+                "{module} does not use {name} any more: take it out of the table"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_table_of_uses_has_no_circle() {
+    let table: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut placed = BTreeSet::new();
+    while placed.len() < table.len() {
+        let next: Vec<_> = table
+            .iter()
+            .filter(|(name, uses)| {
+                !placed.contains(*name) && uses.iter().all(|used| placed.contains(used))
+            })
+            .map(|(name, _)| *name)
+            .collect();
+        assert!(
+            !next.is_empty(),
+            "a circle among what is left beside {placed:?}"
+        );
+        placed.extend(next);
+    }
+}
+
+#[test]
+fn libraries_are_named_in_their_places_only() {
+    let sources = sources();
+    for (name, places) in ONLY_IN {
+        let mut found = false;
+        for source in &sources {
+            if let Some(line) = source.naming(name) {
+                found = true;
+                assert!(source.is_in(places), "{} names {name}: {line}", source.name);
+            }
+        }
+        assert!(
+            found || places.is_empty(),
+            "nothing names {name} any more: take it out of the table"
+        );
+    }
+}
+
+#[test]
+fn policy_and_configuration_know_no_network_and_no_clock() {
+    for source in sources() {
+        if matches!(source.module(), "policy" | "config" | "reason") {
+            for name in IMPURE {
+                let line = source.naming(name);
+                assert_eq!(line, None, "{} names {name}", source.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    for source in sources() {
+        assert_eq!(source.naming("unsafe"), None, "{}", source.name);
+    }
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+}
+
+#[test]
+fn files_can_be_read_at_a_stretch() {
+    for source in sources() {
+        let longer = LONGER.iter().find(|(name, _)| *name == source.name);
+        let most = longer.map_or(LINES, |(_, lines)| *lines);
+        assert!(
+            source.lines <= most,
+            "{} has {} lines, more than {most}",
+            source.name,
+            source.lines
+        );
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for source in sources() {
+        let text = fs::read_to_string(Path::new("src").join(&source.name)).unwrap();
+        assert!(text.starts_with("//! "), "{} has no header", source.name);
+    }
+}
+
+#[test]
+fn the_map_has_every_module() {
+    let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    for source in sources() {
+        let name = &source.name;
+        let by_file = map.contains(&format!("`{name}`")) || map.contains(&format!("`src/{name}`"));
+        let folder = name.split_once('/').map(|(folder, _)| folder);
+        let by_folder = folder.is_some_and(|folder| map.contains(&format!("`{folder}/`")));
+        let by_module = map.contains(&format!("`{}`", source.module()));
+        let is_root = matches!(source.module(), "lib" | "main");
+        assert!(
+            by_file || by_folder || by_module || is_root,
+            "ARCHITECTURE.md does not know {name}"
+        );
+    }
+    // And the other way round: what the map names is there.
+    for named in map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|named| named.ends_with(".rs"))
+    {
+        let places = [format!("src/{named}"), named.to_owned()];
+        assert!(
+            places.iter().any(|place| Path::new(place).exists()),
+            "there is no {named}"
+        );
+    }
+}
+
+#[test]
+fn what_readers_look_for_first_is_there() {
+    for (file, part) in [
+        ("README.md", "wsgate"),
+        ("CHANGELOG.md", "## Unreleased"),
+        ("ARCHITECTURE.md", "Who may use whom"),
+        ("docs/records.md", "| event | meaning |"),
+        ("docs/reasons.md", "internal_aborted"),
+    ] {
+        let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(part), "{file} has no {part:?}");
+    }
+}

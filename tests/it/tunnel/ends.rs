@@ -1,0 +1,302 @@
+//! One side ends, and the other goes on.
+
+use std::time::Duration;
+
+use wsgate::reason::Reason;
+
+use super::{Open, closed, hold, open, switching};
+use crate::harness::{Client, Setup, Upstream};
+
+#[test]
+fn after_the_clients_end_the_upstream_may_still_speak() {
+    for tls in [false, true] {
+        let upstream = switching(|mut call| {
+            assert_eq!(call.drain(), b"question");
+            call.write("a long answer".repeat(1000)).finish();
+        });
+        let setup = if tls {
+            Setup::tls(&upstream.url())
+        } else {
+            Setup::plain(&upstream.url())
+        };
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup);
+        client.send("question").finish();
+        assert_eq!(client.rest(), "a long answer".repeat(1000).as_bytes());
+        let line = closed(&mut proxy, Reason::ClientEof);
+        assert_eq!(line.number("bytes_client_to_upstream"), Some(8));
+        assert_eq!(line.number("bytes_upstream_to_client"), Some(13_000));
+    }
+}
+
+#[test]
+fn after_the_upstreams_end_the_client_may_still_speak() {
+    for tls in [false, true] {
+        let upstream = switching(|mut call| {
+            call.write("question").finish();
+            assert_eq!(call.drain(), "a long answer".repeat(1000).as_bytes());
+        });
+        let setup = if tls {
+            Setup::tls(&upstream.url())
+        } else {
+            Setup::plain(&upstream.url())
+        };
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup);
+        assert_eq!(client.rest(), b"question");
+        client.send("a long answer".repeat(1000)).finish();
+        let line = closed(&mut proxy, Reason::UpstreamEof);
+        assert_eq!(line.number("bytes_client_to_upstream"), Some(13_000));
+        upstream.all_ended();
+    }
+}
+
+#[test]
+fn the_wait_for_the_other_side_begins_with_the_first_ones_end() {
+    // The tunnel is quiet for longer than `close_wait` before one side ends; the other then needs half of it.
+    let quiet = Duration::from_millis(1400);
+    let upstream = switching(|mut call| {
+        assert_eq!(call.drain(), b"");
+        std::thread::sleep(Duration::from_millis(500));
+        call.write("bye").finish();
+    });
+    let setup = Setup {
+        limits: "close_wait: 800ms".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    std::thread::sleep(quiet);
+    client.finish();
+    assert_eq!(client.rest(), b"bye");
+    let line = closed(&mut proxy, Reason::ClientEof);
+    assert!(line.number("lasted_ms") >= Some(1900));
+}
+
+#[test]
+fn the_idle_timeout_does_not_cut_a_tunnel_that_is_ending() {
+    let upstream = switching(|mut call| {
+        assert_eq!(call.drain(), b"");
+        std::thread::sleep(Duration::from_millis(400));
+        call.write("bye").finish();
+    });
+    let setup = Setup {
+        websocket: "idle_timeout: 600ms".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    std::thread::sleep(Duration::from_millis(400));
+    client.finish();
+    assert_eq!(client.rest(), b"bye");
+    closed(&mut proxy, Reason::ClientEof);
+}
+
+#[test]
+fn an_upstream_that_ends_is_not_kept_by_a_silent_client() {
+    let upstream = switching(|mut call| {
+        call.finish().drain();
+    });
+    let setup = Setup {
+        limits: "close_wait: 300ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    assert_eq!(client.rest(), b"");
+    closed(&mut proxy, Reason::HalfCloseTimeout)
+        .with_detail("the upstream ended its stream first; the client sent nothing for 300ms");
+    upstream.all_ended();
+}
+
+#[test]
+fn data_after_a_half_close_keeps_the_tunnel() {
+    let upstream = switching(|mut call| {
+        call.drain();
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(60));
+            call.write("still here");
+        }
+        call.finish();
+    });
+    let setup = Setup {
+        limits: "close_wait: 300ms".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    client.finish();
+    assert_eq!(client.rest(), "still here".repeat(10).as_bytes());
+    closed(&mut proxy, Reason::ClientEof);
+}
+
+#[test]
+fn the_idle_timeout_does_not_fire_while_data_flows_one_way() {
+    for from_client in [false, true] {
+        let upstream = switching(move |mut call| {
+            if from_client {
+                call.receive(15);
+            } else {
+                for _ in 0..15 {
+                    std::thread::sleep(Duration::from_millis(60));
+                    call.write("x");
+                }
+            }
+            call.finish().drain();
+        });
+        let setup = Setup {
+            websocket: "idle_timeout: 300ms".to_owned(),
+            ..Setup::tls(&upstream.url())
+        };
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup);
+        if from_client {
+            for _ in 0..15 {
+                std::thread::sleep(Duration::from_millis(60));
+                client.send("x");
+            }
+        } else {
+            client.receive(15);
+        }
+        assert_eq!(client.rest(), b"");
+        client.finish();
+        let line = closed(&mut proxy, Reason::UpstreamEof);
+        assert!(line.number("lasted_ms") >= Some(900));
+    }
+}
+
+#[test]
+fn the_record_says_who_ended_and_how() {
+    #[derive(Clone, Copy, Debug)]
+    enum End {
+        ClientFin,
+        ClientRst,
+        ClientTruncates,
+        UpstreamFin,
+        UpstreamRst,
+    }
+    for (tls, end, reason) in [
+        (false, End::ClientFin, Reason::ClientEof),
+        (true, End::ClientFin, Reason::ClientEof),
+        (false, End::ClientRst, Reason::ClientReset),
+        (true, End::ClientRst, Reason::ClientReset),
+        (true, End::ClientTruncates, Reason::TlsTruncated),
+        (false, End::UpstreamFin, Reason::UpstreamEof),
+        (true, End::UpstreamFin, Reason::UpstreamEof),
+        (false, End::UpstreamRst, Reason::UpstreamReset),
+        (true, End::UpstreamRst, Reason::UpstreamReset),
+    ] {
+        let upstream = switching(move |mut call| match end {
+            End::UpstreamFin => {
+                call.receive(5);
+                call.finish().drain();
+            }
+            End::UpstreamRst => {
+                call.receive(5);
+                call.reset();
+            }
+            _ => {
+                call.drain();
+            }
+        });
+        let setup = if tls {
+            Setup::tls(&upstream.url())
+        } else {
+            Setup::plain(&upstream.url())
+        };
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup);
+        client.send("hello");
+        match end {
+            End::ClientFin => end_of(&mut client),
+            End::ClientRst => client.reset(),
+            End::ClientTruncates => {
+                client.truncate();
+                client.rest();
+            }
+            End::UpstreamFin => {
+                client.rest();
+                client.finish();
+            }
+            End::UpstreamRst => drop(client.rest()),
+        }
+        let line = closed(&mut proxy, reason);
+        assert_eq!(line.text("event"), "closed", "{end:?}");
+        upstream.all_ended();
+    }
+}
+
+fn end_of(client: &mut Client) {
+    client.finish();
+    client.rest();
+}
+
+#[test]
+fn a_side_that_ended_first_is_the_cause_even_if_the_other_then_breaks() {
+    let upstream = switching(|mut call| {
+        call.drain();
+        call.reset();
+    });
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&Setup::plain(&upstream.url()));
+    client.finish();
+    client.rest();
+    closed(&mut proxy, Reason::ClientEof).with_detail("then upstream_reset");
+}
+
+#[test]
+fn a_tunnel_without_an_idle_timeout_stays_open() {
+    // Shorter timers of other kinds must not end it.
+    let upstream = Upstream::echo();
+    let setup = Setup {
+        limits: "write_stall: 100ms, close_wait: 100ms, request_head: 100ms".to_owned(),
+        upstream: ", handshake_timeout: 100ms, connect_timeout: 100ms".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    std::thread::sleep(Duration::from_millis(600));
+    client.send("hello");
+    assert_eq!(client.receive(5), b"hello");
+    client.finish();
+    closed(&mut proxy, Reason::ClientEof);
+}
+
+#[test]
+fn bytes_for_a_side_that_is_gone_are_not_counted_as_passed_for_ever() {
+    let (held, wait) = hold();
+    let upstream = switching(move |mut call| {
+        call.receive(5);
+        call.reset();
+        wait();
+    });
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&Setup::plain(&upstream.url()));
+    client.send("hello");
+    client.rest();
+    let line = closed(&mut proxy, Reason::UpstreamReset);
+    assert_eq!(line.number("bytes_client_to_upstream"), Some(5));
+    drop(held);
+}

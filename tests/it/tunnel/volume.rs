@@ -1,0 +1,206 @@
+//! Much data, slow readers, and exact counts.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use wsgate::reason::Reason;
+
+use super::{Open, closed, open, switching};
+use crate::harness::upstream::Call;
+use crate::harness::{PATIENCE, Setup, eventually};
+
+const SIZE: usize = 8 * 1024 * 1024;
+
+/// The same numbers in every run (xorshift, Marsaglia 2003).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// At least 1 and at most `most`.
+    fn up_to(&mut self, most: usize) -> usize {
+        usize::try_from(self.next() % most as u64).unwrap() + 1
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count + 8);
+        while bytes.len() < count {
+            bytes.extend(self.next().to_le_bytes());
+        }
+        bytes.truncate(count);
+        bytes
+    }
+}
+
+/// Writes in pieces of random sizes.
+fn write_all(to: &mut impl Write, bytes: &[u8], numbers: &mut Numbers) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(numbers.up_to(20_000).min(rest.len()));
+        to.write_all(piece).unwrap();
+        rest = after;
+    }
+}
+
+/// Reads to the end in pieces of random sizes, with a rest now and then.
+fn read_slowly(from: &mut TcpStream, numbers: &mut Numbers) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buffer = vec![0; 4000];
+    let mut rest_at = 0;
+    loop {
+        let room = numbers.up_to(buffer.len());
+        match from.read(&mut buffer[..room]).unwrap() {
+            0 => return all,
+            count => all.extend_from_slice(&buffer[..count]),
+        }
+        if all.len() >= rest_at {
+            rest_at += SIZE / 8;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn eight_mebibytes_pass_each_way_unchanged() {
+    for tls in [false, true] {
+        let down = Arc::new(Numbers(0x5eed_0001).bytes(SIZE));
+        let up = Numbers(0x5eed_0002).bytes(SIZE);
+        let arrived = Arc::new(Mutex::new(None));
+        let (sent, got) = (Arc::clone(&down), Arc::clone(&arrived));
+        let upstream = switching(move |call: Call| {
+            let mut reading = call.socket.try_clone().unwrap();
+            let reader =
+                std::thread::spawn(move || read_slowly(&mut reading, &mut Numbers(0x5eed_0003)));
+            let mut writing = call.socket;
+            write_all(&mut writing, &sent, &mut Numbers(0x5eed_0004));
+            *got.lock().unwrap() = Some(reader.join().unwrap());
+        });
+        let setup = if tls {
+            Setup::tls(&upstream.url())
+        } else {
+            Setup::plain(&upstream.url())
+        };
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup);
+        // By turns, as a TLS connection can't be shared between two threads; both directions stay busy all the same.
+        let mut numbers = Numbers(0x5eed_0005);
+        let (mut rest, mut received) = (up.as_slice(), Vec::new());
+        while !rest.is_empty() || received.len() < SIZE {
+            let (piece, after) = rest.split_at(numbers.up_to(60_000).min(rest.len()));
+            client.write_all(piece).unwrap();
+            client.flush().unwrap();
+            rest = after;
+            let room = numbers.up_to(60_000).min(SIZE - received.len());
+            received.extend(client.receive(room));
+        }
+        client.finish();
+        assert!(received == *down, "what came down differs");
+        let came_up = eventually("the upstream's last byte", || {
+            arrived.lock().unwrap().take()
+        });
+        assert!(came_up == up, "what went up differs");
+        assert_eq!(client.rest(), b"");
+        let line = closed(&mut proxy, Reason::ClientEof);
+        assert_eq!(line.number("bytes_client_to_upstream"), Some(SIZE as u64));
+        assert_eq!(line.number("bytes_upstream_to_client"), Some(SIZE as u64));
+    }
+}
+
+#[test]
+fn many_tunnels_at_once_keep_their_bytes_apart() {
+    const TUNNELS: u64 = 20;
+    let upstream = crate::harness::Upstream::echo();
+    let mut proxy = Setup::tls(&upstream.url()).start();
+    std::thread::scope(|scope| {
+        for number in 1..=TUNNELS {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                let mut client = super::tunnel(proxy, true);
+                let mut numbers = Numbers(number);
+                for _ in 0..20 {
+                    let size = numbers.up_to(10_000);
+                    let bytes = numbers.bytes(size);
+                    assert!(client.send(&bytes).receive(size) == bytes);
+                }
+                client.finish();
+                assert_eq!(client.rest(), b"");
+            });
+        }
+    });
+    let mut conns = std::collections::HashSet::new();
+    for _ in 0..TUNNELS {
+        let line = proxy.terminal().expect(Reason::ClientEof);
+        assert_eq!(
+            line.number("bytes_client_to_upstream"),
+            line.number("bytes_upstream_to_client")
+        );
+        assert!(conns.insert(line.text("conn").to_owned()));
+    }
+    assert_eq!(
+        proxy
+            .stop()
+            .iter()
+            .filter(|line| line.text("event") == "opened")
+            .count(),
+        20
+    );
+}
+
+#[test]
+fn a_reader_that_rests_and_goes_on_loses_nothing_and_leaves_its_trace() {
+    let (stalled, is_stalled) = std::sync::mpsc::channel();
+    let stalled = Mutex::new(stalled);
+    let upstream = switching(move |mut call: Call| {
+        // Once a write has waited this long, every buffer on the way is full.
+        call.socket
+            .set_write_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        let (mut total, mut told) = (0_u64, false);
+        while !told {
+            match call.socket.write(&[b'x'; 65536]) {
+                Ok(count) => total += count as u64,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    stalled.lock().unwrap().send(total).unwrap();
+                    told = true;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        call.finish().drain();
+    });
+    for tls in [false, true] {
+        let setup = if tls {
+            Setup::tls(&upstream.url())
+        } else {
+            Setup::plain(&upstream.url())
+        };
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup);
+        let total = is_stalled.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(client.rest().len() as u64, total);
+        client.finish();
+        let line = closed(&mut proxy, Reason::UpstreamEof);
+        assert_eq!(line.number("bytes_upstream_to_client"), Some(total));
+        assert!(
+            line.number("write_stall_client_ms") >= Some(250),
+            "{line:?}"
+        );
+        assert!(
+            line.number("write_stall_upstream_ms") < Some(250),
+            "{line:?}"
+        );
+    }
+}
