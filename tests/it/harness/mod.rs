@@ -2,8 +2,10 @@
 //!
 //! Nothing here sleeps to wait: everything waits for an event with the deadline [`PATIENCE`].
 
+pub mod browser;
 pub mod certs;
 pub mod client;
+pub mod peers;
 pub mod proxy;
 pub mod upstream;
 
