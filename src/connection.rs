@@ -25,9 +25,9 @@ use crate::tls;
 use crate::tunnel::{self, Ends, Timers};
 use crate::upstream::{self, Answer, Opened, Refused};
 
-/// After a shutdown began, how long a connection that has not asked for anything yet may still do so: enough for a
-/// request on its way, little enough that unused connections don't hold up the exit.
-const DRAIN_HEAD: Duration = Duration::from_secs(1);
+/// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
+/// for what is on its way, little enough that connections without a tunnel don't hold up the exit.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -44,6 +44,14 @@ pub struct Shared {
     pub draining: CancellationToken,
     /// Its deadline has passed.
     pub cut: CancellationToken,
+}
+
+impl Shared {
+    /// Completes some time after a shutdown began, for what must not hold up the exit.
+    async fn drain_patience(&self) {
+        self.draining.cancelled().await;
+        tokio::time::sleep(DRAIN_PATIENCE).await;
+    }
 }
 
 /// Carries one connection from its first byte to its record.
@@ -63,8 +71,12 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     draft.finish(ended.failure);
     if let Some(stream) = ended.stream {
         let linger = respond::linger(stream, shared.config.limits.close_wait);
-        // The record is written: the client only loses the rest of its time to read.
-        shared.cut.run_until_cancelled(linger).await;
+        tokio::select! {
+            () = linger => {}
+            // The record is written: the client only loses the rest of its time to read.
+            () = shared.drain_patience() => {}
+            () = shared.cut.cancelled() => {}
+        }
     }
     drop(slot);
 }
@@ -175,14 +187,10 @@ impl Life<'_> {
 
     /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
     async fn unless_draining<F: Future>(&self, work: F) -> Result<F::Output, Failure> {
-        let patience = async {
-            self.shared.draining.cancelled().await;
-            tokio::time::sleep(DRAIN_HEAD).await;
-        };
         tokio::select! {
             biased;
             output = work => Ok(output),
-            () = patience => {
+            () = self.shared.drain_patience() => {
                 let detail = "no complete request had come when the shutdown began";
                 Err(Failure::new(Reason::Draining, detail))
             }
@@ -499,13 +507,14 @@ impl Life<'_> {
 
 /// A connection that broke before its head was complete.
 fn broken_head(error: &std::io::Error) -> Failure {
-    match tls::record_error(error) {
-        Some(words) => Failure::new(Reason::TlsProtocolError, words),
-        None if tls::is_truncation(error) => {
-            Failure::new(Reason::HttpHeadIncomplete, error.to_string())
-        }
-        None => Failure::new(Reason::TcpResetBeforeRequest, error.to_string()),
-    }
+    tls::broken(error).unwrap_or_else(|| {
+        let reason = if tls::is_truncation(error) {
+            Reason::HttpHeadIncomplete
+        } else {
+            Reason::TcpResetBeforeRequest
+        };
+        Failure::new(reason, tls::ended_words(error))
+    })
 }
 
 fn gave_up(gone: &Gone, asking: Instant) -> Failure {
@@ -513,7 +522,7 @@ fn gave_up(gone: &Gone, asking: Instant) -> Failure {
     let how = gone
         .error
         .as_ref()
-        .map_or_else(|| "closed in order".to_owned(), ToString::to_string);
+        .map_or_else(|| "closed in order".to_owned(), tls::ended_words);
     Failure::new(
         Reason::ClientGaveUp,
         format!("left after waiting {waited}: {how}"),

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 pub use development::{DevelopmentCertificateError, ensure_development_certificate};
-pub use failure::{is_truncation, record_error, unused};
+pub use failure::{broken, ended_words, is_truncation, record_error, unused};
 pub use identity::{Finding, Identity, load};
 
 use crate::config::{TlsVersion, UnknownSni};

@@ -104,15 +104,28 @@ pub(super) fn unknown_name(name: &str, names: &HostSet) -> Failure {
 pub fn unused(error: Option<&io::Error>) -> Failure {
     match error {
         None => Failure::new(Reason::TlsClosedUnused, "closed in order"),
-        Some(error) => match tls_error(error) {
-            Some(Error::AlertReceived(alert)) => alert_received(*alert),
-            Some(error) => Failure::new(Reason::TlsProtocolError, error.to_string()),
-            // The library's words are for its users, with a link to its manual.
-            None if is_truncation(error) => {
-                Failure::new(Reason::TlsClosedUnused, "closed without close_notify")
-            }
-            None => Failure::new(Reason::TlsClosedUnused, error.to_string()),
-        },
+        Some(error) => broken(error)
+            .unwrap_or_else(|| Failure::new(Reason::TlsClosedUnused, ended_words(error))),
+    }
+}
+
+/// The alert or the broken record that ended a stream after its handshake, if it was TLS that did.
+#[must_use]
+pub fn broken(error: &io::Error) -> Option<Failure> {
+    tls_error(error).map(|error| match error {
+        Error::AlertReceived(alert) => alert_received(*alert),
+        error => Failure::new(Reason::TlsProtocolError, error.to_string()),
+    })
+}
+
+/// How a stream ended, for a detail.
+#[must_use]
+pub fn ended_words(error: &io::Error) -> String {
+    // The library's words are for its users, with a link to its manual.
+    if is_truncation(error) {
+        "closed without close_notify".to_owned()
+    } else {
+        error.to_string()
     }
 }
 
