@@ -12,7 +12,7 @@ pub mod upstream;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Response, handshake};
-pub use proxy::{Line, Setup};
+pub use proxy::{Line, Proxy, Setup};
 pub use upstream::{Upstream, switching};
 
 /// How long anything may take that should happen: far more than it does on a slow, loaded machine.
