@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::http::forwarded::{self, Identity};
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::{self, Kind, Opening};
-use crate::http::{Answered, Exchange, Gone, respond};
+use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
 use crate::policy::{self, Asked, Authority, HostSet, Permit};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
@@ -130,7 +130,12 @@ impl Life<'_> {
         draft.enter(Stage::Http);
         let (raw, stream) = self.read_head(stream, deadline, draft).await?;
         let has_early = !raw.early.is_empty();
-        let (request, exchange) = Exchange::begin(stream, raw, limits.header_bytes).await?;
+        let (request, exchange) = match Exchange::begin(stream, raw, limits.header_bytes).await {
+            Ok(begun) => begun,
+            Err(Unparsed { failure, stream }) => {
+                return Err(self.refuse_unread(stream, failure, draft).await);
+            }
+        };
         let identity = Identity::read(
             self.peer,
             self.shared.tls.is_some(),
@@ -515,13 +520,11 @@ fn gave_up(gone: &Gone, asking: Instant) -> Failure {
     )
 }
 
-/// The id that joins this request's records, answers and the upstream's own log.
-fn request_id(draft: &Draft) -> String {
-    draft
-        .record
-        .request_id
-        .clone()
-        .unwrap_or_else(|| draft.conn().to_owned())
+/// The id that joins this request's records, answers and the upstream's own log; the connection's where none could
+/// be read.
+fn request_id(draft: &mut Draft) -> String {
+    let conn = draft.conn().to_owned();
+    draft.record.request_id.get_or_insert(conn).clone()
 }
 
 /// Puts into the record what the request says of itself.

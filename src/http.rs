@@ -14,8 +14,7 @@ pub mod respond;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ use tokio::sync::oneshot;
 use crate::reason::{Failure, Reason};
 use crate::stream::ClientStream;
 use head::RawHead;
-use hold::Hold;
+use hold::{Hold, Phase};
 
 /// Smallest buffer that hyper takes.
 const HYPER_MIN_BUFFER: usize = 8192;
@@ -47,15 +46,22 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Exchange {
     connection: http1::Connection<TokioIo<Hold>, Handover>,
     answer: oneshot::Sender<Response<Body>>,
-    /// Set except while the answer is awaited: the end of the client's stream says nothing before, and afterwards only
-    /// writing matters.
-    deaf: Arc<AtomicBool>,
+    phase: Phase,
 }
 
 impl std::fmt::Debug for Exchange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Exchange").finish_non_exhaustive()
     }
+}
+
+/// A connection whose head hyper could not parse, unanswered.
+#[derive(Debug)]
+pub struct Unparsed {
+    /// `http_malformed`, with hyper's words.
+    pub failure: Failure,
+    /// The stream, no longer hyper's.
+    pub stream: ClientStream,
 }
 
 /// A client that left while it should have waited.
@@ -80,13 +86,13 @@ impl Exchange {
     /// Lets hyper parse a checked head.
     ///
     /// # Errors
-    /// `http_malformed` when hyper refuses what passed our own check; it has answered 400 then.
+    /// [`Unparsed`] when hyper refuses what passed our own check.
     pub async fn begin(
         stream: ClientStream,
         raw: RawHead,
         limit: usize,
-    ) -> Result<(Parts, Self), Failure> {
-        let deaf = Arc::new(AtomicBool::new(true));
+    ) -> Result<(Parts, Self), Unparsed> {
+        let phase = Phase::new();
         let (request_sender, request) = oneshot::channel();
         let (answer, answer_receiver) = oneshot::channel();
         let handover = Handover(Mutex::new(Some((request_sender, answer_receiver))));
@@ -98,11 +104,11 @@ impl Exchange {
             // The head is complete already; this only keeps hyper's own default from mattering.
             .header_read_timeout(Duration::from_secs(30))
             .serve_connection(
-                TokioIo::new(Hold::new(stream, raw, Arc::clone(&deaf))),
+                TokioIo::new(Hold::new(stream, raw, phase.clone())),
                 handover,
             );
         let mut request = pin!(request);
-        let parts = poll_fn(|cx| {
+        let begun = poll_fn(|cx| {
             if let Poll::Ready(Ok(request)) = request.as_mut().poll(cx) {
                 return Poll::Ready(Ok(request));
             }
@@ -112,15 +118,21 @@ impl Exchange {
                 Poll::Ready(outcome) => Poll::Ready(Err(malformed(outcome.err()))),
             }
         })
-        .await?;
-        Ok((
-            parts,
-            Self {
-                connection,
-                answer,
-                deaf,
-            },
-        ))
+        .await;
+        match begun {
+            Ok(parts) => Ok((
+                parts,
+                Self {
+                    connection,
+                    answer,
+                    phase,
+                },
+            )),
+            Err(failure) => Err(Unparsed {
+                failure,
+                stream: connection.into_parts().io.into_inner().into_parts().0,
+            }),
+        }
     }
 
     /// Runs `work` while the client waits.
@@ -128,7 +140,7 @@ impl Exchange {
     /// # Errors
     /// [`Gone`] when the client leaves first; `work` is dropped then.
     pub async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
-        self.deaf.store(false, Relaxed);
+        self.phase.wait();
         let mut work = pin!(work);
         let output = poll_fn(|cx| {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
@@ -153,9 +165,9 @@ impl Exchange {
         let Self {
             mut connection,
             answer,
-            deaf,
+            phase,
         } = self;
-        deaf.store(true, Relaxed);
+        phase.answer();
         // Refused only when the connection has ended, which the poll below reports.
         let _ = answer.send(response);
         let written =

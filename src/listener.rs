@@ -161,10 +161,15 @@ pub struct FirstBytes {
 }
 
 impl FirstBytes {
-    /// The bytes for a record's detail.
+    /// The bytes for a record's detail, without the beginning of an HTTP query, which may be that of a token.
     #[must_use]
     pub fn describe(&self) -> String {
-        describe_bytes(&self.bytes)
+        let query = self.bytes.iter().position(|&byte| byte == b'?');
+        let shown = match (self.looks, query) {
+            (Looks::Http, Some(at)) => self.bytes.get(..=at),
+            _ => None,
+        };
+        describe_bytes(shown.unwrap_or(&self.bytes))
     }
 }
 

@@ -228,7 +228,7 @@ reasons! {
         "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, or it is self-signed",
         "serve the full chain, leaf first, in `listeners[].tls.certificates[].cert`; Android does not fetch intermediates by itself";
     TlsAlertBadCertificate = "tls_alert_bad_certificate", Tls, Client, Info, NoStatus, "",
-        "the client refused the certificate (alert 42, 43 or 46): wrong name, weak signature or unsupported key",
+        "the client refused the certificate (alert 42, 43 or 46): wrong name, weak signature, unsupported key, or a fault it does not tell",
         "compare the certificate's names with the host the client dials: `wsgate check` lists what is not covered";
     TlsAlertCertExpired = "tls_alert_cert_expired", Tls, Client, Info, NoStatus, "",
         "the client says the certificate is expired or not yet valid (alert 45)",

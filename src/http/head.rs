@@ -14,6 +14,9 @@ use crate::record::peer_text;
 /// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.
 pub(super) const MAX_FIELDS: usize = 100;
 
+/// Longest target that hyper's URI takes, however large the head may be.
+const MAX_TARGET: usize = 65_534;
+
 /// A complete request head as received, ending in an empty line, and what came right behind it.
 #[derive(Debug)]
 pub struct RawHead {
@@ -57,10 +60,11 @@ pub async fn read(
         match timeout_at(deadline, stream.read_buf(&mut bytes)).await {
             Ok(Ok(0)) if bytes.is_empty() => return Err(NoHead::Unused(None)),
             Ok(Ok(0)) => {
+                let line = bytes.split(|&byte| byte == b'\r').next();
                 let detail = format!(
                     "{} bytes came, then the end: {}",
                     bytes.len(),
-                    peer_text(&bytes)
+                    shown(line.unwrap_or_default())
                 );
                 return Err(Failure::new(Reason::HttpHeadIncomplete, detail).into());
             }
@@ -157,6 +161,17 @@ fn too_large(bytes: &[u8], limit: usize) -> Failure {
     .with_status(status)
 }
 
+/// A request line or a target for a detail. What follows a `?` or `#` may be a token, and what looks like a field
+/// may be any secret: both stay out of the record.
+fn shown(bytes: &[u8]) -> String {
+    let query = bytes.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    let field = bytes.windows(2).position(|pair| pair == b": ");
+    match query.into_iter().chain(field).min() {
+        Some(at) => peer_text(bytes.get(..=at).unwrap_or_default()) + "*",
+        None => peer_text(bytes),
+    }
+}
+
 fn malformed(detail: String) -> Failure {
     Failure::new(Reason::HttpMalformed, detail)
 }
@@ -186,7 +201,6 @@ fn check(head: &[u8]) -> Result<(), Failure> {
 
 /// `method SP target SP HTTP/1.1` (RFC 9112 section 3).
 fn check_request_line(line: &[u8]) -> Result<(), Failure> {
-    let shown = || peer_text(line);
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -194,13 +208,13 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
         let expected = "expected method, target and version with one space between";
         return Err(malformed(format!(
             "request line: {expected}; found {:?}",
-            shown()
+            shown(line)
         )));
     };
     if method.is_empty() || !method.iter().copied().all(is_token) {
         return Err(malformed(format!(
             "request line: the method is not a token: {:?}",
-            shown()
+            shown(line)
         )));
     }
     match version {
@@ -214,30 +228,31 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
         _ => {
             return Err(malformed(format!(
                 "request line: no HTTP version: {:?}",
-                shown()
+                shown(line)
             )));
         }
+    }
+    if target.len() > MAX_TARGET {
+        let detail = format!("the target is over {MAX_TARGET} bytes");
+        return Err(Failure::new(Reason::HttpTooLarge, detail).with_status(414));
     }
     for &byte in target {
         match byte {
             b'#' => {
                 return Err(malformed(format!(
                     "the target has a fragment: {:?}",
-                    peer_text(target)
+                    shown(target)
                 )));
             }
             0x21..=0x7e => {}
             0x80.. => {
-                let detail = format!(
-                    "the target has bytes outside ASCII: {:?}",
-                    peer_text(target)
-                );
+                let detail = format!("the target has bytes outside ASCII: {:?}", shown(target));
                 return Err(Failure::new(Reason::PathAmbiguous, detail));
             }
             _ => {
                 return Err(malformed(format!(
                     "the target has a control character: {:?}",
-                    peer_text(target)
+                    shown(target)
                 )));
             }
         }
@@ -246,7 +261,7 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
     if !absolute && !target.starts_with(b"/") {
         let detail = format!(
             "the target is neither a path nor an http URL: {:?}",
-            peer_text(target)
+            shown(target)
         );
         return Err(malformed(detail));
     }
@@ -261,16 +276,19 @@ fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
         )));
     }
     let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-        return Err(malformed(format!(
-            "line {number} has no colon: {:?}",
-            peer_text(line)
-        )));
+        return Err(malformed(format!("line {number} has no colon")));
     };
     let (name, value) = line.split_at(colon);
-    if name.is_empty() || !name.iter().copied().all(is_token) {
+    if name.is_empty() {
+        return Err(malformed(format!("line {number} has no field name")));
+    }
+    if let Some(at) = name.iter().position(|&byte| !is_token(byte)) {
+        // Only up to there: a line torn from its field may hold a secret.
+        let (token, rest) = name.split_at(at);
         let detail = format!(
-            "line {number}: the field name is not a token: {:?}",
-            peer_text(name)
+            "line {number}: the field name has the byte \\x{:02x} after {:?}",
+            rest.first().copied().unwrap_or_default(),
+            peer_text(token)
         );
         return Err(malformed(detail));
     }
@@ -318,12 +336,10 @@ impl<'a> Framing<'a> {
             (Some(_), Some(_)) => Err(conflict(
                 "Content-Length beside Transfer-Encoding".to_owned(),
             )),
-            (Some(length), None) if length.is_empty() || !length.iter().all(u8::is_ascii_digit) => {
-                Err(conflict(format!(
-                    "Content-Length is not a number: {:?}",
-                    peer_text(length)
-                )))
-            }
+            (Some(length), None) if !is_length(length) => Err(conflict(format!(
+                "Content-Length is not a number: {:?}",
+                peer_text(length)
+            ))),
             (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => {
                 Err(conflict(format!(
                     "Transfer-Encoding is not chunked alone: {:?}",
@@ -333,6 +349,12 @@ impl<'a> Framing<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// Digits alone: `parse` would also take a sign.
+fn is_length(value: &[u8]) -> bool {
+    let digits = std::str::from_utf8(value).ok();
+    value.iter().all(u8::is_ascii_digit) && digits.is_some_and(|text| text.parse::<u64>().is_ok())
 }
 
 fn conflict(detail: String) -> Failure {
@@ -410,6 +432,19 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_secret_is_not_shown() {
+        for (line, expected) in [
+            (&b"GET /a HTTP/1.0"[..], "GET /a HTTP/1.0"),
+            (b"GET /a?token=s HTTP/1.0", "GET /a?*"),
+            (b"/a#token=s", "/a#*"),
+            (b"http://h/a?s#s", "http://h/a?*"),
+            (b"Cookie: s", "Cookie:*"),
+        ] {
+            assert_eq!(shown(line), expected);
+        }
+    }
+
+    #[test]
     fn ambiguous_framing() {
         for (lines, expected) in [
             ("Content-Length: 0", None),
@@ -434,6 +469,10 @@ mod tests {
             ("Content-Length: +5", Some("http_framing_conflict")),
             ("Content-Length: 0x5", Some("http_framing_conflict")),
             ("Content-Length:", Some("http_framing_conflict")),
+            (
+                "Content-Length: 18446744073709551616",
+                Some("http_framing_conflict"),
+            ),
             ("Transfer-Encoding: xchunked", Some("http_framing_conflict")),
             (
                 "Transfer-Encoding: chunked, identity",

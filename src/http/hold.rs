@@ -3,11 +3,15 @@
 //! A client must wait for the answer to its opening handshake (RFC 6455 section 4.1). What it sends meanwhile may
 //! be the next request of an attacker, so it neither reaches hyper nor, before a verified 101, the upstream; it is
 //! held here, bounded. Reading on also notices a client that leaves.
+//!
+//! Nor does hyper say anything before there is an answer: what it would write by itself about a head that it can't
+//! parse lacks the reason and the request's id. And until it has parsed the head it learns of nothing behind it: a
+//! client that ends its side at once still gets the answer to what it asked.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,24 +22,55 @@ use crate::stream::ClientStream;
 /// Bytes a client may send ahead of its answer; beyond that its TCP window fills.
 const HELD_MAX: usize = 16 * 1024;
 
+/// What hyper may do with the stream besides reading the head; it goes forward only.
+#[derive(Clone, Debug)]
+pub(super) struct Phase(Arc<AtomicU8>);
+
+impl Phase {
+    /// At first, nothing.
+    const PARSING: u8 = 0;
+    /// Read, which holds what comes.
+    const WAITING: u8 = 1;
+    /// Write, and nothing else matters any more.
+    const ANSWERING: u8 = 2;
+
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicU8::new(Self::PARSING)))
+    }
+
+    /// The request waits for its answer.
+    pub(super) fn wait(&self) {
+        self.0.store(Self::WAITING, Relaxed);
+    }
+
+    /// The answer is known.
+    pub(super) fn answer(&self) {
+        self.0.store(Self::ANSWERING, Relaxed);
+    }
+
+    fn is(&self, phase: u8) -> bool {
+        self.0.load(Relaxed) == phase
+    }
+}
+
 pub(super) struct Hold {
     stream: ClientStream,
     head: Vec<u8>,
     given: usize,
     held: Vec<u8>,
-    deaf: Arc<AtomicBool>,
+    phase: Phase,
     error: Option<io::Error>,
 }
 
 impl Hold {
     /// hyper reads `raw.head`; `raw.early` is held already.
-    pub(super) fn new(stream: ClientStream, raw: RawHead, deaf: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(stream: ClientStream, raw: RawHead, phase: Phase) -> Self {
         Self {
             stream,
             head: raw.head,
             given: 0,
             held: raw.early,
-            deaf,
+            phase,
             error: None,
         }
     }
@@ -65,7 +100,7 @@ impl AsyncRead for Hold {
             this.given += count;
             return Poll::Ready(Ok(()));
         }
-        if this.deaf.load(Relaxed) {
+        if !this.phase.is(Phase::WAITING) {
             return Poll::Pending;
         }
         let mut scratch = [0; 2048];
@@ -92,6 +127,9 @@ impl AsyncWrite for Hold {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if !self.phase.is(Phase::ANSWERING) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -107,6 +107,10 @@ pub fn unused(error: Option<&io::Error>) -> Failure {
         Some(error) => match tls_error(error) {
             Some(Error::AlertReceived(alert)) => alert_received(*alert),
             Some(error) => Failure::new(Reason::TlsProtocolError, error.to_string()),
+            // The library's words are for its users, with a link to its manual.
+            None if is_truncation(error) => {
+                Failure::new(Reason::TlsClosedUnused, "closed without close_notify")
+            }
             None => Failure::new(Reason::TlsClosedUnused, error.to_string()),
         },
     }
@@ -140,8 +144,14 @@ fn alert_received(alert: AlertDescription) -> Failure {
         AlertDescription::CertificateRevoked => Reason::TlsAlertCertRevoked,
         _ => Reason::TlsAlertOther,
     };
-    Failure::new(
-        reason,
-        format!("the client sent alert {} ({alert:?})", u8::from(alert)),
-    )
+    let detail = format!("the client sent alert {} ({alert:?})", u8::from(alert));
+    let failure = Failure::new(reason, detail);
+    match alert {
+        // docs/tls-clients.md: measured.
+        AlertDescription::CertificateUnknown => failure.with_hint(
+            "Chromium and its kin send this alert for every fault alike: run `wsgate check` for chain, names and dates, \
+             and test with the client's own trust store",
+        ),
+        _ => failure,
+    }
 }

@@ -14,7 +14,9 @@ python py_client.py URL [JSON_OPTIONS]
 import asyncio
 import json
 import os
+import socket
 import ssl
+import struct
 import sys
 
 from common import close_arguments, failure, log, pairs
@@ -84,6 +86,14 @@ async def run(connection, name):
         case "terminate" | "reset" as command:
             await connection.send(command)
             return await ending(connection)  # the server cuts: what arrives depends on what is in between
+        case "cut":
+            connection.transport.abort()
+            return await ending(connection)
+        case "cut_reset":
+            linger = struct.pack("ii", 1, 0)
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            connection.transport.abort()
+            return await ending(connection)
     raise Failed("no such case")
 
 

@@ -96,6 +96,14 @@ async function run(name) {
       if (got !== 'from the client') throw new Error(`the Pong says ${got}`);
       return { pong: got };
     }
+    case 'server_ping': {
+      const got = await step((done) => {
+        ws.once('ping', (data) => done(data.toString())); // `ws` answers it by itself
+        ws.send('ping');
+      });
+      if (got !== 'from the server') throw new Error(`the Ping says ${got}`);
+      return { ping: got };
+    }
     case 'close': {
       const [code = 1000, reason = 'done'] = closeArguments(name);
       return ending([code, reason], () => ws.close(code, reason));
@@ -109,6 +117,8 @@ async function run(name) {
     case 'terminate':
     case 'reset':
       return ending(null, () => ws.send(kind)); // the server cuts: what arrives depends on what is in between
+    case 'cut':
+      return ending(null, () => ws.terminate());
     default:
       throw new Error('no such case');
   }

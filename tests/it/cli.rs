@@ -197,17 +197,13 @@ fn a_certificate_or_key_that_cannot_be_used_is_an_error() {
             "holds no private key",
         ),
         (
-            (certificate.clone(), format!("{key}{other_key}")),
+            (certificate, format!("{key}{other_key}")),
             "key",
             "holds 2 private keys; leave one",
         ),
         ((key.clone(), key.clone()), "cert", "holds no certificate"),
         ((String::new(), key.clone()), "cert", "holds no certificate"),
-        (
-            (garbage.to_owned(), key.clone()),
-            "cert",
-            "certificate 1 in",
-        ),
+        ((garbage.to_owned(), key), "cert", "certificate 1 in"),
     ] {
         let folder = folder();
         put(folder.path(), pair);

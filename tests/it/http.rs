@@ -1,95 +1,182 @@
 //! The http stage: malformed requests, and requests that are no opening handshake.
 
-use crate::harness::Line;
+/// Where a head ends, how large and how slow it may be.
+mod bounds;
+/// What the upstream is told of the client.
+mod forwarded;
+/// The tools of these tests and of the policy's.
+pub mod guard;
+/// What a client sends before its answer.
+mod held;
+/// Requests that are almost good.
+mod mutated;
+/// What is an opening handshake, and what is malformed.
+mod requests;
+/// What the upstream receives for a good handshake.
+mod rewritten;
 
-pub fn http_header_timeout() -> Line {
-    todo!()
+use std::time::Duration;
+
+use wsgate::reason::Reason;
+
+use crate::harness::proxy::spelled;
+use crate::harness::{Line, Setup, handshake};
+use guard::Guard;
+
+/// The usual handshake with `changes`, refused on a TLS listener.
+fn refused(changes: &[(&str, &str)], reason: Reason) -> Line {
+    refused_head(handshake("/ws", changes), reason)
 }
 
+fn refused_head(head: impl AsRef<[u8]>, reason: Reason) -> Line {
+    Guard::tls().refuse(head, reason).line
+}
+
+/// Half a head, then silence.
+pub fn http_header_timeout() -> Line {
+    let mut guard = Guard::start(|endpoint| Setup {
+        limits: format!("request_head: {}", spelled(Duration::from_millis(200))),
+        ..Setup::tls(endpoint)
+    });
+    let half = "GET /ws HTTP/1.1\r\nHost: api.exa";
+    let refused = guard.refuse(half, Reason::HttpHeaderTimeout);
+    assert!(refused.line.number("head_ms") >= Some(200));
+    refused.line.with_detail("31 bytes came")
+}
+
+/// Half a head, then the end: nobody asked anything, so nobody is answered.
 pub fn http_head_incomplete() -> Line {
-    todo!()
+    let mut guard = Guard::tls();
+    let mut client = guard.client();
+    client.send("GET /ws HTTP/1.1\r\nHost: api.exa").finish();
+    assert_eq!(client.rest(), b"");
+    let line = guard.proxy.terminal();
+    guard.expect_untouched();
+    assert_eq!(line.number("status"), None);
+    line.with_detail("31 bytes came, then the end: GET /ws HTTP/1.1")
 }
 
 pub fn http_malformed() -> Line {
-    todo!()
+    refused_head(
+        "GET /ws\r\nHost: api.example.com\r\n\r\n",
+        Reason::HttpMalformed,
+    )
+    .with_detail("one space between")
 }
 
 pub fn http_too_large() -> Line {
-    todo!()
+    let cookie = "c".repeat(20 * 1024);
+    let line = refused(&[("Cookie", &cookie)], Reason::HttpTooLarge);
+    assert_eq!(line.number("status"), Some(431));
+    line.with_detail("the request head is over 16384 bytes")
 }
 
 pub fn http_version_unsupported() -> Line {
-    todo!()
+    let head = handshake("/ws", &[]).replace("HTTP/1.1", "HTTP/1.0");
+    refused_head(head, Reason::HttpVersionUnsupported).with_detail("HTTP/1.0")
 }
 
 pub fn http_host_missing() -> Line {
-    todo!()
+    refused(&[("Host", "")], Reason::HttpHostMissing)
 }
 
 pub fn http_host_invalid() -> Line {
-    todo!()
+    let twice = [("Host", "api.example.com"), ("host", "api.example.com")];
+    refused(&twice, Reason::HttpHostInvalid).with_detail("2 Host fields")
 }
 
 pub fn http_framing_conflict() -> Line {
-    todo!()
+    let both = [("Content-Length", "0"), ("Transfer-Encoding", "chunked")];
+    refused(&both, Reason::HttpFramingConflict)
+        .with_detail("Content-Length beside Transfer-Encoding")
 }
 
 pub fn http_body_on_upgrade() -> Line {
-    todo!()
+    refused(&[("Content-Length", "5")], Reason::HttpBodyOnUpgrade).with_detail("Content-Length: 5")
 }
 
+/// A second request in the same write.
 pub fn http_early_data() -> Line {
-    todo!()
+    let both = handshake("/ws", &[]) + "GET /internal HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+    refused_head(both, Reason::HttpEarlyData)
 }
 
 pub fn http_expect_refused() -> Line {
-    todo!()
+    refused(&[("Expect", "100-continue")], Reason::HttpExpectRefused).with_detail("100-continue")
 }
 
 pub fn http_connection_protected() -> Line {
-    todo!()
+    let named = [("Connection", "Upgrade, Authorization")];
+    refused(&named, Reason::HttpConnectionProtected).with_detail("names Authorization")
 }
 
 pub fn h2c_refused() -> Line {
-    todo!()
+    let h2c = [
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+    ];
+    refused(&h2c, Reason::H2cRefused)
 }
 
 pub fn ws_method_not_get() -> Line {
-    todo!()
+    let head = handshake("/ws", &[]).replace("GET ", "POST ");
+    refused_head(head, Reason::WsMethodNotGet).with_detail("POST")
 }
 
 pub fn plain_http_request() -> Line {
-    todo!()
+    let head = "GET /ws HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+    let line = refused_head(head, Reason::PlainHttpRequest);
+    assert_eq!(line.text("route"), "/ws");
+    line
 }
 
 pub fn ws_upgrade_header_missing() -> Line {
-    todo!()
+    let stripped = [("Upgrade", ""), ("Connection", "keep-alive")];
+    refused(&stripped, Reason::WsUpgradeHeaderMissing)
 }
 
 pub fn ws_connection_token_missing() -> Line {
-    todo!()
+    refused(
+        &[("Connection", "keep-alive")],
+        Reason::WsConnectionTokenMissing,
+    )
+    .with_detail("keep-alive")
 }
 
 pub fn ws_upgrade_not_websocket() -> Line {
-    todo!()
+    refused(&[("Upgrade", "TLS/1.0")], Reason::WsUpgradeNotWebsocket).with_detail("TLS/1.0")
 }
 
 pub fn ws_key_missing() -> Line {
-    todo!()
+    refused(&[("Sec-WebSocket-Key", "")], Reason::WsKeyMissing)
 }
 
 pub fn ws_key_invalid() -> Line {
-    todo!()
+    let short = [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25j")];
+    refused(&short, Reason::WsKeyInvalid).with_detail("15 bytes")
 }
 
 pub fn ws_version_unsupported() -> Line {
-    todo!()
+    refused(
+        &[("Sec-WebSocket-Version", "8")],
+        Reason::WsVersionUnsupported,
+    )
+    .with_detail("8")
 }
 
 pub fn ws_protocol_header_invalid() -> Line {
-    todo!()
+    refused(
+        &[("Sec-WebSocket-Protocol", "chat,,v1")],
+        Reason::WsProtocolHeaderInvalid,
+    )
+    .with_detail("chat,,v1")
 }
 
 pub fn ws_extensions_header_invalid() -> Line {
-    todo!()
+    refused(
+        &[("Sec-WebSocket-Extensions", "a; b=")],
+        Reason::WsExtensionsHeaderInvalid,
+    )
+    .with_detail("a; b=")
 }

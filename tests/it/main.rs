@@ -21,6 +21,8 @@ mod accept;
 mod cli;
 /// Malformed requests, and requests that are no opening handshake.
 mod http;
+/// Real peers on both sides: Node, Express, Python and Chromium.
+mod interop;
 /// Host, path, Origin and subprotocols.
 mod policy;
 /// The table of reasons, and what is generated from it.

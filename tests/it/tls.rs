@@ -582,10 +582,13 @@ fn each_alert_of_a_client_has_its_reason() {
             let mut client = Client::plain(scene.address());
             client.send(hello.bytes()).receive(1);
             client.send(alert(number));
-            scene
+            let line = scene
                 .refused_host()
                 .expect(reason)
                 .with_detail(&format!("alert {number} ("));
+            // Where the alert says less than its reason, the hint must not say more.
+            let is_vague = line.text("hint").contains("every fault alike");
+            assert_eq!(is_vague, number == 46, "{line:?}");
         }
     }
 }
@@ -674,7 +677,7 @@ pub fn tls_closed_unused() -> Line {
     };
     let client = clients::settled(scene.address());
     client.sock.shutdown(Shutdown::Write).unwrap();
-    check(scene.refused_host()).with_detail("close_notify");
+    check(scene.refused_host()).with_detail("closed without close_notify");
     Client::Tls(clients::settled(scene.address())).reset();
     check(scene.refused_host()).with_detail("reset by peer");
 

@@ -229,7 +229,7 @@ pub fn upstream_reset_on_connect() -> Line {
             socket,
             head: String::new(),
         }
-        .reset()
+        .reset();
     });
     let (response, line) = ask(&Setup::plain(&upstream.url()));
     is_own(&response, &line);

@@ -2,9 +2,11 @@
 //!
 //! Nothing here sleeps to wait: everything waits for an event with the deadline [`PATIENCE`].
 
+pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod inside;
+pub mod peers;
 pub mod proxy;
 pub mod quiet;
 pub mod upstream;

@@ -320,11 +320,11 @@ impl Proxy {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || output.ended {
-                let said = self.diagnostics.lock().unwrap();
-                panic!(
-                    "{what} did not come; ended: {}\nlines: {:#?}\nstderr: {said}",
-                    output.ended, output.lines
-                );
+                let (ended, lines) = (output.ended, output.lines.clone());
+                // Panicking with a lock held would make `drop` panic too, and nobody would read this.
+                drop(output);
+                let said = self.diagnostics();
+                panic!("{what} did not come; ended: {ended}\nlines: {lines:#?}\nstderr: {said}");
             }
             output = changed.wait_timeout(output, left).unwrap().0;
         }

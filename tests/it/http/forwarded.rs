@@ -1,0 +1,176 @@
+//! What the upstream is told of the client, and whom the proxy believes.
+
+use super::guard::{Changes, Guard};
+use crate::harness::upstream::field;
+use crate::harness::{Setup, handshake};
+
+fn trusting(setup: fn(&str) -> Setup) -> Guard {
+    Guard::start(|endpoint| Setup {
+        extra: "trusted_proxies: [127.0.0.0/8]\n".to_owned(),
+        ..setup(endpoint)
+    })
+}
+
+/// P23 and the spoofed forms of every field that says who or where the client is.
+#[test]
+fn an_untrusted_peer_cannot_say_who_it_is_or_what_it_asks() {
+    let spoofed = [
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("X-FORWARDED-PROTO", "http"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("Forwarded", "for=6.6.6.6;host=evil.example;proto=http"),
+        ("X-Real-IP", "6.6.6.6"),
+        ("X-Forwarded-Prefix", "/admin"),
+        ("X-Original-URL", "/admin"),
+        ("X-Rewrite-URL", "/admin"),
+    ];
+    for (mut guard, proto) in [(Guard::tls(), "https"), (Guard::plain(), "http")] {
+        // Each alone, and all together.
+        for changes in spoofed
+            .iter()
+            .map(std::slice::from_ref)
+            .chain([&spoofed[..]])
+        {
+            let admitted = guard.admit(handshake("/ws", changes));
+            let opened = &admitted.opened;
+            assert_eq!(opened.notes(), ["spoofed_header_stripped"], "{changes:?}");
+            let detail = opened.0["notes"][0]["detail"].as_str().unwrap();
+            assert!(
+                changes
+                    .iter()
+                    .all(|(name, _)| detail.contains(&name.to_ascii_lowercase())),
+                "{detail}"
+            );
+            assert_eq!(opened.text("client"), "127.0.0.1");
+            expect_identity(&admitted.head, "127.0.0.1", proto, "api.example.com");
+            for gone in ["6.6.6.6", "evil", "/admin", "10.0.0.1"] {
+                assert!(!admitted.head.contains(gone), "{}", admitted.head);
+            }
+        }
+        assert_eq!(guard.admit(handshake("/ws", &[])).opened.notes(), [""; 0]);
+    }
+}
+
+#[test]
+fn of_a_trusted_peers_chain_the_rightmost_untrusted_hop_is_the_client() {
+    let mut guard = trusting(Setup::tls);
+    #[rustfmt::skip]
+    let table: &[(Changes<'_>, &str, &str)] = &[
+        (&[], "127.0.0.1", "127.0.0.1"),
+        (&[("X-Forwarded-For", "203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        (&[("X-Forwarded-For", "6.6.6.6, 203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        (&[("X-Forwarded-For", "6.6.6.6, 203.0.113.7, 127.0.0.9")], "203.0.113.7", "203.0.113.7, 127.0.0.9, 127.0.0.1"),
+        (&[("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        (&[("X-Forwarded-For", "203.0.113.7:4711")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        (&[("X-Forwarded-For", "[2001:db8::7]:4711")], "2001:db8::7", "2001:db8::7, 127.0.0.1"),
+        (&[("X-Forwarded-For", "::ffff:203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        // What is no address ends what is believed.
+        (&[("X-Forwarded-For", "203.0.113.7, unknown")], "127.0.0.1", "127.0.0.1"),
+        (&[("X-Forwarded-For", "")], "127.0.0.1", "127.0.0.1"),
+        (&[("Forwarded", "for=203.0.113.7;proto=http")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        (&[("Forwarded", "for=6.6.6.6, For=\"[2001:db8::7]:1\"")], "2001:db8::7", "2001:db8::7, 127.0.0.1"),
+        // A balancer that writes only the one lets a client's other through.
+        (&[("Forwarded", "for=6.6.6.6"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+    ];
+    for (changes, client, chain) in table {
+        let admitted = guard.admit(handshake("/ws", changes));
+        assert_eq!(admitted.opened.text("client"), *client, "{changes:?}");
+        assert_eq!(admitted.closed.text("client"), *client, "{changes:?}");
+        assert!(
+            admitted.opened.text("peer").starts_with("127.0.0.1:"),
+            "{changes:?}"
+        );
+        assert_eq!(admitted.opened.notes(), [""; 0], "{changes:?}");
+        expect_identity(&admitted.head, chain, "https", "api.example.com");
+    }
+}
+
+#[test]
+fn what_a_trusted_peer_says_of_scheme_and_host_is_passed_on() {
+    let mut guard = trusting(Setup::plain);
+    #[rustfmt::skip]
+    let table: &[(Changes<'_>, &str, &str)] = &[
+        (&[], "http", "api.example.com"),
+        (&[("X-Forwarded-Proto", "https")], "https", "api.example.com"),
+        (&[("X-Forwarded-Proto", "HTTPS")], "https", "api.example.com"),
+        (&[("X-Forwarded-Proto", "http, https")], "https", "api.example.com"),
+        (&[("X-Forwarded-Proto", "https, http")], "http", "api.example.com"),
+        (&[("Forwarded", "for=203.0.113.7;proto=https")], "https", "api.example.com"),
+        (&[("X-Forwarded-Host", "www.example.com")], "http", "www.example.com"),
+        (&[("X-Forwarded-Host", "6.example"), ("X-Forwarded-Host", "www.example.com")], "http", "www.example.com"),
+    ];
+    for (changes, proto, host) in table {
+        let admitted = guard.admit(handshake("/ws", changes));
+        let head = &admitted.head;
+        assert_eq!(
+            field(head, "x-forwarded-proto"),
+            Some(*proto),
+            "{changes:?}"
+        );
+        assert_eq!(field(head, "x-forwarded-host"), Some(*host), "{changes:?}");
+        // Host is what was asked of us, whatever the first hop was asked for.
+        assert_eq!(field(head, "host"), Some("api.example.com"), "{changes:?}");
+    }
+    // Fields of the trusted hop that the proxy does not write itself stay.
+    let prefixed = handshake(
+        "/ws",
+        &[("X-Forwarded-Prefix", "/app"), ("X-Real-IP", "203.0.113.7")],
+    );
+    let head = guard.admit(prefixed).head;
+    assert_eq!(field(&head, "x-forwarded-prefix"), Some("/app"));
+    assert_eq!(field(&head, "x-real-ip"), Some("203.0.113.7"));
+}
+
+/// The scheme that a trusted hop was asked with decides what `self` stands for.
+#[test]
+fn the_scheme_of_a_trusted_peer_counts_for_self() {
+    let setup = |endpoint: &str| Setup {
+        host: Some("api.example.com".to_owned()),
+        origins: "[self]".to_owned(),
+        ..Setup::plain(endpoint)
+    };
+    let trusted = |endpoint: &str| Setup {
+        extra: "trusted_proxies: [127.0.0.0/8]\n".to_owned(),
+        ..setup(endpoint)
+    };
+    for (mut guard, is_trusted) in [(Guard::start(setup), false), (Guard::start(trusted), true)] {
+        for (proto, origin, expected) in [
+            ("http", "http://api.example.com", "allow"),
+            ("https", "https://api.example.com", "allow"),
+            ("https", "http://api.example.com", "origin_not_allowed"),
+        ] {
+            let changes = [("X-Forwarded-Proto", proto), ("Origin", origin)];
+            let expected = if is_trusted { expected } else { "allow" };
+            let verdict = guard.verdict(handshake("/ws", &changes));
+            assert_eq!(verdict, expected, "{is_trusted} {proto} {origin}");
+        }
+    }
+}
+
+/// Each forwarded field once, and fresh.
+#[track_caller]
+fn expect_identity(head: &str, chain: &str, proto: &str, host: &str) {
+    let nodes: Vec<_> = chain
+        .split(", ")
+        .map(|ip| match ip.contains(':') {
+            true => format!("for=\"[{ip}]\""),
+            false => format!("for={ip}"),
+        })
+        .collect();
+    let (first, rest) = nodes.split_first().unwrap();
+    let mut forwarded = vec![format!("{first};host=\"{host}\";proto={proto}")];
+    forwarded.extend_from_slice(rest);
+    let forwarded = forwarded.join(", ");
+    for (name, value) in [
+        ("x-forwarded-for", chain),
+        ("x-forwarded-proto", proto),
+        ("x-forwarded-host", host),
+        ("forwarded", &forwarded),
+    ] {
+        assert_eq!(field(head, name), Some(value), "{name} in {head}");
+        let beginning = format!("\n{name}:");
+        let lower = head.to_ascii_lowercase();
+        assert_eq!(lower.matches(&beginning).count(), 1, "{head}");
+    }
+}

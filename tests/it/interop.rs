@@ -1,0 +1,247 @@
+//! Real peers on both sides of the real program, over TLS: what each of the three saw must agree.
+//!
+//! Every connection asks for `PATH?case=NAME`, and the proxy keeps `case` in its records: so a client's report, a
+//! server's log and a record are brought together by the name.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use wsgate::reason::Reason;
+
+use crate::harness::certs::{Authority, Kind as Certificate};
+use crate::harness::peers::{Client, Kind, Report, field, fields};
+use crate::harness::proxy::{ORIGIN, is_terminal};
+use crate::harness::{Line, Proxy};
+
+/// Headless Chromium.
+mod chromium;
+/// What every client library must live through, written once for all of them.
+mod clients;
+/// Express with express-ws, the first user's stack.
+mod express;
+/// Node's `ws` as the client, and WeChat's clients, which it can look like.
+mod node;
+/// Python's `websockets` as the client.
+mod python;
+
+const MIB: u64 = 1024 * 1024;
+
+/// A running proxy with one route for each upstream.
+struct Gate {
+    proxy: Proxy,
+    authority: PathBuf,
+}
+
+/// A route of a [`Gate`].
+struct Way<'a> {
+    path: &'a str,
+    endpoint: String,
+    /// The keys under `websocket`, flow style.
+    websocket: String,
+}
+
+impl<'a> Way<'a> {
+    /// A route that admits [`ORIGIN`].
+    fn new(path: &'a str, endpoint: impl Into<String>) -> Self {
+        Self::with(path, endpoint, format!("origins: [{ORIGIN}]"))
+    }
+
+    fn with(path: &'a str, endpoint: impl Into<String>, websocket: impl Into<String>) -> Self {
+        Self {
+            path,
+            endpoint: endpoint.into(),
+            websocket: websocket.into(),
+        }
+    }
+}
+
+impl Gate {
+    fn open(ways: &[Way<'_>]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::shared();
+        authority.write(folder.path(), "good", &["localhost"], Certificate::Good);
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, authority.pem()).unwrap();
+        let mut yaml = "listeners:\n  - address: 127.0.0.1:0\n    \
+                        tls: { certificates: [{ cert: good.pem, key: good-key.pem }] }\nroutes:\n"
+            .to_owned();
+        for (number, way) in ways.iter().enumerate() {
+            let Way {
+                path, websocket, ..
+            } = way;
+            writeln!(
+                yaml,
+                "  - {{ path: {path}, websocket: {{ {websocket} }}, upstream: u{number} }}"
+            )
+            .unwrap();
+        }
+        yaml += "upstreams:\n";
+        for (number, way) in ways.iter().enumerate() {
+            writeln!(yaml, "  u{number}: {{ endpoints: [\"{}\"] }}", way.endpoint).unwrap();
+        }
+        yaml += "log: { level: debug, query_keep: [case] }\n";
+        fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+        Self {
+            proxy: Proxy::spawn(folder, None, 1),
+            authority: path,
+        }
+    }
+
+    /// The host and port that clients ask for.
+    fn host(&self) -> String {
+        format!("localhost:{}", self.proxy.address().port())
+    }
+
+    fn url(&self, path: &str, case: &str) -> String {
+        format!("wss://{}{path}?case={case}", self.host())
+    }
+
+    /// Starts a client that trusts the proxy and sends [`ORIGIN`] unless `options` say otherwise.
+    fn start(&self, kind: Kind, path: &str, case: &str, options: Value) -> Client {
+        let mut all = json!({ "ca": self.authority, "origin": ORIGIN });
+        for (name, value) in options.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        Client::start(kind, &self.url(path, case), all)
+    }
+
+    /// Lets a client run to its end.
+    #[track_caller]
+    fn visit(&self, kind: Kind, path: &str, case: &str, options: Value) -> Report {
+        self.start(kind, path, case, options).finish()
+    }
+
+    /// The `opened` record of a case.
+    #[track_caller]
+    fn opened(&self, case: &str) -> Line {
+        self.record(case, |line| line.text("event") == "opened")
+    }
+
+    /// The terminal record of a case.
+    #[track_caller]
+    fn ended(&self, case: &str) -> Line {
+        self.record(case, is_terminal)
+    }
+
+    #[track_caller]
+    fn record(&self, case: &str, is: impl Fn(&Line) -> bool) -> Line {
+        let mark = format!("?case={case}");
+        self.proxy.wait(&mark, |lines| {
+            lines
+                .iter()
+                .find(|line| is(line) && line.text("path").ends_with(&mark))
+                .cloned()
+        })
+    }
+
+    /// The first TLS handshake that failed.
+    #[track_caller]
+    fn tls_failure(&self) -> Line {
+        self.proxy.wait("a failure of TLS", |lines| {
+            lines.iter().find(|line| is_of_tls(line)).cloned()
+        })
+    }
+
+    /// Ends the proxy: every connection that had a case is in the records, once.
+    #[track_caller]
+    fn close(self, cases: usize) {
+        let lines = self.proxy.stop();
+        let ends = lines.iter().filter(|line| is_terminal(line));
+        let ends: Vec<_> = ends.collect();
+        let distinct: HashSet<_> = ends.iter().map(|line| line.text("conn")).collect();
+        assert_eq!(distinct.len(), ends.len(), "{ends:?}");
+        let asked = ends
+            .iter()
+            .filter(|line| line.text("path").contains("?case="));
+        assert_eq!(asked.count(), cases, "{ends:?}");
+    }
+}
+
+/// Whether a record is of a TLS handshake.
+fn is_of_tls(line: &Line) -> bool {
+    line.text("stage") == "tls"
+}
+
+/// Holds a refusal of the proxy's own against its record, from the client's side.
+#[track_caller]
+fn expect_refusal(report: &Report, record: Line, reason: Reason) -> Line {
+    let refusal = report.refusal();
+    let record = record.expect(reason);
+    assert_eq!(record.text("event"), "refused");
+    assert_eq!(refusal.number("status"), record.number("status"));
+    assert!(
+        refusal.text("body").starts_with(reason.code()),
+        "{refusal:?}"
+    );
+    expect_identified(&refusal, &record, reason);
+    record
+}
+
+/// What the proxy adds to each answer that ends a connection, its own or relayed.
+#[track_caller]
+fn expect_identified(refusal: &Line, record: &Line, reason: Reason) {
+    assert_eq!(field(refusal, "connection"), "close");
+    assert_eq!(field(refusal, "x-request-id"), record.text("request_id"));
+    let status = field(refusal, "proxy-status");
+    assert!(status.starts_with("wsgate; error="), "{status}");
+    assert!(
+        status.ends_with(&format!("details=\"{reason}\"")),
+        "{status}"
+    );
+}
+
+/// Holds the request as the upstream saw it against what the client sent and what the record says.
+#[track_caller]
+fn expect_forwarded(seen: &Line, record: &Line, host: &str) {
+    let names: Vec<_> = fields(seen).into_iter().map(|(name, _)| name).collect();
+    // In the spelling of the client, each once.
+    for (name, value) in [
+        ("Host", host),
+        ("Origin", ORIGIN),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("X-CaSe-Kept", "As It Came"),
+    ] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+        assert_eq!(field(seen, name), value, "{name}");
+    }
+    assert!(names.contains(&"Sec-WebSocket-Key"), "{names:?}");
+    assert_eq!(field(seen, "sec-websocket-key").len(), 24);
+    assert_eq!(field(seen, "x-forwarded-for"), "127.0.0.1");
+    assert_eq!(field(seen, "x-forwarded-proto"), "https");
+    assert_eq!(field(seen, "x-request-id"), record.text("request_id"));
+    assert_eq!(record.text("host"), host);
+    assert_eq!(record.text("origin"), ORIGIN);
+    assert_eq!(record.text("sni"), "localhost");
+    // Neither library offers a protocol by ALPN.
+    assert_eq!(record.text("alpn"), "");
+    assert_eq!(record.text("tls_version"), "1.3");
+}
+
+/// Holds the record of a tunnel that ended after both Close frames against what passed.
+#[track_caller]
+fn expect_closed(record: &Line) {
+    // Both sides end their streams once they have both Close frames: who is first is theirs to win.
+    let reason = record.text("reason");
+    assert!(
+        ["client_eof", "upstream_eof"].contains(&reason),
+        "{record:?}"
+    );
+    assert_eq!(record.text("event"), "closed");
+    assert_eq!(record.number("status"), Some(101));
+    assert_eq!(record.notes(), [""; 0], "{record:?}");
+}
+
+/// The bytes of one frame on the wire.
+fn frame(payload: u64, masked: bool) -> u64 {
+    let length = match payload {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => 10,
+    };
+    length + if masked { 4 } else { 0 } + payload
+}
