@@ -95,7 +95,7 @@ fn start_diagnostics() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(false)
         .with_target(false)
         // It would say on standard error that standard error is closed, and panic there.
         .log_internal_errors(false)
