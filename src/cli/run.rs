@@ -97,6 +97,8 @@ fn start_diagnostics() {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // It would say on standard error that standard error is closed, and panic there.
+        .log_internal_errors(false)
         .init();
 }
 

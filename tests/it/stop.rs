@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use wsgate::reason::Reason;
 
 use crate::harness::client::text_frame;
-use crate::harness::proxy::{self, Proxy, program};
-use crate::harness::{Client, Line, Setup, Upstream, eventually, handshake};
+use crate::harness::proxy::{self, program};
+use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake};
 
 /// Far more than an exit takes that waits for nothing, far less than the drain that these tests set.
 const PROMPTLY: Duration = Duration::from_secs(8);
@@ -274,7 +274,8 @@ fn a_request_that_is_on_its_way_when_the_signal_comes_still_gets_its_answer() {
 #[test]
 fn as_process_one_of_a_namespace_it_ends_on_sigterm() {
     // In a container the program is process 1, for which the kernel ignores signals without a handler.
-    let setup = patient("\"builtin:echo\"");
+    let upstream = Upstream::echo();
+    let setup = patient(&upstream.url());
     let mut command = Command::new("unshare");
     command
         .args(["--pid", "--fork", "--kill-child"])

@@ -6,9 +6,9 @@ use std::sync::{Mutex, mpsc};
 use wsgate::reason::Reason;
 
 use crate::harness::client::{ACCEPT, text_frame};
-use crate::harness::proxy::Proxy;
+
 use crate::harness::upstream::Call;
-use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, handshake};
+use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, Upstream, handshake};
 
 /// The embedded echo upstream.
 mod echo;

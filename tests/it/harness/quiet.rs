@@ -23,26 +23,41 @@ pub struct Quiet {
 
 impl Quiet {
     pub fn start(setup: &Setup) -> Self {
+        Self::launch(setup, Command::new(program()), Stdio::piped())
+    }
+
+    /// The same with a standard error that nobody reads any more, and a limit that the program has to warn about.
+    pub fn unheard(setup: &Setup) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n 256 && exec \"$0\" \"$@\""]);
+        shell.arg(program());
+        Self::launch(setup, shell, writer.into())
+    }
+
+    fn launch(setup: &Setup, mut command: Command, stderr: Stdio) -> Self {
         let folder = setup.folder();
-        let mut child = Command::new(program())
+        let mut child = command
             .arg("--config")
             .arg(folder.path().join("proxy.yaml"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = child.stderr.take().unwrap();
         let diagnostics = Arc::new(Mutex::new(String::new()));
         let said = Arc::clone(&diagnostics);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = stderr.read(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..count]);
-                said.lock().unwrap().push_str(&text);
-            }
-        });
+        if let Some(mut stderr) = child.stderr.take() {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+                    let text = String::from_utf8_lossy(&buffer[..count]);
+                    said.lock().unwrap().push_str(&text);
+                }
+            });
+        }
         let mut first = String::new();
         output.read_line(&mut first).unwrap();
         Self {

@@ -161,6 +161,14 @@ fn an_output_that_was_closed_ends_nothing() {
 }
 
 #[test]
+fn a_standard_error_that_was_closed_ends_nothing() {
+    let mut proxy = Quiet::unheard(&Setup::plain("\"builtin:echo\""));
+    use_tunnel(proxy.address());
+    proxy.signal("TERM");
+    assert_eq!(proxy.ended().code(), Some(0));
+}
+
+#[test]
 fn a_full_queue_counts_what_it_drops() {
     use std::sync::mpsc;
     use wsgate::reason::Reason;
