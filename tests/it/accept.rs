@@ -214,3 +214,37 @@ fn a_hello_on_a_plain_port_is_told_when_it_comes_byte_by_byte() {
         .expect(Reason::TlsOnPlainPort)
         .with_detail("first bytes 16 03 03 00");
 }
+
+#[test]
+fn listeners_with_and_without_tls_and_of_both_address_families_stand_side_by_side() {
+    let folder = Setup::plain("\"builtin:echo\"").folder();
+    let yaml = "\
+listeners:
+  - { address: '127.0.0.1:0', tls: { certificates: [{ cert: good.pem, key: good-key.pem }] } }
+  - { address: '127.0.0.1:0' }
+  - { address: '[::1]:0' }
+routes:
+  - { path: /ws, websocket: { origins: [https://app.example.com] }, upstream: app }
+upstreams:
+  app: { endpoints: [builtin:echo] }
+";
+    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let mut proxy = Proxy::spawn(folder, None, 3);
+    let [secure, plain, ipv6] = proxy.addresses() else {
+        panic!("{:?}", proxy.addresses())
+    };
+    let (secure, plain, ipv6) = (*secure, *plain, *ipv6);
+    assert!(ipv6.is_ipv6());
+    for (mut client, address) in [
+        (Client::tls(secure), secure),
+        (Client::plain(plain), plain),
+        (Client::plain(ipv6), ipv6),
+    ] {
+        let response = client.send(handshake("/ws", &[])).response();
+        assert_eq!(response.status, 101);
+        client.finish();
+        let closed = proxy.terminal();
+        assert_eq!(closed.text("listener"), address.to_string());
+        assert_eq!(closed.text("client"), address.ip().to_string());
+    }
+}
