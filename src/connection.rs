@@ -20,7 +20,7 @@ use crate::listener::{self, Accepted, FirstBytes, Looks};
 use crate::policy::{self, Asked, Authority, HostSet, Permit};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
 use crate::record::{Draft, Sink, millis, peer_text};
-use crate::stream::{ClientStream, Replay};
+use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
 use crate::tunnel::{self, Ends, Timers};
 use crate::upstream::{self, Answer, Opened, Refused};
@@ -68,15 +68,32 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         ended = life.run(socket, &mut draft) => ended,
         () = shared.cut.cancelled() => cut_short(&draft).into(),
     };
-    draft.finish(ended.failure);
-    if let Some(stream) = ended.stream {
-        let linger = respond::linger(stream, shared.config.limits.close_wait);
-        tokio::select! {
-            () = linger => {}
-            // The record is written: the client only loses the rest of its time to read.
-            () = shared.drain_patience() => {}
-            () = shared.cut.cancelled() => {}
-        }
+    let Ended {
+        failure,
+        client,
+        upstream,
+    } = ended;
+    draft.finish(failure);
+    let patience = shared.config.limits.close_wait;
+    let lingering = async {
+        tokio::join!(
+            async {
+                if let Some(client) = client {
+                    linger(client, patience).await;
+                }
+            },
+            async {
+                if let Some(upstream) = upstream {
+                    linger(upstream, patience).await;
+                }
+            },
+        )
+    };
+    tokio::select! {
+        _ = lingering => {}
+        // The record is written: the peers only lose the rest of their time to read.
+        () = shared.drain_patience() => {}
+        () = shared.cut.cancelled() => {}
     }
     drop(slot);
 }
@@ -92,16 +109,26 @@ fn cut_short(draft: &Draft) -> Failure {
 /// How a connection ended.
 struct Ended {
     failure: Failure,
-    /// Still open so that the client can read its refusal.
-    stream: Option<ClientStream>,
+    /// Still open so that the client can read its refusal, or the last of its tunnel.
+    client: Option<ClientStream>,
+    /// Still open so that the upstream can read the last of the tunnel.
+    upstream: Option<UpstreamStream>,
+}
+
+impl Ended {
+    /// A connection whose client was answered, or could not be.
+    fn answered(failure: Failure, client: Option<ClientStream>) -> Self {
+        Self {
+            failure,
+            client,
+            upstream: None,
+        }
+    }
 }
 
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            stream: None,
-        }
+        Self::answered(failure, None)
     }
 }
 
@@ -423,14 +450,19 @@ impl Life<'_> {
         // First, as the client has its 101: whatever happens from here on, a tunnel was open.
         draft.opened();
         draft.enter(Stage::Tunnel);
-        let closed = tunnel::run(ends, timers, self.shared.cut.cancelled()).await;
+        let cut = self.shared.cut.cancelled();
+        let (closed, client, upstream) = tunnel::run(ends, timers, cut).await;
         let record = &mut draft.record;
         record.bytes_client_to_upstream = Some(closed.client_to_upstream);
         record.bytes_upstream_to_client = Some(closed.upstream_to_client);
         record.idle_ms = Some(millis(closed.idle));
         record.write_stall_client_ms = Some(millis(closed.write_stall_client));
         record.write_stall_upstream_ms = Some(millis(closed.write_stall_upstream));
-        closed.failure.into()
+        Ended {
+            failure: closed.failure,
+            client: Some(client),
+            upstream: Some(upstream),
+        }
     }
 
     /// Passes on what the upstream answered instead of 101.
@@ -463,10 +495,7 @@ impl Life<'_> {
                 None
             }
         };
-        Ended {
-            failure: refused.failure,
-            stream,
-        }
+        Ended::answered(refused.failure, stream)
     }
 
     /// Answers a request with a refusal of our own.
@@ -477,10 +506,7 @@ impl Life<'_> {
         if let Some(error) = answered.error {
             draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
         }
-        Ended {
-            failure,
-            stream: Some(answered.stream),
-        }
+        Ended::answered(failure, Some(answered.stream))
     }
 
     /// The same where there is no request that hyper could answer; without a status the connection just ends.
@@ -498,10 +524,7 @@ impl Life<'_> {
                 draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
             }
         }
-        Ended {
-            failure,
-            stream: answerable.then_some(stream),
-        }
+        Ended::answered(failure, answerable.then_some(stream))
     }
 }
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -155,9 +156,24 @@ impl ClientStream {
     }
 }
 
+/// Bytes of a peer that are read and thrown away at its end: more than a socket holds, and bounded in time anyway.
+const LINGER_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Ends a connection so that the peer can still read what was written to it: our side is shut down, what the peer
+/// still sends is thrown away, until it ends or `patience` is over. Closing a socket with unread bytes in it makes the
+/// kernel send a reset, which destroys what the peer has not read yet.
+pub async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Duration) {
+    // Whatever fails here, the connection is at its end and its record written.
+    let _ = tokio::time::timeout(patience, async {
+        // It may have been shut down before.
+        let _ = stream.shutdown().await;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    })
+    .await;
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
 
     use super::*;
 

@@ -1,7 +1,8 @@
 //! The tunnel stage: bytes both ways after a verified 101.
 //!
 //! Takes both streams and what came early on each; gives [`Closed`]: who ended first and how, and what passed. One
-//! task and two fixed buffers per tunnel. TCP half-close is respected: one side's end is passed on, and the other
+//! task and two fixed buffers per tunnel. A side that breaks ends the
+//! direction toward it; what it had sent before still goes on. TCP half-close is respected: one side's end is passed on, and the other
 //! may still speak for `close_wait` after its last byte.
 
 mod flow;
@@ -60,22 +61,24 @@ pub struct Closed {
     pub write_stall_upstream: Duration,
 }
 
-/// Carries bytes until both sides have ended, one breaks, a timer fires, or `cut` completes.
-pub async fn run(mut ends: Ends, timers: Timers, cut: impl Future<Output = ()>) -> Closed {
+/// Carries bytes until both directions have ended, a timer fires, or `cut` completes. Gives the streams back: what was
+/// written to a peer may still be on its way, and is lost if a socket with unread bytes is closed under it.
+pub async fn run(
+    mut ends: Ends,
+    timers: Timers,
+    cut: impl Future<Output = ()>,
+) -> (Closed, ClientStream, UpstreamStream) {
     let now = Instant::now();
-    let mut to_upstream = Flow::new(std::mem::take(&mut ends.client_early), now);
-    let mut to_client = Flow::new(std::mem::take(&mut ends.upstream_early), now);
-    let mut first = None;
+    let mut tunnel = Tunnel {
+        to_upstream: Flow::new(std::mem::take(&mut ends.client_early), now),
+        to_client: Flow::new(std::mem::take(&mut ends.upstream_early), now),
+        first: None,
+    };
     let mut cut = pin!(cut);
-    let mut timer = pin!(tokio::time::sleep_until(next_deadline(
-        &to_upstream,
-        &to_client,
-        timers
-    )));
+    let mut timer = pin!(tokio::time::sleep_until(tunnel.next_deadline(timers)));
     let failure = poll_fn(|cx| {
         loop {
-            let polled = poll_flows(cx, &mut ends, &mut to_upstream, &mut to_client, &mut first);
-            if let Poll::Ready(failure) = polled {
+            if let Poll::Ready(failure) = tunnel.poll(cx, &mut ends) {
                 return Poll::Ready(failure);
             }
             if cut.as_mut().poll(cx).is_ready() {
@@ -84,168 +87,206 @@ pub async fn run(mut ends: Ends, timers: Timers, cut: impl Future<Output = ()>) 
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if let Some(failure) = expired(&to_upstream, &to_client, timers) {
+            if let Some(failure) = tunnel.expired(timers) {
                 return Poll::Ready(failure);
             }
             // Bytes have passed since the timer was set: it is moved only when it fires, not with each of them.
-            timer
-                .as_mut()
-                .reset(next_deadline(&to_upstream, &to_client, timers));
+            timer.as_mut().reset(tunnel.next_deadline(timers));
         }
     })
     .await;
-    let last = to_upstream.last_activity().max(to_client.last_activity());
-    Closed {
+    let closed = Closed {
         failure,
-        client_to_upstream: to_upstream.passed(),
-        upstream_to_client: to_client.passed(),
-        idle: last.elapsed(),
-        write_stall_client: to_client.longest_stall(),
-        write_stall_upstream: to_upstream.longest_stall(),
-    }
+        client_to_upstream: tunnel.to_upstream.passed(),
+        upstream_to_client: tunnel.to_client.passed(),
+        idle: tunnel.last_activity().elapsed(),
+        write_stall_client: tunnel.to_client.longest_stall(),
+        write_stall_upstream: tunnel.to_upstream.longest_stall(),
+    };
+    (closed, ends.client, ends.upstream)
 }
 
-/// Moves what can be moved. Ready with the end of the tunnel: the first side's end, once both have ended.
-fn poll_flows(
-    cx: &mut Context<'_>,
-    ends: &mut Ends,
-    to_upstream: &mut Flow,
-    to_client: &mut Flow,
-    first: &mut Option<Failure>,
-) -> Poll<Failure> {
-    match to_upstream.poll(cx, &mut ends.client, &mut ends.upstream) {
-        Poll::Ready(Stop::Ended) => {
-            first.get_or_insert_with(|| Reason::ClientEof.into());
+/// Both directions, and what ended the first of them.
+struct Tunnel {
+    to_upstream: Flow,
+    to_client: Flow,
+    first: Option<First>,
+}
+
+/// What happened first.
+struct First {
+    failure: Failure,
+    /// Whether a side broke, so that the other direction is only carried to its end.
+    broke: bool,
+}
+
+impl Tunnel {
+    /// Moves what can be moved. Ready with what ended first, once both directions have ended.
+    ///
+    /// A side that breaks ends the direction toward it; what it had sent before still goes to the other side.
+    fn poll(&mut self, cx: &mut Context<'_>, ends: &mut Ends) -> Poll<Failure> {
+        match self
+            .to_upstream
+            .poll(cx, &mut ends.client, &mut ends.upstream)
+        {
+            Poll::Ready(Stop::Ended) => self.ended(Reason::ClientEof),
+            Poll::Ready(Stop::Truncated) => self.ended(Reason::TlsTruncated),
+            Poll::Ready(Stop::ReadFailed(error)) => {
+                self.broke(client_broke(&error));
+                self.to_client.abandon();
+            }
+            Poll::Ready(Stop::WriteFailed(error)) => self.broke(upstream_broke(&error)),
+            Poll::Pending => {}
         }
-        Poll::Ready(Stop::Truncated) => {
-            first.get_or_insert_with(|| Reason::TlsTruncated.into());
+        match self
+            .to_client
+            .poll(cx, &mut ends.upstream, &mut ends.client)
+        {
+            Poll::Ready(Stop::Ended | Stop::Truncated) => self.ended(Reason::UpstreamEof),
+            Poll::Ready(Stop::ReadFailed(error)) => {
+                self.broke(upstream_broke(&error));
+                self.to_upstream.abandon();
+            }
+            Poll::Ready(Stop::WriteFailed(error)) => self.broke(client_broke(&error)),
+            Poll::Pending => {}
         }
-        Poll::Ready(Stop::ReadFailed(error)) => {
-            return Poll::Ready(broken(first.take(), client_broke(&error)));
+        if !(self.to_upstream.is_done() && self.to_client.is_done()) {
+            return Poll::Pending;
         }
-        Poll::Ready(Stop::WriteFailed(error)) => {
-            return Poll::Ready(broken(first.take(), upstream_broke(&error)));
-        }
-        Poll::Pending => {}
+        let first = self.first.take().map(|first| first.failure);
+        Poll::Ready(first.unwrap_or_else(|| Reason::InternalAborted.into()))
     }
-    match to_client.poll(cx, &mut ends.upstream, &mut ends.client) {
-        Poll::Ready(Stop::Ended | Stop::Truncated) => {
-            first.get_or_insert_with(|| Reason::UpstreamEof.into());
-        }
-        Poll::Ready(Stop::ReadFailed(error)) => {
-            return Poll::Ready(broken(first.take(), upstream_broke(&error)));
-        }
-        Poll::Ready(Stop::WriteFailed(error)) => {
-            return Poll::Ready(broken(first.take(), client_broke(&error)));
-        }
-        Poll::Pending => {}
+
+    fn ended(&mut self, reason: Reason) {
+        self.first.get_or_insert_with(|| First {
+            failure: reason.into(),
+            broke: false,
+        });
     }
-    if to_upstream.is_done() && to_client.is_done() {
-        return Poll::Ready(
-            first
-                .take()
-                .unwrap_or_else(|| Reason::InternalAborted.into()),
+
+    /// A side that had ended before is the cause, and the break its echo.
+    fn broke(&mut self, broke: Failure) {
+        match &mut self.first {
+            None => {
+                self.first = Some(First {
+                    failure: broke,
+                    broke: true,
+                });
+            }
+            Some(first) => {
+                if !first.broke {
+                    let words = broke.detail.unwrap_or_default();
+                    let then = format!("then {}: {words}", broke.reason.code());
+                    first.failure.detail = Some(then);
+                }
+                first.broke = true;
+            }
+        }
+    }
+
+    fn last_activity(&self) -> Instant {
+        self.to_upstream
+            .last_activity()
+            .max(self.to_client.last_activity())
+    }
+
+    /// The soonest moment at which a timer could fire if nothing moved.
+    fn next_deadline(&self, timers: Timers) -> Instant {
+        // Looked at again at least this often: a stall or an end may begin while the timer waits for something later.
+        let mut wait = timers.write_stall.min(timers.close_wait);
+        if let Some(idle) = timers.idle {
+            wait = wait.min(idle);
+        }
+        let half_closed = self.half_closed();
+        let idle = timers.idle.filter(|_| half_closed.is_none());
+        let stalls = [&self.to_upstream, &self.to_client].map(Flow::stalled_since);
+        let soonest = [
+            idle.map(|idle| self.last_activity() + idle),
+            stalls
+                .into_iter()
+                .flatten()
+                .min()
+                .map(|since| since + timers.write_stall),
+            half_closed.map(|since| since + timers.close_wait),
+        ];
+        let later = Instant::now() + wait;
+        soonest.into_iter().flatten().fold(later, Instant::min)
+    }
+
+    /// Since when one direction has ended and nothing has come in the other.
+    fn half_closed(&self) -> Option<Instant> {
+        let ended = self
+            .to_upstream
+            .ended()
+            .or_else(|| self.to_client.ended())?;
+        // A tunnel may have been quiet for long before that end: the other side's time begins with it.
+        Some(ended.max(self.last_activity()))
+    }
+
+    /// What ends the tunnel because of a timer that has fired, if any has.
+    fn expired(&mut self, timers: Timers) -> Option<Failure> {
+        let now = Instant::now();
+        let since = |from: Instant| now.saturating_duration_since(from);
+        let shown = humantime::format_duration;
+        for (flow, reason) in [
+            (&self.to_client, Reason::ClientWriteStalled),
+            (&self.to_upstream, Reason::UpstreamWriteStalled),
+        ] {
+            let is_over = |from| since(from) >= timers.write_stall;
+            if flow.stalled_since().is_some_and(is_over) {
+                let (waiting, stall) = (flow.waiting(), shown(timers.write_stall));
+                let detail = format!("{waiting} bytes waited {stall}");
+                return Some(Failure::new(reason, detail));
+            }
+        }
+        if let Some(from) = self.half_closed() {
+            // From here on it is the other side that is waited for, and the idle timeout has no say.
+            return (since(from) >= timers.close_wait).then(|| self.never_followed(timers));
+        }
+        let idle = timers
+            .idle
+            .filter(|idle| since(self.last_activity()) >= *idle)?;
+        let detail = format!("no byte either way for {}", shown(idle));
+        Some(Failure::new(Reason::IdleTimeout, detail))
+    }
+
+    /// One direction has ended, and the other was silent for too long.
+    fn never_followed(&mut self, timers: Timers) -> Failure {
+        if let Some(first) = self.first.take_if(|first| first.broke) {
+            return first.failure;
+        }
+        let (ended, silent) = if self.to_upstream.is_done() {
+            ("client", "upstream")
+        } else {
+            ("upstream", "client")
+        };
+        let wait = humantime::format_duration(timers.close_wait);
+        let detail = format!(
+            "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end"
         );
-    }
-    Poll::Pending
-}
-
-/// What ended the tunnel when a side breaks: a side that had ended in order before is the cause, and the break its
-/// echo.
-fn broken(first: Option<Failure>, broke: Failure) -> Failure {
-    match first {
-        None => broke,
-        Some(mut first) => {
-            let then = broke.detail.unwrap_or_default();
-            first.detail = Some(format!("then {}: {then}", broke.reason.code()));
-            first
-        }
+        Failure::new(Reason::HalfCloseTimeout, detail)
     }
 }
 
 fn client_broke(error: &io::Error) -> Failure {
-    match tls::record_error(error) {
-        Some(words) => Failure::new(Reason::TlsRecordError, words),
-        None => Failure::new(Reason::ClientReset, error.to_string()),
+    match tls::broken(error) {
+        Some(Failure {
+            reason: Reason::TlsProtocolError,
+            detail,
+            ..
+        }) => Failure {
+            detail,
+            ..Reason::TlsRecordError.into()
+        },
+        // An alert is the client's own way of giving up.
+        Some(Failure { detail, .. }) => Failure {
+            detail,
+            ..Reason::ClientReset.into()
+        },
+        None => Failure::new(Reason::ClientReset, tls::ended_words(error)),
     }
 }
 
 fn upstream_broke(error: &io::Error) -> Failure {
     Failure::new(Reason::UpstreamReset, error.to_string())
-}
-
-/// The soonest moment at which a timer could fire if nothing moved.
-fn next_deadline(to_upstream: &Flow, to_client: &Flow, timers: Timers) -> Instant {
-    // Looked at again at least this often: a stall or an end may begin while the timer waits for something later.
-    let mut wait = timers.write_stall.min(timers.close_wait);
-    if let Some(idle) = timers.idle {
-        wait = wait.min(idle);
-    }
-    let base = to_upstream.last_activity().max(to_client.last_activity());
-    let half_closed = half_closed(to_upstream, to_client, base);
-    let soonest = [
-        timers
-            .idle
-            .filter(|_| half_closed.is_none())
-            .map(|idle| base + idle),
-        to_upstream
-            .stalled_since()
-            .map(|since| since + timers.write_stall),
-        to_client
-            .stalled_since()
-            .map(|since| since + timers.write_stall),
-        half_closed.map(|since| since + timers.close_wait),
-    ];
-    let later = Instant::now() + wait;
-    soonest.into_iter().flatten().fold(later, Instant::min)
-}
-
-/// Since when one side has ended and nothing has come from the other; `last` is the last byte either way.
-fn half_closed(to_upstream: &Flow, to_client: &Flow, last: Instant) -> Option<Instant> {
-    let ended = to_upstream.ended().or_else(|| to_client.ended())?;
-    // A tunnel may have been quiet for long before that end: the other side's time begins with it.
-    Some(ended.max(last))
-}
-
-/// The timer that has fired, if any has.
-fn expired(to_upstream: &Flow, to_client: &Flow, timers: Timers) -> Option<Failure> {
-    let now = Instant::now();
-    let since = |from: Instant| now.saturating_duration_since(from);
-    let shown = humantime::format_duration;
-    for (flow, reason) in [
-        (to_client, Reason::ClientWriteStalled),
-        (to_upstream, Reason::UpstreamWriteStalled),
-    ] {
-        if flow
-            .stalled_since()
-            .is_some_and(|from| since(from) >= timers.write_stall)
-        {
-            let detail = format!(
-                "{} bytes waited {}",
-                flow.waiting(),
-                shown(timers.write_stall)
-            );
-            return Some(Failure::new(reason, detail));
-        }
-    }
-    let last = to_upstream.last_activity().max(to_client.last_activity());
-    if let Some(from) = half_closed(to_upstream, to_client, last) {
-        // From here on it is the other side that is waited for, and the idle timeout has no say.
-        let (ended, silent) = if to_upstream.is_done() {
-            ("client", "upstream")
-        } else {
-            ("upstream", "client")
-        };
-        let wait = shown(timers.close_wait);
-        let detail = format!(
-            "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end"
-        );
-        let is_over = since(from) >= timers.close_wait;
-        return is_over.then(|| Failure::new(Reason::HalfCloseTimeout, detail));
-    }
-    let idle = timers.idle.filter(|idle| since(last) >= *idle)?;
-    Some(Failure::new(
-        Reason::IdleTimeout,
-        format!("no byte either way for {}", shown(idle)),
-    ))
 }

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::AsyncWriteExt;
 
 use super::Body;
 use crate::reason::{Failure, Reason};
@@ -22,10 +21,6 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// Field that carries the id of a request.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-
-/// Bytes of a refused client that are read and thrown away, so that its unread data doesn't turn the close into a
-/// reset that destroys the answer.
-const LINGER_BYTES: u64 = 1024 * 1024;
 
 /// The answer to a request that failed with `failure`; never a redirect, always the last of its connection.
 #[must_use]
@@ -158,16 +153,4 @@ pub async fn write(
         stream.flush().await
     })
     .await?
-}
-
-/// Ends a refused connection so that the client can still read its answer: our side is shut down, what the client
-/// still sends is thrown away, until it closes or `patience` is over.
-pub async fn linger(mut stream: ClientStream, patience: Duration) {
-    let deadline = Instant::now() + patience;
-    // Whatever fails here, the record is written and the connection is at its end.
-    let _ = timeout_at(deadline, async {
-        stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
-    })
-    .await;
 }

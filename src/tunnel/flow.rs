@@ -31,19 +31,22 @@ pub(super) enum Stop {
 pub(super) struct Flow {
     buffer: Vec<u8>,
     written: usize,
-    reader: Reader,
+    /// What the reader's end was, once it has ended and the writer is being told.
+    over: Option<Stop>,
     ended: Option<Instant>,
     passed: u64,
     last_activity: Instant,
-    stalled_since: Option<Instant>,
+    stalled: Option<(Instant, Blocked)>,
     longest_stall: Duration,
 }
 
+/// What a direction waits for while bytes of it can't leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
-    Open,
-    Ended,
-    Truncated,
+enum Blocked {
+    /// Room for more bytes.
+    Write,
+    /// The peer to take those that the stream holds.
+    Flush,
 }
 
 impl Flow {
@@ -52,11 +55,11 @@ impl Flow {
         Self {
             buffer: early,
             written: 0,
-            reader: Reader::Open,
+            over: None,
             ended: None,
             passed: 0,
             last_activity: now,
-            stalled_since: None,
+            stalled: None,
             longest_stall: Duration::ZERO,
         }
     }
@@ -78,35 +81,31 @@ impl Flow {
                     Poll::Ready(Ok(count)) if count > 0 => {
                         self.written += count;
                         self.passed += count as u64;
-                        self.moved();
+                        self.last_activity = Instant::now();
+                        self.unstalled(Blocked::Write);
                     }
                     Poll::Ready(Ok(_)) => {
                         return self.stop(Stop::WriteFailed(io::ErrorKind::WriteZero.into()));
                     }
                     Poll::Ready(Err(error)) => return self.stop(Stop::WriteFailed(error)),
                     Poll::Pending => {
-                        self.stalled_since.get_or_insert_with(Instant::now);
+                        self.stall(Blocked::Write);
                         return Poll::Pending;
                     }
                 }
             }
-            match self.reader {
-                Reader::Open => {}
-                Reader::Ended => return self.end(cx, writer, Stop::Ended),
-                Reader::Truncated => return self.end(cx, writer, Stop::Truncated),
+            if self.over.is_some() {
+                return self.end(cx, writer);
             }
             match self.fill(cx, reader) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return self.stop(Stop::ReadFailed(error)),
+                Poll::Ready(()) => {}
                 Poll::Pending => {
                     // A TLS stream keeps records back until it is flushed; a blocked flush is a stall like a
                     // blocked write.
                     match Pin::new(&mut *writer).poll_flush(cx) {
-                        Poll::Ready(Ok(())) => self.unstalled(),
+                        Poll::Ready(Ok(())) => self.unstalled(Blocked::Flush),
                         Poll::Ready(Err(error)) => return self.stop(Stop::WriteFailed(error)),
-                        Poll::Pending => {
-                            self.stalled_since.get_or_insert_with(Instant::now);
-                        }
+                        Poll::Pending => self.stall(Blocked::Flush),
                     }
                     return Poll::Pending;
                 }
@@ -114,11 +113,7 @@ impl Flow {
         }
     }
 
-    fn fill(
-        &mut self,
-        cx: &mut Context<'_>,
-        reader: &mut (impl AsyncRead + Unpin),
-    ) -> Poll<io::Result<()>> {
+    fn fill(&mut self, cx: &mut Context<'_>, reader: &mut (impl AsyncRead + Unpin)) -> Poll<()> {
         self.written = 0;
         self.buffer.resize(BUFFER, 0);
         let mut piece = ReadBuf::new(&mut self.buffer);
@@ -126,51 +121,59 @@ impl Flow {
         let count = piece.filled().len();
         self.buffer.truncate(count);
         match ready!(outcome) {
-            Ok(()) if count == 0 => self.reader = Reader::Ended,
-            Ok(()) => self.moved(),
-            Err(error) if tls::is_truncation(&error) => self.reader = Reader::Truncated,
-            Err(error) => return Poll::Ready(Err(error)),
+            Ok(()) if count == 0 => self.over = Some(Stop::Ended),
+            Ok(()) => self.last_activity = Instant::now(),
+            Err(error) if tls::is_truncation(&error) => self.over = Some(Stop::Truncated),
+            Err(error) => self.over = Some(Stop::ReadFailed(error)),
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
-    /// Passes the reader's end on.
-    fn end(
-        &mut self,
-        cx: &mut Context<'_>,
-        writer: &mut (impl AsyncWrite + Unpin),
-        stop: Stop,
-    ) -> Poll<Stop> {
-        match Pin::new(writer).poll_shutdown(cx) {
+    /// Passes the reader's end on, behind all that it had sent.
+    fn end(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin)) -> Poll<Stop> {
+        let told = match Pin::new(writer).poll_shutdown(cx) {
+            Poll::Ready(told) => told,
             Poll::Pending => {
-                self.stalled_since.get_or_insert_with(Instant::now);
-                Poll::Pending
+                self.stall(Blocked::Flush);
+                return Poll::Pending;
             }
+        };
+        let stop = self.over.take().unwrap_or(Stop::Ended);
+        match told {
             // The other side is gone already: the end it would have been told is the one it made itself.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => {
-                self.stop(stop)
+            Err(error)
+                if error.kind() != io::ErrorKind::NotConnected
+                    && !matches!(stop, Stop::ReadFailed(_)) =>
+            {
+                self.stop(Stop::WriteFailed(error))
             }
-            Poll::Ready(Err(error)) => self.stop(Stop::WriteFailed(error)),
-            Poll::Ready(Ok(())) => {
-                self.unstalled();
-                self.stop(stop)
-            }
+            _ => self.stop(stop),
         }
     }
 
     fn stop(&mut self, stop: Stop) -> Poll<Stop> {
-        self.ended = Some(Instant::now());
-        self.unstalled();
+        self.abandon();
         Poll::Ready(stop)
     }
 
-    fn moved(&mut self) {
-        self.last_activity = Instant::now();
-        self.unstalled();
+    /// Gives the direction up: a side of it is gone.
+    pub(super) fn abandon(&mut self) {
+        self.ended.get_or_insert_with(Instant::now);
+        self.unstalled(Blocked::Flush);
     }
 
-    fn unstalled(&mut self) {
-        if let Some(since) = self.stalled_since.take() {
+    fn stall(&mut self, blocked: Blocked) {
+        self.stalled
+            .get_or_insert_with(|| (Instant::now(), blocked));
+    }
+
+    /// Ends a stall by what was achieved: a write that a TLS stream took into its buffer says nothing of the peer
+    /// while a flush is blocked.
+    fn unstalled(&mut self, done: Blocked) {
+        if let Some((since, _)) = self
+            .stalled
+            .take_if(|(_, blocked)| done == Blocked::Flush || *blocked == done)
+        {
             self.longest_stall = self.longest_stall.max(since.elapsed());
         }
     }
@@ -198,13 +201,13 @@ impl Flow {
     }
 
     pub(super) fn stalled_since(&self) -> Option<Instant> {
-        self.stalled_since
+        self.stalled.map(|(since, _)| since)
     }
 
     /// The longest stall so far, one that still lasts included.
     pub(super) fn longest_stall(&self) -> Duration {
         let lasting = self
-            .stalled_since
+            .stalled_since()
             .map_or(Duration::ZERO, |since| since.elapsed());
         self.longest_stall.max(lasting)
     }

@@ -1,6 +1,7 @@
 //! Clients that write bytes of the test's choosing, with and without TLS.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -297,4 +298,28 @@ pub fn text_frame(text: &str) -> Vec<u8> {
             .map(|(byte, mask)| byte ^ mask),
     );
     frame
+}
+
+/// Whether the proxy has read everything that went into a peer's socket, its end included: both kernel queues between
+/// them are empty.
+pub fn is_read(socket: &TcpStream) -> bool {
+    let own = socket.local_addr().unwrap();
+    let proxy = socket.peer_addr().unwrap();
+    let queues = fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_empty = |local: SocketAddr, remote: SocketAddr, which: usize| {
+        let ends = format!("{} {}", hexadecimal(local), hexadecimal(remote));
+        let line = queues.lines().find(|line| line.contains(&ends)).unwrap();
+        let sizes = line.split_ascii_whitespace().nth(4).unwrap();
+        sizes.split(':').nth(which).unwrap() == "00000000"
+    };
+    is_empty(own, proxy, 0) && is_empty(proxy, own, 1)
+}
+
+/// An address as `/proc/net/tcp` spells it: the four bytes as one number of the machine's byte order.
+fn hexadecimal(address: SocketAddr) -> String {
+    let SocketAddr::V4(address) = address else {
+        panic!("{address} is not IPv4")
+    };
+    let ip = u32::from_ne_bytes(address.ip().octets());
+    format!("{ip:08X}:{:04X}", address.port())
 }

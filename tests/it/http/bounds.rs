@@ -149,7 +149,7 @@ fn half_a_head_and_then_the_end_or_a_reset() {
             client.send(&head[..cut]);
             // Read by the proxy before the reset: that may overtake bytes, and then there was none.
             eventually("the proxy to read", || {
-                super::held::is_read(&client).then_some(())
+                crate::harness::client::is_read(client.tcp()).then_some(())
             });
             client.reset();
             guard.proxy.terminal().expect(Reason::TcpResetBeforeRequest);

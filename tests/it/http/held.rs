@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use wsgate::reason::Reason;
 
 use super::guard::Guard;
+use crate::harness::client::is_read;
 use crate::harness::upstream::Call;
 use crate::harness::{Client, PATIENCE, Proxy, Setup, Upstream, eventually, handshake};
 
@@ -114,7 +114,7 @@ fn bytes_that_come_later_are_held_and_arrive_after_the_101() {
         });
         let (mut proxy, mut client) = waiting(&slow, setup(&slow.upstream.url()));
         client.send("first").send("2nd");
-        eventually("the proxy to read", || is_read(&client).then_some(()));
+        eventually("the proxy to read", || is_read(client.tcp()).then_some(()));
         slow.answer();
         assert_eq!(client.response().status, 101);
         client.send("3");
@@ -156,7 +156,7 @@ fn held_bytes_never_reach_an_upstream_that_does_not_switch() {
         let (mut proxy, mut client) = waiting(&slow, Setup::tls(&slow.upstream.url()));
         client.send(handshake("/ws", &[]));
         client.send("GET /internal HTTP/1.1\r\nHost: api.example.com\r\n\r\n");
-        eventually("the proxy to read", || is_read(&client).then_some(()));
+        eventually("the proxy to read", || is_read(client.tcp()).then_some(()));
         slow.answer();
         let response = client.response();
         let connection = response.field("connection").unwrap();
@@ -256,29 +256,6 @@ fn a_frame_that_comes_with_the_101_arrives() {
     assert_eq!(client.rest(), b"");
     let closed = proxy.terminal().expect(Reason::ClientEof);
     assert_eq!(closed.number("bytes_upstream_to_client"), Some(4));
-}
-
-/// Whether the proxy has read everything that `client` has sent: both kernel queues between them are empty.
-pub(super) fn is_read(client: &Client) -> bool {
-    let own = client.tcp().local_addr().unwrap();
-    let proxy = client.tcp().peer_addr().unwrap();
-    let queues = fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_empty = |local: SocketAddr, remote: SocketAddr, which: usize| {
-        let ends = format!("{} {}", hexadecimal(local), hexadecimal(remote));
-        let line = queues.lines().find(|line| line.contains(&ends)).unwrap();
-        let sizes = line.split_ascii_whitespace().nth(4).unwrap();
-        sizes.split(':').nth(which).unwrap() == "00000000"
-    };
-    is_empty(own, proxy, 0) && is_empty(proxy, own, 1)
-}
-
-/// An address as `/proc/net/tcp` spells it: the four bytes as one number of the machine's byte order.
-fn hexadecimal(address: SocketAddr) -> String {
-    let SocketAddr::V4(address) = address else {
-        panic!("{address} is not IPv4")
-    };
-    let ip = u32::from_ne_bytes(address.ip().octets());
-    format!("{ip:08X}:{:04X}", address.port())
 }
 
 /// Bytes of memory that a process holds.

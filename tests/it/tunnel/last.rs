@@ -1,0 +1,123 @@
+//! What was sent before the end arrives, whatever the other side does meanwhile.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use wsgate::reason::Reason;
+
+use super::{Open, open, switching};
+use crate::harness::client::is_read;
+use crate::harness::proxy::is_terminal;
+use crate::harness::{PATIENCE, Setup, Upstream, eventually};
+
+/// More than fits into the proxy's own buffers, less than sockets hold.
+const MUCH: usize = 200_000;
+
+fn setup(upstream: &Upstream, tls: bool) -> Setup {
+    if tls {
+        Setup::tls(&upstream.url())
+    } else {
+        Setup::plain(&upstream.url())
+    }
+}
+
+/// An upstream that refuses with words and hangs up, while the client streams its voice and reads later.
+#[test]
+fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
+    for tls in [false, true] {
+        let (hang_up, told) = mpsc::channel();
+        let told = Mutex::new(told);
+        let upstream = switching(move |mut call| {
+            call.write(vec![b'w'; MUCH]);
+            call.socket.shutdown(Shutdown::Write).unwrap();
+            eventually("the proxy to read", || is_read(&call.socket).then_some(()));
+            // With bytes of the client unread, this is a reset.
+            told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        });
+        let Open { proxy, mut client } = open(&setup(&upstream, tls));
+        client.send(vec![b'v'; MUCH]);
+        hang_up.send(()).unwrap();
+        let ended =
+            |lines: &[crate::harness::Line]| lines.iter().find(|line| is_terminal(line)).cloned();
+        let line = loop {
+            // Only a client that goes on finds out that the upstream is gone.
+            match client.write_all(&[b'v'; 100]).and_then(|()| client.flush()) {
+                Ok(()) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+                    ) => {}
+                Err(error) => panic!("{error}"),
+            }
+            if let Some(line) = ended(&proxy.lines()) {
+                break line;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let line = line.expect(Reason::UpstreamEof);
+        assert_eq!(
+            line.number("bytes_upstream_to_client"),
+            Some(MUCH as u64),
+            "tls: {tls}"
+        );
+        let rest = client.rest();
+        assert_eq!(rest.len(), MUCH, "tls: {tls}");
+    }
+}
+
+/// A client that says its last and goes away without reading what the upstream streams.
+#[test]
+fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
+    for tls in [false, true] {
+        let (read_now, told) = mpsc::channel();
+        let (count, counted) = mpsc::channel();
+        let (told, count) = (Mutex::new(told), Mutex::new(count));
+        let full = Arc::new(Mutex::new(false));
+        let is_full = Arc::clone(&full);
+        let upstream = switching(move |mut call| {
+            // Until nothing more fits: the proxy then has unread bytes of ours.
+            call.socket.set_nonblocking(true).unwrap();
+            let mut quiet = 0;
+            while quiet < 50 {
+                match call.socket.write(&[b'w'; 65536]) {
+                    Ok(_some) => quiet = 0,
+                    Err(_) => {
+                        quiet += 1;
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                }
+            }
+            *is_full.lock().unwrap() = true;
+            call.socket.set_nonblocking(false).unwrap();
+            told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            let mut got = 0;
+            let mut piece = [0; 65536];
+            while let Ok(read @ 1..) = call.socket.read(&mut piece) {
+                got += read;
+            }
+            count.lock().unwrap().send(got).unwrap();
+        });
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup(&upstream, tls));
+        eventually("full sockets", || full.lock().unwrap().then_some(()));
+        client.send(vec![b'v'; MUCH]);
+        // With bytes unread its own end is a reset, which would throw away what it has not sent yet.
+        eventually("the proxy to read", || is_read(client.tcp()).then_some(()));
+        client.finish();
+        drop(client);
+        let line = proxy.terminal();
+        assert_eq!(
+            line.number("bytes_client_to_upstream"),
+            Some(MUCH as u64),
+            "{line:?}"
+        );
+        read_now.send(()).unwrap();
+        assert_eq!(counted.recv_timeout(PATIENCE).unwrap(), MUCH, "tls: {tls}");
+    }
+}
