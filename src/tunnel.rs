@@ -1,9 +1,10 @@
 //! The tunnel stage: bytes both ways after a verified 101.
 //!
 //! Takes both streams and what came early on each; gives [`Closed`]: who ended first and how, and what passed. One
-//! task and two fixed buffers per tunnel. A side that breaks ends the
-//! direction toward it; what it had sent before still goes on. TCP half-close is respected: one side's end is passed on, and the other
-//! may still speak for `close_wait` after its last byte.
+//! task and two fixed buffers per tunnel.
+//!
+//! TCP half-close is respected: one side's end is passed on, and the other may still speak, with pauses of at most
+//! `close_wait`. A side that breaks ends the direction toward it; what it had sent before still goes on.
 
 mod flow;
 
