@@ -1,5 +1,7 @@
 //! The accept stage: connections that end before a protocol is spoken.
 
+use std::io::ErrorKind;
+
 use wsgate::reason::Reason;
 
 use crate::harness::client::{socket, trusting, try_socket};
