@@ -102,9 +102,25 @@ pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
     };
     let mut detail = format!("the upstream answered {status}");
     if let Some(location) = head.headers.get(header::LOCATION) {
-        detail = format!("{detail} with Location: {}", peer_text(location.as_bytes()));
+        detail = format!("{detail} with Location: {}", place(location.as_bytes()));
     }
     Ok(Failure::new(reason, detail).with_status(status))
+}
+
+/// A Location for a detail, without what it may repeat of a client's secrets: query, fragment, name and password.
+fn place(location: &[u8]) -> String {
+    let target = location
+        .split(|byte| matches!(byte, b'?' | b'#'))
+        .next()
+        .unwrap_or_default();
+    let slashes = target.windows(2).position(|pair| pair == b"//");
+    let Some((scheme, rest)) = slashes.and_then(|at| target.split_at_checked(at + 2)) else {
+        return peer_text(target);
+    };
+    let authority = rest.split(|&byte| byte == b'/').next().unwrap_or_default();
+    let host = authority.iter().rposition(|&byte| byte == b'@');
+    let shown = rest.get(host.map_or(0, |at| at + 1)..).unwrap_or_default();
+    peer_text(&[scheme, shown].concat())
 }
 
 /// Verifies a 101 (RFC 6455 section 4.1, RFC 9112 section 6.1); `wire` holds the first bytes that came.
@@ -264,6 +280,23 @@ mod tests {
             accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         );
+    }
+
+    #[test]
+    fn a_location_is_shown_without_secrets() {
+        let long = format!("https://{}@app.example.com/", "u:p".repeat(200));
+        for (location, shown) in [
+            ("https://a.example/ws/?token=SECRET", "https://a.example/ws/"),
+            ("https://a.example/ws#token=SECRET", "https://a.example/ws"),
+            ("https://user:SECRET@a.example/ws", "https://a.example/ws"),
+            ("//user:S@CRET@a.example/w@s", "//a.example/w@s"),
+            ("/ws/?token=SECRET", "/ws/"),
+            ("?token=SECRET", ""),
+            ("/login@home", "/login@home"),
+            (&long, "https://app.example.com/"),
+        ] {
+            assert_eq!(place(location.as_bytes()), shown);
+        }
     }
 
     #[test]

@@ -145,6 +145,14 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
+fn a_redirect_that_repeats_the_query_tells_no_secret() {
+    let location = "Location: https://u:SECRET@api.example.com/ws/?token=SECRET#SECRET\r\n";
+    let line = relayed("301 Moved Permanently", location, Reason::UpstreamRedirect)
+        .with_detail("with Location: https://api.example.com/ws/");
+    assert!(!line.0.to_string().contains("SECRET"), "{line:?}");
+}
+
+#[test]
 fn an_upgrade_required_says_what_to_upgrade_to() {
     let upstream =
         Upstream::answering("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n");
