@@ -155,6 +155,20 @@ pub(super) fn verify(
             found(fields, "connection"),
         ));
     }
+    // What Connection names is not passed on, and the client would get a 101 that was not the verified one.
+    const PROTECTED: &[u8] = b"sec-websocket-";
+    let named = tokens(fields, &header::CONNECTION).find(|token| {
+        let start = token.get(..PROTECTED.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(PROTECTED))
+    });
+    if named.is_some() {
+        let detail = format!("{}; these fields end here", found(fields, "connection"));
+        return Err(
+            Failure::new(Reason::UpstreamMalformedResponse, detail).with_hint(
+                "let the upstream, or the hop behind the proxy, name only hop-by-hop fields in Connection",
+            ),
+        );
+    }
     let length = fields
         .get_all(header::CONTENT_LENGTH)
         .iter()

@@ -220,6 +220,26 @@ fn an_upgrade_to_anything_else_is_none() {
 }
 
 #[test]
+fn a_101_that_withdraws_what_was_verified_is_refused() {
+    for named in [
+        "Sec-WebSocket-Accept",
+        "sec-websocket-protocol",
+        "X-Hop, SEC-WEBSOCKET-EXTENSIONS",
+    ] {
+        wrong_101(
+            move |answer| {
+                answer.replace(
+                    "Connection: Upgrade",
+                    &format!("Connection: Upgrade, {named}"),
+                )
+            },
+            Reason::UpstreamMalformedResponse,
+        )
+        .with_detail(&format!("connection: Upgrade, {named}"));
+    }
+}
+
+#[test]
 fn a_101_with_a_transfer_coding_announces_a_body() {
     wrong_101(
         |answer| with_line(&answer, "Transfer-Encoding: chunked"),
