@@ -1,5 +1,7 @@
 //! The life of one connection: the only file that knows the order of the stages.
 
+mod cut;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+pub use cut::Cut;
+
+use crate::config::{Config, Upstream};
 use crate::http::forwarded::{self, Identity};
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::{self, Kind, Opening};
@@ -42,8 +46,8 @@ pub struct Shared {
     pub sink: Sink,
     /// A shutdown has begun.
     pub draining: CancellationToken,
-    /// Its deadline has passed.
-    pub cut: CancellationToken,
+    /// It has no more patience.
+    pub cut: Cut,
 }
 
 impl Shared {
@@ -66,7 +70,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let ended = tokio::select! {
         biased;
         ended = life.run(socket, &mut draft) => ended,
-        () = shared.cut.cancelled() => cut_short(&draft).into(),
+        () = shared.cut.cancelled() => cut_short(shared.cut.cause(), draft.stage()).into(),
     };
     let Ended {
         failure,
@@ -98,12 +102,16 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     drop(slot);
 }
 
-fn cut_short(draft: &Draft) -> Failure {
-    let detail = format!(
-        "the shutdown's deadline passed in stage {}",
-        draft.stage().name()
-    );
-    Failure::new(Reason::Draining, detail).unanswered()
+fn cut_short(cause: &str, stage: Stage) -> Failure {
+    let detail = format!("{cause} in stage {}", stage.name());
+    let failure = Failure::new(Reason::Draining, detail).unanswered();
+    if stage != Stage::Upstream {
+        return failure;
+    }
+    failure.with_hint(
+        "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, and \
+         the platform's grace period longer than that",
+    )
 }
 
 /// How a connection ended.
@@ -130,6 +138,13 @@ impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
         Self::answered(failure, None)
     }
+}
+
+/// A request that may be handed on, and to whom.
+struct Admitted<'a> {
+    permit: Permit<'a>,
+    opening: Opening,
+    upstream: &'a Upstream,
 }
 
 struct Life<'a> {
@@ -182,7 +197,11 @@ impl Life<'_> {
             &self.shared.config.trusted_proxies,
         );
         describe(&request, &identity, draft);
-        let (permit, opening) = match self.admit(&request, &identity, has_early, draft) {
+        let Admitted {
+            permit,
+            opening,
+            upstream,
+        } = match self.admit(&request, &identity, has_early, draft) {
             Ok(admitted) => admitted,
             Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
         };
@@ -192,13 +211,13 @@ impl Life<'_> {
         let rebuilt = upstream::rebuild(request, &identity, &request_id);
         let asking = Instant::now();
         let asked = exchange
-            .meanwhile(self.ask(&permit, &opening, rebuilt, draft))
+            .meanwhile(self.ask(&permit, &opening, upstream, rebuilt, draft))
             .await;
         let (exchange, answer) = asked.map_err(|gone| gave_up(&gone, asking))?;
         let opened = match answer {
             Ok(Answer::Switched(opened)) => *opened,
             Ok(Answer::Refused(refused)) => {
-                return Err(self.relay(exchange, *refused, &permit, draft).await);
+                return Err(self.relay(exchange, *refused, upstream, draft).await);
             }
             Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
         };
@@ -209,7 +228,12 @@ impl Life<'_> {
             write_stall: limits.write_stall,
             close_wait: limits.close_wait,
         };
-        Ok(self.tunnel(ends, timers, draft).await)
+        let mut ended = self.tunnel(ends, timers, draft).await;
+        if ended.failure.reason == Reason::DrainForced {
+            let cause = self.shared.cut.cause().to_owned();
+            ended.failure.detail.get_or_insert(cause);
+        }
+        Ok(ended)
     }
 
     /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
@@ -298,7 +322,7 @@ impl Life<'_> {
         identity: &Identity,
         has_early: bool,
         draft: &mut Draft,
-    ) -> Result<(Permit<'_>, Opening), Failure> {
+    ) -> Result<Admitted<'_>, Failure> {
         let begun = Instant::now();
         let authority = opening::authority(&request.uri, &request.headers)?;
         let opening = match opening::check(request)? {
@@ -312,7 +336,18 @@ impl Life<'_> {
         let asked = opening.as_ref();
         let permit = self.check_policy(request, identity, &authority, asked, has_early, draft);
         draft.record.policy_ms = Some(millis(begun.elapsed()));
-        Ok((permit?, opening.ok_or(Reason::PlainHttpRequest)?))
+        let permit = permit?;
+        let name = &permit.route().upstream;
+        // The one place where the name is looked up; a configuration in which it is unknown does not load.
+        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
+            let detail = format!("no upstream is named {name}");
+            Failure::new(Reason::InternalAborted, detail)
+        })?;
+        Ok(Admitted {
+            upstream,
+            permit,
+            opening: opening.ok_or(Reason::PlainHttpRequest)?,
+        })
     }
 
     fn check_policy(
@@ -379,16 +414,10 @@ impl Life<'_> {
         &self,
         permit: &Permit<'_>,
         opening: &Opening,
+        upstream: &Upstream,
         request: Parts,
         draft: &mut Draft,
     ) -> Result<Answer, Failure> {
-        let name = &permit.route().upstream;
-        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
-            Failure::new(
-                Reason::InternalAborted,
-                format!("no upstream is named {name}"),
-            )
-        })?;
         let begun = Instant::now();
         let attempts = &mut draft.record.attempts;
         let connected = upstream::connect(upstream, permit, attempts).await;
@@ -470,28 +499,24 @@ impl Life<'_> {
         &self,
         exchange: Exchange,
         refused: Refused,
-        permit: &Permit<'_>,
+        upstream: &Upstream,
         draft: &mut Draft,
     ) -> Ended {
         draft.record.notes.extend(refused.notes);
         let mut response = refused.response;
         respond::identify(&mut response, &request_id(draft), &refused.failure);
         let limits = &self.shared.config.limits;
-        let upstream = self.shared.config.upstreams.get(&permit.route().upstream);
-        let body_deadline = upstream.map_or(Duration::ZERO, |upstream| upstream.handshake_timeout);
-        let answered = exchange
-            .answer(response, body_deadline + limits.write_stall)
-            .await;
-        let is_cut = refused.cut.load(std::sync::atomic::Ordering::Relaxed);
-        let stream = match answered.error {
-            None => Some(answered.stream),
-            Some(error) => {
-                let code = if is_cut {
-                    NoteCode::RelayCut
-                } else {
-                    NoteCode::ResponseNotDelivered
-                };
-                draft.note(Note::new(code, error.to_string()));
+        let patience = upstream.handshake_timeout + limits.write_stall;
+        let answered = exchange.answer(response, patience).await;
+        let stream = match (refused.cut.get(), answered.error) {
+            (None, None) => Some(answered.stream),
+            // Writing fails after it too, which says nothing of the client.
+            (Some(words), _) => {
+                draft.note(Note::new(NoteCode::RelayCut, words));
+                None
+            }
+            (None, Some(error)) => {
+                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
                 None
             }
         };

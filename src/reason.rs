@@ -387,7 +387,7 @@ reasons! {
         "the upstream closed the connection without a complete answer",
         "a socket.destroy() or a crash in the upstream's upgrade handler: read its log at this time";
     UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
-        "the upstream's answer is not HTTP/1.1, or its framing is contradictory",
+        "the upstream's answer is not HTTP/1.1, contradicts itself, or can't be passed on as it is",
         "see the first bytes in detail: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
     UpstreamHeadTooLarge = "upstream_head_too_large", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_header_section_size",
         "the head of the upstream's answer is larger than allowed",
@@ -398,10 +398,10 @@ reasons! {
     UpstreamBadRequest = "upstream_bad_request", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered 400 to a correct opening handshake",
         "in the upstream: the ws path option does not match, or two ws servers share one http server; read the relayed body";
-    UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+    UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 401",
         "the upstream's authentication refused the client: look at its token or cookie";
-    UpstreamForbidden = "upstream_forbidden", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+    UpstreamForbidden = "upstream_forbidden", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 403",
         "the upstream has an Origin or access check of its own: make it agree with `routes[].websocket.origins`";
     UpstreamNotFound = "upstream_not_found", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
@@ -413,7 +413,7 @@ reasons! {
     UpstreamRedirect = "upstream_redirect", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with a redirect, which WebSocket clients do not follow",
         "correct the client's URL to the final one, or switch off the upstream's redirect (trailing slash, http to https)";
-    UpstreamRateLimited = "upstream_rate_limited", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+    UpstreamRateLimited = "upstream_rate_limited", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 429",
         "the upstream limits its clients: look for clients that reconnect without back-off";
     Upstream4xx = "upstream_4xx", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
@@ -482,7 +482,7 @@ reasons! {
         "the upstream stopped reading, and bytes for it waited too long",
         "a blocked event loop or paused sockets in the upstream; the deadline is `limits.write_stall`";
     DrainForced = "drain_forced", Tunnel, Proxy, Warn, NoStatus, "",
-        "the tunnel was still open when the shutdown's deadline passed, and was cut",
+        "the tunnel was still open when the shutdown's deadline passed or a second signal came, and was cut",
         "give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
     InternalAborted = "internal_aborted", Tunnel, Proxy, Error, NoStatus, "",
         "the proxy's own code ended without saying why: a bug, or the process was torn down",
@@ -500,6 +500,12 @@ impl Reason {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self.spec().status, Status::Fixed(503))
+    }
+
+    /// Whether it can meet a connection at every stage, so that its record tells how far this one had come.
+    #[must_use]
+    pub const fn is_anywhere(self) -> bool {
+        matches!(self, Self::Draining | Self::InternalAborted)
     }
 
     /// What a client sees, for people who have only the client's side.
@@ -677,7 +683,7 @@ notes! {
     ResponseNotDelivered = "response_not_delivered",
         "the client was gone before the whole answer could be written";
     RelayCut = "relay_cut",
-        "the body of the upstream's answer did not end in time and was cut";
+        "the upstream's answer broke off or did not end in time; what had come was relayed";
     EndpointSkipped = "endpoint_skipped",
         "an endpoint could not be connected to and the next one was tried; see attempts";
 }
@@ -753,6 +759,17 @@ mod tests {
             .map(|reason| reason.spec().stage)
             .collect();
         assert!(stages.is_sorted());
+    }
+
+    #[test]
+    fn a_client_without_access_is_no_fault_of_the_upstream() {
+        for reason in [
+            Reason::UpstreamUnauthorized,
+            Reason::UpstreamForbidden,
+            Reason::UpstreamRateLimited,
+        ] {
+            assert_eq!(reason.spec().level, Level::Info, "{reason}");
+        }
     }
 
     #[test]

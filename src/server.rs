@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Problem, Severity, Source};
-use crate::connection::{self, Shared};
+use crate::connection::{self, Cut, Shared};
 use crate::listener::Listener;
 use crate::policy::HostPattern;
 use crate::reason::{Level, Stage};
@@ -134,27 +134,29 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Routes for a host that no certificate is made for: over TLS no client can reach them.
+/// Routes for a host that no TLS listener's certificate is made for: over TLS no client can reach them.
 fn uncovered_hosts(
     config: &Config,
     identities: &[(config::CertificateFiles, tls::Identity)],
     source: &Source,
 ) -> Vec<Problem> {
     // Behind a hop that terminates TLS the certificates are elsewhere.
-    if identities.is_empty()
-        || config
-            .listeners
-            .iter()
-            .any(|listener| listener.tls.is_none())
-    {
+    if identities.is_empty() {
         return Vec::new();
     }
     let mut problems = Vec::new();
     for (index, route) in config.routes.iter().enumerate() {
-        let Some(HostPattern::Exact(host)) = &route.host else {
+        let Some(host) = &route.host else {
             continue;
         };
-        if !identities.iter().any(|(_, identity)| identity.covers(host)) {
+        if !identities
+            .iter()
+            .any(|(_, identity)| covers(identity, host))
+        {
+            let host = match host {
+                HostPattern::Exact(name) => name.clone(),
+                HostPattern::Wildcard(base) => format!("*.{base}"),
+            };
             let message = format!(
                 "no certificate covers {host:?}, so that clients refuse the connection; add one to listeners[].tls.certificates"
             );
@@ -166,6 +168,16 @@ fn uncovered_hosts(
         }
     }
     problems
+}
+
+/// Whether a certificate is made for a host of a route, or for some of the hosts that a wildcard stands for.
+fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
+    match host {
+        HostPattern::Exact(name) => identity.covers(name),
+        HostPattern::Wildcard(base) => identity
+            .names()
+            .any(|name| name.strip_prefix("*.") == Some(base) || host.matches(&name)),
+    }
 }
 
 /// Why the proxy did not start.
@@ -207,7 +219,7 @@ pub struct Server {
     listeners: Vec<(Listener, Arc<Shared>)>,
     sink: Sink,
     draining: CancellationToken,
-    cut: CancellationToken,
+    cut: Cut,
     drain: Duration,
 }
 
@@ -221,7 +233,7 @@ impl Server {
         let slots = Arc::new(Semaphore::new(
             config.limits.connections.min(Semaphore::MAX_PERMITS),
         ));
-        let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
+        let (draining, cut) = (CancellationToken::new(), Cut::default());
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
             let listener =
@@ -282,11 +294,13 @@ impl Server {
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         for (listener, shared) in listeners {
-            accepting.spawn(cut.clone().run_until_cancelled_owned(accept(
-                listener,
-                shared,
-                connections.clone(),
-            )));
+            let (cut, connections) = (cut.clone(), connections.clone());
+            accepting.spawn(async move {
+                tokio::select! {
+                    () = cut.cancelled() => {}
+                    () = accept(listener, shared, connections) => {}
+                }
+            });
         }
         let signal = stop().await;
         draining.cancel();
@@ -295,12 +309,20 @@ impl Server {
         let detail = format!("{signal}; {open} connections open, at most {limit} to finish");
         sink.emit(Record::lifecycle(Event::Draining, Level::Info, detail));
         connections.close();
-        let how = tokio::select! {
-            () = connections.wait() => "every connection had ended".to_owned(),
-            () = tokio::time::sleep(drain) => format!("{} connections were cut after {limit}", connections.len()),
-            signal = stop() => format!("{} connections were cut by a second signal ({signal})", connections.len()),
+        let (cause, how) = tokio::select! {
+            () = connections.wait() => ("every connection had ended".to_owned(), None),
+            () = tokio::time::sleep(drain) => {
+                (format!("the shutdown's deadline ({limit}) passed"), Some(format!("after {limit}")))
+            }
+            signal = stop() => {
+                (format!("a second signal ({signal}) came"), Some(format!("by a second signal ({signal})")))
+            }
         };
-        cut.cancel();
+        let how = match how {
+            None => cause.clone(),
+            Some(how) => format!("{} connections were cut {how}", connections.len()),
+        };
+        cut.cut(cause);
         accepting.close();
         accepting.wait().await;
         // A task that does not end now is stuck in a destructor or a blocking call; its guard still writes.

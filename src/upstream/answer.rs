@@ -59,7 +59,8 @@ fn is_reset(error: &hyper::Error) -> bool {
     false
 }
 
-fn source_words(error: &hyper::Error) -> String {
+/// hyper's words with those of what it ran into.
+pub(super) fn source_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -69,16 +70,22 @@ fn source_words(error: &hyper::Error) -> String {
 /// The reason for an answer other than 101, which is relayed with its own status.
 ///
 /// # Errors
-/// `upstream_malformed_response` for one whose length is ambiguous: it can't be relayed without choosing a reading.
-pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
-    let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
+/// `upstream_malformed_response` for one whose length is ambiguous (it can't be relayed without choosing a reading),
+/// whose transfer coding would be lost, or whose status means nothing here. A 304 is an answer, relayed as a
+/// redirect, only where the request was `conditional`.
+pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failure, Failure> {
+    let (coded, known) = match only(&head.headers, &header::TRANSFER_ENCODING) {
+        Ok(None) => (false, true),
+        Ok(Some(coding)) => (true, coding.as_bytes().eq_ignore_ascii_case(b"chunked")),
+        Err(_) => (true, false),
+    };
     // hyper takes a list of equal lengths and would pass it on as it is.
     let ambiguous = match only(&head.headers, &header::CONTENT_LENGTH) {
         Ok(None) => false,
         Ok(Some(length)) => coded || !length.as_bytes().iter().all(u8::is_ascii_digit),
         Err(_) => true,
     };
-    if ambiguous {
+    if ambiguous || !known {
         let detail = format!(
             "status {} with {}, {}",
             head.status.as_u16(),
@@ -89,6 +96,10 @@ pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
     }
     let status = head.status.as_u16();
     let reason = match status {
+        304 if !conditional => {
+            let detail = "304 to a request without conditions";
+            return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+        }
         200..=299 => Reason::Upstream2xxInsteadOf101,
         300..=399 => Reason::UpstreamRedirect,
         400 => Reason::UpstreamBadRequest,
@@ -98,13 +109,33 @@ pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
         426 => Reason::UpstreamUpgradeRequired,
         429 => Reason::UpstreamRateLimited,
         402..=499 => Reason::Upstream4xx,
-        _ => Reason::Upstream5xx,
+        500..=599 => Reason::Upstream5xx,
+        _ => {
+            let detail = format!("status {status}, which no class of RFC 9110 has");
+            return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+        }
     };
     let mut detail = format!("the upstream answered {status}");
     if let Some(location) = head.headers.get(header::LOCATION) {
-        detail = format!("{detail} with Location: {}", peer_text(location.as_bytes()));
+        detail = format!("{detail} with Location: {}", place(location.as_bytes()));
     }
     Ok(Failure::new(reason, detail).with_status(status))
+}
+
+/// A Location for a detail, without what it may repeat of a client's secrets: query, fragment, name and password.
+fn place(location: &[u8]) -> String {
+    let target = location
+        .split(|byte| matches!(byte, b'?' | b'#'))
+        .next()
+        .unwrap_or_default();
+    let slashes = target.windows(2).position(|pair| pair == b"//");
+    let Some((scheme, rest)) = slashes.and_then(|at| target.split_at_checked(at + 2)) else {
+        return peer_text(target);
+    };
+    let authority = rest.split(|&byte| byte == b'/').next().unwrap_or_default();
+    let host = authority.iter().rposition(|&byte| byte == b'@');
+    let shown = rest.get(host.map_or(0, |at| at + 1)..).unwrap_or_default();
+    peer_text(&[scheme, shown].concat())
 }
 
 /// Verifies a 101 (RFC 6455 section 4.1, RFC 9112 section 6.1); `wire` holds the first bytes that came.
@@ -138,6 +169,20 @@ pub(super) fn verify(
             Reason::Upstream101NoConnection,
             found(fields, "connection"),
         ));
+    }
+    // What Connection names is not passed on, and the client would get a 101 that was not the verified one.
+    const PROTECTED: &[u8] = b"sec-websocket-";
+    let named = tokens(fields, &header::CONNECTION).find(|token| {
+        let start = token.get(..PROTECTED.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(PROTECTED))
+    });
+    if named.is_some() {
+        let detail = format!("{}; these fields end here", found(fields, "connection"));
+        return Err(
+            Failure::new(Reason::UpstreamMalformedResponse, detail).with_hint(
+                "let the upstream, or the hop behind the proxy, name only hop-by-hop fields in Connection",
+            ),
+        );
     }
     let length = fields
         .get_all(header::CONTENT_LENGTH)
@@ -196,7 +241,7 @@ fn verify_subprotocol(
         .iter()
         .any(|offered| offered.as_bytes() == chosen.as_bytes())
     {
-        return refuse(&format!("offered: {}", opening.subprotocols.join(", ")));
+        return refuse(&format!("offered: {}", listed(&opening.subprotocols)));
     }
     if !allowed.is_empty()
         && !allowed
@@ -212,7 +257,7 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);
         if !chosen.iter().all(|name| opening.extensions.contains(name)) {
-            let offered = opening.extensions.join(", ");
+            let offered = listed(&opening.extensions);
             let detail = format!(
                 "{}; offered: {offered}",
                 found(fields, "sec-websocket-extensions")
@@ -240,17 +285,22 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A field as it came, for a detail.
+/// What a peer named, for a detail, cut as a whole.
+pub(super) fn listed(names: &[String]) -> String {
+    peer_text(names.join(", ").as_bytes())
+}
+
+/// A field as it came, for a detail; its lines are cut as a whole.
 fn found(fields: &HeaderMap, name: &str) -> String {
     let values: Vec<_> = fields
         .get_all(name)
         .iter()
-        .map(|value| peer_text(value.as_bytes()))
+        .map(|value| value.as_bytes())
         .collect();
     if values.is_empty() {
         format!("no {name}")
     } else {
-        format!("{name}: {}", values.join(" | "))
+        format!("{name}: {}", peer_text(&values.join(&b" | "[..])))
     }
 }
 
@@ -264,6 +314,36 @@ mod tests {
             accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         );
+    }
+
+    #[test]
+    fn a_location_is_shown_without_secrets() {
+        let long = format!("https://{}@app.example.com/", "u:p".repeat(200));
+        for (location, shown) in [
+            ("https://a.example/ws/?token=SECRET", "https://a.example/ws/"),
+            ("https://a.example/ws#token=SECRET", "https://a.example/ws"),
+            ("https://user:SECRET@a.example/ws", "https://a.example/ws"),
+            ("//user:S@CRET@a.example/w@s", "//a.example/w@s"),
+            ("/ws/?token=SECRET", "/ws/"),
+            ("?token=SECRET", ""),
+            ("/login@home", "/login@home"),
+            (&long, "https://app.example.com/"),
+        ] {
+            assert_eq!(place(location.as_bytes()), shown);
+        }
+    }
+
+    #[test]
+    fn what_peers_repeat_is_cut() {
+        let names = vec!["x".repeat(100); 100];
+        assert!(listed(&names).len() < 300);
+        let mut fields = HeaderMap::new();
+        for name in &names {
+            let value = header::HeaderValue::from_str(name).expect("a valid value");
+            fields.append(header::UPGRADE, value);
+        }
+        let shown = found(&fields, "upgrade");
+        assert!(shown.len() < 300, "{shown}");
     }
 
     #[test]

@@ -86,8 +86,8 @@ pub fn tcp_conn_limit() -> Line {
     let open = opens(&proxy).unwrap();
     match try_socket(proxy.address()) {
         Ok(third) => {
-            let ended = ending(&mut Client::Plain(third));
-            assert_eq!(ended, (Vec::new(), true), "reset at once");
+            let end = ending(&mut Client::Plain(third));
+            assert_eq!(end, (Vec::new(), true), "reset at once");
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }

@@ -28,7 +28,8 @@ pub fn socket(address: SocketAddr) -> TcpStream {
     try_socket(address).unwrap()
 }
 
-/// The same where the proxy may reset the connection as soon as it is there, which connecting may notice already.
+/// The same where the proxy may turn the connection away: on a loaded machine its reset can come before the kernel
+/// has told that the connection was made, and connecting itself fails then.
 pub fn try_socket(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;

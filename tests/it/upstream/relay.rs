@@ -62,14 +62,21 @@ fn a_large_body_comes_whole() {
 
 #[test]
 fn answers_without_a_body_come_without_one() {
-    for (line, reason) in [
-        ("204 No Content", Reason::Upstream2xxInsteadOf101),
-        ("304 Not Modified", Reason::UpstreamRedirect),
+    for (line, condition, reason) in [
+        ("204 No Content", "", Reason::Upstream2xxInsteadOf101),
+        ("304 Not Modified", "If-None-Match", Reason::UpstreamRedirect),
+        (
+            "304 Not Modified",
+            "If-Modified-Since",
+            Reason::UpstreamRedirect,
+        ),
     ] {
+        let changes = [(condition, "\"tag\"")];
+        let changes = if condition.is_empty() { &[][..] } else { &changes };
         let upstream = Upstream::answering(format!("HTTP/1.1 {line}\r\nX-Own: kept\r\n\r\n"));
         let mut proxy = Setup::plain(&upstream.url()).start();
         let mut client = Client::plain(proxy.address());
-        let response = client.send(handshake("/ws", &[])).response();
+        let response = client.send(handshake("/ws", changes)).response();
         assert_eq!(response.line, format!("HTTP/1.1 {line}"));
         assert_eq!(response.body, b"");
         proxy.terminal().expect(reason);
@@ -125,7 +132,10 @@ fn a_body_that_breaks_off_is_relayed_as_far_as_it_came() {
     let all = client.rest();
     assert!(all.starts_with(b"HTTP/1.1 502 Bad Gateway\r\n"));
     assert!(all.ends_with(b"\r\n\r\nhalf"));
-    proxy.terminal().expect(Reason::Upstream5xx);
+    let line = proxy.terminal().expect(Reason::Upstream5xx);
+    assert_eq!(line.notes(), ["relay_cut"], "it was not the client");
+    let words = line.0["notes"][0]["detail"].as_str().unwrap();
+    assert!(words.contains("end of file"), "{words}");
     upstream.all_ended();
 }
 
@@ -142,6 +152,14 @@ fn a_redirect_is_not_followed() {
         relayed(line, &location, Reason::UpstreamRedirect).with_detail(&elsewhere.url());
     }
     assert_eq!(elsewhere.connections(), 0);
+}
+
+#[test]
+fn a_redirect_that_repeats_the_query_tells_no_secret() {
+    let location = "Location: https://u:SECRET@api.example.com/ws/?token=SECRET#SECRET\r\n";
+    let line = relayed("301 Moved Permanently", location, Reason::UpstreamRedirect)
+        .with_detail("with Location: https://api.example.com/ws/");
+    assert!(!line.0.to_string().contains("SECRET"), "{line:?}");
 }
 
 #[test]
