@@ -19,7 +19,7 @@ use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
 use crate::policy::{self, Asked, Authority, HostSet, Permit};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, Sink, millis, peer_text};
+use crate::record::{Draft, Sink, millis, peer_list, peer_text};
 use crate::stream::{ClientStream, Replay};
 use crate::tls;
 use crate::tunnel::{self, Ends, Timers};
@@ -539,13 +539,9 @@ fn request_id(draft: &mut Draft) -> String {
 /// Puts into the record what the request says of itself.
 fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
     let all = |name: header::HeaderName| {
-        let values: Vec<_> = request
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| peer_text(value.as_bytes()))
-            .collect();
-        (!values.is_empty()).then(|| values.join(" | "))
+        let mut values = request.headers.get_all(name).iter().peekable();
+        values.peek()?;
+        Some(peer_list(values.map(HeaderValue::as_bytes), " | "))
     };
     let request_id = match forwarded::request_id(&request.headers) {
         Ok(Some(id)) => id.to_owned(),

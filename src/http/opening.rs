@@ -10,7 +10,7 @@ use super::fields::{list_tokens, only, tokens};
 use super::head::is_token;
 use crate::policy::Authority;
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::record::{peer_list, peer_text};
 
 /// What kind of request a valid head is.
 #[derive(Debug)]
@@ -79,7 +79,10 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
         Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
             Failure::new(
                 Reason::HttpHostInvalid,
-                format!("the target's host is {:?}", target.as_str()),
+                format!(
+                    "the target's host is {:?}",
+                    peer_text(target.as_str().as_bytes())
+                ),
             )
         }),
     }
@@ -124,7 +127,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         return Err(Reason::WsUpgradeHeaderMissing.into());
     }
     if !includes(&upgrades, "websocket") {
-        let found = peer_text(&upgrades.join(&b", "[..]));
+        let found = peer_list(upgrades.iter().copied(), ", ");
         return Err(Failure::new(
             Reason::WsUpgradeNotWebsocket,
             format!("Upgrade: {found}"),
@@ -132,7 +135,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     }
     let connection: Vec<_> = tokens(fields, &header::CONNECTION).collect();
     if !includes(&connection, "upgrade") {
-        let found = peer_text(&connection.join(&b", "[..]));
+        let found = peer_list(connection.iter().copied(), ", ");
         return Err(Failure::new(
             Reason::WsConnectionTokenMissing,
             format!("Connection: {found}"),
@@ -208,7 +211,10 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
             .ok_or_else(|| invalid(format!("found {:?}", peer_text(value.as_bytes()))))?;
         for name in names {
             if offered.contains(&name) {
-                return Err(invalid(format!("{name} is offered twice")));
+                return Err(invalid(format!(
+                    "{} is offered twice",
+                    peer_text(name.as_bytes())
+                )));
             }
             offered.push(name);
         }

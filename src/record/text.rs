@@ -30,6 +30,27 @@ pub fn peer_text(bytes: &[u8]) -> String {
     text
 }
 
+/// Several values of a peer with `separator` between them, each made safe like [`peer_text`]: at most 256 bytes of
+/// text, and a count of the values that were left out.
+pub fn peer_list<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &str) -> String {
+    let mut values = values;
+    let mut text = String::new();
+    let mut taken = 0;
+    while let Some(value) = values.next() {
+        let value = peer_text(value);
+        if taken > 0 && text.len() + separator.len() + value.len() > PEER_TEXT_MAX {
+            let _ = write!(text, "{separator}...({} more)", 1 + values.count());
+            break;
+        }
+        if taken > 0 {
+            text.push_str(separator);
+        }
+        text.push_str(&value);
+        taken += 1;
+    }
+    text
+}
+
 /// A request target with the values of its query replaced by `*`, except those of the parameters in `keep`.
 ///
 /// A parameter without `=` may itself be a secret and is replaced whole.
@@ -105,6 +126,23 @@ mod tests {
             peer_text(&[b'x'; 300]),
             format!("{}...(300 bytes)", "x".repeat(256))
         );
+    }
+
+    #[test]
+    fn lists_of_a_peer_are_bounded() {
+        let list = |values: &[&[u8]]| peer_list(values.iter().copied(), " | ");
+        assert_eq!(list(&[]), "");
+        assert_eq!(list(&[b"a", b"", b"c\n"]), "a |  | c\\x0a");
+        let long = [b'x'; 100];
+        assert_eq!(
+            list(&[&long, &long, &long, b"y"]),
+            format!("{0} | {0} | ...(2 more)", "x".repeat(100))
+        );
+        assert_eq!(
+            list(&[&[b'x'; 300], b"y"]),
+            format!("{}...(300 bytes) | ...(1 more)", "x".repeat(256))
+        );
+        assert!(list(&[&b"v"[..]; 10_000]).len() < 300);
     }
 
     #[test]

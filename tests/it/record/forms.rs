@@ -223,6 +223,37 @@ fn a_trusted_proxys_word_for_the_client_is_shortened_too() {
 }
 
 #[test]
+fn a_client_cannot_make_a_record_long() {
+    let setup = Setup {
+        log: "level: debug".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = setup.start();
+    let long = "x".repeat(120);
+    let agents = vec![("User-Agent", long.as_str()); 81];
+    let upgrades = vec![("Upgrade", "a-protocol-of-the-tests-own"); 81];
+    let twice = format!("{0}, {0}", "y".repeat(5000));
+    for (changes, field, left_out) in [
+        (&agents[..], "user_agent", "| ...(79 more)"),
+        (&upgrades[..], "detail", ", ...("),
+        (
+            &[("Sec-WebSocket-Protocol", twice.as_str())],
+            "detail",
+            "...(5000 bytes) is offered twice",
+        ),
+    ] {
+        let bad_origin = ("Origin", "https://evil.example");
+        let changes = [changes, &[bad_origin]].concat();
+        let mut client = Client::plain(proxy.address());
+        client.send(handshake("/ws", &changes)).response();
+        drop(client);
+        let line = proxy.terminal();
+        assert!(line.text(field).contains(left_out), "{line:?}");
+        assert!(line.0.to_string().len() < 2500, "{line:?}");
+    }
+}
+
+#[test]
 fn secrets_are_not_written() {
     let setup = Setup {
         log: "level: debug, query_keep: [v]".to_owned(),
