@@ -8,7 +8,7 @@ use http::{Method, Uri};
 
 use super::fields::{list_tokens, only, tokens};
 use super::head::is_token;
-use crate::policy::Authority;
+use crate::policy::{Authority, without_userinfo};
 use crate::reason::{Failure, Reason};
 use crate::record::{peer_list, peer_text};
 
@@ -52,7 +52,7 @@ const PROTECTED: [&str; 13] = [
 /// The host and port a request is for: the target's in absolute form (RFC 9112 section 3.2.2), else the Host field.
 ///
 /// # Errors
-/// `http_host_missing`, `http_host_invalid`, and `http_malformed` for a target with userinfo.
+/// `http_host_missing` and `http_host_invalid`.
 pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     let host = match only(fields, &header::HOST) {
         Ok(Some(value)) => value,
@@ -67,15 +67,11 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     let host_field = Authority::parse(host.as_bytes()).ok_or_else(|| {
         Failure::new(
             Reason::HttpHostInvalid,
-            format!("found {:?}", peer_text(host.as_bytes())),
+            format!("found {:?}", peer_text(&without_userinfo(host.as_bytes()))),
         )
     })?;
     match uri.authority() {
         None => Ok(host_field),
-        Some(target) if target.as_str().contains('@') => Err(Failure::new(
-            Reason::HttpMalformed,
-            "the target has userinfo",
-        )),
         Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
             Failure::new(
                 Reason::HttpHostInvalid,

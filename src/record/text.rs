@@ -53,7 +53,8 @@ pub fn peer_list<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &str) ->
 
 /// A request target with the values of its query replaced by `*`, except those of the parameters in `keep`.
 ///
-/// A parameter without `=` may itself be a secret and is replaced whole.
+/// What stands where a name should may itself be a secret (a bare token, base64 with its padding, a token before a
+/// second `?`): a name is shown only if it looks like one and has a value.
 #[must_use]
 pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> String {
     let mut text = peer_text(path);
@@ -62,16 +63,15 @@ pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> Strin
         let redacted: Vec<u8> = query
             .split(|&byte| byte == b'&')
             .map(|parameter| {
-                let name = parameter
-                    .split(|&byte| byte == b'=')
-                    .next()
-                    .unwrap_or_default();
+                let mut halves = parameter.splitn(2, |&byte| byte == b'=');
+                let name = halves.next().unwrap_or_default();
+                let value = halves.next().unwrap_or_default();
                 if keep.iter().any(|kept| kept.as_bytes() == name) {
                     parameter.to_vec()
-                } else if name.len() == parameter.len() {
-                    b"*".to_vec()
-                } else {
+                } else if is_parameter_name(name) && value.iter().any(|&byte| byte != b'=') {
                     [name, b"=*"].concat()
+                } else {
+                    b"*".to_vec()
                 }
             })
             .collect::<Vec<_>>()
@@ -79,6 +79,12 @@ pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> Strin
         text.push_str(&peer_text(&redacted));
     }
     text
+}
+
+fn is_parameter_name(name: &[u8]) -> bool {
+    const LONGEST: usize = 32;
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+    (1..=LONGEST).contains(&name.len()) && name.iter().all(is_usual)
 }
 
 /// One line for people: what happened first, then the facts as `name=value`.
@@ -154,6 +160,16 @@ mod tests {
             (b"", "/p?*"),
             (b"a=1?b=2", "/p?a=*"),
             (b"v=1&v=2", "/p?v=1&v=2"),
+            (b"v=&v", "/p?v=&v"),
+            (b"c2VjcmV0dG9rZW4=", "/p?*"),
+            (b"c2VjcmV0dG9rZQ==", "/p?*"),
+            (b"SECRETJWT?v=1", "/p?*"),
+            (b"a-1._Z=x&a%20b=x&=x", "/p?a-1._Z=*&*&*"),
+            (
+                b"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=x",
+                "/p?nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=*",
+            ),
+            (b"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=x", "/p?*"),
         ] {
             assert_eq!(redact_query(b"/p", Some(query), &keep), shown);
         }

@@ -279,6 +279,68 @@ fn secrets_are_not_written() {
 }
 
 #[test]
+fn secrets_in_unusual_places_are_not_written() {
+    let setup = Setup {
+        log: "level: debug".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = setup.start();
+    let origin = [("Origin", "https://user:hunter2@app.example.com")];
+    let agent = "Mail me@example.com";
+    for (head, field, shown) in [
+        (
+            handshake("http://user:hunter2@localhost/ws", &[]),
+            "detail",
+            "the target has userinfo",
+        ),
+        (
+            handshake("http://user:hunter2@localhost/ws#a", &[]),
+            "detail",
+            "*@localhost/ws#",
+        ),
+        (
+            handshake("http://user:hunter2@localhost/ ws", &[]),
+            "detail",
+            "*@localhost/ ws",
+        ),
+        (
+            handshake("user:hunter2@localhost", &[]),
+            "detail",
+            "*@localhost",
+        ),
+        (
+            handshake("/ws", &[("Host", "user:hunter2@localhost")]),
+            "host",
+            "*@localhost",
+        ),
+        (handshake("/ws?hunter2=", &origin), "path", "/ws?*"),
+        (handshake("/ws?hunter2+?v=1", &origin), "path", "/ws?*"),
+        (
+            handshake("/ws", &origin),
+            "origin",
+            "https://*@app.example.com",
+        ),
+        (
+            handshake("/ws", &[origin[0], origin[0]]),
+            "detail",
+            "https://*@app.example.com, https://*@",
+        ),
+        (
+            handshake("/ws", &[("User-Agent", agent), origin[0]]),
+            "user_agent",
+            agent,
+        ),
+    ] {
+        let mut client = Client::plain(proxy.address());
+        client.send(&head).response();
+        drop(client);
+        let line = proxy.terminal();
+        assert!(line.text(field).contains(shown), "{line:?}");
+        assert!(!line.0.to_string().contains("hunter2"), "{line:?}");
+    }
+}
+
+#[test]
 fn lines_have_what_every_line_has() {
     let proxy = Setup::plain("\"builtin:echo\"").start();
     let mut client = Client::plain(proxy.address());
