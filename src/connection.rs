@@ -2,6 +2,7 @@
 
 mod cut;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +22,9 @@ use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::{self, Kind, Opening};
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
-use crate::policy::{self, Asked, Authority, HostSet, Permit};
+use crate::policy::{self, Asked, Authority, HostSet, Permit, without_userinfo};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, Sink, millis, peer_text};
+use crate::record::{Draft, Sink, millis, peer_list, peer_text};
 use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
 use crate::tunnel::{self, Ends, Timers};
@@ -586,14 +587,14 @@ fn request_id(draft: &mut Draft) -> String {
 
 /// Puts into the record what the request says of itself.
 fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
-    let all = |name: header::HeaderName| {
+    let all = |name: header::HeaderName, shown: fn(&[u8]) -> Cow<'_, [u8]>| {
         let values: Vec<_> = request
             .headers
             .get_all(name)
             .iter()
-            .map(|value| peer_text(value.as_bytes()))
+            .map(|value| shown(value.as_bytes()))
             .collect();
-        (!values.is_empty()).then(|| values.join(" | "))
+        (!values.is_empty()).then(|| peer_list(values.iter().map(AsRef::as_ref), " | "))
     };
     let request_id = match forwarded::request_id(&request.headers) {
         Ok(Some(id)) => id.to_owned(),
@@ -613,9 +614,9 @@ fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
     record.http_version = Some("1.1");
     record.method = Some(peer_text(request.method.as_str().as_bytes()));
     record.host = match request.uri.authority() {
-        Some(authority) => Some(peer_text(authority.as_str().as_bytes())),
-        None => all(header::HOST),
+        Some(authority) => Some(peer_text(&without_userinfo(authority.as_str().as_bytes()))),
+        None => all(header::HOST, without_userinfo),
     };
-    record.origin = all(header::ORIGIN);
-    record.user_agent = all(header::USER_AGENT);
+    record.origin = all(header::ORIGIN, without_userinfo);
+    record.user_agent = all(header::USER_AGENT, |value| Cow::Borrowed(value));
 }

@@ -18,7 +18,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use host::{Authority, HostPattern, HostSet};
-pub use origin::{OriginPattern, OriginRule};
+pub use origin::{OriginPattern, OriginRule, without_userinfo};
 pub use path::PathPattern;
 
 use crate::reason::{Failure, Note, NoteCode, Reason};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 pub use sink::{Settings, Sink};
-pub use text::{peer_text, redact_query};
+pub use text::{peer_list, peer_text, redact_query};
 
 use crate::reason::{By, Failure, Level, Note, Reason, Stage};
 

@@ -27,6 +27,8 @@ impl Cut {
     /// What ended the patience.
     #[must_use]
     pub fn cause(&self) -> &str {
-        self.cause.get().map_or("the shutdown ended", String::as_str)
+        self.cause
+            .get()
+            .map_or("the shutdown ended", String::as_str)
     }
 }

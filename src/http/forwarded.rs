@@ -9,24 +9,31 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::fields::tokens;
+use crate::policy::Authority;
 use crate::reason::{Note, NoteCode};
-use crate::record::peer_text;
+use crate::record::{peer_list, peer_text};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Fields that only a proxy may set. Those not set fresh below are removed unless the peer is trusted.
+/// Fields beside `x-forwarded-…` that only a proxy may set: who or where the client is, or another path to serve.
 const IDENTITY: [&str; 8] = [
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
     "forwarded",
     "x-real-ip",
-    "x-forwarded-prefix",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
     "x-original-url",
     "x-rewrite-url",
+    "x-original-forwarded-for",
 ];
+
+/// Whether a field may be set only by a proxy. An underscore counts as a dash, which it becomes in CGI variables.
+fn is_identity(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name.starts_with("x-forwarded-") || IDENTITY.contains(&name.as_str())
+}
 
 /// Most addresses of a chain that are passed on; a longer one is no chain of real proxies.
 const CHAIN_MAX: usize = 32;
@@ -82,12 +89,13 @@ impl Identity {
                 .get_all(&X_FORWARDED_HOST)
                 .iter()
                 .next_back()
+                .filter(|host| Authority::parse(host.as_bytes()).is_some())
                 .cloned();
         }
         let client = chain.first().copied().unwrap_or(peer);
         Self {
             client,
-            secure: tls || proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")),
+            secure: tls || proto.is_some_and(is_secure),
             chain,
             host,
             trusted,
@@ -100,24 +108,21 @@ impl Identity {
         if self.trusted {
             return None;
         }
-        let names: Vec<_> = IDENTITY
-            .into_iter()
-            .filter(|name| fields.contains_key(*name))
-            .collect();
-        (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names.join(", ")))
+        let names = fields.keys().filter(|name| is_identity(name));
+        let names = peer_list(names.map(|name| name.as_str().as_bytes()), ", ");
+        (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names))
     }
 
     /// Replaces the forwarded fields of a request by fresh ones; `asked_host` is the Host that the client asked for.
     pub fn write(&self, fields: &mut HeaderMap, asked_host: &HeaderValue) {
-        for name in IDENTITY {
-            if !self.trusted
-                || matches!(
-                    name,
-                    "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "forwarded"
-                )
-            {
-                fields.remove(name);
-            }
+        // Of a trusted peer only other spellings go, which could stand in for the fields set below and for its own.
+        let dropped: Vec<_> = fields
+            .keys()
+            .filter(|name| is_identity(name) && (!self.trusted || name.as_str().contains('_')))
+            .cloned()
+            .collect();
+        for name in dropped {
+            fields.remove(name);
         }
         let proto = if self.secure { "https" } else { "http" };
         let host = self.host.as_ref().unwrap_or(asked_host);
@@ -148,6 +153,11 @@ impl Identity {
             }
         }
     }
+}
+
+/// Some hops name the scheme of the WebSocket's URL.
+fn is_secure(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss")
 }
 
 /// The addresses of the chain in the order they were written; `None` for what is no address. X-Forwarded-For goes
@@ -330,6 +340,8 @@ mod tests {
         assert!(read("10.0.0.1:1", &[("x-forwarded-proto", "https")]).secure);
         assert!(read("10.0.0.1:1", &[("forwarded", "for=1.1.1.1;proto=https")]).secure);
         assert!(!read("10.0.0.1:1", &[("x-forwarded-proto", "http")]).secure);
+        assert!(read("10.0.0.1:1", &[("x-forwarded-proto", "WSS")]).secure);
+        assert!(!read("10.0.0.1:1", &[("x-forwarded-proto", "ws")]).secure);
         assert!(!read("203.0.113.9:1", &[("x-forwarded-proto", "https")]).secure);
     }
 

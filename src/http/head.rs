@@ -3,11 +3,13 @@
 //! hyper accepts bare LF, drops Content-Length beside Transfer-Encoding, cuts fragments and answers what it can't
 //! parse by itself. What passes here it parses in one way only.
 
+use std::borrow::Cow;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
+use crate::policy::without_userinfo;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 
@@ -161,14 +163,22 @@ fn too_large(bytes: &[u8], limit: usize) -> Failure {
     .with_status(status)
 }
 
-/// A request line or a target for a detail. What follows a `?` or `#` may be a token, and what looks like a field
-/// may be any secret: both stay out of the record.
+/// A request line or a target for a detail. What follows a `?` or `#` may be a token, what stands before an `@` a
+/// password, and what looks like a field may be any secret: they stay out of the record.
 fn shown(bytes: &[u8]) -> String {
+    let words: Vec<_> = bytes
+        .split(|&byte| byte == b' ')
+        .map(|word| match word {
+            [b'/', ..] => Cow::Borrowed(word),
+            _ => without_userinfo(word),
+        })
+        .collect();
+    let bytes = words.join(&b' ');
     let query = bytes.iter().position(|byte| matches!(byte, b'?' | b'#'));
     let field = bytes.windows(2).position(|pair| pair == b": ");
     match query.into_iter().chain(field).min() {
         Some(at) => peer_text(bytes.get(..=at).unwrap_or_default()) + "*",
-        None => peer_text(bytes),
+        None => peer_text(&bytes),
     }
 }
 
@@ -236,7 +246,14 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
         let detail = format!("the target is over {MAX_TARGET} bytes");
         return Err(Failure::new(Reason::HttpTooLarge, detail).with_status(414));
     }
-    for &byte in target {
+    check_target(target)
+}
+
+/// A path, or a URL in absolute form (RFC 9112 section 3.2), that hyper reads too.
+fn check_target(target: &[u8]) -> Result<(), Failure> {
+    let query = target.iter().position(|&byte| byte == b'?');
+    for (at, &byte) in target.iter().enumerate() {
+        let is_in_query = query.is_some_and(|query| at > query);
         match byte {
             b'#' => {
                 return Err(malformed(format!(
@@ -244,28 +261,64 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
                     shown(target)
                 )));
             }
-            0x21..=0x7e => {}
             0x80.. => {
                 let detail = format!("the target has bytes outside ASCII: {:?}", shown(target));
                 return Err(Failure::new(Reason::PathAmbiguous, detail));
             }
+            _ if is_in_target(byte, is_in_query) => {}
+            b'!'..=b'~' => {
+                return Err(malformed(format!(
+                    "byte {at} of the target is {:?}, which must be percent-encoded there",
+                    char::from(byte)
+                )));
+            }
             _ => {
                 return Err(malformed(format!(
-                    "the target has a control character: {:?}",
-                    shown(target)
+                    "byte {at} of the target is the control character \\x{byte:02x}"
                 )));
             }
         }
     }
-    let absolute = target.starts_with(b"http://") || target.starts_with(b"https://");
-    if !absolute && !target.starts_with(b"/") {
+    if target.starts_with(b"/") {
+        return Ok(());
+    }
+    let Some((_, rest)) = absolute(target) else {
         let detail = format!(
             "the target is neither a path nor an http URL: {:?}",
             shown(target)
         );
         return Err(malformed(detail));
+    };
+    let authority = rest.split(|byte| b"/?".contains(byte)).next();
+    if authority.is_some_and(|authority| authority.contains(&b'@')) {
+        return Err(malformed("the target has userinfo".to_owned()));
     }
-    Ok(())
+    http::Uri::try_from(target).map(drop).map_err(|error| {
+        malformed(format!(
+            "the target is no URL that can be read ({error}): {:?}",
+            shown(target)
+        ))
+    })
+}
+
+/// What `http::Uri` takes, which is more than RFC 3986 section 3.3 does; a test compares.
+fn is_in_target(byte: u8, is_in_query: bool) -> bool {
+    byte.is_ascii_graphic()
+        && !b"<>#".contains(&byte)
+        && (is_in_query || byte != b'`')
+        && (!is_in_query || byte != b'"')
+}
+
+/// Scheme and rest of a target in absolute form; a scheme's case does not matter (RFC 3986 section 3.1).
+pub(super) fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    [&b"http://"[..], b"https://"]
+        .into_iter()
+        .filter_map(|scheme| {
+            target
+                .split_at_checked(scheme.len())
+                .map(|cut| (scheme, cut))
+        })
+        .find_map(|(scheme, cut)| cut.0.eq_ignore_ascii_case(scheme).then_some(cut))
 }
 
 /// `name: value` (RFC 9112 section 5); `number` counts lines from 1.
@@ -383,6 +436,13 @@ mod tests {
             (b"get /a?b#c HTTP/1.1", Some("http_malformed")),
             (b"GET /a?x=%23 HTTP/1.1", None),
             (b"GET http://h/a HTTP/1.1", None),
+            (b"GET HTTP://h/a HTTP/1.1", None),
+            (b"GET hTTpS://h/a HTTP/1.1", None),
+            (b"GET http://u:p@h/a HTTP/1.1", Some("http_malformed")),
+            (b"GET http://h/@a?@ HTTP/1.1", None),
+            (b"GET http:// HTTP/1.1", Some("http_malformed")),
+            (b"GET http://[::1/a HTTP/1.1", Some("http_malformed")),
+            (b"GET ftp://h/a HTTP/1.1", Some("http_malformed")),
             (b"GET  / HTTP/1.1", Some("http_malformed")),
             (b"GET / HTTP/1.1 ", Some("http_malformed")),
             (b" GET / HTTP/1.1", Some("http_malformed")),
@@ -432,6 +492,28 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_is_what_hyper_reads() {
+        for byte in b'!'..=b'~' {
+            for before in ["/a", "/a?", "http://h/a", "http://h/a?b=c"] {
+                let target = [before.as_bytes(), &[byte], b"z"].concat();
+                let passes = check_target(&target);
+                let reads = http::Uri::try_from(&target[..]).is_ok();
+                // A fragment is cut there without a word.
+                let reads = reads && byte != b'#';
+                let char = char::from(byte);
+                assert_eq!(passes.is_ok(), reads, "{char:?} behind {before}");
+                if let Err(failure) = passes
+                    && byte != b'#'
+                {
+                    let detail = failure.detail.unwrap();
+                    let place = format!("byte {} of the target is {char:?}", before.len());
+                    assert!(detail.starts_with(&place), "{detail}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_may_be_secret_is_not_shown() {
         for (line, expected) in [
             (&b"GET /a HTTP/1.0"[..], "GET /a HTTP/1.0"),
@@ -439,6 +521,13 @@ mod tests {
             (b"/a#token=s", "/a#*"),
             (b"http://h/a?s#s", "http://h/a?*"),
             (b"Cookie: s", "Cookie:*"),
+            (
+                b"GET http://u:pw@h/a b HTTP/1.0",
+                "GET http://*@h/a b HTTP/1.0",
+            ),
+            (b"http://u:p?w@h/a", "http://*@h/a"),
+            (b"u:pw@h", "*@h"),
+            (b"/@a/b", "/@a/b"),
         ] {
             assert_eq!(shown(line), expected);
         }

@@ -8,9 +8,9 @@ use http::{Method, Uri};
 
 use super::fields::{list_tokens, only, tokens};
 use super::head::is_token;
-use crate::policy::Authority;
+use crate::policy::{Authority, without_userinfo};
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::record::{peer_list, peer_text};
 
 /// What kind of request a valid head is.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ const PROTECTED: [&str; 13] = [
 /// The host and port a request is for: the target's in absolute form (RFC 9112 section 3.2.2), else the Host field.
 ///
 /// # Errors
-/// `http_host_missing`, `http_host_invalid`, and `http_malformed` for a target with userinfo.
+/// `http_host_missing` and `http_host_invalid`.
 pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     let host = match only(fields, &header::HOST) {
         Ok(Some(value)) => value,
@@ -67,19 +67,18 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     let host_field = Authority::parse(host.as_bytes()).ok_or_else(|| {
         Failure::new(
             Reason::HttpHostInvalid,
-            format!("found {:?}", peer_text(host.as_bytes())),
+            format!("found {:?}", peer_text(&without_userinfo(host.as_bytes()))),
         )
     })?;
     match uri.authority() {
         None => Ok(host_field),
-        Some(target) if target.as_str().contains('@') => Err(Failure::new(
-            Reason::HttpMalformed,
-            "the target has userinfo",
-        )),
         Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
             Failure::new(
                 Reason::HttpHostInvalid,
-                format!("the target's host is {:?}", target.as_str()),
+                format!(
+                    "the target's host is {:?}",
+                    peer_text(target.as_str().as_bytes())
+                ),
             )
         }),
     }
@@ -124,7 +123,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         return Err(Reason::WsUpgradeHeaderMissing.into());
     }
     if !includes(&upgrades, "websocket") {
-        let found = peer_text(&upgrades.join(&b", "[..]));
+        let found = peer_list(upgrades.iter().copied(), ", ");
         return Err(Failure::new(
             Reason::WsUpgradeNotWebsocket,
             format!("Upgrade: {found}"),
@@ -132,7 +131,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     }
     let connection: Vec<_> = tokens(fields, &header::CONNECTION).collect();
     if !includes(&connection, "upgrade") {
-        let found = peer_text(&connection.join(&b", "[..]));
+        let found = peer_list(connection.iter().copied(), ", ");
         return Err(Failure::new(
             Reason::WsConnectionTokenMissing,
             format!("Connection: {found}"),
@@ -208,7 +207,10 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
             .ok_or_else(|| invalid(format!("found {:?}", peer_text(value.as_bytes()))))?;
         for name in names {
             if offered.contains(&name) {
-                return Err(invalid(format!("{name} is offered twice")));
+                return Err(invalid(format!(
+                    "{} is offered twice",
+                    peer_text(name.as_bytes())
+                )));
             }
             offered.push(name);
         }

@@ -1,6 +1,6 @@
 //! Whether a route admits the Origin and the Referer of a request (RFC 6455 sections 4.2.1 and 10.2).
 
-use super::origin::{Origin, OriginPattern, Tuple};
+use super::origin::{Origin, OriginPattern, Tuple, without_userinfo};
 use super::wechat::referer_app_id;
 use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, enumerated, shown};
 use crate::reason::{Failure, Reason};
@@ -14,7 +14,7 @@ pub(super) fn check(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
         [] => return check_missing(route, asked),
         [value] => *value,
         several => {
-            let values = enumerated(several.iter().map(|value| shown(value)));
+            let values = enumerated(several.iter().map(|value| shown_origin(value)));
             return Err(Failure::new(
                 Reason::OriginMultiple,
                 format!("{} Origin fields: {values}", several.len()),
@@ -27,7 +27,7 @@ pub(super) fn check(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
         Err(what) => {
             return Err(Failure::new(
                 Reason::OriginMalformed,
-                format!("the Origin \"{}\" {what}", shown(value)),
+                format!("the Origin \"{}\" {what}", shown_origin(value)),
             ));
         }
     };
@@ -45,6 +45,10 @@ pub(super) fn check(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
         check_app_ids(route, asked)?;
     }
     Ok(())
+}
+
+fn shown_origin(value: &[u8]) -> String {
+    shown(&without_userinfo(value))
 }
 
 fn check_missing(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
@@ -137,7 +141,11 @@ fn not_allowed(value: &[u8], origin: &Origin, route: &Route) -> Failure {
         (OriginRule::SameHost, Some(own)) => format!("self ({own})"),
         _ => rule.to_string(),
     });
-    let detail = format!("{} is not one of {}", shown(value), enumerated(written));
+    let detail = format!(
+        "{} is not one of {}",
+        shown_origin(value),
+        enumerated(written)
+    );
     let failure = Failure::new(Reason::OriginNotAllowed, detail);
     if origin.is_wechat() {
         return failure.with_hint(

@@ -1,9 +1,27 @@
 //! Origins (RFC 6454): compared as tuples, never as substrings.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::host::{Authority, HostPattern, bracketed, is_wildcard_base, wildcard_too_wide};
 use super::wechat;
+
+/// An Origin, a URL or an authority with its userinfo, which may be a password, as `*`.
+///
+/// Up to the last `@`: where a password has a `/`, what looks like the host is a part of it.
+#[must_use]
+pub fn without_userinfo(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(at) = text.iter().rposition(|&byte| byte == b'@') else {
+        return Cow::Borrowed(text);
+    };
+    let (userinfo, rest) = text.split_at(at);
+    let scheme = userinfo
+        .windows(3)
+        .position(|three| three == b"://")
+        .and_then(|end| userinfo.get(..end + 3))
+        .unwrap_or_default();
+    Cow::Owned([scheme, b"*", rest].concat())
+}
 
 /// One entry of `routes[].websocket.origins`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -373,6 +391,21 @@ fn authority_part(rest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn userinfo_is_never_shown() {
+        for (text, shown) in [
+            ("https://host", "https://host"),
+            ("https://user:pw@host:1", "https://*@host:1"),
+            ("https://user:p/w@host", "https://*@host"),
+            ("https://a@b@host", "https://*@host"),
+            ("user:pw@host", "*@host"),
+            ("//user:pw@host", "*@host"),
+            ("https://@", "https://*@"),
+        ] {
+            assert_eq!(&*without_userinfo(text.as_bytes()), shown.as_bytes());
+        }
+    }
 
     #[test]
     fn an_origin_rule_reads_back_in_its_folded_form() {

@@ -30,9 +30,31 @@ pub fn peer_text(bytes: &[u8]) -> String {
     text
 }
 
+/// Several values of a peer with `separator` between them, each made safe like [`peer_text`]: at most 256 bytes of
+/// text, and a count of the values that were left out.
+pub fn peer_list<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &str) -> String {
+    let mut values = values;
+    let mut text = String::new();
+    let mut taken = 0;
+    while let Some(value) = values.next() {
+        let value = peer_text(value);
+        if taken > 0 && text.len() + separator.len() + value.len() > PEER_TEXT_MAX {
+            let _ = write!(text, "{separator}...({} more)", 1 + values.count());
+            break;
+        }
+        if taken > 0 {
+            text.push_str(separator);
+        }
+        text.push_str(&value);
+        taken += 1;
+    }
+    text
+}
+
 /// A request target with the values of its query replaced by `*`, except those of the parameters in `keep`.
 ///
-/// A parameter without `=` may itself be a secret and is replaced whole.
+/// What stands where a name should may itself be a secret (a bare token, base64 with its padding, a token before a
+/// second `?`): a name is shown only if it looks like one and has a value.
 #[must_use]
 pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> String {
     let mut text = peer_text(path);
@@ -41,16 +63,15 @@ pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> Strin
         let redacted: Vec<u8> = query
             .split(|&byte| byte == b'&')
             .map(|parameter| {
-                let name = parameter
-                    .split(|&byte| byte == b'=')
-                    .next()
-                    .unwrap_or_default();
+                let mut halves = parameter.splitn(2, |&byte| byte == b'=');
+                let name = halves.next().unwrap_or_default();
+                let value = halves.next().unwrap_or_default();
                 if keep.iter().any(|kept| kept.as_bytes() == name) {
                     parameter.to_vec()
-                } else if name.len() == parameter.len() {
-                    b"*".to_vec()
-                } else {
+                } else if is_parameter_name(name) && value.iter().any(|&byte| byte != b'=') {
                     [name, b"=*"].concat()
+                } else {
+                    b"*".to_vec()
                 }
             })
             .collect::<Vec<_>>()
@@ -58,6 +79,12 @@ pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> Strin
         text.push_str(&peer_text(&redacted));
     }
     text
+}
+
+fn is_parameter_name(name: &[u8]) -> bool {
+    const LONGEST: usize = 32;
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+    (1..=LONGEST).contains(&name.len()) && name.iter().all(is_usual)
 }
 
 /// One line for people: what happened first, then the facts as `name=value`.
@@ -108,6 +135,23 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_a_peer_are_bounded() {
+        let list = |values: &[&[u8]]| peer_list(values.iter().copied(), " | ");
+        assert_eq!(list(&[]), "");
+        assert_eq!(list(&[b"a", b"", b"c\n"]), "a |  | c\\x0a");
+        let long = [b'x'; 100];
+        assert_eq!(
+            list(&[&long, &long, &long, b"y"]),
+            format!("{0} | {0} | ...(2 more)", "x".repeat(100))
+        );
+        assert_eq!(
+            list(&[&[b'x'; 300], b"y"]),
+            format!("{}...(300 bytes) | ...(1 more)", "x".repeat(256))
+        );
+        assert!(list(&[&b"v"[..]; 10_000]).len() < 300);
+    }
+
+    #[test]
     fn query_values_are_hidden_unless_kept() {
         let keep = ["v".to_owned()];
         for (query, shown) in [
@@ -116,6 +160,16 @@ mod tests {
             (b"", "/p?*"),
             (b"a=1?b=2", "/p?a=*"),
             (b"v=1&v=2", "/p?v=1&v=2"),
+            (b"v=&v", "/p?v=&v"),
+            (b"c2VjcmV0dG9rZW4=", "/p?*"),
+            (b"c2VjcmV0dG9rZQ==", "/p?*"),
+            (b"SECRETJWT?v=1", "/p?*"),
+            (b"a-1._Z=x&a%20b=x&=x", "/p?a-1._Z=*&*&*"),
+            (
+                b"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=x",
+                "/p?nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=*",
+            ),
+            (b"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=x", "/p?*"),
         ] {
             assert_eq!(redact_query(b"/p", Some(query), &keep), shown);
         }

@@ -320,7 +320,10 @@ mod tests {
     fn a_location_is_shown_without_secrets() {
         let long = format!("https://{}@app.example.com/", "u:p".repeat(200));
         for (location, shown) in [
-            ("https://a.example/ws/?token=SECRET", "https://a.example/ws/"),
+            (
+                "https://a.example/ws/?token=SECRET",
+                "https://a.example/ws/",
+            ),
             ("https://a.example/ws#token=SECRET", "https://a.example/ws"),
             ("https://user:SECRET@a.example/ws", "https://a.example/ws"),
             ("//user:S@CRET@a.example/w@s", "//a.example/w@s"),

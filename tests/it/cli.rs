@@ -145,7 +145,10 @@ fn a_route_whose_host_no_certificate_covers_is_told() {
         ("'*.example.com'", "www.example.com", true, false),
     ] {
         let folder = folder();
-        put(folder.path(), Authority::shared().issue(&[name], Kind::Good));
+        put(
+            folder.path(),
+            Authority::shared().issue(&[name], Kind::Good),
+        );
         let file = folder.path().join("proxy.yaml");
         let mut yaml = fs::read_to_string(&file)
             .unwrap()
@@ -172,8 +175,7 @@ fn the_dates_of_every_certificate_in_the_file_are_looked_at() {
         .push(rcgen::DnType::CommonName, "old issuer");
     issuer.not_before = now - time::Duration::days(60);
     issuer.not_after = now - time::Duration::days(1);
-    let issuer =
-        rcgen::CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
+    let issuer = rcgen::CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new(vec!["api.example.com".to_owned()])
         .unwrap()
@@ -185,7 +187,10 @@ fn the_dates_of_every_certificate_in_the_file_are_looked_at() {
     let (code, out) = check(&folder);
     assert_eq!(code, 0, "{out}");
     let told = "certificate 2 (CN=old issuer) in ";
-    assert!(out.contains(told) && out.contains("cert.pem expired on 20"), "{out}");
+    assert!(
+        out.contains(told) && out.contains("cert.pem expired on 20"),
+        "{out}"
+    );
 }
 
 /// A certificate that says where its issuer can be fetched, without that issuer.

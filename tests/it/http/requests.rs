@@ -194,6 +194,12 @@ fn the_target_of_absolute_form_decides_and_goes_on_in_origin_form() {
             "api.example.com",
         ),
         (
+            "P18",
+            "HTTP://api.example.com/ws",
+            "api.example.com",
+            "api.example.com",
+        ),
+        (
             "R27",
             "https://API.example.com:8443/ws",
             "evil.example",
@@ -226,6 +232,8 @@ fn the_target_of_absolute_form_decides_and_goes_on_in_origin_form() {
         ("P18", "https://user@api.example.com/ws", Reason::HttpMalformed),
         ("P18", "https://user:pw@api.example.com/ws", Reason::HttpMalformed),
         ("P18", "https://api.example.com@evil/ws", Reason::HttpMalformed),
+        ("P18", "/ws?a=<b>", Reason::HttpMalformed),
+        ("P18", "/ws`", Reason::HttpMalformed),
         ("P18", "ws://api.example.com/ws", Reason::HttpMalformed),
         ("P18", "ftp://api.example.com/ws", Reason::HttpMalformed),
         ("P18", "http://api.example.com", Reason::PathNotAllowed),

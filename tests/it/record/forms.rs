@@ -223,6 +223,37 @@ fn a_trusted_proxys_word_for_the_client_is_shortened_too() {
 }
 
 #[test]
+fn a_client_cannot_make_a_record_long() {
+    let setup = Setup {
+        log: "level: debug".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = setup.start();
+    let long = "x".repeat(120);
+    let agents = vec![("User-Agent", long.as_str()); 81];
+    let upgrades = vec![("Upgrade", "a-protocol-of-the-tests-own"); 81];
+    let twice = format!("{0}, {0}", "y".repeat(5000));
+    for (changes, field, left_out) in [
+        (&agents[..], "user_agent", "| ...(79 more)"),
+        (&upgrades[..], "detail", ", ...("),
+        (
+            &[("Sec-WebSocket-Protocol", twice.as_str())],
+            "detail",
+            "...(5000 bytes) is offered twice",
+        ),
+    ] {
+        let bad_origin = ("Origin", "https://evil.example");
+        let changes = [changes, &[bad_origin]].concat();
+        let mut client = Client::plain(proxy.address());
+        client.send(handshake("/ws", &changes)).response();
+        drop(client);
+        let line = proxy.terminal();
+        assert!(line.text(field).contains(left_out), "{line:?}");
+        assert!(line.0.to_string().len() < 2500, "{line:?}");
+    }
+}
+
+#[test]
 fn secrets_are_not_written() {
     let setup = Setup {
         log: "level: debug, query_keep: [v]".to_owned(),
@@ -243,6 +274,68 @@ fn secrets_are_not_written() {
     let line = proxy.terminal();
     assert_eq!(line.text("path"), "/ws?token=*&v=3&*");
     for line in proxy.stop() {
+        assert!(!line.0.to_string().contains("hunter2"), "{line:?}");
+    }
+}
+
+#[test]
+fn secrets_in_unusual_places_are_not_written() {
+    let setup = Setup {
+        log: "level: debug".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = setup.start();
+    let origin = [("Origin", "https://user:hunter2@app.example.com")];
+    let agent = "Mail me@example.com";
+    for (head, field, shown) in [
+        (
+            handshake("http://user:hunter2@localhost/ws", &[]),
+            "detail",
+            "the target has userinfo",
+        ),
+        (
+            handshake("http://user:hunter2@localhost/ws#a", &[]),
+            "detail",
+            "*@localhost/ws#",
+        ),
+        (
+            handshake("http://user:hunter2@localhost/ ws", &[]),
+            "detail",
+            "*@localhost/ ws",
+        ),
+        (
+            handshake("user:hunter2@localhost", &[]),
+            "detail",
+            "*@localhost",
+        ),
+        (
+            handshake("/ws", &[("Host", "user:hunter2@localhost")]),
+            "host",
+            "*@localhost",
+        ),
+        (handshake("/ws?hunter2=", &origin), "path", "/ws?*"),
+        (handshake("/ws?hunter2+?v=1", &origin), "path", "/ws?*"),
+        (
+            handshake("/ws", &origin),
+            "origin",
+            "https://*@app.example.com",
+        ),
+        (
+            handshake("/ws", &[origin[0], origin[0]]),
+            "detail",
+            "https://*@app.example.com, https://*@",
+        ),
+        (
+            handshake("/ws", &[("User-Agent", agent), origin[0]]),
+            "user_agent",
+            agent,
+        ),
+    ] {
+        let mut client = Client::plain(proxy.address());
+        client.send(&head).response();
+        drop(client);
+        let line = proxy.terminal();
+        assert!(line.text(field).contains(shown), "{line:?}");
         assert!(!line.0.to_string().contains("hunter2"), "{line:?}");
     }
 }

@@ -212,10 +212,7 @@ fn a_status_that_means_nothing_here_is_not_relayed() {
     for (status, detail) in [
         ("600 Unknown", "status 600"),
         ("999 Denied", "status 999"),
-        (
-            "304 Not Modified",
-            "304 to a request without conditions",
-        ),
+        ("304 Not Modified", "304 to a request without conditions"),
     ] {
         let upstream =
             Upstream::answering(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));

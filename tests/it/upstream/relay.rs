@@ -64,7 +64,11 @@ fn a_large_body_comes_whole() {
 fn answers_without_a_body_come_without_one() {
     for (line, condition, reason) in [
         ("204 No Content", "", Reason::Upstream2xxInsteadOf101),
-        ("304 Not Modified", "If-None-Match", Reason::UpstreamRedirect),
+        (
+            "304 Not Modified",
+            "If-None-Match",
+            Reason::UpstreamRedirect,
+        ),
         (
             "304 Not Modified",
             "If-Modified-Since",
@@ -72,7 +76,11 @@ fn answers_without_a_body_come_without_one() {
         ),
     ] {
         let changes = [(condition, "\"tag\"")];
-        let changes = if condition.is_empty() { &[][..] } else { &changes };
+        let changes = if condition.is_empty() {
+            &[][..]
+        } else {
+            &changes
+        };
         let upstream = Upstream::answering(format!("HTTP/1.1 {line}\r\nX-Own: kept\r\n\r\n"));
         let mut proxy = Setup::plain(&upstream.url()).start();
         let mut client = Client::plain(proxy.address());
