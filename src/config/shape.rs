@@ -347,7 +347,7 @@ pub static UPSTREAM: Block = Block {
             "connect_timeout",
             Kind::Value("duration"),
             "2s",
-            "For the name look-up and the TCP connection, per endpoint.",
+            "For the name look-up and the TCP connection, per endpoint; the addresses of a name share it.",
         ),
         optional(
             "handshake_timeout",

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Version, response};
 use sha1::{Digest, Sha1};
 
@@ -295,7 +295,7 @@ fn found(fields: &HeaderMap, name: &str) -> String {
     let values: Vec<_> = fields
         .get_all(name)
         .iter()
-        .map(|value| value.as_bytes())
+        .map(HeaderValue::as_bytes)
         .collect();
     if values.is_empty() {
         format!("no {name}")
@@ -342,7 +342,7 @@ mod tests {
         assert!(listed(&names).len() < 300);
         let mut fields = HeaderMap::new();
         for name in &names {
-            let value = header::HeaderValue::from_str(name).expect("a valid value");
+            let value = HeaderValue::from_str(name).expect("a valid value");
             fields.append(header::UPGRADE, value);
         }
         let shown = found(&fields, "upgrade");
