@@ -250,7 +250,8 @@ fn connections_that_have_not_asked_do_not_hold_up_the_exit() {
     let proxy = setup.start();
     let silent = Client::plain(proxy.address());
     let mut hello = Client::plain(proxy.address());
-    hello.send(b"\x16\x03\x01\x02\x00\x01");
+    // Enough to be told from other protocols, and no more.
+    hello.send(b"\x16\x03\x01\x02\x00\x01\0\x01\xfc\x03\x03random");
     let mut unused = Client::tls(proxy.address());
     let mut half = Client::tls(proxy.address());
     half.send("GET /ws HTTP/1.1\r\nHost: ");
