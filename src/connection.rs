@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::http::forwarded::{self, Identity};
+use crate::http::glimpse::Glimpse;
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::{self, Kind, Opening};
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
@@ -249,8 +250,9 @@ impl Life<'_> {
     ) -> Result<(RawHead, ClientStream), Ended> {
         let begun = Instant::now();
         let limit = self.shared.config.limits.header_bytes;
+        let mut bytes = Vec::with_capacity(1024);
         let read = self
-            .unless_draining(head::read(&mut stream, limit, deadline))
+            .unless_draining(head::read(&mut stream, limit, deadline, &mut bytes))
             .await;
         draft.record.head_ms = Some(millis(begun.elapsed()));
         let failure = match read {
@@ -262,6 +264,9 @@ impl Life<'_> {
             Ok(Err(NoHead::Unused(Some(error)) | NoHead::Broken(error))) => broken_head(&error),
             Ok(Err(NoHead::Failed(failure))) | Err(failure) => failure,
         };
+        if let Some(seen) = Glimpse::of(&bytes) {
+            describe_unread(&seen, draft);
+        }
         Err(self.refuse_unread(stream, failure, draft).await)
     }
 
@@ -539,14 +544,9 @@ fn request_id(draft: &mut Draft) -> String {
 
 /// Puts into the record what the request says of itself.
 fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
-    let all = |name: header::HeaderName, shown: fn(&[u8]) -> Cow<'_, [u8]>| {
-        let values: Vec<_> = request
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| shown(value.as_bytes()))
-            .collect();
-        (!values.is_empty()).then(|| peer_list(values.iter().map(AsRef::as_ref), " | "))
+    let values = |name: header::HeaderName| {
+        let values = request.headers.get_all(name).into_iter();
+        values.map(HeaderValue::as_bytes).collect::<Vec<_>>()
     };
     let request_id = match forwarded::request_id(&request.headers) {
         Ok(Some(id)) => id.to_owned(),
@@ -566,9 +566,27 @@ fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
     record.http_version = Some("1.1");
     record.method = Some(peer_text(request.method.as_str().as_bytes()));
     record.host = match request.uri.authority() {
-        Some(authority) => Some(peer_text(&without_userinfo(authority.as_str().as_bytes()))),
-        None => all(header::HOST, without_userinfo),
+        Some(authority) => joined(&[authority.as_str().as_bytes()], without_userinfo),
+        None => joined(&values(header::HOST), without_userinfo),
     };
-    record.origin = all(header::ORIGIN, without_userinfo);
-    record.user_agent = all(header::USER_AGENT, |value| Cow::Borrowed(value));
+    record.origin = joined(&values(header::ORIGIN), without_userinfo);
+    record.user_agent = joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value));
+}
+
+/// The same of a head that is refused before it is parsed, as far as it can be told.
+fn describe_unread(seen: &Glimpse<'_>, draft: &mut Draft) {
+    if let Some(path) = seen.path {
+        draft.set_path(path, seen.query);
+    }
+    let record = &mut draft.record;
+    record.http_version = seen.version;
+    record.method = Some(peer_text(seen.method));
+    record.host = joined(&seen.hosts, without_userinfo);
+    record.origin = joined(&seen.origins, without_userinfo);
+    record.user_agent = joined(&seen.user_agents, |value| Cow::Borrowed(value));
+}
+
+fn joined(values: &[&[u8]], shown: fn(&[u8]) -> Cow<'_, [u8]>) -> Option<String> {
+    let values: Vec<_> = values.iter().map(|value| shown(value)).collect();
+    (!values.is_empty()).then(|| peer_list(values.iter().map(AsRef::as_ref), " | "))
 }

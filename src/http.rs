@@ -6,6 +6,7 @@
 
 pub mod fields;
 pub mod forwarded;
+pub mod glimpse;
 pub mod head;
 mod hold;
 pub mod opening;
