@@ -108,8 +108,8 @@ mod tests {
             [
                 seen.version.unwrap_or("-").to_owned(),
                 text(seen.method),
-                seen.path.map_or("-".to_owned(), text),
-                seen.query.map_or("-".to_owned(), text),
+                seen.path.map_or_else(|| "-".to_owned(), text),
+                seen.query.map_or_else(|| "-".to_owned(), text),
                 all(&seen.hosts),
                 all(&seen.origins),
                 all(&seen.user_agents),
