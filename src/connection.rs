@@ -146,7 +146,12 @@ impl Life<'_> {
         let has_early = !raw.early.is_empty();
         let (request, exchange) = match Exchange::begin(stream, raw, limits.header_bytes).await {
             Ok(begun) => begun,
-            Err(Unparsed { failure, stream }) => {
+            Err(Unparsed {
+                failure,
+                head,
+                stream,
+            }) => {
+                describe_unread(&head, draft);
                 return Err(self.refuse_unread(stream, failure, draft).await);
             }
         };
@@ -264,9 +269,7 @@ impl Life<'_> {
             Ok(Err(NoHead::Unused(Some(error)) | NoHead::Broken(error))) => broken_head(&error),
             Ok(Err(NoHead::Failed(failure))) | Err(failure) => failure,
         };
-        if let Some(seen) = Glimpse::of(&bytes) {
-            describe_unread(&seen, draft);
-        }
+        describe_unread(&bytes, draft);
         Err(self.refuse_unread(stream, failure, draft).await)
     }
 
@@ -574,7 +577,10 @@ fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
 }
 
 /// The same of a head that is refused before it is parsed, as far as it can be told.
-fn describe_unread(seen: &Glimpse<'_>, draft: &mut Draft) {
+fn describe_unread(head: &[u8], draft: &mut Draft) {
+    let Some(seen) = Glimpse::of(head) else {
+        return;
+    };
     if let Some(path) = seen.path {
         draft.set_path(path, seen.query);
     }
