@@ -18,6 +18,7 @@ pub use cut::Cut;
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::{self, Identity};
+use crate::http::glimpse::Glimpse;
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::{self, Kind, Opening};
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
@@ -187,7 +188,12 @@ impl Life<'_> {
         let has_early = !raw.early.is_empty();
         let (request, exchange) = match Exchange::begin(stream, raw, limits.header_bytes).await {
             Ok(begun) => begun,
-            Err(Unparsed { failure, stream }) => {
+            Err(Unparsed {
+                failure,
+                head,
+                stream,
+            }) => {
+                describe_unread(&head, draft);
                 return Err(self.refuse_unread(stream, failure, draft).await);
             }
         };
@@ -300,8 +306,9 @@ impl Life<'_> {
     ) -> Result<(RawHead, ClientStream), Ended> {
         let begun = Instant::now();
         let limit = self.shared.config.limits.header_bytes;
+        let mut bytes = Vec::with_capacity(1024);
         let read = self
-            .unless_draining(head::read(&mut stream, limit, deadline))
+            .unless_draining(head::read(&mut stream, limit, deadline, &mut bytes))
             .await;
         draft.record.head_ms = Some(millis(begun.elapsed()));
         let failure = match read {
@@ -313,6 +320,7 @@ impl Life<'_> {
             Ok(Err(NoHead::Unused(Some(error)) | NoHead::Broken(error))) => broken_head(&error),
             Ok(Err(NoHead::Failed(failure))) | Err(failure) => failure,
         };
+        describe_unread(&bytes, draft);
         Err(self.refuse_unread(stream, failure, draft).await)
     }
 
@@ -587,14 +595,9 @@ fn request_id(draft: &mut Draft) -> String {
 
 /// Puts into the record what the request says of itself.
 fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
-    let all = |name: header::HeaderName, shown: fn(&[u8]) -> Cow<'_, [u8]>| {
-        let values: Vec<_> = request
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| shown(value.as_bytes()))
-            .collect();
-        (!values.is_empty()).then(|| peer_list(values.iter().map(AsRef::as_ref), " | "))
+    let values = |name: header::HeaderName| {
+        let values = request.headers.get_all(name).into_iter();
+        values.map(HeaderValue::as_bytes).collect::<Vec<_>>()
     };
     let request_id = match forwarded::request_id(&request.headers) {
         Ok(Some(id)) => id.to_owned(),
@@ -614,9 +617,30 @@ fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
     record.http_version = Some("1.1");
     record.method = Some(peer_text(request.method.as_str().as_bytes()));
     record.host = match request.uri.authority() {
-        Some(authority) => Some(peer_text(&without_userinfo(authority.as_str().as_bytes()))),
-        None => all(header::HOST, without_userinfo),
+        Some(authority) => joined(&[authority.as_str().as_bytes()], without_userinfo),
+        None => joined(&values(header::HOST), without_userinfo),
     };
-    record.origin = all(header::ORIGIN, without_userinfo);
-    record.user_agent = all(header::USER_AGENT, |value| Cow::Borrowed(value));
+    record.origin = joined(&values(header::ORIGIN), without_userinfo);
+    record.user_agent = joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value));
+}
+
+/// The same of a head that is refused before it is parsed, as far as it can be told.
+fn describe_unread(head: &[u8], draft: &mut Draft) {
+    let Some(seen) = Glimpse::of(head) else {
+        return;
+    };
+    if let Some(path) = seen.path {
+        draft.set_path(path, seen.query);
+    }
+    let record = &mut draft.record;
+    record.http_version = seen.version;
+    record.method = Some(peer_text(seen.method));
+    record.host = joined(&seen.hosts, without_userinfo);
+    record.origin = joined(&seen.origins, without_userinfo);
+    record.user_agent = joined(&seen.user_agents, |value| Cow::Borrowed(value));
+}
+
+fn joined(values: &[&[u8]], shown: fn(&[u8]) -> Cow<'_, [u8]>) -> Option<String> {
+    let values: Vec<_> = values.iter().map(|value| shown(value)).collect();
+    (!values.is_empty()).then(|| peer_list(values.iter().map(AsRef::as_ref), " | "))
 }

@@ -6,6 +6,7 @@
 
 pub mod fields;
 pub mod forwarded;
+pub mod glimpse;
 pub mod head;
 mod hold;
 pub mod opening;
@@ -60,6 +61,8 @@ impl std::fmt::Debug for Exchange {
 pub struct Unparsed {
     /// `http_malformed`, with hyper's words.
     pub failure: Failure,
+    /// The head.
+    pub head: Vec<u8>,
     /// The stream, no longer hyper's.
     pub stream: ClientStream,
 }
@@ -128,10 +131,14 @@ impl Exchange {
                     phase,
                 },
             )),
-            Err(failure) => Err(Unparsed {
-                failure,
-                stream: connection.into_parts().io.into_inner().into_parts().0,
-            }),
+            Err(failure) => {
+                let (stream, head) = connection.into_parts().io.into_inner().into_refused();
+                Err(Unparsed {
+                    failure,
+                    head,
+                    stream,
+                })
+            }
         }
     }
 

@@ -181,7 +181,7 @@ reasons! {
         "opened and closed without sending a byte, as TCP health checks do",
         "nothing to do; to see fewer, make the load balancer's health check an HTTP one or less frequent";
     TcpResetBeforeRequest = "tcp_reset_before_request", Accept, Network, Info, NoStatus, "",
-        "the connection was reset before a complete request had arrived",
+        "the connection was reset before a complete request had arrived, or together with it",
         "single ones are lost mobile networks or scanners; many at once: look at the hop in front (its idle timer, its restarts)";
     TcpFirstByteTimeout = "tcp_first_byte_timeout", Accept, Client, Info, NoStatus, "",
         "connected, then sent nothing until the deadline",
@@ -240,7 +240,7 @@ reasons! {
         "the client ended the TLS handshake with an alert that is not about trust or dates",
         "the alert's name is in detail; look at the client's TLS library or at a middlebox between it and the proxy";
     TlsProtocolError = "tls_protocol_error", Tls, Client, Info, NoStatus, "",
-        "the client's TLS handshake messages are broken or out of order",
+        "the client's TLS messages are broken or out of order",
         "a scanner, a broken TLS library, or a middlebox that alters the stream: see detail and compare another network path";
     TlsClosedUnused = "tls_closed_unused", Tls, Client, Info, NoStatus, "",
         "the TLS handshake completed, then the client closed without sending a request",
@@ -255,7 +255,7 @@ reasons! {
         "a client that gave up while sending, or a hop in front that cut it: compare head_ms with that hop's timeouts";
     HttpMalformed = "http_malformed", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request head breaks the syntax of RFC 9112",
-        "a scanner or a broken hop in front; detail names the line and the byte";
+        "a scanner, or a client or hop in front that builds requests by hand; detail says what is wrong, and where if it is one byte or line";
     HttpTooLarge = "http_too_large", Http, Client, Info, ByStage, "http_request_error",
         "the request head is larger than allowed",
         "shrink cookies or move tokens out of the URL, or raise `limits.header_bytes`";
@@ -367,7 +367,7 @@ reasons! {
         "the upstream is down, starting, on another port, or bound to ::1 only: compare its listen address with `upstreams.*.endpoints`";
     UpstreamConnectTimeout = "upstream_connect_timeout", Upstream, Network, Warn, Status::Fixed(504), "connection_timeout",
         "the upstream's address did not answer the connection attempt in time",
-        "a firewall or security group that drops, a dead host, or a full accept backlog; the deadline is `upstreams.*.connect_timeout`";
+        "a firewall or security group that drops, a dead host, or a full accept backlog: attempts names each address that was tried; the deadline is `upstreams.*.connect_timeout`";
     UpstreamUnreachable = "upstream_unreachable", Upstream, Network, Warn, Status::Fixed(502), "destination_ip_unroutable",
         "there is no route to the upstream's address",
         "check the container's network and the address in `upstreams.*.endpoints`";
@@ -462,7 +462,7 @@ reasons! {
         "a normal end if it had sent a Close frame; otherwise the upstream called terminate() or exited: read its log";
     UpstreamReset = "upstream_reset", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream's connection broke without an orderly end",
-        "a crash, an out-of-memory kill or a deleted pod: look at the upstream's exit status and log at this time";
+        "most often the upstream closed while the client was still sending (terminate() or destroy() in Node with data unread); else a crash, an out-of-memory kill or a deleted pod: look at the upstream's log and exit status at this time";
     TlsTruncated = "tls_truncated", Tunnel, Client, Info, NoStatus, "",
         "the client's TCP stream ended without TLS close_notify",
         "usually a killed client; many at one time: a hop in front that cuts TLS connections";
@@ -506,6 +506,19 @@ impl Reason {
     #[must_use]
     pub const fn is_anywhere(self) -> bool {
         matches!(self, Self::Draining | Self::InternalAborted)
+    }
+
+    /// What the client should do instead, where it can do something; part of the answer, so it names nothing of ours.
+    #[must_use]
+    pub const fn client_advice(self) -> Option<&'static str> {
+        match self {
+            Self::TlsPlainHttpOnTlsPort => Some("use wss:// or https:// toward this port"),
+            Self::PlainHttpRequest => Some("use a WebSocket client"),
+            Self::WsVersionUnsupported => {
+                Some("use a WebSocket client that speaks RFC 6455 (version 13)")
+            }
+            _ => None,
+        }
     }
 
     /// What a client sees, for people who have only the client's side.

@@ -4,7 +4,7 @@
 //! parse by itself. What passes here it parses in one way only.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, ErrorKind};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
@@ -33,7 +33,7 @@ pub struct RawHead {
 pub enum NoHead {
     /// Ended in order, or broke, before the first byte.
     Unused(Option<io::Error>),
-    /// Broke in the middle.
+    /// Broke in the middle, or right behind it.
     Broken(io::Error),
     /// Anything with a reason of its own.
     Failed(Failure),
@@ -45,7 +45,8 @@ impl From<Failure> for NoHead {
     }
 }
 
-/// Reads a request head of at most `limit` bytes until `deadline`, and checks its syntax.
+/// Reads a request head of at most `limit` bytes until `deadline`, and checks its syntax. What was read before it
+/// failed is in `bytes`.
 ///
 /// # Errors
 /// [`NoHead`]; its failures are `http_header_timeout`, `http_head_incomplete`, `http_too_large`, and those of the
@@ -54,29 +55,19 @@ pub async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     limit: usize,
     deadline: Instant,
+    bytes: &mut Vec<u8>,
 ) -> Result<RawHead, NoHead> {
-    let mut bytes = Vec::with_capacity(1024);
     let mut searched = 0;
     let mut begun = false;
     loop {
-        match timeout_at(deadline, stream.read_buf(&mut bytes)).await {
-            Ok(Ok(0)) if bytes.is_empty() => return Err(NoHead::Unused(None)),
-            Ok(Ok(0)) => {
-                let line = bytes.split(|&byte| byte == b'\r').next();
-                let detail = format!(
-                    "{} bytes came, then the end: {}",
-                    bytes.len(),
-                    shown(line.unwrap_or_default())
-                );
-                return Err(Failure::new(Reason::HttpHeadIncomplete, detail).into());
-            }
+        match timeout_at(deadline, stream.read_buf(bytes)).await {
+            Ok(Ok(0)) => return Err(ended(bytes, begun)),
             Ok(Ok(_)) => {}
-            Ok(Err(error)) if bytes.is_empty() => return Err(NoHead::Unused(Some(error))),
-            Ok(Err(error)) => return Err(NoHead::Broken(error)),
-            Err(_) => {
-                let detail = format!("{} bytes came", bytes.len());
-                return Err(Failure::new(Reason::HttpHeaderTimeout, detail).into());
+            Ok(Err(error)) if bytes.is_empty() && !begun => {
+                return Err(NoHead::Unused(Some(error)));
             }
+            Ok(Err(error)) => return Err(NoHead::Broken(error)),
+            Err(_) => return Err(late(bytes, begun).into()),
         }
         // One empty line before the request line is ignored (RFC 9112 section 2.2).
         if !begun && bytes.len() >= 2 {
@@ -86,31 +77,67 @@ pub async fn read(
                 searched = 0;
             }
         }
-        let end = find_end(&bytes, searched)?;
+        let end = find_end(bytes, searched)?;
         if end.unwrap_or(bytes.len()) > limit {
-            return Err(too_large(&bytes, limit).into());
+            return Err(too_large(bytes, limit).into());
         }
         if let Some(end) = end {
+            check(bytes.get(..end).unwrap_or_default())?;
             let mut early = bytes.split_off(end);
-            check(&bytes)?;
             if early.is_empty() {
-                take_ready(stream, &mut early).await;
+                take_ready(stream, &mut early)
+                    .await
+                    .map_err(NoHead::Broken)?;
             }
-            return Ok(RawHead { head: bytes, early });
+            let head = std::mem::take(bytes);
+            return Ok(RawHead { head, early });
         }
         searched = bytes.len();
     }
 }
 
+/// The stream ended before the head did; `begun` says whether an empty line may have come before `bytes`.
+fn ended(bytes: &[u8], begun: bool) -> NoHead {
+    let line = bytes.split(|&byte| byte == b'\r').next();
+    let detail = match (bytes.is_empty(), begun) {
+        (true, false) => return NoHead::Unused(None),
+        (true, true) => "an empty line came, then the end".to_owned(),
+        (false, _) => format!(
+            "{} bytes came, then the end: {}",
+            bytes.len(),
+            shown(line.unwrap_or_default())
+        ),
+    };
+    Failure::new(Reason::HttpHeadIncomplete, detail).into()
+}
+
+fn late(bytes: &[u8], begun: bool) -> Failure {
+    let detail = format!("{} bytes came", bytes.len());
+    let failure = Failure::new(Reason::HttpHeaderTimeout, detail);
+    if bytes.is_empty() && !begun {
+        return failure.with_hint(
+            "a browser's preconnect or an idle connection of a load balancer, opened ahead of need: nothing to do; \
+             the deadline is `limits.request_head`",
+        );
+    }
+    failure
+}
+
 /// Takes what has arrived already, without waiting: a client that sends ahead may have done so in a TLS record or a
 /// segment of its own.
-async fn take_ready(stream: &mut (impl AsyncRead + Unpin), early: &mut Vec<u8>) {
+///
+/// # Errors
+/// A broken connection, which the system tells only once. An end, orderly or not, and what breaks TLS show again at
+/// the next read.
+async fn take_ready(stream: &mut (impl AsyncRead + Unpin), early: &mut Vec<u8>) -> io::Result<()> {
     let read = stream.read_buf(early);
     tokio::select! {
         biased;
-        // An end or an error shows again at the next read.
-        _ = read => {}
-        () = std::future::ready(()) => {}
+        read = read => match read {
+            Err(error) if !matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => Err(error),
+            _ => Ok(()),
+        },
+        () = std::future::ready(()) => Ok(()),
     }
 }
 
@@ -589,11 +616,70 @@ mod tests {
                 &mut stream,
                 8192,
                 Instant::now() + std::time::Duration::from_secs(5),
+                &mut Vec::new(),
             )
             .await
             .unwrap();
             assert_eq!(read.head, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
             assert!(b"early".starts_with(&read.early[..]));
+        }
+    }
+
+    /// Gives each item once, then the end.
+    struct Script(std::collections::VecDeque<io::Result<&'static [u8]>>);
+
+    impl AsyncRead for Script {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            let bytes = self.0.pop_front().unwrap_or(Ok(b""));
+            std::task::Poll::Ready(bytes.map(|bytes| buf.put_slice(bytes)))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_right_behind_the_head_is_not_lost() {
+        let deadline = Instant::now() + std::time::Duration::from_secs(5);
+        for (kind, is_told) in [
+            (ErrorKind::ConnectionReset, true),
+            (ErrorKind::TimedOut, true),
+            (ErrorKind::UnexpectedEof, false),
+        ] {
+            let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            let mut stream = Script([Ok(&head[..]), Err(kind.into())].into());
+            let mut bytes = Vec::new();
+            match read(&mut stream, 8192, deadline, &mut bytes).await {
+                Err(NoHead::Broken(error)) => {
+                    assert!(is_told);
+                    assert_eq!((error.kind(), &bytes[..]), (kind, &head[..]));
+                }
+                other => assert!(other.is_ok() && !is_told, "{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_or_silence_before_the_request_line() {
+        let soon = || Instant::now() + std::time::Duration::from_millis(20);
+        let mut bytes = Vec::new();
+        let unused = read(&mut &b""[..], 8192, soon(), &mut bytes).await;
+        assert!(matches!(unused, Err(NoHead::Unused(None))));
+        let Err(NoHead::Failed(failure)) = read(&mut &b"\r\n"[..], 8192, soon(), &mut bytes).await
+        else {
+            panic!("an empty line is no silence")
+        };
+        assert_eq!(failure.reason, Reason::HttpHeadIncomplete);
+        for (sent, has_hint) in [(&b""[..], true), (b"\r\n", false), (b"G", false)] {
+            let (_open, silent) = tokio::io::duplex(1);
+            let mut stream = sent.chain(silent);
+            let late = read(&mut stream, 8192, soon(), &mut Vec::new()).await;
+            let Err(NoHead::Failed(failure)) = late else {
+                panic!("{late:?}")
+            };
+            assert_eq!(failure.reason, Reason::HttpHeaderTimeout);
+            assert_eq!(failure.hint.is_some(), has_hint, "{sent:?}");
         }
     }
 
@@ -608,7 +694,8 @@ mod tests {
                 431,
             ),
         ] {
-            let Err(NoHead::Failed(failure)) = read(&mut head.as_bytes(), 100, deadline).await
+            let Err(NoHead::Failed(failure)) =
+                read(&mut head.as_bytes(), 100, deadline, &mut Vec::new()).await
             else {
                 panic!("{head:.20} passed")
             };

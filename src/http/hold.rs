@@ -75,6 +75,11 @@ impl Hold {
         }
     }
 
+    /// The stream and the head, for a head that hyper refuses.
+    pub(super) fn into_refused(self) -> (ClientStream, Vec<u8>) {
+        (self.stream, self.head)
+    }
+
     /// The stream and what was held.
     pub(super) fn into_parts(self) -> (ClientStream, Vec<u8>) {
         (self.stream, self.held)

@@ -29,8 +29,12 @@ pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
     let status = failure
         .http_status()
         .and_then(|status| StatusCode::from_u16(status).ok());
+    let advice = reason
+        .client_advice()
+        .map(|advice| format!("{advice}\n"))
+        .unwrap_or_default();
     let text = format!(
-        "{}\n{}\nrequest id: {request_id}\n",
+        "{}\n{}\n{advice}request id: {request_id}\n",
         reason.code(),
         reason.spec().cause
     );

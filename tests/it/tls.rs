@@ -95,6 +95,10 @@ pub fn tls_plain_http_on_tls_port() -> Line {
     let line = scene.refused();
     let (text, conn) = (response.text(), line.text("conn"));
     assert!(text.contains("tls_plain_http_on_tls_port"), "{text}");
+    assert!(
+        text.contains("\nuse wss:// or https:// toward this port\n"),
+        "{text}"
+    );
     assert!(text.contains(&format!("request id: {conn}")), "{text}");
     assert_eq!(response.field("x-request-id"), Some(conn));
     let status = response.field("proxy-status").unwrap();

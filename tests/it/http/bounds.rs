@@ -69,10 +69,12 @@ fn a_target_that_the_parser_cannot_take_is_refused_in_our_words() {
     let refused = guard.refuse(handshake(&target(65_535), &[]), Reason::HttpTooLarge);
     assert_eq!(refused.response.status, 414);
     let long_name = "n".repeat(65_536);
-    guard.refuse(
+    let refused = guard.refuse(
         handshake("/ws", &[(&long_name, "v")]),
         Reason::HttpMalformed,
     );
+    assert_eq!(refused.line.text("path"), "/ws");
+    assert_eq!(refused.line.text("host"), "api.example.com");
     guard.admit(handshake("/ws", &[("Cookie", &"c".repeat(500_000))]));
 }
 

@@ -202,6 +202,12 @@ fn expect_answer(response: &Response, line: &Line) {
     let text = response.text();
     assert!(text.starts_with(&format!("{reason}\n")), "{text}");
     assert!(text.ends_with(&format!("\nrequest id: {id}\n")), "{text}");
+    let advice = match reason {
+        Reason::PlainHttpRequest => "\nuse a WebSocket client\n",
+        Reason::WsVersionUnsupported => "speaks RFC 6455 (version 13)\n",
+        _ => "\n",
+    };
+    assert!(text.contains(advice), "{text}");
     assert_eq!(response.field("x-request-id"), Some(id));
     let proxy_status = format!(
         "wsgate; error={}; details=\"{reason}\"",

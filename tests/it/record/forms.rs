@@ -340,6 +340,62 @@ fn secrets_in_unusual_places_are_not_written() {
     }
 }
 
+/// Refusals from the raw head name the route and the hop all the same.
+#[test]
+fn an_unparsed_request_is_described() {
+    let setup = Setup {
+        log: "level: debug".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = setup.start();
+    let cookie = "c".repeat(20_000);
+    let agent = ("User-Agent", "nginx/1.18");
+    let good = handshake("/ws?token=hunter2", &[agent]);
+    let both = [
+        ("Content-Length", "0"),
+        ("Transfer-Encoding", "chunked"),
+        agent,
+    ];
+    for (head, reason, version) in [
+        (
+            good.replace("HTTP/1.1", "HTTP/1.0"),
+            "http_version_unsupported",
+            "1.0",
+        ),
+        (
+            good.replace("Upgrade: ", "Up grade: "),
+            "http_malformed",
+            "1.1",
+        ),
+        (
+            handshake("/ws?token=hunter2", &both),
+            "http_framing_conflict",
+            "1.1",
+        ),
+        (
+            handshake("/ws?token=hunter2", &[agent, ("Cookie", &cookie)]),
+            "http_too_large",
+            "1.1",
+        ),
+    ] {
+        let mut client = Client::plain(proxy.address());
+        client.send(&head).response();
+        drop(client);
+        let line = proxy.terminal();
+        assert_eq!(line.text("reason"), reason);
+        for (field, value) in [
+            ("http_version", version),
+            ("method", "GET"),
+            ("path", "/ws?token=*"),
+            ("host", "api.example.com"),
+            ("origin", ORIGIN),
+            ("user_agent", "nginx/1.18"),
+        ] {
+            assert_eq!(line.text(field), value, "{line:?}");
+        }
+    }
+}
+
 #[test]
 fn lines_have_what_every_line_has() {
     let proxy = Setup::plain("\"builtin:echo\"").start();

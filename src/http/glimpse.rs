@@ -1,0 +1,161 @@
+//! What a head says of its request though it is refused unparsed: enough to tell the route and the hop.
+//!
+//! Takes whatever was read; believes nothing of it but the words of a usual request line and three fields.
+
+use super::head::{absolute, is_token};
+
+/// Bytes of a path that is cut in every record, so that it need not be whole.
+const LONG: usize = 256;
+
+/// The words of a head, as they came: to be escaped and redacted like those of a good one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Glimpse<'a> {
+    /// What stands behind `HTTP/`, if it is a known one.
+    pub version: Option<&'static str>,
+    /// A token.
+    pub method: &'a [u8],
+    /// The target up to its first `?` or `#`, without scheme and authority.
+    pub path: Option<&'a [u8]>,
+    /// From the first `?` up to a `#`.
+    pub query: Option<&'a [u8]>,
+    /// The target's authority in absolute form, else the values of Host.
+    pub hosts: Vec<&'a [u8]>,
+    /// The values of Origin.
+    pub origins: Vec<&'a [u8]>,
+    /// The values of User-Agent.
+    pub user_agents: Vec<&'a [u8]>,
+}
+
+impl<'a> Glimpse<'a> {
+    /// Looks at the beginning of a head; `None` where nothing looks like a request line.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
+        let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+        let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+        let line = lines.next()?;
+        let is_whole = line.ends_with(b"\n");
+        let mut words = line.trim_ascii_end().split(|&byte| byte == b' ');
+        let method = words.next()?;
+        let target = words.next()?;
+        let version = words.next();
+        if method.is_empty() || !method.iter().copied().all(is_token) || words.next().is_some() {
+            return None;
+        }
+        let mut seen = Self {
+            method,
+            version: match version {
+                Some(b"HTTP/1.0") => Some("1.0"),
+                Some(b"HTTP/1.1") => Some("1.1"),
+                Some(b"HTTP/2.0") => Some("2.0"),
+                _ => None,
+            },
+            ..Self::default()
+        };
+        let is_whole_target = is_whole || version.is_some();
+        seen.see_target(target, is_whole_target);
+        let has_authority = !seen.hosts.is_empty();
+        for line in lines.take_while(|line| line.ends_with(b"\n") && line.trim_ascii() != b"") {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+                continue;
+            };
+            let (name, value) = line.split_at(colon);
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            if name.eq_ignore_ascii_case(b"host") && !has_authority {
+                seen.hosts.push(value);
+            } else if name.eq_ignore_ascii_case(b"origin") {
+                seen.origins.push(value);
+            } else if name.eq_ignore_ascii_case(b"user-agent") {
+                seen.user_agents.push(value);
+            }
+        }
+        Some(seen)
+    }
+
+    fn see_target(&mut self, target: &'a [u8], is_whole: bool) {
+        let target_end = target.iter().position(|&byte| byte == b'#');
+        let target = target_end.map_or(target, |end| target.split_at(end).0);
+        let mut halves = target.splitn(2, |&byte| byte == b'?');
+        let before = halves.next().unwrap_or_default();
+        let query = halves.next();
+        if before.starts_with(b"/") {
+            // A path that is still to end could be taken for a shorter one.
+            if is_whole || query.is_some() || target_end.is_some() || before.len() > LONG {
+                self.path = Some(before);
+                self.query = query;
+            }
+        } else if let Some((_, rest)) = absolute(before)
+            // There may be a password before an `@`, and a `/` or `?` in it.
+            && is_whole
+            && !target.contains(&b'@')
+        {
+            let slash = rest.iter().position(|&byte| byte == b'/');
+            let (authority, path) = rest.split_at(slash.unwrap_or(rest.len()));
+            self.hosts.push(authority);
+            self.path = Some(if path.is_empty() { b"/" } else { path });
+            self.query = query;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(head: &str) -> Option<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let all = |values: &[&[u8]]| text(&values.join(&b'|'));
+        Glimpse::of(head.as_bytes()).map(|seen| {
+            [
+                seen.version.unwrap_or("-").to_owned(),
+                text(seen.method),
+                seen.path.map_or_else(|| "-".to_owned(), text),
+                seen.query.map_or_else(|| "-".to_owned(), text),
+                all(&seen.hosts),
+                all(&seen.origins),
+                all(&seen.user_agents),
+            ]
+            .join(" ")
+        })
+    }
+
+    #[test]
+    fn heads_and_what_is_seen_of_them() {
+        let long = "a".repeat(300);
+        for (head, expected) in [
+            (
+                "GET /ws?a=b HTTP/1.0\r\nHost: h\r\nORIGIN:o\r\nUser-Agent: nginx\r\n\r\nHost: body",
+                Some("1.0 GET /ws a=b h o nginx"),
+            ),
+            (
+                "\r\nGET / HTTP/1.1\nHost: a\nHost: b\nOrig",
+                Some("1.1 GET / - a|b  "),
+            ),
+            (
+                "GET /a#s?t HTTP/1.1\r\nHost : h\r\n x\r\nHost: h\r\n",
+                Some("1.1 GET /a - h  "),
+            ),
+            (
+                "GET http://h:1/a?b HTTP/1.1\r\nHost: i\r\n\r\n",
+                Some("1.1 GET /a b h:1  "),
+            ),
+            ("GET HTTP://h HTTP/1.1\r\n", Some("1.1 GET / - h  ")),
+            ("GET http://u:p@h/a HTTP/1.1\r\n", Some("1.1 GET - -   ")),
+            ("GET http://u:p/w@h/a HTTP/1.1\r\n", Some("1.1 GET - -   ")),
+            ("PRI * HTTP/2.0\r\n\r\n", Some("2.0 PRI - -   ")),
+            ("GET /ws\r\nHost: h\r\n", Some("- GET /ws - h  ")),
+            ("GET /ws HTTP/1.1", Some("1.1 GET /ws -   ")),
+            ("GET /wsx", Some("- GET - -   ")),
+            ("GET /ws?to", Some("- GET /ws to   ")),
+            (
+                &format!("GET /{long}"),
+                Some(&*format!("- GET /{long} -   ")),
+            ),
+            ("GET /a b HTTP/1.1\r\n", None),
+            ("G@T / HTTP/1.1\r\n", None),
+            ("", None),
+            ("\x16\x03\x01", None),
+        ] {
+            assert_eq!(seen(head).as_deref(), expected, "{head:.60}");
+        }
+    }
+}
