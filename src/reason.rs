@@ -387,7 +387,7 @@ reasons! {
         "the upstream closed the connection without a complete answer",
         "a socket.destroy() or a crash in the upstream's upgrade handler: read its log at this time";
     UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
-        "the upstream's answer is not HTTP/1.1, or its framing is contradictory",
+        "the upstream's answer is not HTTP/1.1, contradicts itself, or can't be passed on as it is",
         "see the first bytes in detail: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
     UpstreamHeadTooLarge = "upstream_head_too_large", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_header_section_size",
         "the head of the upstream's answer is larger than allowed",

@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
@@ -91,6 +92,9 @@ pub async fn handshake(
         stream: connected.stream,
         seen: Arc::clone(&seen),
     };
+    let conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
+        .iter()
+        .any(|name| request.headers.contains_key(name));
     let exchange = send(stream, request, head_limit);
     let failed = |error: &hyper::Error| {
         answer::failure(error, &seen.lock().unwrap_or_else(PoisonError::into_inner))
@@ -115,7 +119,7 @@ pub async fn handshake(
         notes.push(Note::new(NoteCode::UpstreamInterim, statuses.join(", ")));
     }
     if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
-        let failure = answer::refused(&head)?;
+        let failure = answer::refused(&head, conditional)?;
         let cut = Arc::default();
         let body = RelayBody {
             body,

@@ -69,16 +69,22 @@ fn source_words(error: &hyper::Error) -> String {
 /// The reason for an answer other than 101, which is relayed with its own status.
 ///
 /// # Errors
-/// `upstream_malformed_response` for one whose length is ambiguous: it can't be relayed without choosing a reading.
-pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
-    let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
+/// `upstream_malformed_response` for one whose length is ambiguous (it can't be relayed without choosing a reading),
+/// whose transfer coding would be lost, or whose status means nothing here. A 304 is an answer, relayed as a
+/// redirect, only where the request was `conditional`.
+pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failure, Failure> {
+    let (coded, known) = match only(&head.headers, &header::TRANSFER_ENCODING) {
+        Ok(None) => (false, true),
+        Ok(Some(coding)) => (true, coding.as_bytes().eq_ignore_ascii_case(b"chunked")),
+        Err(_) => (true, false),
+    };
     // hyper takes a list of equal lengths and would pass it on as it is.
     let ambiguous = match only(&head.headers, &header::CONTENT_LENGTH) {
         Ok(None) => false,
         Ok(Some(length)) => coded || !length.as_bytes().iter().all(u8::is_ascii_digit),
         Err(_) => true,
     };
-    if ambiguous {
+    if ambiguous || !known {
         let detail = format!(
             "status {} with {}, {}",
             head.status.as_u16(),
@@ -89,6 +95,10 @@ pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
     }
     let status = head.status.as_u16();
     let reason = match status {
+        304 if !conditional => {
+            let detail = "304 to a request without conditions";
+            return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+        }
         200..=299 => Reason::Upstream2xxInsteadOf101,
         300..=399 => Reason::UpstreamRedirect,
         400 => Reason::UpstreamBadRequest,
@@ -98,7 +108,11 @@ pub(super) fn refused(head: &response::Parts) -> Result<Failure, Failure> {
         426 => Reason::UpstreamUpgradeRequired,
         429 => Reason::UpstreamRateLimited,
         402..=499 => Reason::Upstream4xx,
-        _ => Reason::Upstream5xx,
+        500..=599 => Reason::Upstream5xx,
+        _ => {
+            let detail = format!("status {status}, which no class of RFC 9110 has");
+            return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+        }
     };
     let mut detail = format!("the upstream answered {status}");
     if let Some(location) = head.headers.get(header::LOCATION) {

@@ -189,6 +189,40 @@ fn an_answer_whose_length_is_ambiguous_is_not_relayed() {
 }
 
 #[test]
+fn an_answer_with_another_coding_than_chunked_is_not_relayed() {
+    // The coding is between two hops: without it the client would take the coded bytes for the content.
+    for coding in [
+        "gzip",
+        "gzip, chunked",
+        "chunked, chunked",
+        "chunked\r\nTransfer-Encoding: chunked",
+    ] {
+        let fields = format!("Transfer-Encoding: {coding}\r\n");
+        let upstream = Upstream::answering(format!(
+            "HTTP/1.1 403 Forbidden\r\n{fields}\r\n2\r\nno\r\n0\r\n\r\n"
+        ));
+        refused(&Setup::plain(&upstream.url()), &upstream)
+            .expect(Reason::UpstreamMalformedResponse)
+            .with_detail("transfer-encoding: ");
+    }
+}
+
+#[test]
+fn a_status_that_means_nothing_here_is_not_relayed() {
+    for (status, detail) in [
+        ("600 Unknown", "status 600"),
+        ("999 Denied", "status 999"),
+        ("304 Not Modified", "304 to a request without conditions"),
+    ] {
+        let upstream =
+            Upstream::answering(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        refused(&Setup::plain(&upstream.url()), &upstream)
+            .expect(Reason::UpstreamMalformedResponse)
+            .with_detail(detail);
+    }
+}
+
+#[test]
 fn an_accept_value_is_compared_byte_by_byte() {
     for wrong in [
         ACCEPT.to_ascii_lowercase(),

@@ -62,14 +62,29 @@ fn a_large_body_comes_whole() {
 
 #[test]
 fn answers_without_a_body_come_without_one() {
-    for (line, reason) in [
-        ("204 No Content", Reason::Upstream2xxInsteadOf101),
-        ("304 Not Modified", Reason::UpstreamRedirect),
+    for (line, condition, reason) in [
+        ("204 No Content", "", Reason::Upstream2xxInsteadOf101),
+        (
+            "304 Not Modified",
+            "If-None-Match",
+            Reason::UpstreamRedirect,
+        ),
+        (
+            "304 Not Modified",
+            "If-Modified-Since",
+            Reason::UpstreamRedirect,
+        ),
     ] {
+        let changes = [(condition, "\"tag\"")];
+        let changes = if condition.is_empty() {
+            &[][..]
+        } else {
+            &changes
+        };
         let upstream = Upstream::answering(format!("HTTP/1.1 {line}\r\nX-Own: kept\r\n\r\n"));
         let mut proxy = Setup::plain(&upstream.url()).start();
         let mut client = Client::plain(proxy.address());
-        let response = client.send(handshake("/ws", &[])).response();
+        let response = client.send(handshake("/ws", changes)).response();
         assert_eq!(response.line, format!("HTTP/1.1 {line}"));
         assert_eq!(response.body, b"");
         proxy.terminal().expect(reason);
