@@ -150,7 +150,7 @@ pub async fn handshake(
     {
         notes.push(Note::new(
             NoteCode::UpstreamSubprotocolIgnored,
-            opening.subprotocols.join(", "),
+            answer::listed(&opening.subprotocols),
         ));
     }
     let head = request::relayed(head);

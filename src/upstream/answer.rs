@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Version, response};
 use sha1::{Digest, Sha1};
 
@@ -240,7 +240,7 @@ fn verify_subprotocol(
         .iter()
         .any(|offered| offered.as_bytes() == chosen.as_bytes())
     {
-        return refuse(&format!("offered: {}", opening.subprotocols.join(", ")));
+        return refuse(&format!("offered: {}", listed(&opening.subprotocols)));
     }
     if !allowed.is_empty()
         && !allowed
@@ -256,7 +256,7 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);
         if !chosen.iter().all(|name| opening.extensions.contains(name)) {
-            let offered = opening.extensions.join(", ");
+            let offered = listed(&opening.extensions);
             let detail = format!(
                 "{}; offered: {offered}",
                 found(fields, "sec-websocket-extensions")
@@ -284,17 +284,22 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A field as it came, for a detail.
+/// What a peer named, for a detail, cut as a whole.
+pub(super) fn listed(names: &[String]) -> String {
+    peer_text(names.join(", ").as_bytes())
+}
+
+/// A field as it came, for a detail; its lines are cut as a whole.
 fn found(fields: &HeaderMap, name: &str) -> String {
     let values: Vec<_> = fields
         .get_all(name)
         .iter()
-        .map(|value| peer_text(value.as_bytes()))
+        .map(HeaderValue::as_bytes)
         .collect();
     if values.is_empty() {
         format!("no {name}")
     } else {
-        format!("{name}: {}", values.join(" | "))
+        format!("{name}: {}", peer_text(&values.join(&b" | "[..])))
     }
 }
 
@@ -314,7 +319,10 @@ mod tests {
     fn a_location_is_shown_without_secrets() {
         let long = format!("https://{}@app.example.com/", "u:p".repeat(200));
         for (location, shown) in [
-            ("https://a.example/ws/?token=SECRET", "https://a.example/ws/"),
+            (
+                "https://a.example/ws/?token=SECRET",
+                "https://a.example/ws/",
+            ),
             ("https://a.example/ws#token=SECRET", "https://a.example/ws"),
             ("https://user:SECRET@a.example/ws", "https://a.example/ws"),
             ("//user:S@CRET@a.example/w@s", "//a.example/w@s"),
@@ -325,6 +333,19 @@ mod tests {
         ] {
             assert_eq!(place(location.as_bytes()), shown);
         }
+    }
+
+    #[test]
+    fn what_peers_repeat_is_cut() {
+        let names = vec!["x".repeat(100); 100];
+        assert!(listed(&names).len() < 300);
+        let mut fields = HeaderMap::new();
+        for name in &names {
+            let value = HeaderValue::from_str(name).expect("a valid value");
+            fields.append(header::UPGRADE, value);
+        }
+        let shown = found(&fields, "upgrade");
+        assert!(shown.len() < 300, "{shown}");
     }
 
     #[test]
