@@ -450,16 +450,15 @@ impl Life<'_> {
         let answered = exchange
             .answer(response, body_deadline + limits.write_stall)
             .await;
-        let is_cut = refused.cut.load(std::sync::atomic::Ordering::Relaxed);
-        let stream = match answered.error {
-            None => Some(answered.stream),
-            Some(error) => {
-                let code = if is_cut {
-                    NoteCode::RelayCut
-                } else {
-                    NoteCode::ResponseNotDelivered
-                };
-                draft.note(Note::new(code, error.to_string()));
+        let stream = match (refused.cut.get(), answered.error) {
+            (None, None) => Some(answered.stream),
+            // Writing fails after it too, which says nothing of the client.
+            (Some(words), _) => {
+                draft.note(Note::new(NoteCode::RelayCut, words));
+                None
+            }
+            (None, Some(error)) => {
+                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
                 None
             }
         };

@@ -677,7 +677,7 @@ notes! {
     ResponseNotDelivered = "response_not_delivered",
         "the client was gone before the whole answer could be written";
     RelayCut = "relay_cut",
-        "the body of the upstream's answer did not end in time and was cut";
+        "the upstream's answer broke off or did not end in time; what had come was relayed";
     EndpointSkipped = "endpoint_skipped",
         "an endpoint could not be connected to and the next one was tried; see attempts";
 }

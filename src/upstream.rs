@@ -13,6 +13,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::task::{Context, Poll};
 
@@ -68,8 +69,8 @@ pub struct Refused {
     pub failure: Failure,
     /// Its answer.
     pub response: Response<Body>,
-    /// Whether the body was cut because it did not end in time; known once it was read.
-    pub cut: Arc<std::sync::atomic::AtomicBool>,
+    /// Why the body ended before its end, if the upstream is to blame; known once it was read.
+    pub cut: Arc<OnceLock<String>>,
     /// What is worth saying.
     pub notes: Vec<Note>,
 }
@@ -280,7 +281,7 @@ struct RelayBody {
     body: Incoming,
     connection: Option<Connection>,
     deadline: Pin<Box<Sleep>>,
-    cut: Arc<std::sync::atomic::AtomicBool>,
+    cut: Arc<OnceLock<String>>,
     /// What ends the body, held back for one turn.
     broken: Option<BodyError>,
 }
@@ -291,9 +292,11 @@ impl RelayBody {
     fn fail(
         &mut self,
         cx: &Context<'_>,
-        error: BodyError,
+        words: String,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.broken = Some(error);
+        self.broken = Some(words.clone().into());
+        // Only the first words count, and a body fails once.
+        let _ = self.cut.set(words);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -319,13 +322,15 @@ impl HttpBody for RelayBody {
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
-            Poll::Ready(Some(Err(error))) => return this.fail(cx, error.into()),
+            Poll::Ready(Some(Err(error))) => {
+                let words = answer::source_words(&error);
+                return this.fail(cx, words);
+            }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {}
         }
         if this.deadline.as_mut().poll(cx).is_ready() {
-            this.cut.store(true, std::sync::atomic::Ordering::Relaxed);
-            return this.fail(cx, "the upstream's answer did not end in time".into());
+            return this.fail(cx, "the upstream's answer did not end in time".to_owned());
         }
         Poll::Pending
     }

@@ -59,7 +59,8 @@ fn is_reset(error: &hyper::Error) -> bool {
     false
 }
 
-fn source_words(error: &hyper::Error) -> String {
+/// hyper's words with those of what it ran into.
+pub(super) fn source_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

@@ -140,7 +140,10 @@ fn a_body_that_breaks_off_is_relayed_as_far_as_it_came() {
     let all = client.rest();
     assert!(all.starts_with(b"HTTP/1.1 502 Bad Gateway\r\n"));
     assert!(all.ends_with(b"\r\n\r\nhalf"));
-    proxy.terminal().expect(Reason::Upstream5xx);
+    let line = proxy.terminal().expect(Reason::Upstream5xx);
+    assert_eq!(line.notes(), ["relay_cut"], "it was not the client");
+    let words = line.0["notes"][0]["detail"].as_str().unwrap();
+    assert!(words.contains("end of file"), "{words}");
     upstream.all_ended();
 }
 
