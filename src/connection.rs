@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 use crate::http::forwarded::{self, Identity};
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::{self, Kind, Opening};
@@ -105,6 +105,13 @@ impl From<Failure> for Ended {
     }
 }
 
+/// A request that may be handed on, and to whom.
+struct Admitted<'a> {
+    permit: Permit<'a>,
+    opening: Opening,
+    upstream: &'a Upstream,
+}
+
 struct Life<'a> {
     shared: &'a Shared,
     peer: SocketAddr,
@@ -155,7 +162,11 @@ impl Life<'_> {
             &self.shared.config.trusted_proxies,
         );
         describe(&request, &identity, draft);
-        let (permit, opening) = match self.admit(&request, &identity, has_early, draft) {
+        let Admitted {
+            permit,
+            opening,
+            upstream,
+        } = match self.admit(&request, &identity, has_early, draft) {
             Ok(admitted) => admitted,
             Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
         };
@@ -165,13 +176,13 @@ impl Life<'_> {
         let rebuilt = upstream::rebuild(request, &identity, &request_id);
         let asking = Instant::now();
         let asked = exchange
-            .meanwhile(self.ask(&permit, &opening, rebuilt, draft))
+            .meanwhile(self.ask(&permit, &opening, upstream, rebuilt, draft))
             .await;
         let (exchange, answer) = asked.map_err(|gone| gave_up(&gone, asking))?;
         let opened = match answer {
             Ok(Answer::Switched(opened)) => *opened,
             Ok(Answer::Refused(refused)) => {
-                return Err(self.relay(exchange, *refused, &permit, draft).await);
+                return Err(self.relay(exchange, *refused, upstream, draft).await);
             }
             Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
         };
@@ -271,7 +282,7 @@ impl Life<'_> {
         identity: &Identity,
         has_early: bool,
         draft: &mut Draft,
-    ) -> Result<(Permit<'_>, Opening), Failure> {
+    ) -> Result<Admitted<'_>, Failure> {
         let begun = Instant::now();
         let authority = opening::authority(&request.uri, &request.headers)?;
         let opening = match opening::check(request)? {
@@ -285,7 +296,18 @@ impl Life<'_> {
         let asked = opening.as_ref();
         let permit = self.check_policy(request, identity, &authority, asked, has_early, draft);
         draft.record.policy_ms = Some(millis(begun.elapsed()));
-        Ok((permit?, opening.ok_or(Reason::PlainHttpRequest)?))
+        let permit = permit?;
+        let name = &permit.route().upstream;
+        // The one place where the name is looked up; a configuration in which it is unknown does not load.
+        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
+            let detail = format!("no upstream is named {name}");
+            Failure::new(Reason::InternalAborted, detail)
+        })?;
+        Ok(Admitted {
+            upstream,
+            permit,
+            opening: opening.ok_or(Reason::PlainHttpRequest)?,
+        })
     }
 
     fn check_policy(
@@ -352,16 +374,10 @@ impl Life<'_> {
         &self,
         permit: &Permit<'_>,
         opening: &Opening,
+        upstream: &Upstream,
         request: Parts,
         draft: &mut Draft,
     ) -> Result<Answer, Failure> {
-        let name = &permit.route().upstream;
-        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
-            Failure::new(
-                Reason::InternalAborted,
-                format!("no upstream is named {name}"),
-            )
-        })?;
         let begun = Instant::now();
         let attempts = &mut draft.record.attempts;
         let connected = upstream::connect(upstream, permit, attempts).await;
@@ -438,18 +454,15 @@ impl Life<'_> {
         &self,
         exchange: Exchange,
         refused: Refused,
-        permit: &Permit<'_>,
+        upstream: &Upstream,
         draft: &mut Draft,
     ) -> Ended {
         draft.record.notes.extend(refused.notes);
         let mut response = refused.response;
         respond::identify(&mut response, &request_id(draft), &refused.failure);
         let limits = &self.shared.config.limits;
-        let upstream = self.shared.config.upstreams.get(&permit.route().upstream);
-        let body_deadline = upstream.map_or(Duration::ZERO, |upstream| upstream.handshake_timeout);
-        let answered = exchange
-            .answer(response, body_deadline + limits.write_stall)
-            .await;
+        let patience = upstream.handshake_timeout + limits.write_stall;
+        let answered = exchange.answer(response, patience).await;
         let stream = match (refused.cut.get(), answered.error) {
             (None, None) => Some(answered.stream),
             // Writing fails after it too, which says nothing of the client.
