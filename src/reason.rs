@@ -398,10 +398,10 @@ reasons! {
     UpstreamBadRequest = "upstream_bad_request", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered 400 to a correct opening handshake",
         "in the upstream: the ws path option does not match, or two ws servers share one http server; read the relayed body";
-    UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+    UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 401",
         "the upstream's authentication refused the client: look at its token or cookie";
-    UpstreamForbidden = "upstream_forbidden", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+    UpstreamForbidden = "upstream_forbidden", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 403",
         "the upstream has an Origin or access check of its own: make it agree with `routes[].websocket.origins`";
     UpstreamNotFound = "upstream_not_found", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
@@ -413,7 +413,7 @@ reasons! {
     UpstreamRedirect = "upstream_redirect", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with a redirect, which WebSocket clients do not follow",
         "correct the client's URL to the final one, or switch off the upstream's redirect (trailing slash, http to https)";
-    UpstreamRateLimited = "upstream_rate_limited", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
+    UpstreamRateLimited = "upstream_rate_limited", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 429",
         "the upstream limits its clients: look for clients that reconnect without back-off";
     Upstream4xx = "upstream_4xx", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
@@ -753,6 +753,17 @@ mod tests {
             .map(|reason| reason.spec().stage)
             .collect();
         assert!(stages.is_sorted());
+    }
+
+    #[test]
+    fn a_client_without_access_is_no_fault_of_the_upstream() {
+        for reason in [
+            Reason::UpstreamUnauthorized,
+            Reason::UpstreamForbidden,
+            Reason::UpstreamRateLimited,
+        ] {
+            assert_eq!(reason.spec().level, Level::Info, "{reason}");
+        }
     }
 
     #[test]
