@@ -58,7 +58,8 @@ pub async fn connect(
         .unwrap_or_else(|| Failure::new(Reason::UpstreamRefused, "the upstream has no endpoint")))
 }
 
-/// Tries every address of one endpoint within one `timeout`.
+/// Tries every address of one endpoint within one `timeout`: each may take its share of the time that is left, so
+/// that one which drops what is sent to it leaves time for those behind it.
 async fn dial(
     endpoint: &Endpoint,
     host: &str,
@@ -68,20 +69,22 @@ async fn dial(
 ) -> Result<Connected, Failure> {
     let begun = Instant::now();
     let deadline = begun + timeout;
-    let waited = humantime::format_duration(timeout);
-    let mut tried = |shown: String, begun: Instant, failure: Option<&Failure>| {
+    let mut tried = |shown: String, ms: u64, failure: Option<&Failure>| {
         attempts.push(Attempt {
             endpoint: shown,
             outcome: failure.map_or("connected", |failure| failure.reason.code()),
             detail: failure.and_then(|failure| failure.detail.clone()),
-            ms: millis(begun.elapsed()),
+            ms,
         });
     };
     let addresses: Result<Vec<SocketAddr>, _> =
         match timeout_at(deadline, lookup_host((host, port))).await {
             Ok(Ok(addresses)) => Ok(addresses.collect()),
             Ok(Err(error)) => Err(format!("{host}: {error}")),
-            Err(_) => Err(format!("{host}: no answer from the resolver in {waited}")),
+            Err(_) => {
+                let waited = humantime::format_duration(timeout);
+                Err(format!("{host}: no answer from the resolver in {waited}"))
+            }
         };
     let mut last = match &addresses {
         Ok(addresses) if !addresses.is_empty() => None,
@@ -92,17 +95,21 @@ async fn dial(
         Err(words) => Some(Failure::new(Reason::UpstreamDnsFailed, words.clone())),
     };
     if let Some(failure) = &last {
-        tried(endpoint.to_string(), begun, Some(failure));
+        tried(endpoint.to_string(), millis(begun.elapsed()), Some(failure));
     }
-    for address in addresses.unwrap_or_default() {
+    let addresses = addresses.unwrap_or_default();
+    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
         let shown = match endpoint.to_string() {
             spelled if spelled == format!("http://{address}") => spelled,
             spelled => format!("{spelled} ({address})"),
         };
         let begun = Instant::now();
-        let failure = match timeout_at(deadline, TcpStream::connect(address)).await {
+        let share = share(deadline.saturating_duration_since(begun), left);
+        let connected = timeout_at(begun + share, TcpStream::connect(address)).await;
+        let ms = millis(begun.elapsed());
+        let failure = match connected {
             Ok(Ok(socket)) => {
-                tried(shown.clone(), begun, None);
+                tried(shown.clone(), ms, None);
                 // As on the client's side: small frames must not wait. On a dead socket the next write tells.
                 let _ = socket.set_nodelay(true);
                 return Ok(Connected {
@@ -113,15 +120,20 @@ async fn dial(
             Ok(Err(error)) => Failure::new(reason(&error), format!("{address}: {error}")),
             Err(_) => Failure::new(
                 Reason::UpstreamConnectTimeout,
-                format!("{address}: no answer in {waited}"),
+                format!("{address}: no answer in {ms}ms"),
             ),
         };
-        tried(shown, begun, Some(&failure));
+        tried(shown, ms, Some(&failure));
         last = Some(failure);
     }
     Err(last.unwrap_or_else(|| {
         Failure::new(Reason::UpstreamDnsFailed, format!("{host} has no address"))
     }))
+}
+
+/// What the next of `addresses` may take of the time that is left.
+fn share(left: Duration, addresses: usize) -> Duration {
+    left / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)
 }
 
 /// The one place where error numbers of a connection attempt become reasons.
@@ -149,6 +161,14 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+
+    #[test]
+    fn the_time_left_is_shared_by_the_addresses_left() {
+        let second = Duration::from_secs(1);
+        assert_eq!(share(second, 4), Duration::from_millis(250));
+        assert_eq!(share(second, 1), second);
+        assert_eq!(share(Duration::ZERO, 2), Duration::ZERO);
+    }
 
     #[test]
     fn error_numbers_have_their_reasons() {

@@ -203,10 +203,14 @@ pub struct Nobody(socket2::Socket);
 
 impl Nobody {
     pub fn new() -> Self {
+        Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// The same on another address of this machine.
+    pub fn on(address: SocketAddr) -> Self {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        socket.bind(&any_port.into()).unwrap();
+        socket.bind(&address.into()).unwrap();
         Self(socket)
     }
 
@@ -227,7 +231,12 @@ pub struct Full {
 
 impl Full {
     pub fn new() -> Self {
-        let Nobody(socket) = Nobody::new();
+        Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// The same on another address of this machine.
+    pub fn on(address: SocketAddr) -> Self {
+        let Nobody(socket) = Nobody::on(address);
         socket.listen(0).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         let mut waiting = Vec::new();

@@ -112,6 +112,34 @@ fn every_address_of_a_name_is_tried() {
     assert_eq!(opened.notes(), ["endpoint_skipped"]);
 }
 
+#[test]
+fn an_address_that_drops_leaves_time_for_the_next() {
+    let hosts = "127.0.0.1 localhost\n127.0.0.2 backend.test\n127.0.0.3 backend.test\n".to_owned();
+    let (first, last) = resolver_order(&hosts);
+    let upstream = Upstream::start_on(last, |mut call| {
+        call.switch("");
+        call.echo();
+    });
+    let port = upstream.address().port();
+    let _full = Full::on((first, port).into());
+    let setup = Setup {
+        system: vec![("/etc/hosts", hosts)],
+        upstream: ", connect_timeout: 600ms".to_owned(),
+        ..Setup::plain(&format!("http://backend.test:{port}"))
+    };
+    let opened = echoes(&setup);
+    let outcomes: Vec<_> = attempts(&opened)
+        .into_iter()
+        .map(|(_, outcome)| outcome)
+        .collect();
+    assert_eq!(outcomes, ["upstream_connect_timeout", "connected"]);
+    let dropped = &opened.0["attempts"][0];
+    let ms = dropped["ms"].as_u64().unwrap();
+    assert!((200..600).contains(&ms), "half of the time: {dropped}");
+    let said = format!("{first}:{port}: no answer in {ms}ms");
+    assert_eq!(dropped["detail"], said.as_str());
+}
+
 /// In which order this system's resolver gives the two addresses of `backend.test` in `hosts`.
 fn resolver_order(hosts: &str) -> (Ipv4Addr, Ipv4Addr) {
     let folder = tempfile::tempdir().unwrap();
