@@ -28,7 +28,7 @@ pub struct Connected {
 /// The reason of the last endpoint when none can be connected to.
 pub async fn connect(
     upstream: &Upstream,
-    _permit: &Permit<'_>,
+    permit: &Permit<'_>,
     attempts: &mut Vec<Attempt>,
 ) -> Result<Connected, Failure> {
     let mut last = None;
@@ -42,7 +42,9 @@ pub async fn connect(
                     ms: 0,
                 });
                 return Ok(Connected {
-                    stream: UpstreamStream::Echo(echo::start()),
+                    stream: UpstreamStream::Echo(echo::start(
+                        permit.route().websocket.subprotocols.clone(),
+                    )),
                     endpoint: endpoint.to_string(),
                 });
             }

@@ -323,6 +323,23 @@ fn the_upstream_may_choose_among_what_was_offered() {
 }
 
 #[test]
+fn the_echo_upstream_chooses_what_the_route_lets_through() {
+    let offer = ("Sec-WebSocket-Protocol", "chat, voice");
+    for (allowed, chosen) in [
+        ("", "chat"),
+        ("subprotocols: [voice, chat]", "chat"),
+        ("subprotocols: [voice]", "voice"),
+    ] {
+        let setup = Setup {
+            websocket: allowed.to_owned(),
+            ..Setup::plain("\"builtin:echo\"")
+        };
+        let (response, _) = opens(&setup, &[offer]);
+        assert_eq!(response.field("sec-websocket-protocol"), Some(chosen));
+    }
+}
+
+#[test]
 fn choosing_none_of_the_offered_subprotocols_is_noted() {
     let upstream = Upstream::echo();
     let changes = [("Sec-WebSocket-Protocol", "chat, voice")];
