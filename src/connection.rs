@@ -1,5 +1,7 @@
 //! The life of one connection: the only file that knows the order of the stages.
 
+mod cut;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use http::request::Parts;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+pub use cut::Cut;
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::{self, Identity};
@@ -42,8 +46,8 @@ pub struct Shared {
     pub sink: Sink,
     /// A shutdown has begun.
     pub draining: CancellationToken,
-    /// Its deadline has passed.
-    pub cut: CancellationToken,
+    /// It has no more patience.
+    pub cut: Cut,
 }
 
 impl Shared {
@@ -66,7 +70,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let ended = tokio::select! {
         biased;
         ended = life.run(socket, &mut draft) => ended,
-        () = shared.cut.cancelled() => cut_short(&draft).into(),
+        () = shared.cut.cancelled() => cut_short(shared.cut.cause(), draft.stage()).into(),
     };
     draft.finish(ended.failure);
     if let Some(stream) = ended.stream {
@@ -81,12 +85,16 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     drop(slot);
 }
 
-fn cut_short(draft: &Draft) -> Failure {
-    let detail = format!(
-        "the shutdown's deadline passed in stage {}",
-        draft.stage().name()
-    );
-    Failure::new(Reason::Draining, detail).unanswered()
+fn cut_short(cause: &str, stage: Stage) -> Failure {
+    let detail = format!("{cause} in stage {}", stage.name());
+    let failure = Failure::new(Reason::Draining, detail).unanswered();
+    if stage != Stage::Upstream {
+        return failure;
+    }
+    failure.with_hint(
+        "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, and \
+         the platform's grace period longer than that",
+    )
 }
 
 /// How a connection ended.
@@ -193,7 +201,12 @@ impl Life<'_> {
             write_stall: limits.write_stall,
             close_wait: limits.close_wait,
         };
-        Ok(self.tunnel(ends, timers, draft).await)
+        let mut ended = self.tunnel(ends, timers, draft).await;
+        if ended.failure.reason == Reason::DrainForced {
+            let cause = self.shared.cut.cause().to_owned();
+            ended.failure.detail.get_or_insert(cause);
+        }
+        Ok(ended)
     }
 
     /// `work`, or a refusal when a shutdown has begun and the client has no request under way.

@@ -482,7 +482,7 @@ reasons! {
         "the upstream stopped reading, and bytes for it waited too long",
         "a blocked event loop or paused sockets in the upstream; the deadline is `limits.write_stall`";
     DrainForced = "drain_forced", Tunnel, Proxy, Warn, NoStatus, "",
-        "the tunnel was still open when the shutdown's deadline passed, and was cut",
+        "the tunnel was still open when the shutdown's deadline passed or a second signal came, and was cut",
         "give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
     InternalAborted = "internal_aborted", Tunnel, Proxy, Error, NoStatus, "",
         "the proxy's own code ended without saying why: a bug, or the process was torn down",
@@ -500,6 +500,12 @@ impl Reason {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self.spec().status, Status::Fixed(503))
+    }
+
+    /// Whether it can meet a connection at every stage, so that its record tells how far this one had come.
+    #[must_use]
+    pub const fn is_anywhere(self) -> bool {
+        matches!(self, Self::Draining | Self::InternalAborted)
     }
 
     /// What a client sees, for people who have only the client's side.

@@ -178,11 +178,15 @@ impl Record {
         }
     }
 
-    /// Fills in what a failure says.
-    fn fail(&mut self, failure: Failure) {
+    /// Fills in what a failure says of a connection that had `reached` a stage.
+    fn fail(&mut self, failure: Failure, reached: Stage) {
         let spec = failure.reason.spec();
         self.status = failure.http_status();
-        self.stage = Some(spec.stage);
+        self.stage = Some(if failure.reason.is_anywhere() {
+            reached
+        } else {
+            spec.stage
+        });
         self.by = Some(spec.by);
         self.level = Some(spec.level);
         self.reason = Some(failure.reason);
@@ -296,7 +300,7 @@ impl Draft {
     fn end(&mut self, failure: Failure) {
         self.finished = true;
         let mut record = std::mem::take(&mut self.record);
-        record.fail(failure);
+        record.fail(failure, self.stage);
         record.event = match self.opened {
             None => Event::Refused,
             Some(opened) => {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Problem, Severity, Source};
-use crate::connection::{self, Shared};
+use crate::connection::{self, Cut, Shared};
 use crate::listener::Listener;
 use crate::policy::HostPattern;
 use crate::reason::{Level, Stage};
@@ -207,7 +207,7 @@ pub struct Server {
     listeners: Vec<(Listener, Arc<Shared>)>,
     sink: Sink,
     draining: CancellationToken,
-    cut: CancellationToken,
+    cut: Cut,
     drain: Duration,
 }
 
@@ -221,7 +221,7 @@ impl Server {
         let slots = Arc::new(Semaphore::new(
             config.limits.connections.min(Semaphore::MAX_PERMITS),
         ));
-        let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
+        let (draining, cut) = (CancellationToken::new(), Cut::default());
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
             let listener =
@@ -282,11 +282,13 @@ impl Server {
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         for (listener, shared) in listeners {
-            accepting.spawn(cut.clone().run_until_cancelled_owned(accept(
-                listener,
-                shared,
-                connections.clone(),
-            )));
+            let (cut, connections) = (cut.clone(), connections.clone());
+            accepting.spawn(async move {
+                tokio::select! {
+                    () = cut.cancelled() => {}
+                    () = accept(listener, shared, connections) => {}
+                }
+            });
         }
         let signal = stop().await;
         draining.cancel();
@@ -295,12 +297,20 @@ impl Server {
         let detail = format!("{signal}; {open} connections open, at most {limit} to finish");
         sink.emit(Record::lifecycle(Event::Draining, Level::Info, detail));
         connections.close();
-        let how = tokio::select! {
-            () = connections.wait() => "every connection had ended".to_owned(),
-            () = tokio::time::sleep(drain) => format!("{} connections were cut after {limit}", connections.len()),
-            signal = stop() => format!("{} connections were cut by a second signal ({signal})", connections.len()),
+        let (cause, how) = tokio::select! {
+            () = connections.wait() => ("every connection had ended".to_owned(), None),
+            () = tokio::time::sleep(drain) => {
+                (format!("the shutdown's deadline ({limit}) passed"), Some(format!("after {limit}")))
+            }
+            signal = stop() => {
+                (format!("a second signal ({signal}) came"), Some(format!("by a second signal ({signal})")))
+            }
         };
-        cut.cancel();
+        let how = match how {
+            None => cause.clone(),
+            Some(how) => format!("{} connections were cut {how}", connections.len()),
+        };
+        cut.cut(cause);
         accepting.close();
         accepting.wait().await;
         // A task that does not end now is stuck in a destructor or a blocking call; its guard still writes.

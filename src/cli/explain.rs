@@ -6,6 +6,9 @@ use std::io;
 use super::{OK, WRONG, say};
 use crate::reason::{NoteCode, Reason, Stage, Status};
 
+/// The stage of a reason that has none of its own.
+const ANYWHERE: &str = "wherever the connection was";
+
 /// Explains one code, or lists all.
 pub(super) fn explain(code: Option<&str>, markdown: bool) -> u8 {
     let Some(code) = code else {
@@ -49,7 +52,11 @@ fn one(reason: Reason) -> String {
         "{code}\n  stage:       {stage}\n  by:          {by}\n  level:       {level}\n  status:      {status}\n  \
          cause:       {cause}\n  client sees: {sees}\n  what to do:  {fix}\n",
         code = spec.code,
-        stage = spec.stage.name(),
+        stage = if reason.is_anywhere() {
+            ANYWHERE
+        } else {
+            spec.stage.name()
+        },
         by = spec.by.name(),
         level = spec.level.name(),
         status = status(spec.status),
@@ -103,9 +110,14 @@ pub(super) fn reference() -> String {
             .filter(|reason| reason.spec().stage == stage)
         {
             let spec = reason.spec();
+            let stage = if reason.is_anywhere() {
+                format!("- stage: {ANYWHERE}\n")
+            } else {
+                String::new()
+            };
             let _ = write!(
                 text,
-                "\n### {}\n\n{}.\n\n- by: {}\n- status: {}\n- level: {}\n- client sees: {}\n- what to do: {}\n",
+                "\n### {}\n\n{}.\n\n{stage}- by: {}\n- status: {}\n- level: {}\n- client sees: {}\n- what to do: {}\n",
                 spec.code,
                 capitalized(spec.cause),
                 spec.by.name(),

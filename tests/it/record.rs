@@ -59,6 +59,7 @@ fn panics_at(stage: Stage) -> Line {
     assert_eq!(terminals[1].text("reason"), "client_eof");
     let counts = &lines.last().unwrap().0["counts"];
     assert_eq!(counts["internal_aborted"], 1);
+    assert_eq!(line.text("stage"), stage.name(), "{line:?}");
     line.expect(Reason::InternalAborted).with_detail(&format!(
         "the connection's task panicked in stage {}",
         stage.name()
@@ -141,6 +142,7 @@ fn a_runtime_that_goes_away_leaves_one_record_of_each_connection() {
         assert_eq!(line.text("event"), event);
         // A runtime that goes away may let every timer fire before it drops the tasks; mostly it does not.
         if line.text("reason") == "internal_aborted" {
+            assert_eq!(line.text("stage"), stage.name(), "{line:?}");
             line.expect(Reason::InternalAborted).with_detail(&format!(
                 "the connection's task was cancelled in stage {}",
                 stage.name()

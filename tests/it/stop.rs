@@ -87,6 +87,7 @@ pub fn draining() -> Line {
         .find(|line| line.text("event") == "closed")
         .unwrap();
     assert_eq!(closed.text("reason"), "client_eof");
+    assert_eq!(line.text("stage"), "policy");
     line.expect(Reason::Draining)
 }
 
@@ -111,6 +112,7 @@ pub fn drain_forced() -> Line {
     assert_eq!(stopped.text("detail"), "1 connections were cut after 300ms");
     assert_eq!(stopped.0["counts"]["drain_forced"], 1);
     line.expect(Reason::DrainForced)
+        .with_detail("the shutdown's deadline (300ms) passed")
 }
 
 #[test]
@@ -144,7 +146,10 @@ fn a_second_signal_cuts_what_is_open() {
         let since = Instant::now();
         proxy.signal(second);
         assert_eq!(client.rest(), b"");
-        proxy.terminal().expect(Reason::DrainForced);
+        proxy
+            .terminal()
+            .expect(Reason::DrainForced)
+            .with_detail(&format!("a second signal (SIG{second}) came"));
         let lines = ends_promptly(proxy, since);
         let how = format!("1 connections were cut by a second signal (SIG{second})");
         assert_eq!(lines.last().unwrap().text("detail"), how);
@@ -193,17 +198,46 @@ fn a_handshake_that_is_cut_while_it_waits_has_one_record_and_no_status() {
     eventually("the upstream's request", || upstream.heads().pop());
     proxy.signal("TERM");
     assert_eq!(client.rest(), b"");
-    let line = proxy
-        .terminal()
-        .with_detail("deadline passed in stage upstream");
-    assert_eq!(line.text("reason"), "draining");
-    assert_eq!(line.number("status"), None, "the client was told nothing");
+    is_cut_upstream(
+        &proxy.terminal(),
+        "the shutdown's deadline (200ms) passed in stage upstream",
+    );
     upstream.all_ended();
     let lines = ends_promptly(proxy, Instant::now());
     assert_eq!(
         lines.iter().filter(|line| proxy::is_terminal(line)).count(),
         1
     );
+}
+
+#[test]
+fn a_handshake_that_a_second_signal_cuts_says_so() {
+    let upstream = Upstream::start(|mut call| {
+        call.drain();
+    });
+    let mut proxy = patient(&upstream.url()).start();
+    let mut client = Client::plain(proxy.address());
+    client.send(handshake("/ws", &[]));
+    eventually("the upstream's request", || upstream.heads().pop());
+    proxy.signal("TERM");
+    proxy.event("draining");
+    proxy.signal("INT");
+    assert_eq!(client.rest(), b"");
+    is_cut_upstream(
+        &proxy.terminal(),
+        "a second signal (SIGINT) came in stage upstream",
+    );
+    upstream.all_ended();
+}
+
+/// A request that was cut while its upstream was asked.
+#[track_caller]
+fn is_cut_upstream(line: &Line, detail: &str) {
+    assert_eq!(line.text("reason"), "draining", "{line:?}");
+    assert_eq!(line.text("stage"), "upstream", "{line:?}");
+    assert_eq!(line.text("detail"), detail);
+    assert!(line.text("hint").contains("`shutdown.drain`"), "{line:?}");
+    assert_eq!(line.number("status"), None, "the client was told nothing");
 }
 
 #[test]
@@ -235,6 +269,13 @@ fn connections_that_have_not_asked_do_not_hold_up_the_exit() {
         .map(|line| (line.text("reason"), line.number("status")))
         .collect();
     assert_eq!(refused.len(), 4, "{refused:?}");
+    let mut stages: Vec<_> = lines
+        .iter()
+        .filter(|line| proxy::is_terminal(line))
+        .map(|line| line.text("stage"))
+        .collect();
+    stages.sort_unstable();
+    assert_eq!(stages, ["accept", "accept", "http", "http"]);
     assert!(
         refused.iter().all(|(reason, _)| *reason == "draining"),
         "{refused:?}"
