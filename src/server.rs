@@ -134,27 +134,29 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Routes for a host that no certificate is made for: over TLS no client can reach them.
+/// Routes for a host that no TLS listener's certificate is made for: over TLS no client can reach them.
 fn uncovered_hosts(
     config: &Config,
     identities: &[(config::CertificateFiles, tls::Identity)],
     source: &Source,
 ) -> Vec<Problem> {
     // Behind a hop that terminates TLS the certificates are elsewhere.
-    if identities.is_empty()
-        || config
-            .listeners
-            .iter()
-            .any(|listener| listener.tls.is_none())
-    {
+    if identities.is_empty() {
         return Vec::new();
     }
     let mut problems = Vec::new();
     for (index, route) in config.routes.iter().enumerate() {
-        let Some(HostPattern::Exact(host)) = &route.host else {
+        let Some(host) = &route.host else {
             continue;
         };
-        if !identities.iter().any(|(_, identity)| identity.covers(host)) {
+        if !identities
+            .iter()
+            .any(|(_, identity)| covers(identity, host))
+        {
+            let host = match host {
+                HostPattern::Exact(name) => name.clone(),
+                HostPattern::Wildcard(base) => format!("*.{base}"),
+            };
             let message = format!(
                 "no certificate covers {host:?}, so that clients refuse the connection; add one to listeners[].tls.certificates"
             );
@@ -166,6 +168,16 @@ fn uncovered_hosts(
         }
     }
     problems
+}
+
+/// Whether a certificate is made for a host of a route, or for some of the hosts that a wildcard stands for.
+fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
+    match host {
+        HostPattern::Exact(name) => identity.covers(name),
+        HostPattern::Wildcard(base) => identity
+            .names()
+            .any(|name| name.strip_prefix("*.") == Some(base) || host.matches(&name)),
+    }
 }
 
 /// Why the proxy did not start.

@@ -208,7 +208,17 @@ fn examine(
             "the certificate in {path} has no subject alternative name, and clients ignore the common name; reissue it"
         )));
     }
-    check_dates(leaf, &path.to_string(), now, findings);
+    for (index, certificate) in parsed.iter().enumerate() {
+        let which = match index {
+            0 => format!("the certificate in {path}"),
+            _ => format!(
+                "certificate {} ({}) in {path}",
+                index + 1,
+                certificate.subject()
+            ),
+        };
+        check_dates(certificate, &which, now, findings);
+    }
     for (index, pair) in parsed.windows(2).enumerate() {
         if let [subject, issuer] = pair
             && subject.issuer().as_raw() != issuer.subject().as_raw()
@@ -259,14 +269,14 @@ fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 fn check_dates(
-    leaf: &X509Certificate<'_>,
-    path: &str,
+    certificate: &X509Certificate<'_>,
+    which: &str,
     now: SystemTime,
     findings: &mut Vec<Finding>,
 ) {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-    let validity = leaf.validity();
+    let validity = certificate.validity();
     let since = |timestamp: i64| {
         u64::try_from(timestamp)
             .map(Duration::from_secs)
@@ -279,17 +289,17 @@ fn check_dates(
     let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     if now < begins {
         findings.push(Finding::warning(format!(
-            "the certificate in {path} is not valid before {}; clients refuse it until then",
+            "{which} is not valid before {}; clients refuse it until then",
             day(begins)
         )));
     }
     match ends.duration_since(now) {
         Err(_) => findings.push(Finding::warning(format!(
-            "the certificate in {path} expired on {}; clients refuse it: renew it",
+            "{which} expired on {}; clients refuse it: renew it",
             day(ends)
         ))),
         Ok(left) if left < SOON => findings.push(Finding::warning(format!(
-            "the certificate in {path} expires on {}, in {} days; renew it",
+            "{which} expires on {}, in {} days; renew it",
             day(ends),
             left.as_secs() / DAY.as_secs()
         ))),

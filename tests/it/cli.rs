@@ -132,6 +132,67 @@ fn warnings_about_a_certificate_leave_the_exit_code_at_0() {
     );
 }
 
+#[test]
+fn a_route_whose_host_no_certificate_covers_is_told() {
+    let plain = "listeners:\n  - address: 127.0.0.1:0\n";
+    for (host, name, plain_beside, told) in [
+        ("api.example.com", "www.example.com", true, true),
+        ("api.example.com", "api.example.com", true, false),
+        ("'*.example.com'", "www.example.org", false, true),
+        ("'*.example.com'", "example.com", true, true),
+        ("'*.example.com'", "*.www.example.com", false, true),
+        ("'*.example.com'", "*.example.com", false, false),
+        ("'*.example.com'", "www.example.com", true, false),
+    ] {
+        let folder = folder();
+        put(
+            folder.path(),
+            Authority::shared().issue(&[name], Kind::Good),
+        );
+        let file = folder.path().join("proxy.yaml");
+        let mut yaml = fs::read_to_string(&file)
+            .unwrap()
+            .replace("host: api.example.com", &format!("host: {host}"));
+        if plain_beside {
+            yaml = yaml.replacen("listeners:\n", plain, 1);
+        }
+        fs::write(&file, yaml).unwrap();
+        let (code, out) = check(&folder);
+        assert_eq!(code, 0, "{out}");
+        let message = format!("no certificate covers \"{}\"", host.trim_matches('\''));
+        assert_eq!(out.contains(&message), told, "{host} by {name}: {out}");
+    }
+}
+
+#[test]
+fn the_dates_of_every_certificate_in_the_file_are_looked_at() {
+    let now = time::OffsetDateTime::now_utc();
+    let mut issuer = CertificateParams::new(Vec::new()).unwrap();
+    issuer.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    issuer.distinguished_name = rcgen::DistinguishedName::new();
+    issuer
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "old issuer");
+    issuer.not_before = now - time::Duration::days(60);
+    issuer.not_after = now - time::Duration::days(1);
+    let issuer = rcgen::CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["api.example.com".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let folder = folder();
+    let chain = leaf.pem() + &issuer.pem();
+    put(folder.path(), (chain, key.serialize_pem()));
+    let (code, out) = check(&folder);
+    assert_eq!(code, 0, "{out}");
+    let told = "certificate 2 (CN=old issuer) in ";
+    assert!(
+        out.contains(told) && out.contains("cert.pem expired on 20"),
+        "{out}"
+    );
+}
+
 /// A certificate that says where its issuer can be fetched, without that issuer.
 fn leaf_with_issuer_url() -> (String, String) {
     let mut issuer = CertificateParams::new(Vec::new()).unwrap();
