@@ -24,11 +24,17 @@ pub enum Client {
 
 /// A socket whose reads and writes give up after [`PATIENCE`].
 pub fn socket(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.set_write_timeout(Some(PATIENCE)).unwrap();
-    socket.set_nodelay(true).unwrap();
-    socket
+    try_socket(address).unwrap()
+}
+
+/// The same where the proxy may turn the connection away: on a loaded machine its reset can come before the kernel
+/// has told that the connection was made, and connecting itself fails then.
+pub fn try_socket(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 /// A client configuration that trusts the tests' authority.
@@ -56,7 +62,7 @@ impl Client {
     pub fn tls_with(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut socket = socket(address);
+        let mut socket = try_socket(address)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
