@@ -1,8 +1,8 @@
 //! The life of one connection: the only file that knows the order of the stages.
 
 mod cut;
+mod describe;
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use cut::Cut;
+use describe::{describe, describe_unread, request_id};
 
 use crate::config::{Config, Upstream};
-use crate::http::forwarded::{self, Identity};
-use crate::http::glimpse::Glimpse;
+use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::{self, Kind, Opening};
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
-use crate::policy::{self, Asked, Authority, HostSet, Permit, without_userinfo};
+use crate::policy::{self, Asked, Authority, HostSet, Permit};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, Sink, millis, peer_list, peer_text};
+use crate::record::{Draft, Sink, millis};
 use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
 use crate::tunnel::{self, Ends, Timers};
@@ -584,63 +584,4 @@ fn gave_up(gone: &Gone, asking: Instant) -> Failure {
         Reason::ClientGaveUp,
         format!("left after waiting {waited}: {how}"),
     )
-}
-
-/// The id that joins this request's records, answers and the upstream's own log; the connection's where none could
-/// be read.
-fn request_id(draft: &mut Draft) -> String {
-    let conn = draft.conn().to_owned();
-    draft.record.request_id.get_or_insert(conn).clone()
-}
-
-/// Puts into the record what the request says of itself.
-fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
-    let values = |name: header::HeaderName| {
-        let values = request.headers.get_all(name).into_iter();
-        values.map(HeaderValue::as_bytes).collect::<Vec<_>>()
-    };
-    let request_id = match forwarded::request_id(&request.headers) {
-        Ok(Some(id)) => id.to_owned(),
-        Ok(None) => draft.conn().to_owned(),
-        Err(why) => {
-            draft.note(Note::new(NoteCode::RequestIdReplaced, why));
-            draft.conn().to_owned()
-        }
-    };
-    draft.set_client(identity.client);
-    draft.set_path(
-        request.uri.path().as_bytes(),
-        request.uri.query().map(str::as_bytes),
-    );
-    let record = &mut draft.record;
-    record.request_id = Some(request_id);
-    record.http_version = Some("1.1");
-    record.method = Some(peer_text(request.method.as_str().as_bytes()));
-    record.host = match request.uri.authority() {
-        Some(authority) => joined(&[authority.as_str().as_bytes()], without_userinfo),
-        None => joined(&values(header::HOST), without_userinfo),
-    };
-    record.origin = joined(&values(header::ORIGIN), without_userinfo);
-    record.user_agent = joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value));
-}
-
-/// The same of a head that is refused before it is parsed, as far as it can be told.
-fn describe_unread(head: &[u8], draft: &mut Draft) {
-    let Some(seen) = Glimpse::of(head) else {
-        return;
-    };
-    if let Some(path) = seen.path {
-        draft.set_path(path, seen.query);
-    }
-    let record = &mut draft.record;
-    record.http_version = seen.version;
-    record.method = Some(peer_text(seen.method));
-    record.host = joined(&seen.hosts, without_userinfo);
-    record.origin = joined(&seen.origins, without_userinfo);
-    record.user_agent = joined(&seen.user_agents, |value| Cow::Borrowed(value));
-}
-
-fn joined(values: &[&[u8]], shown: fn(&[u8]) -> Cow<'_, [u8]>) -> Option<String> {
-    let values: Vec<_> = values.iter().map(|value| shown(value)).collect();
-    (!values.is_empty()).then(|| peer_list(values.iter().map(AsRef::as_ref), " | "))
 }

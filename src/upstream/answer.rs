@@ -92,13 +92,13 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
             found(&head.headers, "content-length"),
             found(&head.headers, "transfer-encoding")
         );
-        return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+        return Err(malformed(detail));
     }
     let status = head.status.as_u16();
     let reason = match status {
         304 if !conditional => {
             let detail = "304 to a request without conditions";
-            return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+            return Err(malformed(detail));
         }
         200..=299 => Reason::Upstream2xxInsteadOf101,
         300..=399 => Reason::UpstreamRedirect,
@@ -112,7 +112,7 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
         500..=599 => Reason::Upstream5xx,
         _ => {
             let detail = format!("status {status}, which no class of RFC 9110 has");
-            return Err(Failure::new(Reason::UpstreamMalformedResponse, detail));
+            return Err(malformed(detail));
         }
     };
     let mut detail = format!("the upstream answered {status}");
@@ -120,6 +120,13 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
         detail = format!("{detail} with Location: {}", place(location.as_bytes()));
     }
     Ok(Failure::new(reason, detail).with_status(status))
+}
+
+/// An answer that was read well and means nothing that could be passed on.
+fn malformed(detail: impl Into<String>) -> Failure {
+    Failure::new(Reason::UpstreamMalformedResponse, detail).with_hint(
+        "the upstream's HTTP server, or a hop behind the proxy, writes a wrong head: detail names what is wrong in it",
+    )
 }
 
 /// A Location for a detail, without what it may repeat of a client's secrets: query, fragment, name and password.

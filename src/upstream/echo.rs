@@ -59,7 +59,7 @@ async fn serve(
     Ok(())
 }
 
-/// The first offered subprotocol that the route lets through; nobody else may choose one.
+/// The first offered subprotocol that the route lets through; any other would be refused as unrequested.
 fn choose_subprotocol(fields: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
     let mut offered = tokens(fields, &SEC_WEBSOCKET_PROTOCOL);
     let may_be = |name: &[u8]| {

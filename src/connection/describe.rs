@@ -1,0 +1,71 @@
+//! What a request says of itself, put into its record.
+
+use std::borrow::Cow;
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+
+use crate::http::forwarded::{self, Identity};
+use crate::http::glimpse::Glimpse;
+use crate::policy::without_userinfo;
+use crate::reason::{Note, NoteCode};
+use crate::record::{Draft, peer_list, peer_text};
+
+/// The id that joins this request's records, answers and the upstream's own log; the connection's where none could
+/// be read.
+pub(super) fn request_id(draft: &mut Draft) -> String {
+    let conn = draft.conn().to_owned();
+    draft.record.request_id.get_or_insert(conn).clone()
+}
+
+/// Puts into the record what the request says of itself.
+pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
+    let values = |name: header::HeaderName| {
+        let values = request.headers.get_all(name).into_iter();
+        values.map(HeaderValue::as_bytes).collect::<Vec<_>>()
+    };
+    let request_id = match forwarded::request_id(&request.headers) {
+        Ok(Some(id)) => id.to_owned(),
+        Ok(None) => draft.conn().to_owned(),
+        Err(why) => {
+            draft.note(Note::new(NoteCode::RequestIdReplaced, why));
+            draft.conn().to_owned()
+        }
+    };
+    draft.set_client(identity.client);
+    draft.set_path(
+        request.uri.path().as_bytes(),
+        request.uri.query().map(str::as_bytes),
+    );
+    let record = &mut draft.record;
+    record.request_id = Some(request_id);
+    record.http_version = Some("1.1");
+    record.method = Some(peer_text(request.method.as_str().as_bytes()));
+    record.host = match request.uri.authority() {
+        Some(authority) => joined(&[authority.as_str().as_bytes()], without_userinfo),
+        None => joined(&values(header::HOST), without_userinfo),
+    };
+    record.origin = joined(&values(header::ORIGIN), without_userinfo);
+    record.user_agent = joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value));
+}
+
+/// The same of a head that is refused before it is parsed, as far as it can be told.
+pub(super) fn describe_unread(head: &[u8], draft: &mut Draft) {
+    let Some(seen) = Glimpse::of(head) else {
+        return;
+    };
+    if let Some(path) = seen.path {
+        draft.set_path(path, seen.query);
+    }
+    let record = &mut draft.record;
+    record.http_version = seen.version;
+    record.method = Some(peer_text(seen.method));
+    record.host = joined(&seen.hosts, without_userinfo);
+    record.origin = joined(&seen.origins, without_userinfo);
+    record.user_agent = joined(&seen.user_agents, |value| Cow::Borrowed(value));
+}
+
+fn joined(values: &[&[u8]], shown: fn(&[u8]) -> Cow<'_, [u8]>) -> Option<String> {
+    let values: Vec<_> = values.iter().map(|value| shown(value)).collect();
+    (!values.is_empty()).then(|| peer_list(values.iter().map(AsRef::as_ref), " | "))
+}
