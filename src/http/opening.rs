@@ -8,7 +8,7 @@ use http::{Method, Uri};
 
 use super::fields::{list_tokens, only, tokens};
 use super::head::is_token;
-use crate::policy::{Authority, without_userinfo};
+use crate::policy::{Authority, shown_subprotocol, without_userinfo};
 use crate::reason::{Failure, Reason};
 use crate::record::{peer_list, peer_text};
 
@@ -204,12 +204,13 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     let mut offered = Vec::new();
     for value in fields.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
         let names = list_tokens(value.as_bytes())
-            .ok_or_else(|| invalid(format!("found {:?}", peer_text(value.as_bytes()))))?;
+            // What stands in the place of a name may be a bearer token.
+            .ok_or_else(|| invalid("a member of the list is empty or not a token".to_owned()))?;
         for name in names {
             if offered.contains(&name) {
                 return Err(invalid(format!(
                     "{} is offered twice",
-                    peer_text(name.as_bytes())
+                    shown_subprotocol(&name)
                 )));
             }
             offered.push(name);

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 use crate::http::fields::{only, tokens};
 use crate::http::opening::{Opening, extension_names};
 use crate::listener::describe_bytes;
-use crate::policy::Permit;
+use crate::policy::{Permit, shown_subprotocol};
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 
@@ -284,9 +284,14 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     let common = early.len().min(STATUS_LINE.len());
     // Even a part of it is no frame: "H" is a control frame in fragments with a reserved bit.
     if common > 0 && early.get(..common) == STATUS_LINE.get(..common) {
+        // What follows may be a cookie.
+        let status_line = early
+            .split(|&byte| byte == b'\r')
+            .next()
+            .unwrap_or_default();
         return Err(Failure::new(
             Reason::UpstreamDouble101,
-            format!("behind the 101: {}", peer_text(early)),
+            format!("behind the 101: {}", peer_text(status_line)),
         ));
     }
     Ok(())
@@ -294,7 +299,8 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
 
 /// What a peer named, for a detail, cut as a whole.
 pub(super) fn listed(names: &[String]) -> String {
-    peer_text(names.join(", ").as_bytes())
+    let shown: Vec<_> = names.iter().map(|name| shown_subprotocol(name)).collect();
+    peer_text(shown.join(", ").as_bytes())
 }
 
 /// A field as it came, for a detail; its lines are cut as a whole.

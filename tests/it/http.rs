@@ -170,7 +170,7 @@ pub fn ws_protocol_header_invalid() -> Line {
         &[("Sec-WebSocket-Protocol", "chat,,v1")],
         Reason::WsProtocolHeaderInvalid,
     )
-    .with_detail("chat,,v1")
+    .with_detail("a member of the list is empty or not a token")
 }
 
 pub fn ws_extensions_header_invalid() -> Line {
