@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,6 +60,8 @@ struct Shared {
     conns: AtomicU64,
     reasons: Vec<Tally>,
     dropped: AtomicU64,
+    /// The last line could not be written.
+    failed: AtomicBool,
 }
 
 enum Message {
@@ -112,6 +114,7 @@ impl Sink {
                 conns: AtomicU64::new(0),
                 reasons: Reason::ALL.iter().map(|_| Tally::default()).collect(),
                 dropped: AtomicU64::new(0),
+                failed: AtomicBool::new(false),
             }),
         };
         let shared = Arc::clone(&sink.shared);
@@ -272,14 +275,24 @@ impl Shared {
     }
 
     fn write(&self, output: &mut impl Write, line: &[u8]) {
-        // A closed output must not end the proxy, and there is nowhere left to say so.
-        if output
-            .write_all(line)
-            .and_then(|()| output.flush())
-            .is_err()
-        {
+        // The rest of a line that was cut must not be glued to the next one.
+        let separator: &[u8] = if self.failed.load(Relaxed) {
+            b"\n"
+        } else {
+            b""
+        };
+        let written = output
+            .write_all(separator)
+            .and_then(|()| output.write_all(line))
+            .and_then(|()| output.flush());
+        // An output that fails must not end the proxy. It is said once, where it may still be read.
+        if let Err(error) = &written {
             self.dropped.fetch_add(1, Relaxed);
+            if !self.failed.load(Relaxed) {
+                tracing::error!(%error, "records can't be written to standard output; they are counted and lost");
+            }
         }
+        self.failed.store(written.is_err(), Relaxed);
     }
 
     /// Says what was kept back since the last report.
@@ -304,7 +317,7 @@ impl Shared {
             let mut record = Record::lifecycle(
                 Event::RecordsDropped,
                 Level::Warn,
-                "the output was blocked and the queue was full",
+                "the output failed, or was blocked while the queue was full",
             );
             record.count = Some(dropped - *dropped_reported);
             *dropped_reported = dropped;
