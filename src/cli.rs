@@ -22,27 +22,21 @@ const WRONG: u8 = 2;
 
 /// A sidecar for WebSocket backends that says why every handshake failed and every tunnel ended.
 #[derive(Debug, Parser)]
-#[command(name = "wsgate", version, args_conflicts_with_subcommands = true)]
+#[command(name = "wsgate", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    #[command(flatten)]
-    run: ConfigFile,
-}
-
-#[derive(Debug, clap::Args)]
-struct ConfigFile {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG, global = true)]
     config: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default).
-    Run(ConfigFile),
+    Run,
     /// Report every problem of the configuration and its certificates; exits with 2 when there is an error.
-    Check(ConfigFile),
+    Check,
     /// Say what a reason code of a record means and what to do; without a code, list all.
     Explain {
         /// Such as origin_not_allowed.
@@ -58,10 +52,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let command = arguments.command.unwrap_or(Command::Run(arguments.run));
-    ExitCode::from(match command {
-        Command::Run(ConfigFile { config }) => run::run(&config),
-        Command::Check(ConfigFile { config }) => check::check(&config),
+    ExitCode::from(match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => run::run(&arguments.config),
+        Command::Check => check::check(&arguments.config),
         Command::Explain { code, markdown } => explain::explain(code.as_deref(), markdown),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config, Problem, Severity, Source};
+use crate::config::{self, Config, Endpoint, Problem, Severity, Source};
 use crate::connection::{self, Cut, Shared};
 use crate::listener::Listener;
 use crate::policy::HostPattern;
@@ -89,6 +89,7 @@ impl Plan {
         let Some(config) = outcome.config else {
             return Err(sorted(problems));
         };
+        problems.extend(own_endpoints(&config, &outcome.source));
         problems.extend(uncovered_hosts(&config, &identities, &outcome.source));
         if problems
             .iter()
@@ -178,6 +179,38 @@ fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
             .names()
             .any(|name| name.strip_prefix("*.") == Some(base) || host.matches(&name)),
     }
+}
+
+/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left.
+fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for upstream in config.upstreams.values() {
+        for (index, endpoint) in upstream.endpoints.iter().enumerate() {
+            let Endpoint::Http { host, port } = endpoint else {
+                continue;
+            };
+            let is_own = |listener: &config::Listener| {
+                let ip = listener.address.ip();
+                let reaches = match host.parse::<IpAddr>() {
+                    Ok(dialled) if ip.is_unspecified() => {
+                        dialled.is_ipv4() == ip.is_ipv4()
+                            && (dialled.is_loopback() || dialled.is_unspecified())
+                    }
+                    Ok(dialled) => dialled == ip || (dialled.is_unspecified() && ip.is_loopback()),
+                    Err(_) => host == "localhost" && (ip.is_loopback() || ip.is_unspecified()),
+                };
+                *port == listener.address.port() && reaches
+            };
+            if let Some(own) = config.listeners.iter().position(is_own) {
+                let site = format!("upstreams.{}.endpoints[{index}]", upstream.name);
+                let message = format!(
+                    "found \"{endpoint}\", which is listeners[{own}] of this proxy itself; write the backend's own address"
+                );
+                problems.push(source.problem(Severity::Error, &site, message));
+            }
+        }
+    }
+    problems
 }
 
 /// Why the proxy did not start.

@@ -327,6 +327,7 @@ fn a_wrong_command_line_is_explained_and_exits_with_2() {
             "missing.yaml:1:1: error: found no such file",
         ),
         (&["run", "--config", "."], "found a folder"),
+        (&["--config", ".", "run"], "found a folder"),
     ] {
         let (code, out, err) = run(arguments, folder.path());
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
@@ -486,4 +487,31 @@ fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
         ["2000", "2000"],
         "{line}"
     );
+}
+
+#[test]
+fn an_endpoint_that_is_a_listener_of_this_proxy_is_an_error() {
+    for (listener, endpoint, own) in [
+        ("127.0.0.1:8599", "http://127.0.0.1:8599", true),
+        ("0.0.0.0:8599", "http://127.0.0.1:8599", true),
+        ("0.0.0.0:8599", "http://localhost:8599", true),
+        ("'[::1]:8599'", "'http://[::1]:8599'", true),
+        ("127.0.0.1:8599", "http://127.0.0.1:8598", false),
+        ("127.0.0.1:8599", "http://127.0.0.2:8599", false),
+        ("127.0.0.1:8599", "'http://[::1]:8599'", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let yaml = format!(
+            "listeners: [{{ address: {listener} }}]\nroutes:\n  - {{ path: /ws, websocket: {{ origins: [self] }}, \
+             host: a.example, upstream: app }}\nupstreams: {{ app: {{ endpoints: [{endpoint}] }} }}\n"
+        );
+        fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+        let (code, out) = check(&folder);
+        assert_eq!(code == 2, own, "{listener} {endpoint}: {out}");
+        assert_eq!(
+            out.contains("upstreams.app.endpoints[0]: found"),
+            own,
+            "{out}"
+        );
+    }
 }
