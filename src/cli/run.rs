@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -49,10 +49,11 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
         // a container the kernel's default would ignore them.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let server = Server::bind(plan, sink)?;
         say(io::stderr(), &banner(&config, server.addresses()));
         server
-            .run(async || next_signal(&mut terminate, &mut interrupt).await)
+            .run(async || next_signal(&mut terminate, &mut interrupt, &mut hangup).await)
             .await;
         Ok(())
     });
@@ -62,10 +63,20 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
     served
 }
 
-async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+async fn next_signal(
+    terminate: &mut Signal,
+    interrupt: &mut Signal,
+    hangup: &mut Signal,
+) -> &'static str {
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return "SIGTERM",
+            _ = interrupt.recv() => return "SIGINT",
+            // By default it would end the process and every tunnel without a record.
+            _ = hangup.recv() => {
+                tracing::warn!("SIGHUP does nothing: restart the proxy to read its configuration again");
+            }
+        }
     }
 }
 
@@ -165,27 +176,55 @@ fn banner(config: &Config, addresses: impl Iterator<Item = SocketAddr>) -> Strin
     text
 }
 
-/// A command to paste: the opening handshake of the first route on the first listener.
+/// A command to paste: the opening handshake of the first route on the first listener. None where a host, an origin or
+/// a path stands for many, or would have to be quoted for a shell.
 fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
     let (address, listener) = (addresses.first()?, config.listeners.first()?);
     let route = config.routes.first()?;
-    let (scheme, trust, name) = match &listener.tls {
-        None => ("http", String::new(), address.ip().to_string()),
-        Some(tls) if tls.self_signed => {
-            let cert = tls.certificates.first()?.cert.display().to_string();
-            ("https", format!("--cacert {cert} "), "localhost".to_owned())
-        }
-        Some(_) => (
-            "https",
-            String::new(),
-            route.host.as_ref().map(ToString::to_string)?,
-        ),
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     };
-    let origin = route.websocket.origins.first()?;
-    let path = route.path.to_string().replace('*', "");
-    let port = address.port();
+    let reachable = SocketAddr::new(reachable, address.port());
+    let scheme = if listener.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let mut options = String::new();
+    let name = match (&listener.tls, &route.host) {
+        (_, Some(host)) => Some(host.to_string()),
+        (Some(tls), None) if tls.self_signed => Some("localhost".to_owned()),
+        (Some(_), None) => return None,
+        (None, None) => None,
+    };
+    if let Some(tls) = listener.tls.as_ref().filter(|tls| tls.self_signed) {
+        let cert = tls.certificates.first()?.cert.display().to_string();
+        options.push_str(&format!("--cacert {cert} "));
+    }
+    let authority = match name {
+        None => reachable.to_string(),
+        Some(name) => {
+            if name != "localhost" {
+                // Its name may lead to the machine that serves it today.
+                options.push_str(&format!("--connect-to ::{reachable} "));
+            }
+            format!("{name}:{}", reachable.port())
+        }
+    };
+    let origin = route.websocket.origins.first()?.to_string();
+    let path = route.path.to_string();
+    let path = path.strip_suffix('*').unwrap_or(&path);
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/:.-_[]".contains(&b))
+    };
+    if !origin.starts_with("http") || ![&origin, &authority, path].into_iter().all(plain) {
+        return None;
+    }
     Some(format!(
-        "curl -i -N -m 2 {trust}-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
-         -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' -H 'Origin: {origin}' {scheme}://{name}:{port}{path}"
+        "curl -i -N -m 2 {options}-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
+         -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' -H 'Origin: {origin}' {scheme}://{authority}{path}"
     ))
 }

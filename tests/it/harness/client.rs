@@ -167,7 +167,11 @@ impl Client {
             stream.conn.send_close_notify();
             stream.flush().unwrap();
         }
-        self.tcp().shutdown(Shutdown::Write).unwrap();
+        match self.tcp().shutdown(Shutdown::Write) {
+            // The proxy has reset the connection meanwhile, which is an end too.
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            ended => ended.unwrap(),
+        }
     }
 
     /// Ends TCP without the end of TLS.
