@@ -109,7 +109,7 @@ impl Plan {
                     own.push(identities.swap_remove(at).1);
                 }
             }
-            match tls::Server::new(own, settings.min_version, settings.unknown_sni) {
+            match tls::Server::new(own, settings) {
                 Ok(server) => tls.push(Some(server)),
                 Err(error) => {
                     let site = format!("listeners[{index}].tls");

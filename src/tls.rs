@@ -23,7 +23,7 @@ pub use development::{DevelopmentCertificateError, ensure_development_certificat
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
 pub use identity::{Finding, Identity, load};
 
-use crate::config::{TlsVersion, UnknownSni};
+use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
@@ -46,6 +46,7 @@ pub struct Server {
     identities: Arc<Identities>,
     min_version: TlsVersion,
     unknown_sni: UnknownSni,
+    self_signed: bool,
 }
 
 /// What is known of a client's TLS, filled in as it becomes known.
@@ -82,11 +83,8 @@ impl Server {
     ///
     /// # Errors
     /// The library's words when it does not take the settings.
-    pub fn new(
-        identities: Vec<Identity>,
-        min_version: TlsVersion,
-        unknown_sni: UnknownSni,
-    ) -> Result<Self, rustls::Error> {
+    pub fn new(identities: Vec<Identity>, settings: &Tls) -> Result<Self, rustls::Error> {
+        let min_version = settings.min_version;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions: &[&rustls::SupportedProtocolVersion] = match min_version {
             TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -105,8 +103,25 @@ impl Server {
             config: Arc::new(config),
             identities,
             min_version,
-            unknown_sni,
+            unknown_sni: settings.unknown_sni,
+            self_signed: settings.self_signed,
         })
+    }
+
+    /// A client that does not trust the development certificate is nearly everybody's first failure, and a chain
+    /// won't mend it.
+    fn with_remedy(&self, failure: Failure) -> Failure {
+        let distrusts = matches!(
+            failure.reason,
+            Reason::TlsAlertUnknownCa | Reason::TlsAlertBadCertificate
+        );
+        if !(self.self_signed && distrusts) {
+            return failure;
+        }
+        failure.with_hint(
+            "this listener serves the development certificate of `listeners[].tls.self_signed`: let the client trust \
+             certs/dev.pem and dial localhost, or configure a certificate of an authority",
+        )
     }
 
     /// Every name that the certificates cover.
@@ -170,7 +185,8 @@ pub async fn accept(
     let stream = match timeout_at(deadline, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            return Err(failure::after_hello(&error, incompatible, server.min_version).into());
+            let failure = failure::after_hello(&error, incompatible, server.min_version);
+            return Err(server.with_remedy(failure).into());
         }
         Err(_) => {
             let detail = "the ClientHello came, the rest of the handshake did not";

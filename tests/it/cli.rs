@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use tempfile::TempDir;
 
 use crate::harness::certs::{Authority, Kind};
+use crate::harness::eventually;
 use crate::harness::proxy::run;
 
 /// A folder with a configuration that names `cert.pem` and `key.pem`, and a good pair of them.
@@ -361,7 +362,7 @@ fn the_start_says_where_it_listens_what_it_serves_and_how_to_try_it() {
         .replace("127.0.0.1:8443", "127.0.0.1:0");
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let proxy = crate::harness::Proxy::spawn(folder, None, 1);
-    let said = crate::harness::eventually("the start's words", || {
+    let said = eventually("the start's words", || {
         Some(proxy.diagnostics()).filter(|said| said.contains("https://localhost:"))
     });
     assert!(
@@ -389,7 +390,9 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
         .replace("127.0.0.1:8443", "127.0.0.1:0");
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let proxy = crate::harness::Proxy::spawn(folder, Some(264), 1);
-    let said = proxy.diagnostics();
+    let said = eventually("a warning", || {
+        Some(proxy.diagnostics()).filter(|said| said.contains("or less"))
+    });
     assert!(
         said.contains(
             "limits.connections is 10000, which needs 20064 descriptors, but the hard limit is 264"

@@ -216,8 +216,14 @@ fn authority(text: &str) -> Result<(String, u16), Wrong> {
         };
         (address.to_string(), port)
     } else if text.matches(':').count() > 1 {
-        let help = text.parse::<Ipv6Addr>().is_ok();
-        let help = help.then(|| format!("write http://[{text}]:80"));
+        let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+        let help = match text.rsplit_once(':') {
+            // It is an address as a whole, too, but hardly meant as one.
+            Some((address, port)) if is_address(address) && port.parse::<u16>().is_ok() => {
+                Some(format!("write http://[{address}]:{port}"))
+            }
+            _ => is_address(text).then(|| format!("write http://[{text}]:80")),
+        };
         return Err(("expected an IPv6 address in brackets".to_owned(), help));
     } else {
         let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));

@@ -98,3 +98,17 @@ fn a_development_certificate_that_is_of_no_use_is_made_anew() {
         assert_serves(proxy);
     }
 }
+
+#[test]
+fn a_client_that_does_not_trust_it_is_told_so_in_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut proxy = start(folder);
+    let distrusting = crate::harness::client::trusting();
+    assert!(Client::tls_with(proxy.address(), "localhost", distrusting).is_err());
+    let line = proxy.terminal().expect(Reason::TlsAlertUnknownCa);
+    assert!(
+        line.text("hint")
+            .contains("let the client trust certs/dev.pem"),
+        "{line:?}"
+    );
+}
