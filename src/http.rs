@@ -35,7 +35,7 @@ use head::RawHead;
 use hold::{Hold, Phase};
 
 /// Smallest buffer that hyper takes.
-const HYPER_MIN_BUFFER: usize = 8192;
+pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
 
 /// A response body: our own short text, or the upstream's as it comes.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;

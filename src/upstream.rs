@@ -34,14 +34,11 @@ pub use request::rebuild;
 
 use crate::config::Upstream;
 use crate::http::opening::Opening;
-use crate::http::{Body, BodyError};
+use crate::http::{Body, BodyError, HYPER_MIN_BUFFER};
 use crate::listener::{FIRST_BYTES, describe_bytes};
 use crate::policy::Permit;
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::stream::UpstreamStream;
-
-/// Smallest buffer that hyper takes.
-const HYPER_MIN_BUFFER: usize = 8192;
 
 /// The upstream's answer to an opening handshake.
 pub enum Answer {

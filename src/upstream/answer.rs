@@ -11,7 +11,7 @@ use crate::http::opening::{Opening, extension_names};
 use crate::listener::describe_bytes;
 use crate::policy::{Permit, shown_subprotocol};
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::record::{peer_list, peer_text};
 
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -299,22 +299,17 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
 
 /// What a peer named, for a detail, cut as a whole.
 pub(super) fn listed(names: &[String]) -> String {
-    let shown: Vec<_> = names.iter().map(|name| shown_subprotocol(name)).collect();
-    peer_text(shown.join(", ").as_bytes())
+    let shown = names.iter().map(|name| shown_subprotocol(name).as_bytes());
+    peer_list(shown, ", ")
 }
 
 /// A field as it came, for a detail; its lines are cut as a whole.
 fn found(fields: &HeaderMap, name: &str) -> String {
-    let values: Vec<_> = fields
-        .get_all(name)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if values.is_empty() {
-        format!("no {name}")
-    } else {
-        format!("{name}: {}", peer_text(&values.join(&b" | "[..])))
+    if !fields.contains_key(name) {
+        return format!("no {name}");
     }
+    let values = fields.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    format!("{name}: {}", peer_list(values, " | "))
 }
 
 #[cfg(test)]
