@@ -317,6 +317,10 @@ impl HttpBody for RelayBody {
             // What it still had to say comes through the body.
             this.connection = None;
         }
+        // First, as a body that is always ready would never let it be looked at.
+        if this.deadline.as_mut().poll(cx).is_ready() {
+            return this.fail(cx, "the upstream's answer did not end in time".to_owned());
+        }
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
             Poll::Ready(Some(Err(error))) => {
@@ -325,9 +329,6 @@ impl HttpBody for RelayBody {
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {}
-        }
-        if this.deadline.as_mut().poll(cx).is_ready() {
-            return this.fail(cx, "the upstream's answer did not end in time".to_owned());
         }
         Poll::Pending
     }
