@@ -3,6 +3,7 @@
 mod cut;
 mod describe;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,13 @@ use http::Response;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use cut::Cut;
-use describe::{describe, describe_unread, request_id};
+use describe::{describe, describe_end, describe_unread, request_id};
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
@@ -25,10 +28,11 @@ use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
 use crate::policy::{self, Asked, Authority, HostSet, Permit};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, Sink, millis};
+use crate::record::{Draft, Resting, Sink, millis};
 use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
-use crate::tunnel::{self, Ends, Timers};
+use crate::tunnel::frame::Extensions;
+use crate::tunnel::{self, Ends};
 use crate::upstream::{self, Answer, Opened, Refused};
 
 /// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
@@ -50,6 +54,8 @@ pub struct Shared {
     pub draining: CancellationToken,
     /// It has no more patience.
     pub cut: Cut,
+    /// All tasks that serve connections.
+    pub tasks: TaskTracker,
 }
 
 impl Shared {
@@ -60,7 +66,7 @@ impl Shared {
     }
 }
 
-/// Carries one connection from its first byte to its record.
+/// Carries one connection from its first byte to its record; a tunnel goes on in a task of its own.
 pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
@@ -69,17 +75,42 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         shared: &shared,
         peer,
     };
-    let ended = tokio::select! {
+    let outcome = tokio::select! {
         biased;
-        ended = life.run(socket, &mut draft) => ended,
-        () = shared.cut.cancelled() => cut_short(shared.cut.cause(), draft.stage()).into(),
+        outcome = life.stages(socket, &mut draft) => outcome,
+        () = shared.cut.cancelled() => Err(cut_short(shared.cut.cause(), draft.stage()).into()),
     };
-    let Ended {
-        failure,
-        client,
-        upstream,
-    } = ended;
+    match outcome {
+        Ok(open) => {
+            // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
+            let tasks = shared.tasks.clone();
+            tasks.spawn(carry(open, draft.rest(), shared, slot));
+        }
+        Err(Ended { failure, client }) => {
+            draft.finish(failure);
+            see_off(client, None, &shared).await;
+        }
+    }
+}
+
+/// Carries an open tunnel to its record.
+async fn carry(open: Open, resting: Resting, shared: Arc<Shared>, slot: OwnedSemaphorePermit) {
+    let cut = async {
+        shared.cut.cancelled().await;
+        shared.cut.cause().to_owned()
+    };
+    let drain = shared.draining.cancelled();
+    let (closed, client, upstream) = tunnel::run(open.ends, open.settings, drain, cut).await;
+    let mut draft = resting.wake();
+    let failure = describe_end(closed, &mut draft.record);
     draft.finish(failure);
+    // In a box, so that the task holds it only now.
+    Box::pin(see_off(Some(client), Some(upstream), &shared)).await;
+    drop(slot);
+}
+
+/// Lets the peers read the last of what was sent to them.
+async fn see_off(client: Option<ClientStream>, upstream: Option<UpstreamStream>, shared: &Shared) {
     let patience = shared.config.limits.close_wait;
     let lingering = async {
         tokio::join!(
@@ -101,7 +132,6 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         () = shared.drain_patience() => {}
         () = shared.cut.cancelled() => {}
     }
-    drop(slot);
 }
 
 fn cut_short(cause: &str, stage: Stage) -> Failure {
@@ -116,29 +146,25 @@ fn cut_short(cause: &str, stage: Stage) -> Failure {
     )
 }
 
-/// How a connection ended.
-struct Ended {
-    failure: Failure,
-    /// Still open so that the client can read its refusal, or the last of its tunnel.
-    client: Option<ClientStream>,
-    /// Still open so that the upstream can read the last of the tunnel.
-    upstream: Option<UpstreamStream>,
+/// A tunnel that is open.
+struct Open {
+    ends: Ends,
+    settings: tunnel::Settings,
 }
 
-impl Ended {
-    /// A connection whose client was answered, or could not be.
-    fn answered(failure: Failure, client: Option<ClientStream>) -> Self {
-        Self {
-            failure,
-            client,
-            upstream: None,
-        }
-    }
+/// How a connection without a tunnel ended.
+struct Ended {
+    failure: Failure,
+    /// Still open so that the client can read its refusal.
+    client: Option<ClientStream>,
 }
 
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
-        Self::answered(failure, None)
+        Self {
+            failure,
+            client: None,
+        }
     }
 }
 
@@ -155,14 +181,8 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    async fn run(&self, socket: TcpStream, draft: &mut Draft) -> Ended {
-        match self.stages(socket, draft).await {
-            Ok(ended) | Err(ended) => ended,
-        }
-    }
-
-    /// accept, tls, http, policy, upstream, tunnel.
-    async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Ended, Ended> {
+    /// accept, tls, http, policy, upstream; what comes next is a tunnel.
+    async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Open, Ended> {
         let limits = &self.shared.config.limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
@@ -230,17 +250,33 @@ impl Life<'_> {
         };
         let ends = self.switch(exchange, opened, asking, draft).await?;
 
-        let timers = Timers {
-            idle: permit.route().websocket.idle_timeout,
-            write_stall: limits.write_stall,
-            close_wait: limits.close_wait,
-        };
-        let mut ended = self.tunnel(ends, timers, draft).await;
-        if ended.failure.reason == Reason::DrainForced {
-            let cause = self.shared.cut.cause().to_owned();
-            ended.failure.detail.get_or_insert(cause);
+        let settings = self.tunnel_settings(&permit, upstream, draft.conn());
+        // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
+        draft.opened();
+        draft.enter(Stage::Tunnel);
+        Ok(Open { ends, settings })
+    }
+
+    fn tunnel_settings(
+        &self,
+        permit: &Permit<'_>,
+        upstream: &Upstream,
+        conn: &str,
+    ) -> tunnel::Settings {
+        let config = &self.shared.config;
+        let rules = &permit.route().websocket;
+        tunnel::Settings {
+            idle: rules.idle_timeout,
+            max_lifetime: rules.max_lifetime,
+            max_message: rules.max_message,
+            ping: rules.ping,
+            on_abort: upstream.on_abort,
+            write_stall: config.limits.write_stall,
+            close_wait: config.limits.close_wait,
+            drain_code: config.shutdown.close_code,
+            drain_after: turn(conn, config.shutdown.spread),
+            load_balancer: config.load_balancer.clone(),
         }
-        Ok(ended)
     }
 
     /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
@@ -280,7 +316,7 @@ impl Life<'_> {
         let accepted = self.unless_draining(handshake).await;
         draft.record.tls_ms = Some(millis(begun.elapsed()));
         draft.record.sni = facts.sni;
-        draft.record.tls_version = facts.version;
+        draft.record.tls_version = facts.version.map(Cow::Borrowed);
         draft.record.alpn = facts.alpn;
         match accepted.map_err(Failure::unanswered)? {
             Ok(stream) => Ok(stream),
@@ -456,6 +492,7 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<Ends, Failure> {
         draft.record.notes.extend(opened.notes);
+        let extensions = Extensions::agreed(opened.extensions.iter().map(String::as_str));
         let mut response = Response::from_parts(opened.head, respond::empty());
         respond::set_request_id(response.headers_mut(), &request_id(draft));
         let patience = self.shared.config.limits.write_stall;
@@ -481,26 +518,8 @@ impl Life<'_> {
             client_early: held,
             upstream: opened.stream,
             upstream_early: opened.early.into(),
+            extensions,
         })
-    }
-
-    async fn tunnel(&self, ends: Ends, timers: Timers, draft: &mut Draft) -> Ended {
-        // First, as the client has its 101: whatever happens from here on, a tunnel was open.
-        draft.opened();
-        draft.enter(Stage::Tunnel);
-        let cut = self.shared.cut.cancelled();
-        let (closed, client, upstream) = tunnel::run(ends, timers, cut).await;
-        let record = &mut draft.record;
-        record.bytes_client_to_upstream = Some(closed.client_to_upstream);
-        record.bytes_upstream_to_client = Some(closed.upstream_to_client);
-        record.idle_ms = Some(millis(closed.idle));
-        record.write_stall_client_ms = Some(millis(closed.write_stall_client));
-        record.write_stall_upstream_ms = Some(millis(closed.write_stall_upstream));
-        Ended {
-            failure: closed.failure,
-            client: Some(client),
-            upstream: Some(upstream),
-        }
     }
 
     /// Passes on what the upstream answered instead of 101.
@@ -529,7 +548,10 @@ impl Life<'_> {
                 None
             }
         };
-        Ended::answered(refused.failure, stream)
+        Ended {
+            failure: refused.failure,
+            client: stream,
+        }
     }
 
     /// Answers a request with a refusal of our own.
@@ -540,7 +562,10 @@ impl Life<'_> {
         if let Some(error) = answered.error {
             draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
         }
-        Ended::answered(failure, Some(answered.stream))
+        Ended {
+            failure,
+            client: Some(answered.stream),
+        }
     }
 
     /// The same where there is no request that hyper could answer; without a status the connection just ends.
@@ -558,7 +583,10 @@ impl Life<'_> {
                 draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
             }
         }
-        Ended::answered(failure, answerable.then_some(stream))
+        Ended {
+            failure,
+            client: answerable.then_some(stream),
+        }
     }
 }
 
@@ -572,6 +600,17 @@ fn broken_head(error: &std::io::Error) -> Failure {
         };
         Failure::new(reason, tls::ended_words(error))
     })
+}
+
+/// When in the `spread` of a shutdown this connection's turn is: its number's multiple of the golden ratio, which
+/// lies between those of all numbers before it.
+fn turn(conn: &str, spread: Duration) -> Duration {
+    const GOLDEN: u32 = 0x9e37_79b9;
+    let number = conn
+        .get(8..)
+        .and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let place = number.unwrap_or_default().wrapping_mul(GOLDEN);
+    spread.mul_f64(f64::from(place) / f64::from(u32::MAX))
 }
 
 fn gave_up(gone: &Gone, asking: Instant) -> Failure {

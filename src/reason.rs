@@ -6,10 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The step of a connection's life in which it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// TCP accept, up to the first bytes.
@@ -52,7 +52,7 @@ impl Stage {
 }
 
 /// Whose doing an ending was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// The peer that dialled the proxy, or something acting in its name.
@@ -79,7 +79,7 @@ impl By {
 }
 
 /// How much a record matters; `log.level` is the least that is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Connections that close without a byte.
@@ -123,8 +123,8 @@ pub struct Spec {
     pub code: &'static str,
     /// Where it happens.
     pub stage: Stage,
-    /// Whose doing it is.
-    pub by: By,
+    /// Whose doing it is; `None`: the stage says.
+    pub by: Option<By>,
     /// Level of its record.
     pub level: Level,
     /// HTTP status of the refusal.
@@ -135,6 +135,21 @@ pub struct Spec {
     pub cause: &'static str,
     /// What to do, in one line; names a key, a command or a hop.
     pub fix: &'static str,
+}
+
+/// The table's words for [`Spec::by`].
+#[expect(
+    non_upper_case_globals,
+    reason = "they read like the variants they stand for"
+)]
+mod by {
+    use super::By;
+
+    pub const Client: Option<By> = Some(By::Client);
+    pub const Upstream: Option<By> = Some(By::Upstream);
+    pub const Proxy: Option<By> = Some(By::Proxy);
+    pub const Network: Option<By> = Some(By::Network);
+    pub const Either: Option<By> = None;
 }
 
 macro_rules! reasons {
@@ -154,7 +169,7 @@ macro_rules! reasons {
                 match self { $( Self::$variant => &Spec {
                     code: $code,
                     stage: Stage::$stage,
-                    by: By::$by,
+                    by: by::$by,
                     level: Level::$level,
                     status: $status,
                     proxy_error: $proxy_error,
@@ -451,39 +466,93 @@ reasons! {
         "two upgrade handlers or a middleware in the upstream write to the same socket: keep one";
 
     // tunnel
-    ClientEof = "client_eof", Tunnel, Client, Info, NoStatus, "",
-        "the client ended its stream first, in order",
-        "a normal end if the client had sent a Close frame; otherwise its application was closed or suspended";
+    ClientClose = "client_close", Tunnel, Client, Info, NoStatus, "",
+        "the client sent a Close frame first",
+        "a normal end; if it should not have closed, ask the client's code: close_code_client and close_reason_client are its words";
+    ClientGoingAway = "client_going_away", Tunnel, Client, Info, NoStatus, "",
+        "the client closed with 1001, as browsers do when a page is left or reloaded",
+        "nothing to do; a client that comes back at once was reloaded";
+    ClientEofNoClose = "client_eof_no_close", Tunnel, Client, Info, NoStatus, "",
+        "the client ended its connection in order and sent no Close frame",
+        "usual on phones, where the system ends an app's connections when it goes to the background; a client that does it otherwise lacks a call to close()";
     ClientReset = "client_reset", Tunnel, Client, Info, NoStatus, "",
         "the client's connection broke without an orderly end",
-        "a network change, a killed app, or the idle timer of a load balancer in front: compare idle_ms with that hop's timers";
-    UpstreamEof = "upstream_eof", Tunnel, Upstream, Info, NoStatus, "",
-        "the upstream ended its stream first, in order",
-        "a normal end if it had sent a Close frame; otherwise the upstream called terminate() or exited: read its log";
+        "a network change, a killed app, or the idle timer of a load balancer in front: see suspect, and compare idle_ms with that hop's timers";
+    ClientTimeout = "client_timeout", Tunnel, Client, Info, NoStatus, "",
+        "the client's side of the connection did not acknowledge anything any more",
+        "a phone out of reach or asleep, or a hop that forgot the connection: a heartbeat through `routes[].websocket.ping` keeps hops awake and finds it sooner";
+    UpstreamClose = "upstream_close", Tunnel, Upstream, Info, NoStatus, "",
+        "the upstream sent a Close frame first",
+        "a normal end; close_code_upstream and close_reason_upstream are the upstream's words";
+    UpstreamCloseImmediate = "upstream_close_immediate", Tunnel, Upstream, Warn, NoStatus, "",
+        "the upstream sent an empty Close frame right after its 101, and nothing before",
+        "express-ws does this when no route fits the path or a middleware refused after the upgrade: compare path with the upstream's routes, and look at its authentication";
+    UpstreamClosePolicy = "upstream_close_policy", Tunnel, Upstream, Info, NoStatus, "",
+        "the upstream's application refused to go on (1008, 3000, 3003 or one of its own codes from 4000)",
+        "read close_reason_upstream, and look the code up in the upstream's application";
+    UpstreamCloseTooBig = "upstream_close_too_big", Tunnel, Upstream, Warn, NoStatus, "",
+        "the upstream closed because a message was too big for it (1009)",
+        "let the client send smaller pieces, or raise the upstream's own limit (maxPayload in Node's ws, max_size in Python's websockets)";
+    UpstreamCloseError = "upstream_close_error", Tunnel, Upstream, Warn, NoStatus, "",
+        "the upstream closed because of an error (1002, 1003, 1007, 1010, 1011 or 1014)",
+        "look at the upstream's log at this time; 1002 and 1007 say that it disliked what the client sent, 1011 that its handler failed";
+    UpstreamCloseRestart = "upstream_close_restart", Tunnel, Upstream, Info, NoStatus, "",
+        "the upstream closed because it restarts or is overloaded (1012, 1013)",
+        "a deploy of the upstream if many end at once; let clients reconnect with back-off and jitter";
+    UpstreamEofNoClose = "upstream_eof_no_close", Tunnel, Upstream, Warn, NoStatus, "",
+        "the upstream ended its connection in order and sent no Close frame",
+        "it called terminate(), destroy() or end() on the socket, or its process exited: read the upstream's log; what the client is told is `upstreams.*.on_abort`";
     UpstreamReset = "upstream_reset", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream's connection broke without an orderly end",
         "most often the upstream closed while the client was still sending (terminate() or destroy() in Node with data unread); else a crash, an out-of-memory kill or a deleted pod: look at the upstream's log and exit status at this time";
+    UpstreamTimeout = "upstream_timeout", Tunnel, Upstream, Warn, NoStatus, "",
+        "the upstream's side of the connection did not acknowledge anything any more",
+        "its host or its network is gone: look at the node that the upstream runs on and at the network between";
+    CloseHandshakeTimeout = "close_handshake_timeout", Tunnel, Either, Info, NoStatus, "",
+        "one side sent a Close frame and the other never answered it",
+        "by and detail say which side did not answer; the deadline is `limits.close_wait`";
+    HalfCloseTimeout = "half_close_timeout", Tunnel, Proxy, Info, NoStatus, "",
+        "one side ended its stream without a Close frame and the other then stayed silent",
+        "detail says which side ended first and which never followed, for as long as `limits.close_wait` says";
+    IdleTimeout = "idle_timeout", Tunnel, Proxy, Info, NoStatus, "",
+        "no frame of the peers passed in either direction for the route's idle timeout; both were sent Close 1001",
+        "let the application send a heartbeat more often than `routes[].websocket.idle_timeout`, or raise that";
+    MaxLifetime = "max_lifetime", Tunnel, Proxy, Info, NoStatus, "",
+        "the tunnel was open for as long as the route allows; both sides were sent Close 1001",
+        "clients are expected to reconnect; the limit is `routes[].websocket.max_lifetime`";
+    PongTimeout = "pong_timeout", Tunnel, Proxy, Info, NoStatus, "",
+        "nothing came from the client after a Ping of the proxy",
+        "the client is out of reach or asleep, or its library does not answer Pings; the deadline is `routes[].websocket.ping.timeout`";
+    MessageTooBig = "message_too_big", Tunnel, Proxy, Warn, NoStatus, "",
+        "a message was larger than the route allows; it was not passed on, and the client was sent Close 1009",
+        "send smaller pieces, or raise `routes[].websocket.max_message`";
+    ClientProtocolError = "client_protocol_error", Tunnel, Client, Warn, NoStatus, "",
+        "what the client sent is no WebSocket frame of a client; it was not passed on",
+        "detail has the first bytes: other protocols or requests inside a tunnel are attempts at smuggling or a hop in front that confuses connections; else a fault of the client's library";
+    UpstreamProtocolError = "upstream_protocol_error", Tunnel, Upstream, Warn, NoStatus, "",
+        "what the upstream sent is no WebSocket frame of a server; it was not passed on",
+        "detail has the first bytes: text means that something in the upstream writes to the socket beside its WebSocket library; reserved bits mean compression that was not agreed on";
+    ReservedCloseCodeOnWire = "reserved_close_code_on_wire", Tunnel, Either, Warn, NoStatus, "",
+        "a Close frame carried a code that must not be sent (such as 1005, 1006 or 1015); it was passed on",
+        "by says which application calls close() with it: use 1000, or a code from 3000 to 4999; the client in front of the user may report 1006 for it";
     TlsTruncated = "tls_truncated", Tunnel, Client, Info, NoStatus, "",
-        "the client's TCP stream ended without TLS close_notify",
+        "the client's TCP stream ended without TLS close_notify and without a Close frame",
         "usually a killed client; many at one time: a hop in front that cuts TLS connections";
     TlsRecordError = "tls_record_error", Tunnel, Network, Warn, NoStatus, "",
         "a TLS record from the client could not be decrypted or broke the protocol",
         "a middlebox on the client's network alters the stream, or someone injects into it: see detail";
-    HalfCloseTimeout = "half_close_timeout", Tunnel, Proxy, Info, NoStatus, "",
-        "one side ended its stream and the other then stayed silent",
-        "detail says which side ended first and which never followed; the deadline is `limits.close_wait`";
-    IdleTimeout = "idle_timeout", Tunnel, Proxy, Info, NoStatus, "",
-        "no byte passed in either direction for the route's idle timeout",
-        "let the application send a heartbeat more often than `routes[].websocket.idle_timeout`, or raise that";
     ClientWriteStalled = "client_write_stalled", Tunnel, Client, Warn, NoStatus, "",
         "the client stopped reading, and bytes for it waited too long",
         "a suspended app or a slow network: send less to it, or raise `limits.write_stall`";
     UpstreamWriteStalled = "upstream_write_stalled", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream stopped reading, and bytes for it waited too long",
         "a blocked event loop or paused sockets in the upstream; the deadline is `limits.write_stall`";
+    DrainGraceful = "drain_graceful", Tunnel, Proxy, Info, NoStatus, "",
+        "the proxy is shutting down, and the client was sent a Close frame",
+        "clients are expected to reconnect; the code is `shutdown.close_code`, the pace `shutdown.spread`";
     DrainForced = "drain_forced", Tunnel, Proxy, Warn, NoStatus, "",
-        "the tunnel was still open when the shutdown's deadline passed or a second signal came, and was cut",
-        "give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
+        "the shutdown's deadline passed or a second signal came before the client could be sent a Close frame",
+        "detail says what kept it; give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
     InternalAborted = "internal_aborted", Tunnel, Proxy, Error, NoStatus, "",
         "the proxy's own code ended without saying why: a bug, or the process was torn down",
         "report it with the lines on stderr around this time, and with the output of `wsgate check`";
@@ -521,6 +590,34 @@ impl Reason {
         }
     }
 
+    /// The close code that a browser reports at the end of a tunnel.
+    const fn close_seen(self) -> &'static str {
+        match self {
+            Self::ClientClose | Self::ClientGoingAway => {
+                "the code of the Close frame that answered its own; 1006 if none came"
+            }
+            Self::UpstreamClose
+            | Self::UpstreamClosePolicy
+            | Self::UpstreamCloseTooBig
+            | Self::UpstreamCloseError
+            | Self::UpstreamCloseRestart => "the upstream's code; 1005 if the frame has none",
+            Self::UpstreamCloseImmediate => "1005, right after the open event",
+            Self::UpstreamEofNoClose | Self::UpstreamReset | Self::UpstreamTimeout => {
+                "1014; 1006 with `on_abort: transparent`, or when the upstream ended inside a frame"
+            }
+            Self::IdleTimeout | Self::MaxLifetime | Self::PongTimeout => {
+                "1001, or 1006 if it is out of reach"
+            }
+            Self::MessageTooBig => "1009; 1006 if the message had begun to pass",
+            Self::ClientProtocolError | Self::UpstreamProtocolError => {
+                "1002; 1006 if a frame had begun to pass"
+            }
+            Self::ReservedCloseCodeOnWire => "1006 for 1005, 1006 and 1015; else the code",
+            Self::DrainGraceful => "the code of `shutdown.close_code`, 1012 unless changed",
+            _ => "1006, unless a Close frame came through before the end",
+        }
+    }
+
     /// What a client sees, for people who have only the client's side.
     #[must_use]
     pub fn client_sees(self) -> String {
@@ -532,9 +629,7 @@ impl Reason {
             (Stage::Tls, Status::None) => {
                 "a failed TLS handshake: close code 1006, in a WeChat mini program `_code:8` or `_code:5`".to_owned()
             }
-            (Stage::Tunnel, Status::None) => {
-                "1006, unless a Close frame came through before the end".to_owned()
-            }
+            (Stage::Tunnel, Status::None) => self.close_seen().to_owned(),
             (_, Status::None) => {
                 "a connection that ends without an HTTP answer: close code 1006, in a WeChat mini program `_code:2` or `_code:9`"
                     .to_owned()
@@ -552,6 +647,13 @@ impl fmt::Display for Reason {
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        code.parse().map_err(de::Error::custom)
     }
 }
 
@@ -588,6 +690,8 @@ pub struct Failure {
     pub detail: Option<String>,
     /// A hint that fits this case better than the reason's general one.
     pub hint: Option<String>,
+    /// Whose doing it is where the reason leaves it to the stage.
+    pub by: Option<By>,
     /// The HTTP status where the reason leaves it to the stage.
     pub status: Option<u16>,
     /// Whether this case gets no HTTP answer though others of its reason do.
@@ -608,6 +712,13 @@ impl Failure {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with the culprit that the stage supplies.
+    #[must_use]
+    pub fn by(mut self, by: By) -> Self {
+        self.by = Some(by);
         self
     }
 
@@ -645,6 +756,7 @@ impl From<Reason> for Failure {
             reason,
             detail: None,
             hint: None,
+            by: None,
             status: None,
             unanswered: false,
         }
@@ -697,6 +809,8 @@ notes! {
         "the client was gone before the whole answer could be written";
     RelayCut = "relay_cut",
         "the upstream's answer broke off or did not end in time; what had come was relayed";
+    BytesAfterClose = "bytes_after_close",
+        "a side sent bytes behind its Close frame, where nothing may follow; they were not passed on";
     EndpointSkipped = "endpoint_skipped",
         "an endpoint could not be connected to and the next one was tried; see attempts";
 }
@@ -707,8 +821,16 @@ impl Serialize for NoteCode {
     }
 }
 
+impl<'de> Deserialize<'de> for NoteCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        let found = Self::ALL.iter().find(|note| note.code() == code);
+        found.copied().ok_or_else(|| de::Error::custom(code))
+    }
+}
+
 /// One note of a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Which.
     pub code: NoteCode,

@@ -4,16 +4,18 @@
 //! cancelled task, a forgotten branch) writes [`Reason::InternalAborted`]. Lines pass a bounded queue to a thread
 //! of their own, so that a blocked standard output never stalls a connection; what is dropped is counted.
 
+mod draft;
 mod sink;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub use sink::{Settings, Sink};
+pub use draft::{Draft, Resting};
+pub use sink::{Settings, Sink, StageHook};
 pub use text::{peer_list, peer_text, redact_query};
 
 use crate::reason::{By, Failure, Level, Note, Reason, Stage};
@@ -22,7 +24,7 @@ use crate::reason::{By, Failure, Level, Note, Reason, Stage};
 pub const SCHEMA: u32 = 1;
 
 /// What a record tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// Failed before a tunnel was open.
@@ -60,12 +62,12 @@ impl Event {
 }
 
 /// One endpoint that was tried, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The endpoint as the configuration spells it, with the address where a name was resolved.
     pub endpoint: String,
     /// `connected`, or the code of the reason it failed with.
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
     /// The system's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -73,8 +75,18 @@ pub struct Attempt {
     pub ms: u64,
 }
 
+/// A hop that may have ended a tunnel, and the timer that makes it likely.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// The hop, in words that say possibly.
+    pub hop: String,
+    /// Its timer.
+    pub timer: String,
+}
+
 /// One line. Field names and their order are the schema; absent fields are left out.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(
     missing_docs,
     reason = "docs/records.md describes each field; the names are the schema"
@@ -82,6 +94,7 @@ pub struct Attempt {
 pub struct Record {
     pub time: String,
     pub schema: u32,
+    #[serde(skip_deserializing)]
     pub version: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub instance: String,
@@ -104,6 +117,8 @@ pub struct Record {
     pub detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Suspect>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,11 +130,11 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_version: Option<&'static str>,
+    pub tls_version: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_version: Option<&'static str>,
+    pub http_version: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,20 +164,42 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_close: Option<By>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_code_client: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_reason_client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_code_upstream: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_reason_upstream: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_code_proxy: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_sees: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_client_to_upstream: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_upstream_to_client: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_client_to_upstream: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_upstream_to_client: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lasted_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pings: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pongs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_stall_client_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_stall_upstream_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub counts: Option<BTreeMap<&'static str, u64>>,
 }
 
@@ -187,7 +224,7 @@ impl Record {
         } else {
             spec.stage
         });
-        self.by = Some(spec.by);
+        self.by = spec.by.or(failure.by);
         self.level = Some(spec.level);
         self.reason = Some(failure.reason);
         self.detail = failure.detail;
@@ -199,134 +236,6 @@ impl Record {
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Called at each stage a connection enters; tests use it to panic or to wait there.
-pub type StageHook = dyn Fn(Stage) + Send + Sync;
-
-/// The record of a connection while it is still being written.
-///
-/// Ended by [`Draft::finish`]; dropped unfinished it reports `internal_aborted`.
-pub struct Draft {
-    sink: Sink,
-    stage: Stage,
-    opened: Option<Instant>,
-    finished: bool,
-    /// What is known so far.
-    pub record: Box<Record>,
-}
-
-impl std::fmt::Debug for Draft {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Draft")
-            .field("stage", &self.stage)
-            .field("record", &self.record)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Draft {
-    /// Starts the record of a connection that `peer` made to `listener`.
-    #[must_use]
-    pub fn new(sink: Sink, listener: SocketAddr, peer: Option<SocketAddr>) -> Self {
-        let conn = sink.next_conn();
-        let mut draft = Self {
-            stage: Stage::Accept,
-            opened: None,
-            finished: false,
-            record: Box::new(Record {
-                conn: Some(conn),
-                listener: Some(listener.to_string()),
-                peer: peer.and_then(|peer| sink.address(peer.ip(), Some(peer.port()))),
-                ..Record::default()
-            }),
-            sink,
-        };
-        if let Some(peer) = peer {
-            draft.set_client(peer.ip());
-        }
-        draft
-    }
-
-    /// Says which stage the connection has reached.
-    pub fn enter(&mut self, stage: Stage) {
-        self.stage = stage;
-        self.sink.entered(stage);
-    }
-
-    /// The connection's id.
-    #[must_use]
-    pub fn conn(&self) -> &str {
-        self.record.conn.as_deref().unwrap_or_default()
-    }
-
-    /// The stage that the connection has reached.
-    #[must_use]
-    pub fn stage(&self) -> Stage {
-        self.stage
-    }
-
-    /// Names the real client, which is the peer unless a trusted proxy says otherwise.
-    pub fn set_client(&mut self, client: IpAddr) {
-        self.record.client = self.sink.address(client, None);
-    }
-
-    /// Names what was asked for: path with its query redacted as configured.
-    pub fn set_path(&mut self, path: &[u8], query: Option<&[u8]>) {
-        self.record.path = Some(redact_query(path, query, self.sink.query_keep()));
-    }
-
-    /// Adds what is worth saying.
-    pub fn note(&mut self, note: impl Into<Note>) {
-        self.record.notes.push(note.into());
-    }
-
-    /// Writes `opened`; what follows belongs to the tunnel.
-    pub fn opened(&mut self) {
-        self.opened = Some(Instant::now());
-        let mut record = self.record.clone();
-        record.event = Event::Opened;
-        record.stage = Some(Stage::Tunnel);
-        record.level = Some(Level::Info);
-        record.status = Some(101);
-        self.sink.emit(*record);
-    }
-
-    /// Writes `closed` if a tunnel was open, else `refused`.
-    pub fn finish(mut self, failure: Failure) {
-        self.end(failure);
-    }
-
-    fn end(&mut self, failure: Failure) {
-        self.finished = true;
-        let mut record = std::mem::take(&mut self.record);
-        record.fail(failure, self.stage);
-        record.event = match self.opened {
-            None => Event::Refused,
-            Some(opened) => {
-                record
-                    .lasted_ms
-                    .get_or_insert_with(|| millis(opened.elapsed()));
-                record.status = Some(101);
-                Event::Closed
-            }
-        };
-        self.sink.emit(*record);
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.finished {
-            let how = if std::thread::panicking() {
-                "panicked"
-            } else {
-                "was cancelled"
-            };
-            let detail = format!("the connection's task {how} in stage {}", self.stage.name());
-            self.end(Failure::new(Reason::InternalAborted, detail));
-        }
-    }
 }
 
 /// The wall clock as records spell it: RFC 3339 in UTC with milliseconds.

@@ -253,6 +253,7 @@ pub struct Server {
     sink: Sink,
     draining: CancellationToken,
     cut: Cut,
+    tasks: TaskTracker,
     drain: Duration,
 }
 
@@ -267,6 +268,7 @@ impl Server {
             config.limits.connections.min(Semaphore::MAX_PERMITS),
         ));
         let (draining, cut) = (CancellationToken::new(), Cut::default());
+        let tasks = TaskTracker::new();
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
             let listener =
@@ -283,6 +285,7 @@ impl Server {
                 sink: sink.clone(),
                 draining: draining.clone(),
                 cut: cut.clone(),
+                tasks: tasks.clone(),
             };
             listeners.push((listener, Arc::new(shared)));
         }
@@ -301,6 +304,7 @@ impl Server {
             sink,
             draining,
             cut,
+            tasks,
             drain: config.shutdown.drain,
         })
     }
@@ -322,16 +326,16 @@ impl Server {
             sink,
             draining,
             cut,
+            tasks: connections,
             drain,
         } = self;
-        let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         for (listener, shared) in listeners {
-            let (cut, connections) = (cut.clone(), connections.clone());
+            let cut = cut.clone();
             accepting.spawn(async move {
                 tokio::select! {
                     () = cut.cancelled() => {}
-                    () = accept(listener, shared, connections) => {}
+                    () = accept(listener, shared) => {}
                 }
             });
         }
@@ -378,11 +382,12 @@ impl Server {
 }
 
 /// Accepts until cancelled; each connection gets a task of its own before anything is read from it.
-async fn accept(listener: Listener, shared: Arc<Shared>, connections: TaskTracker) {
+async fn accept(listener: Listener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok(accepted) => {
-                connections.spawn(connection::serve(accepted, Arc::clone(&shared)));
+                let serving = connection::serve(accepted, Arc::clone(&shared));
+                shared.tasks.spawn(serving);
             }
             Err(not_accepted) => {
                 let mut draft = Draft::new(shared.sink.clone(), shared.listener, not_accepted.peer);

@@ -54,6 +54,8 @@ pub struct Opened {
     pub stream: UpstreamStream,
     /// The head of the 101.
     pub head: http::response::Parts,
+    /// The names of the extensions that were agreed on.
+    pub extensions: Vec<String>,
     /// Bytes that came with the 101.
     pub early: Bytes,
     /// What is worth saying.
@@ -151,10 +153,12 @@ pub async fn handshake(
             answer::listed(&opening.subprotocols),
         ));
     }
+    let extensions = answer::extensions(&head.headers);
     let head = request::relayed(head);
     Ok(Answer::Switched(Box::new(Opened {
         stream,
         head,
+        extensions,
         early,
         notes,
     })))

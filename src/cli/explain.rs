@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::{OK, WRONG, say};
-use crate::reason::{NoteCode, Reason, Stage, Status};
+use crate::reason::{By, NoteCode, Reason, Stage, Status};
 
 /// The stage of a reason that has none of its own.
 const ANYWHERE: &str = "wherever the connection was";
@@ -57,7 +57,7 @@ fn one(reason: Reason) -> String {
         } else {
             spec.stage.name()
         },
-        by = spec.by.name(),
+        by = by(spec.by),
         level = spec.level.name(),
         status = status(spec.status),
         cause = spec.cause,
@@ -83,6 +83,10 @@ fn list() -> String {
         }
     }
     text
+}
+
+fn by(by: Option<By>) -> &'static str {
+    by.map_or("client or upstream", By::name)
 }
 
 fn status(status: Status) -> String {
@@ -120,7 +124,7 @@ pub(super) fn reference() -> String {
                 "\n### {}\n\n{}.\n\n{stage}- by: {}\n- status: {}\n- level: {}\n- client sees: {}\n- what to do: {}\n",
                 spec.code,
                 capitalized(spec.cause),
-                spec.by.name(),
+                by(spec.by),
                 status(spec.status),
                 spec.level.name(),
                 reason.client_sees(),

@@ -8,8 +8,10 @@ use http::request::Parts;
 use crate::http::forwarded::{self, Identity};
 use crate::http::glimpse::Glimpse;
 use crate::policy::without_userinfo;
-use crate::reason::{Note, NoteCode};
-use crate::record::{Draft, peer_list, peer_text};
+use crate::reason::{Failure, Note, NoteCode};
+use crate::record::{Draft, Record, millis, peer_list, peer_text};
+use crate::tunnel::Closed;
+use crate::tunnel::frame::Close;
 
 /// The id that joins this request's records, answers and the upstream's own log; the connection's where none could
 /// be read.
@@ -39,7 +41,7 @@ pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) 
     );
     let record = &mut draft.record;
     record.request_id = Some(request_id);
-    record.http_version = Some("1.1");
+    record.http_version = Some("1.1".into());
     record.method = Some(peer_text(request.method.as_str().as_bytes()));
     record.host = match request.uri.authority() {
         Some(authority) => joined(&[authority.as_str().as_bytes()], without_userinfo),
@@ -47,6 +49,33 @@ pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) 
     };
     record.origin = joined(&values(header::ORIGIN), without_userinfo);
     record.user_agent = joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value));
+}
+
+/// Puts into the record how its tunnel ended; gives the reason.
+pub(super) fn describe_end(closed: Closed, record: &mut Record) -> Failure {
+    record.first_close = closed.first_close;
+    record.close_code_client = closed.close_client.as_ref().map(Close::shown);
+    record.close_reason_client = closed.close_client.as_ref().and_then(reason);
+    record.close_code_upstream = closed.close_upstream.as_ref().map(Close::shown);
+    record.close_reason_upstream = closed.close_upstream.as_ref().and_then(reason);
+    record.close_code_proxy = closed.close_code_proxy;
+    record.client_sees = Some(closed.client_sees);
+    record.suspect = closed.suspect;
+    record.bytes_client_to_upstream = Some(closed.client_to_upstream);
+    record.bytes_upstream_to_client = Some(closed.upstream_to_client);
+    record.messages_client_to_upstream = Some(closed.messages_client_to_upstream);
+    record.messages_upstream_to_client = Some(closed.messages_upstream_to_client);
+    record.idle_ms = Some(millis(closed.idle));
+    record.pings = Some(closed.pings);
+    record.pongs = Some(closed.pongs);
+    record.write_stall_client_ms = Some(millis(closed.write_stall_client));
+    record.write_stall_upstream_ms = Some(millis(closed.write_stall_upstream));
+    record.notes.extend(closed.notes);
+    closed.failure
+}
+
+fn reason(close: &Close) -> Option<String> {
+    (!close.reason.is_empty()).then(|| peer_text(&close.reason))
 }
 
 /// The same of a head that is refused before it is parsed, as far as it can be told.
@@ -58,7 +87,7 @@ pub(super) fn describe_unread(head: &[u8], draft: &mut Draft) {
         draft.set_path(path, seen.query);
     }
     let record = &mut draft.record;
-    record.http_version = seen.version;
+    record.http_version = seen.version.map(Cow::Borrowed);
     record.method = Some(peer_text(seen.method));
     record.host = joined(&seen.hosts, without_userinfo);
     record.origin = joined(&seen.origins, without_userinfo);

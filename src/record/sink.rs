@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Event, Record, SCHEMA, StageHook, now, text};
+use super::{Event, Record, SCHEMA, now, text};
 use crate::config::ClientAddress;
 use crate::reason::{Level, Reason, Stage};
 
@@ -21,6 +21,9 @@ const PER_SECOND: u64 = 100;
 
 /// How often suppressed and dropped records are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Called at each stage a connection enters; tests use it to panic or to wait there.
+pub type StageHook = dyn Fn(Stage) + Send + Sync;
 
 /// What is written, and how.
 #[derive(Clone)]

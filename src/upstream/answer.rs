@@ -260,6 +260,15 @@ fn verify_subprotocol(
     Ok(())
 }
 
+/// The names of the extensions in a verified 101.
+pub(super) fn extensions(fields: &HeaderMap) -> Vec<String> {
+    let values = fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+    let names = values
+        .into_iter()
+        .filter_map(|value| extension_names(value.as_bytes()));
+    names.flatten().collect()
+}
+
 fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);

@@ -37,7 +37,7 @@ pub async fn connect(
             Endpoint::Echo => {
                 attempts.push(Attempt {
                     endpoint: endpoint.to_string(),
-                    outcome: "connected",
+                    outcome: "connected".into(),
                     detail: None,
                     ms: 0,
                 });
@@ -74,7 +74,9 @@ async fn dial(
     let mut tried = |shown: String, ms: u64, failure: Option<&Failure>| {
         attempts.push(Attempt {
             endpoint: shown,
-            outcome: failure.map_or("connected", |failure| failure.reason.code()),
+            outcome: failure
+                .map_or("connected", |failure| failure.reason.code())
+                .into(),
             detail: failure.and_then(|failure| failure.detail.clone()),
             ms,
         });

@@ -1,0 +1,215 @@
+//! The record of a connection from its first byte to its end: the guard that it is written exactly once.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::{Event, Record, Sink, millis, redact_query};
+use crate::reason::{Failure, Level, Note, Reason, Stage};
+
+/// The record of a connection while it is still being written.
+///
+/// Ended by [`Draft::finish`]; dropped unfinished it reports `internal_aborted`.
+pub struct Draft {
+    sink: Sink,
+    stage: Stage,
+    opened: Option<Instant>,
+    finished: bool,
+    /// What is known so far.
+    pub record: Box<Record>,
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft")
+            .field("stage", &self.stage)
+            .field("record", &self.record)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Draft {
+    /// Starts the record of a connection that `peer` made to `listener`.
+    #[must_use]
+    pub fn new(sink: Sink, listener: SocketAddr, peer: Option<SocketAddr>) -> Self {
+        let conn = sink.next_conn();
+        let mut draft = Self {
+            stage: Stage::Accept,
+            opened: None,
+            finished: false,
+            record: Box::new(Record {
+                conn: Some(conn),
+                listener: Some(listener.to_string()),
+                peer: peer.and_then(|peer| sink.address(peer.ip(), Some(peer.port()))),
+                ..Record::default()
+            }),
+            sink,
+        };
+        if let Some(peer) = peer {
+            draft.set_client(peer.ip());
+        }
+        draft
+    }
+
+    /// Says which stage the connection has reached.
+    pub fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.sink.entered(stage);
+    }
+
+    /// The connection's id.
+    #[must_use]
+    pub fn conn(&self) -> &str {
+        self.record.conn.as_deref().unwrap_or_default()
+    }
+
+    /// The stage that the connection has reached.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Names the real client, which is the peer unless a trusted proxy says otherwise.
+    pub fn set_client(&mut self, client: IpAddr) {
+        self.record.client = self.sink.address(client, None);
+    }
+
+    /// Names what was asked for: path with its query redacted as configured.
+    pub fn set_path(&mut self, path: &[u8], query: Option<&[u8]>) {
+        self.record.path = Some(redact_query(path, query, self.sink.query_keep()));
+    }
+
+    /// Adds what is worth saying.
+    pub fn note(&mut self, note: impl Into<Note>) {
+        self.record.notes.push(note.into());
+    }
+
+    /// Writes `opened`; what follows belongs to the tunnel.
+    pub fn opened(&mut self) {
+        self.opened = Some(Instant::now());
+        let mut record = self.record.clone();
+        record.event = Event::Opened;
+        record.stage = Some(Stage::Tunnel);
+        record.level = Some(Level::Info);
+        record.status = Some(101);
+        self.sink.emit(*record);
+    }
+
+    /// Writes `closed` if a tunnel was open, else `refused`.
+    pub fn finish(mut self, failure: Failure) {
+        self.end(failure);
+    }
+
+    fn end(&mut self, failure: Failure) {
+        self.finished = true;
+        let mut record = std::mem::take(&mut self.record);
+        record.fail(failure, self.stage);
+        record.event = match self.opened {
+            None => Event::Refused,
+            Some(opened) => {
+                record
+                    .lasted_ms
+                    .get_or_insert_with(|| millis(opened.elapsed()));
+                record.status = Some(101);
+                Event::Closed
+            }
+        };
+        self.sink.emit(*record);
+    }
+
+    /// Puts the record of an open tunnel into as little memory as it needs until the tunnel ends.
+    #[must_use]
+    pub fn rest(mut self) -> Resting {
+        // The guard passes on with what it guards.
+        self.finished = true;
+        // Plain data with string keys: it can be written, and what was written can be read.
+        let packed = serde_json::to_string(&self.record).unwrap_or_default();
+        Resting {
+            packed: Some(packed.into()),
+            opened: self.opened,
+            sink: self.sink.clone(),
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.finished {
+            let how = if std::thread::panicking() {
+                "panicked"
+            } else {
+                "was cancelled"
+            };
+            let detail = format!("the connection's task {how} in stage {}", self.stage.name());
+            self.end(Failure::new(Reason::InternalAborted, detail));
+        }
+    }
+}
+
+/// The record of a tunnel while nothing is written into it; dropped, it reports `internal_aborted` like its [`Draft`].
+#[derive(Debug)]
+pub struct Resting {
+    /// The record as JSON; taken when it is woken.
+    packed: Option<Box<str>>,
+    opened: Option<Instant>,
+    sink: Sink,
+}
+
+impl Resting {
+    /// The record again, to be finished.
+    #[must_use]
+    pub fn wake(mut self) -> Draft {
+        self.draft()
+    }
+
+    fn draft(&mut self) -> Draft {
+        let packed = self.packed.take().unwrap_or_default();
+        Draft {
+            sink: self.sink.clone(),
+            stage: Stage::Tunnel,
+            opened: self.opened,
+            finished: false,
+            record: serde_json::from_str(&packed).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        if self.packed.is_some() {
+            drop(self.draft());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::{By, NoteCode};
+    use crate::record::Attempt;
+
+    #[test]
+    fn a_record_at_rest_loses_nothing() {
+        let record = Record {
+            conn: Some("1".to_owned()),
+            by: Some(By::Proxy),
+            tls_version: Some("1.3".into()),
+            http_version: Some("1.1".into()),
+            path: Some("/\"\\x00".to_owned()),
+            notes: NoteCode::ALL
+                .iter()
+                .map(|code| Note::new(*code, "d"))
+                .collect(),
+            attempts: vec![Attempt {
+                endpoint: "http://[::1]:1".to_owned(),
+                outcome: "connected".into(),
+                detail: None,
+                ms: 3,
+            }],
+            tls_ms: Some(u64::MAX),
+            ..Record::default()
+        };
+        let packed = serde_json::to_string(&record).unwrap();
+        let woken: Record = serde_json::from_str(&packed).unwrap();
+        assert_eq!(serde_json::to_string(&woken).unwrap(), packed);
+    }
+}

@@ -1,0 +1,375 @@
+//! The end of a tunnel in words: which reason, whose Close came first, what the client will be told by its library.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+use tokio::time::Instant;
+
+use super::frame::{ABNORMAL, Close, NO_CODE};
+use super::leg::{Leg, Over};
+use super::suspect::suspect;
+use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
+use crate::config::LoadBalancer;
+use crate::listener::describe_bytes;
+use crate::reason::{By, Failure, Note, NoteCode, Reason};
+use crate::record::Suspect;
+use crate::tls;
+
+/// A server that sends an empty Close within this time, and nothing before it, had nothing to serve there.
+const IMMEDIATE: Duration = Duration::from_millis(250);
+
+/// A side of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Upstream,
+}
+
+impl Side {
+    pub fn by(self) -> By {
+        match self {
+            Self::Client => By::Client,
+            Self::Upstream => By::Upstream,
+        }
+    }
+}
+
+/// What ended a tunnel first.
+#[derive(Debug)]
+pub(super) struct First {
+    pub failure: Failure,
+    kind: Kind,
+    /// How long nothing had come or gone on that side.
+    quiet: Duration,
+    /// How long the tunnel had been open.
+    lasted: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A Close frame of a peer.
+    Closed,
+    /// The end of a side's stream, in order and without a Close frame.
+    Ended(Side),
+    /// A side's connection broke.
+    Broke(Side),
+    /// What a side sent is not carried.
+    Refused(Side),
+    /// The proxy's own decision.
+    Own,
+}
+
+/// How a tunnel ended.
+#[derive(Debug)]
+pub struct Closed {
+    /// Why, with the facts.
+    pub failure: Failure,
+    /// Whose Close frame came first, if there was one: a peer's, or the proxy's own.
+    pub first_close: Option<By>,
+    /// The client's Close frame.
+    pub close_client: Option<Close>,
+    /// The upstream's Close frame.
+    pub close_upstream: Option<Close>,
+    /// The code of the Close frame that the proxy sent to the client.
+    pub close_code_proxy: Option<u16>,
+    /// What a browser reports as `CloseEvent.code`.
+    pub client_sees: u16,
+    /// A hop that may have ended it.
+    pub suspect: Option<Suspect>,
+    /// Bytes passed on.
+    pub client_to_upstream: u64,
+    /// Bytes passed on.
+    pub upstream_to_client: u64,
+    /// Data messages passed on whole.
+    pub messages_client_to_upstream: u64,
+    /// Data messages passed on whole.
+    pub messages_upstream_to_client: u64,
+    /// From the last byte of a peer's own in either direction to what ended the tunnel.
+    pub idle: Duration,
+    /// Pings sent to the client.
+    pub pings: u64,
+    /// Answers to them.
+    pub pongs: u64,
+    /// The longest time that bytes waited for the client.
+    pub write_stall_client: Duration,
+    /// The longest time that bytes waited for the upstream.
+    pub write_stall_upstream: Duration,
+    /// What is worth saying.
+    pub notes: Vec<Note>,
+}
+
+impl First {
+    /// An end that the proxy decides on.
+    pub fn own(failure: Failure) -> Self {
+        Self {
+            failure,
+            kind: Kind::Own,
+            quiet: Duration::ZERO,
+            lasted: Duration::ZERO,
+        }
+    }
+
+    /// What has happened on one side of a tunnel that was `opened` then, if anything ends it.
+    pub fn seen(side: Side, leg: &Leg, opened: Instant) -> Option<Self> {
+        let lasted = opened.elapsed();
+        let (kind, failure) = Self::found(side, leg, lasted)?;
+        Some(Self {
+            failure,
+            kind,
+            quiet: leg.heard.max(leg.spoken).elapsed(),
+            lasted,
+        })
+    }
+
+    fn found(side: Side, leg: &Leg, lasted: Duration) -> Option<(Kind, Failure)> {
+        if let Some(size) = leg.too_big {
+            return Some((Kind::Refused(side), too_big(side, size)));
+        }
+        if let Some(close) = &leg.close {
+            return Some((Kind::Closed, closed(side, close, leg, lasted)));
+        }
+        let ended = match (&leg.over, side) {
+            (Some(Over::Violated(violation, bytes)), _) => {
+                let reason = match side {
+                    Side::Client => Reason::ClientProtocolError,
+                    Side::Upstream => Reason::UpstreamProtocolError,
+                };
+                let detail = format!("{}; {}", violation.words(), describe_bytes(bytes));
+                return Some((Kind::Refused(side), Failure::new(reason, detail)));
+            }
+            (Some(Over::Ended | Over::Truncated), Side::Upstream) => Reason::UpstreamEofNoClose,
+            (Some(Over::Ended), Side::Client) => Reason::ClientEofNoClose,
+            (Some(Over::Truncated), Side::Client) => Reason::TlsTruncated,
+            (Some(Over::Broke(_) | Over::GivenUp) | None, _) => {
+                return Some((Kind::Broke(side), broken(side, leg)?));
+            }
+        };
+        Some((Kind::Ended(side), ended.into()))
+    }
+
+    /// A hop whose timer may explain an end without a Close.
+    fn suspect(&self, load_balancer: Option<&LoadBalancer>) -> Option<Suspect> {
+        match self.kind {
+            Kind::Ended(side) | Kind::Broke(side) => {
+                suspect(side, self.quiet, self.lasted, load_balancer)
+            }
+            Kind::Closed | Kind::Refused(_) | Kind::Own => None,
+        }
+    }
+
+    /// What the proxy says to both sides about it, and until when.
+    pub fn farewell(&self, until: Instant) -> Option<Farewell> {
+        let Kind::Refused(side) = self.kind else {
+            return None;
+        };
+        let client = match self.failure.reason {
+            Reason::MessageTooBig => TOO_BIG,
+            _ => PROTOCOL_ERROR,
+        };
+        let upstream = match side {
+            Side::Client => GOING_AWAY,
+            Side::Upstream => client,
+        };
+        Some(Farewell {
+            codes: (client, upstream),
+            words: self.failure.reason.code(),
+            through_client: false,
+            until: Some(until),
+        })
+    }
+
+    /// Whether a side ended its stream in order and without a Close frame.
+    pub fn is_end_in_order(&self) -> bool {
+        matches!(self.kind, Kind::Ended(_))
+    }
+}
+
+/// The reason that a Close frame gives.
+fn closed(side: Side, close: &Close, leg: &Leg, lasted: Duration) -> Failure {
+    if !close.is_allowed() {
+        let code = close.shown();
+        let detail = format!("the {} sent close code {code}", side.by().name());
+        return Failure::new(Reason::ReservedCloseCodeOnWire, detail).by(side.by());
+    }
+    if side == Side::Client {
+        return match close.code {
+            Some(GOING_AWAY) => Reason::ClientGoingAway.into(),
+            Some(code) if is_complaint(code) => Failure::from(Reason::ClientClose).with_hint(
+                format!(
+                    "the client itself failed the connection with {code}, as it disliked what the upstream had sent: \
+                     look at the upstream's messages (text that is no UTF-8, a message too large for it, compression)"
+                ),
+            ),
+            _ => Reason::ClientClose.into(),
+        };
+    }
+    let reason = match close.code {
+        None if lasted < IMMEDIATE && leg.messages == 0 => Reason::UpstreamCloseImmediate,
+        Some(1008 | 3000 | 3003 | 4000..) => Reason::UpstreamClosePolicy,
+        Some(1009) => Reason::UpstreamCloseTooBig,
+        Some(1012 | 1013) => Reason::UpstreamCloseRestart,
+        Some(code) if is_complaint(code) => Reason::UpstreamCloseError,
+        _ => Reason::UpstreamClose,
+    };
+    reason.into()
+}
+
+/// Codes by which an endpoint says that something went wrong, rather than that it is done.
+fn is_complaint(code: u16) -> bool {
+    matches!(code, 1002 | 1003 | 1007 | 1009..=1011 | 1014)
+}
+
+fn too_big(side: Side, size: u64) -> Failure {
+    let sender = side.by().name();
+    let detail = format!("the {sender} sends a message of {size} bytes or more");
+    Failure::new(Reason::MessageTooBig, detail)
+}
+
+/// How a side's connection broke, if it did.
+fn broken(side: Side, leg: &Leg) -> Option<Failure> {
+    let error = match &leg.over {
+        Some(Over::Broke(error)) => error,
+        _ => leg.write_error.as_ref()?,
+    };
+    // Keepalive probes or bytes of ours stayed without an answer, or a router said that there is no way.
+    let is_timeout = matches!(
+        error.kind(),
+        std::io::ErrorKind::TimedOut
+            | std::io::ErrorKind::HostUnreachable
+            | std::io::ErrorKind::NetworkUnreachable
+    );
+    let words = tls::ended_words(error);
+    let reason = match (side, is_timeout) {
+        (Side::Client, true) => Reason::ClientTimeout,
+        (Side::Upstream, true) => Reason::UpstreamTimeout,
+        (Side::Upstream, false) => Reason::UpstreamReset,
+        (Side::Client, false) => {
+            return Some(match tls::broken(error) {
+                Some(Failure {
+                    reason: Reason::TlsProtocolError,
+                    detail,
+                    ..
+                }) => Failure::new(Reason::TlsRecordError, detail.unwrap_or(words)),
+                // An alert is the client's own way of giving up.
+                Some(Failure { detail, .. }) => {
+                    Failure::new(Reason::ClientReset, detail.unwrap_or(words))
+                }
+                None => Failure::new(Reason::ClientReset, words),
+            });
+        }
+    };
+    Some(Failure::new(reason, words))
+}
+
+/// What broke behind an end.
+pub(super) fn broke(side: Side, leg: &Leg) -> Option<String> {
+    let failure = broken(side, leg)?;
+    let words = failure.detail.unwrap_or_default();
+    Some(format!("then {}: {words}", failure.reason.code()))
+}
+
+/// Bytes waited too long for a side.
+pub(super) fn stalled(reason: Reason, waiting: usize, stall: Duration) -> Failure {
+    let stall = format_duration(stall);
+    Failure::new(reason, format!("{waiting} bytes waited {stall}"))
+}
+
+/// A side did not answer the other one's Close.
+pub(super) fn never_answered(side: Side, wait: Duration) -> Failure {
+    let (silent, closing) = match side {
+        Side::Client => ("client", "upstream"),
+        Side::Upstream => ("upstream", "client"),
+    };
+    let wait = format_duration(wait);
+    let detail = format!("the {silent} did not answer the {closing}'s Close within {wait}");
+    Failure::new(Reason::CloseHandshakeTimeout, detail).by(side.by())
+}
+
+/// One side has ended its stream, and the other was silent for too long.
+pub(super) fn never_followed(client_ended: bool, wait: Duration) -> Failure {
+    let (ended, silent) = if client_ended {
+        ("client", "upstream")
+    } else {
+        ("upstream", "client")
+    };
+    let wait = format_duration(wait);
+    let detail = format!(
+        "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end"
+    );
+    Failure::new(Reason::HalfCloseTimeout, detail)
+}
+
+/// The shutdown's patience ended because of `cause` before the client had its Close.
+pub(super) fn forced(cause: &str, client: &Leg, upstream: &Leg) -> Failure {
+    let why = if client.wants.is_some() && !upstream.is_whole() {
+        "; the upstream was inside a frame, where no Close can be sent"
+    } else if client.waiting() > 0 {
+        "; the client did not read"
+    } else {
+        ""
+    };
+    Failure::new(Reason::DrainForced, format!("{cause}{why}"))
+}
+
+impl Tunnel {
+    /// The reason of a tunnel in which nothing more can move.
+    pub(super) fn verdict(&self) -> Failure {
+        let Some(first) = &self.first else {
+            return Reason::InternalAborted.into();
+        };
+        let mut failure = first.failure.clone();
+        if first.is_end_in_order() {
+            failure.detail = failure.detail.or_else(|| self.then.clone());
+        }
+        failure
+    }
+
+    /// What is known at the end.
+    pub(super) fn closed(self, failure: Failure) -> Closed {
+        let (client, upstream) = (&self.client, &self.upstream);
+        let load_balancer = self.settings.load_balancer.as_deref();
+        let suspect = self
+            .first
+            .as_ref()
+            .and_then(|first| first.suspect(load_balancer));
+        let own = client.told.as_ref().filter(|told| told.is_ours);
+        let sides = [("client", client), ("upstream", upstream)];
+        let notes = sides.into_iter().filter(|(_, leg)| leg.after_close > 0);
+        let notes = notes.map(|(side, leg)| {
+            let detail = format!("{} bytes from the {side}", leg.after_close);
+            Note::new(NoteCode::BytesAfterClose, detail)
+        });
+        Closed {
+            first_close: self.first_close,
+            close_code_proxy: own.and_then(|told| told.code),
+            client_sees: client_sees(client, self.first_close),
+            suspect,
+            client_to_upstream: upstream.written,
+            upstream_to_client: client.written,
+            messages_client_to_upstream: client.messages,
+            messages_upstream_to_client: upstream.messages,
+            idle: self.idle_before.unwrap_or_else(|| self.active().elapsed()),
+            pings: self.pings,
+            pongs: client.pongs,
+            write_stall_client: client.longest_stall(),
+            write_stall_upstream: upstream.longest_stall(),
+            notes: notes.collect(),
+            close_client: self.client.close,
+            close_upstream: self.upstream.close,
+            failure,
+        }
+    }
+}
+
+/// What a browser reports as `CloseEvent.code` (RFC 6455 section 7.1.5; docs/close-codes.md has what was measured).
+fn client_sees(client: &Leg, first: Option<By>) -> u16 {
+    let is_complaining = |close: &Close| close.code.is_some_and(is_complaint);
+    // A browser that fails the connection itself reports no code of anybody's.
+    if first == Some(By::Client) && client.close.as_ref().is_some_and(is_complaining) {
+        return ABNORMAL;
+    }
+    match &client.told {
+        Some(told) if told.delivered.is_some() && told.is_readable => told.code.unwrap_or(NO_CODE),
+        _ => ABNORMAL,
+    }
+}

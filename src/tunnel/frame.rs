@@ -1,0 +1,428 @@
+//! WebSocket frames (RFC 6455 section 5): a reader of headers as bytes pass, and the few frames that the proxy sends.
+//!
+//! The reader keeps the at most 14 bytes of a header and the at most 125 of a Close frame, never any other payload,
+//! and takes its bytes in pieces of any size.
+
+/// Opcode of a continuation frame.
+pub const CONTINUATION: u8 = 0x0;
+/// Opcode of a Close frame.
+pub const CLOSE: u8 = 0x8;
+/// Opcode of a Ping frame.
+pub const PING: u8 = 0x9;
+/// Opcode of a Pong frame.
+pub const PONG: u8 = 0xA;
+
+/// What `close_code_…` and browsers say of a Close frame without a code (RFC 6455 section 7.1.5); never on the wire.
+pub const NO_CODE: u16 = 1005;
+
+/// What browsers say of a connection that ended without a Close frame; never on the wire.
+pub const ABNORMAL: u16 = 1006;
+
+/// What is said of a failed TLS handshake (RFC 6455 section 7.4.1); never on the wire.
+const TLS_FAILED: u16 = 1015;
+
+/// Longest payload of a control frame (RFC 6455 section 5.5).
+pub const CONTROL_MAX: usize = 125;
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const RSV1: u8 = 0x40;
+const OPCODE: u8 = 0x0f;
+const MASK: u8 = 0x80;
+const LENGTH: u8 = 0x7f;
+const LENGTH_16: u8 = 126;
+const LENGTH_64: u8 = 127;
+
+/// Longest header: two bytes, a length of eight, a masking key of four.
+const HEADER_MAX: usize = 14;
+
+/// Whose frames are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A WebSocket client, which masks (RFC 6455 section 5.1).
+    Client,
+    /// A WebSocket server, which must not.
+    Server,
+}
+
+/// What the agreed extensions leave to be checked of a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extensions {
+    /// None was agreed: reserved bits and opcodes are errors.
+    #[default]
+    None,
+    /// Only `permessage-deflate`: RSV1 marks the first frame of a compressed message (RFC 7692 section 6).
+    Deflate,
+    /// One that is not known here and may give reserved bits and opcodes a meaning.
+    Unknown,
+}
+
+impl Extensions {
+    /// From the names in the `Sec-WebSocket-Extensions` of a verified 101.
+    pub fn agreed<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        names
+            .into_iter()
+            .fold(Self::None, |known, name| match known {
+                Self::None | Self::Deflate if name.eq_ignore_ascii_case("permessage-deflate") => {
+                    Self::Deflate
+                }
+                _ => Self::Unknown,
+            })
+    }
+}
+
+/// A complete header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// One of this module's opcodes, 1 for text, 2 for binary.
+    pub opcode: u8,
+    /// Whether it is the last frame of its message.
+    pub is_final: bool,
+    /// Bytes of payload.
+    pub length: u64,
+    /// Bytes of payload of the message so far, this frame included; 0 for control frames.
+    pub message: u64,
+}
+
+/// What the bytes read so far have completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A header; its payload comes next.
+    Header(Header),
+    /// The payload of a frame that is no Close.
+    End,
+    /// A Close frame.
+    Close(Close),
+}
+
+/// A Close frame as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Its code; `None` for an empty frame.
+    pub code: Option<u16>,
+    /// Its reason, unmasked, which should be UTF-8.
+    pub reason: Vec<u8>,
+}
+
+impl Close {
+    /// Whether its code may be on the wire (RFC 6455 section 7.4, and the registry that it founded).
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.code.is_none_or(may_be_sent)
+    }
+
+    /// Whether a browser takes it for a Close: they fail the connection over a code that stands for the absence of
+    /// one and over a reason that is no UTF-8, and let all other codes through (docs/close-codes.md).
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        !matches!(self.code, Some(NO_CODE | ABNORMAL | TLS_FAILED))
+            && std::str::from_utf8(&self.reason).is_ok()
+    }
+
+    /// The code as browsers report it, 1005 where there is none.
+    #[must_use]
+    pub fn shown(&self) -> u16 {
+        self.code.unwrap_or(NO_CODE)
+    }
+}
+
+/// Whether a close code may be on the wire: one that is registered for that, or of an application or library.
+#[must_use]
+pub fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Why the bytes are no frame of this sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Reserved bits that no agreed extension uses.
+    ReservedBits,
+    /// An opcode that means nothing.
+    ReservedOpcode,
+    /// A control frame that is no message of its own.
+    FragmentedControl,
+    /// A control frame of more than 125 bytes.
+    LongControl,
+    /// A continuation of nothing.
+    LoneContinuation,
+    /// A new message inside another.
+    InterruptedMessage,
+    /// A client's frame without a mask.
+    Unmasked,
+    /// A server's frame with one.
+    Masked,
+    /// A length of 2^63 or more.
+    Length,
+    /// A Close frame of one byte.
+    HalfCode,
+}
+
+impl Violation {
+    /// In words, for a detail.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::ReservedBits => "reserved bits that no agreed extension uses",
+            Self::ReservedOpcode => "a reserved opcode",
+            Self::FragmentedControl => "a control frame in fragments",
+            Self::LongControl => "a control frame of more than 125 bytes",
+            Self::LoneContinuation => "a continuation without a message",
+            Self::InterruptedMessage => "a new message inside another",
+            Self::Unmasked => "an unmasked frame of a client",
+            Self::Masked => "a masked frame of a server",
+            Self::Length => "a length of 2^63 or more",
+            Self::HalfCode => "a Close frame of one byte",
+        }
+    }
+}
+
+/// Reads one direction.
+#[derive(Debug)]
+pub struct Reader {
+    sender: Sender,
+    extensions: Extensions,
+    header: [u8; HEADER_MAX],
+    /// Bytes of the header so far.
+    have: u8,
+    /// Payload to come, once the header is complete.
+    left: Option<u64>,
+    /// Payload of the open fragmented message so far.
+    message: Option<u64>,
+    messages: u64,
+    /// Payload of the Close frame that is being read.
+    closing: Vec<u8>,
+}
+
+impl Reader {
+    /// A reader of what `sender` sends after a 101 with these extensions.
+    #[must_use]
+    pub fn new(sender: Sender, extensions: Extensions) -> Self {
+        Self {
+            sender,
+            extensions,
+            header: [0; HEADER_MAX],
+            have: 0,
+            left: None,
+            message: None,
+            messages: 0,
+            closing: Vec::new(),
+        }
+    }
+
+    /// Whose frames it reads.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    /// Whether the bytes so far are whole frames.
+    #[must_use]
+    pub fn at_boundary(&self) -> bool {
+        self.have == 0
+    }
+
+    /// Data messages that are complete.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Reads on in `bytes`, and stops behind the next event; says how many bytes it took. `None`: all of them.
+    ///
+    /// Must be called until it gives `None`, also when no byte is left: an empty payload ends at once.
+    ///
+    /// # Errors
+    /// What is wrong, at the first byte that shows it; nothing can be read after that.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Event>), Violation> {
+        if let Some(left) = self.left {
+            return self.payload(bytes, left);
+        }
+        for (index, &byte) in bytes.iter().enumerate() {
+            if let Some(place) = self.header.get_mut(usize::from(self.have)) {
+                *place = byte;
+            }
+            self.have += 1;
+            self.check()?;
+            if self.have >= 2 && self.have == self.header_length() {
+                let header = self.complete()?;
+                return Ok((index + 1, Some(Event::Header(header))));
+            }
+        }
+        Ok((bytes.len(), None))
+    }
+
+    fn payload(&mut self, bytes: &[u8], left: u64) -> Result<(usize, Option<Event>), Violation> {
+        let count = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let is_close = self.opcode() == CLOSE;
+        if is_close {
+            // At most 125 bytes, as the header was checked.
+            self.closing.extend(bytes.iter().take(count));
+        }
+        let left = left - count as u64;
+        if left > 0 {
+            self.left = Some(left);
+            return Ok((count, None));
+        }
+        self.left = None;
+        self.have = 0;
+        if is_close {
+            return Ok((count, Some(Event::Close(self.close()?))));
+        }
+        if matches!(self.opcode(), 0..=2) && self.message.is_none() {
+            self.messages += 1;
+        }
+        Ok((count, Some(Event::End)))
+    }
+
+    fn opcode(&self) -> u8 {
+        self.header[0] & OPCODE
+    }
+
+    fn is_control(&self) -> bool {
+        self.opcode() >= CLOSE
+    }
+
+    /// Checks the newest byte of the header, if it is one that says something alone.
+    fn check(&self) -> Result<(), Violation> {
+        match self.have {
+            1 => self.check_first(),
+            2 => self.check_second(),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_first(&self) -> Result<(), Violation> {
+        let (first, opcode) = (self.header[0], self.opcode());
+        let is_known = matches!(opcode, 0..=2 | CLOSE..=PONG);
+        if self.extensions != Extensions::Unknown {
+            let begins = matches!(opcode, 1 | 2);
+            let allowed = match self.extensions {
+                Extensions::Deflate if begins => RSV1,
+                _ => 0,
+            };
+            if !is_known {
+                return Err(Violation::ReservedOpcode);
+            }
+            if first & RESERVED & !allowed != 0 {
+                return Err(Violation::ReservedBits);
+            }
+        }
+        if self.is_control() {
+            return match first & FIN {
+                0 => Err(Violation::FragmentedControl),
+                _ => Ok(()),
+            };
+        }
+        match (opcode, self.message) {
+            (CONTINUATION, None) => Err(Violation::LoneContinuation),
+            (1 | 2, Some(_)) => Err(Violation::InterruptedMessage),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_second(&self) -> Result<(), Violation> {
+        let second = self.header[1];
+        match (self.sender, second & MASK) {
+            (Sender::Client, 0) => return Err(Violation::Unmasked),
+            (Sender::Client, _) | (Sender::Server, 0) => {}
+            (Sender::Server, _) => return Err(Violation::Masked),
+        }
+        if self.is_control() && usize::from(second & LENGTH) > CONTROL_MAX {
+            return Err(Violation::LongControl);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the header, once two are there.
+    fn header_length(&self) -> u8 {
+        let length = match self.header[1] & LENGTH {
+            LENGTH_16 => 2,
+            LENGTH_64 => 8,
+            _ => 0,
+        };
+        let key = if self.sender == Sender::Client { 4 } else { 0 };
+        2 + length + key
+    }
+
+    fn complete(&mut self) -> Result<Header, Violation> {
+        let [_, second, rest @ ..] = self.header;
+        let [a, b, c, d, e, f, g, h, ..] = rest;
+        let length = match second & LENGTH {
+            LENGTH_16 => u64::from(u16::from_be_bytes([a, b])),
+            LENGTH_64 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            short => u64::from(short),
+        };
+        if length > i64::MAX.unsigned_abs() {
+            return Err(Violation::Length);
+        }
+        self.left = Some(length);
+        let is_final = self.header[0] & FIN != 0;
+        let mut message = 0;
+        // A reserved opcode of an unknown extension is no part of a message that is known here.
+        if matches!(self.opcode(), 0..=2) {
+            message = self.message.unwrap_or(0).saturating_add(length);
+            self.message = (!is_final).then_some(message);
+        }
+        Ok(Header {
+            opcode: self.opcode(),
+            is_final,
+            length,
+            message,
+        })
+    }
+
+    fn close(&mut self) -> Result<Close, Violation> {
+        let mut payload = std::mem::take(&mut self.closing);
+        if self.sender == Sender::Client {
+            // The payload of a control frame has a length of one byte, so that its key stands behind two.
+            let [_, _, a, b, c, d, ..] = self.header;
+            mask(&mut payload, [a, b, c, d]);
+        }
+        match *payload.as_slice() {
+            [] => Ok(Close {
+                code: None,
+                reason: Vec::new(),
+            }),
+            [_] => Err(Violation::HalfCode),
+            [high, low, ref reason @ ..] => Ok(Close {
+                code: Some(u16::from_be_bytes([high, low])),
+                reason: reason.to_vec(),
+            }),
+        }
+    }
+}
+
+/// Masks or unmasks a payload from its beginning (RFC 6455 section 5.3).
+pub fn mask(payload: &mut [u8], key: [u8; 4]) {
+    for (byte, key) in payload.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// A control frame: to a client without a `key`, to a server masked with one. What is longer than a control frame
+/// may be is cut.
+#[must_use]
+pub fn control(opcode: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
+    let mut payload = payload.get(..CONTROL_MAX).unwrap_or(payload).to_vec();
+    let length = u8::try_from(payload.len()).unwrap_or_default();
+    let mut frame = vec![FIN | opcode];
+    match key {
+        None => frame.push(length),
+        Some(key) => {
+            frame.push(MASK | length);
+            frame.extend_from_slice(&key);
+            mask(&mut payload, key);
+        }
+    }
+    frame.append(&mut payload);
+    frame
+}
+
+/// A Close frame with a code that [`may_be_sent`], and a short reason.
+#[must_use]
+pub fn close(code: u16, reason: &str, key: Option<[u8; 4]>) -> Vec<u8> {
+    debug_assert!(may_be_sent(code), "{code}");
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(reason.as_bytes());
+    control(CLOSE, &payload, key)
+}

@@ -1,0 +1,318 @@
+//! One side of a tunnel: what its peer sends, read as frames, and what goes to it.
+
+mod pump;
+mod watch;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::frame::{self, Close, Extensions, Reader, Sender, Violation};
+pub(in crate::tunnel) use pump::pump;
+
+/// Bytes of the payload of our own Pings.
+pub(super) const TAG: usize = 8;
+
+/// Bytes that wait to be written; holds no memory when empty.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.written += count;
+        if self.rest().is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// How a peer stopped sending.
+#[derive(Debug)]
+pub(super) enum Over {
+    /// In order.
+    Ended,
+    /// Its TCP stream ended without the TLS end.
+    Truncated,
+    /// The connection broke.
+    Broke(io::Error),
+    /// What it sends is no WebSocket; with its first bytes.
+    Violated(Violation, Vec<u8>),
+    /// It did not answer a Close in time, and is not waited for any longer.
+    GivenUp,
+}
+
+/// The state of what goes to a peer.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// Bytes may follow.
+    Open,
+    /// Nothing follows what waits; the peer is to be told the end.
+    Ending,
+    /// The end was told, at this time.
+    Ended(Instant),
+    /// The connection broke, at this time.
+    Broke(Instant),
+}
+
+/// A Close frame on its way to a peer.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Its code; `None`: the frame has none.
+    pub code: Option<u16>,
+    /// Whether it is the proxy's own.
+    pub is_ours: bool,
+    /// Whether a browser takes it for a Close.
+    pub is_readable: bool,
+    /// When all of it was handed to the system.
+    pub delivered: Option<Instant>,
+}
+
+/// What a direction waits for while bytes of it can't leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocked {
+    /// Room for more bytes.
+    Write,
+    /// The peer to take those that the stream holds.
+    Flush,
+}
+
+/// One side.
+#[derive(Debug)]
+pub(super) struct Leg {
+    frames: Reader,
+    /// What the peer sent before the tunnel, to be read first.
+    early: Vec<u8>,
+    /// A frame that may be the answer to our Ping, as far as it has come.
+    held: Vec<u8>,
+    /// The payload of our Ping whose answer is to be swallowed.
+    pub tag: Option<[u8; TAG]>,
+    pub pongs: u64,
+    /// `None` while the peer may still send.
+    pub over: Option<Over>,
+    /// The peer's Close frame.
+    pub close: Option<Close>,
+    /// Size of the message that was too big.
+    pub too_big: Option<u64>,
+    /// What the peer sends is read and goes nowhere.
+    muted: bool,
+    /// What was passed on of the peer's bytes ends inside a frame, and nothing more follows.
+    dangling: bool,
+    /// Bytes that came behind the peer's Close frame.
+    pub after_close: u64,
+    pub messages: u64,
+    /// When anything came from the peer.
+    pub heard: Instant,
+    /// When something came from the peer that is not the answer to our Ping, or went to it.
+    pub active: Instant,
+
+    spill: Waiting,
+    /// Frames of the proxy's own; go behind what has spilled.
+    voice: Waiting,
+    pub outgoing: Outgoing,
+    /// The Close that the proxy wants to send as soon as it may.
+    pub wants: Option<(u16, &'static str)>,
+    /// The Close that is on its way.
+    pub told: Option<Told>,
+    /// Bytes of the other peer that were written.
+    pub written: u64,
+    /// When anything was last written, Pings included.
+    pub spoken: Instant,
+    /// Why nothing can go to the peer any more, where it was a write that failed.
+    pub write_error: Option<io::Error>,
+    stalled: Option<(Instant, Blocked)>,
+    longest_stall: Duration,
+}
+
+impl Leg {
+    pub fn new(sender: Sender, extensions: Extensions, early: Vec<u8>, now: Instant) -> Self {
+        Self {
+            frames: Reader::new(sender, extensions),
+            early,
+            held: Vec::new(),
+            tag: None,
+            pongs: 0,
+            over: None,
+            close: None,
+            too_big: None,
+            muted: false,
+            dangling: false,
+            after_close: 0,
+            messages: 0,
+            heard: now,
+            active: now,
+            spill: Waiting::default(),
+            voice: Waiting::default(),
+            outgoing: Outgoing::Open,
+            wants: None,
+            told: None,
+            written: 0,
+            spoken: now,
+            write_error: None,
+            stalled: None,
+            longest_stall: Duration::ZERO,
+        }
+    }
+
+    /// Whether what was passed on of the peer's bytes are whole frames, so that one of ours may follow.
+    pub fn is_whole(&self) -> bool {
+        if self.muted || self.over.is_some() {
+            !self.dangling
+        } else {
+            self.frames.at_boundary() && self.held.is_empty()
+        }
+    }
+
+    /// Whether bytes can still go to the peer.
+    pub fn is_open(&self) -> bool {
+        matches!(self.outgoing, Outgoing::Open)
+    }
+
+    /// Whether a Close of the proxy's own may still be sent to the peer, now or at the next boundary.
+    pub fn can_be_told(&self, other: &Self) -> bool {
+        self.is_open() && self.told.is_none() && self.wants.is_none() && !other.dangling
+    }
+
+    /// What is wanted can't be said any more where the other side's last frame stays unfinished.
+    pub fn drop_words(&mut self, other: &Self) {
+        if other.dangling {
+            self.wants = None;
+        }
+    }
+
+    /// Whether nothing more goes to the peer behind what waits. In a farewell a side that can't be told is one such.
+    pub fn is_finished(&self, other: &Self, is_farewell: bool) -> bool {
+        if self.wants.is_some() {
+            return false;
+        }
+        match &self.told {
+            // Its answer is all that is waited for; where a Close passed, also the end of the side that it came from.
+            Some(told) => {
+                self.close.is_some()
+                    || self.over.is_some()
+                    || (!told.is_ours && other.over.is_some())
+            }
+            None => other.over.is_some() || (is_farewell && other.dangling),
+        }
+    }
+
+    /// Since when nothing goes to the peer any more.
+    pub fn ended(&self) -> Option<Instant> {
+        match self.outgoing {
+            Outgoing::Ended(since) | Outgoing::Broke(since) => Some(since),
+            Outgoing::Open | Outgoing::Ending => None,
+        }
+    }
+
+    /// Whether a Close went to the peer which it has not answered and still may.
+    pub fn owes_close(&self) -> bool {
+        self.told.is_some() && self.close.is_none() && self.over.is_none()
+    }
+
+    /// When the Close was handed over that the peer has not answered and still may.
+    pub fn owes_close_since(&self) -> Option<Instant> {
+        self.told
+            .as_ref()
+            .filter(|_| self.owes_close())
+            .and_then(|told| told.delivered)
+    }
+
+    /// Bytes that wait for the peer.
+    pub fn waiting(&self) -> usize {
+        self.spill.rest().len() + self.voice.rest().len()
+    }
+
+    /// Sends a Ping. Only where the other side [`Leg::is_whole`] and nothing waits.
+    pub fn ping(&mut self, tag: [u8; TAG]) {
+        self.voice.push(&frame::control(frame::PING, &tag, None));
+        self.tag = Some(tag);
+    }
+
+    /// Sends the Close that is wanted. Only where the other side [`Leg::is_whole`].
+    fn say_close(&mut self) {
+        if let Some((code, reason)) = self.wants.take() {
+            let key = match self.frames.sender() {
+                Sender::Client => None,
+                Sender::Server => Some(super::random()),
+            };
+            self.voice.push(&frame::close(code, reason, key));
+            self.told = Some(Told {
+                code: Some(code),
+                is_ours: true,
+                is_readable: true,
+                delivered: None,
+            });
+        }
+    }
+
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.stalled.map(|(since, _)| since)
+    }
+
+    /// The longest stall so far, one that still lasts included.
+    pub fn longest_stall(&self) -> Duration {
+        let lasting = self.stalled_since().map(|since| since.elapsed());
+        self.longest_stall.max(lasting.unwrap_or_default())
+    }
+
+    fn stall(&mut self, blocked: Blocked) {
+        self.stalled
+            .get_or_insert_with(|| (Instant::now(), blocked));
+    }
+
+    /// Ends a stall by what was achieved: a write that a TLS stream took into its buffer says nothing of the peer
+    /// while a flush is blocked.
+    fn unstalled(&mut self, done: Blocked) {
+        if let Some((since, _)) = self
+            .stalled
+            .take_if(|(_, blocked)| done == Blocked::Flush || *blocked == done)
+        {
+            self.longest_stall = self.longest_stall.max(since.elapsed());
+        }
+    }
+
+    /// Nothing can go to the peer any more.
+    fn break_off(&mut self, error: Option<io::Error>) {
+        self.unstalled(Blocked::Flush);
+        if self.ended().is_none() {
+            self.outgoing = Outgoing::Broke(Instant::now());
+        }
+        self.write_error = error;
+        self.spill = Waiting::default();
+        self.voice = Waiting::default();
+        self.wants = None;
+    }
+
+    /// Stops waiting for the peer.
+    pub fn give_up(&mut self) {
+        self.stop_reading(Over::GivenUp);
+    }
+
+    fn stop_reading(&mut self, over: Over) {
+        if !self.muted {
+            self.dangling = !self.frames.at_boundary();
+        }
+        self.over = Some(over);
+    }
+}
+
+/// Says the Close that is wanted toward `to`, if what `from` sent so far is whole; whether it did.
+pub(super) fn say_close(from: &mut Leg, to: &mut Leg) -> bool {
+    if to.wants.is_none() || !to.is_open() || !from.is_whole() {
+        return false;
+    }
+    to.say_close();
+    from.muted = true;
+    true
+}

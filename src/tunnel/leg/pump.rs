@@ -1,0 +1,234 @@
+//! Moving bytes from one side to the other.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::{Blocked, Leg, Outgoing, Over};
+use crate::tls;
+
+/// Bytes read at once: what a TLS record holds at most.
+const PIECE: usize = 16 * 1024;
+
+thread_local! {
+    /// Where pieces are read: filled and emptied within one poll, so that one a thread is enough and an idle tunnel
+    /// holds none.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
+}
+
+/// Moves what can be moved from one side to the other, until neither of them has more to do.
+pub(in crate::tunnel) fn pump(
+    cx: &mut Context<'_>,
+    (from, reader): (&mut Leg, &mut (impl AsyncRead + Unpin)),
+    (to, writer): (&mut Leg, &mut (impl AsyncWrite + Unpin)),
+    largest: Option<u64>,
+) {
+    let mut scratch = SCRATCH.take();
+    if scratch.is_empty() {
+        scratch = vec![0; PIECE].into();
+    }
+    while let Some(count) = step(cx, from, reader, to, writer, &mut scratch) {
+        if count == 0 {
+            continue;
+        }
+        let piece = scratch.get_mut(..count).unwrap_or_default();
+        from.heard = Instant::now();
+        let kept = from.watch(piece, to, largest);
+        if kept == 0 {
+            continue;
+        }
+        from.active = from.heard;
+        let piece = piece.get(..kept).unwrap_or_default();
+        if to.is_open()
+            && let Err(error) = to.pass(cx, writer, piece)
+        {
+            to.break_off(Some(error));
+        }
+    }
+    SCRATCH.set(scratch);
+}
+
+/// Writes what waits, then reads: `None` when nothing more can be done now.
+fn step(
+    cx: &mut Context<'_>,
+    from: &mut Leg,
+    reader: &mut (impl AsyncRead + Unpin),
+    to: &mut Leg,
+    writer: &mut (impl AsyncWrite + Unpin),
+    scratch: &mut [u8],
+) -> Option<usize> {
+    if to.ended().is_none() {
+        match to.drain(cx, writer) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => to.break_off(Some(error)),
+            Poll::Pending => return None,
+        }
+    }
+    if matches!(to.outgoing, Outgoing::Ending) {
+        to.end(cx, writer);
+    }
+    // What the peer sends is read for the other side, or for the Close that it owes.
+    let is_read = from.over.is_none() && (to.is_open() || from.owes_close());
+    let read = if is_read {
+        from.fill(cx, reader, scratch)
+    } else {
+        Poll::Pending
+    };
+    match read {
+        Poll::Ready(Ok(count)) if count > 0 => return Some(count),
+        Poll::Ready(outcome) => {
+            from.ended_with(outcome);
+            if !from.muted && to.is_open() {
+                to.spill.push(&std::mem::take(&mut from.held));
+            }
+            // Once more, for what was held, and to flush.
+            return Some(0);
+        }
+        Poll::Pending => {}
+    }
+    if to.is_open()
+        && let Err(error) = to.flush(cx, writer)
+    {
+        to.break_off(Some(error));
+    }
+    None
+}
+
+impl Leg {
+    /// The next bytes of the peer, in `scratch`: 0 at its end.
+    fn fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut (impl AsyncRead + Unpin),
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(scratch.len());
+            for (place, byte) in scratch.iter_mut().zip(self.early.drain(..count)) {
+                *place = byte;
+            }
+            if self.early.is_empty() {
+                self.early = Vec::new();
+            }
+            return Poll::Ready(Ok(count));
+        }
+        let mut piece = ReadBuf::new(scratch);
+        let outcome = Pin::new(reader).poll_read(cx, &mut piece);
+        outcome.map_ok(|()| piece.filled().len())
+    }
+
+    /// The peer's stream gave no more bytes.
+    fn ended_with(&mut self, outcome: io::Result<usize>) {
+        match outcome {
+            Ok(_) => self.stop_reading(Over::Ended),
+            Err(error) if tls::is_truncation(&error) => self.stop_reading(Over::Truncated),
+            Err(error) => {
+                self.stop_reading(Over::Broke(error));
+                self.break_off(None);
+            }
+        }
+    }
+
+    /// Writes what waits.
+    fn drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        while self.waiting() > 0 {
+            let is_voice = self.spill.rest().is_empty();
+            let waiting = if is_voice {
+                &mut self.voice
+            } else {
+                &mut self.spill
+            };
+            match Pin::new(&mut *writer).poll_write(cx, waiting.rest()) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
+                    waiting.advance(count);
+                    self.wrote(count, is_voice);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.stall(Blocked::Write);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes a piece of the other peer's bytes behind what waits, and keeps what the stream does not take.
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut (impl AsyncWrite + Unpin),
+        piece: &[u8],
+    ) -> io::Result<()> {
+        let mut taken = 0;
+        if self.spill.rest().is_empty() {
+            match Pin::new(writer).poll_write(cx, piece) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    taken = count;
+                    self.wrote(count, false);
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => self.stall(Blocked::Write),
+            }
+        }
+        self.spill.push(piece.get(taken..).unwrap_or_default());
+        Ok(())
+    }
+
+    fn wrote(&mut self, count: usize, is_voice: bool) {
+        self.spoken = Instant::now();
+        if !is_voice {
+            self.written += count as u64;
+            self.active = self.spoken;
+        }
+        self.unstalled(Blocked::Write);
+    }
+
+    /// Makes the stream hand over what it holds: a TLS stream keeps records back until it is flushed.
+    fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        match Pin::new(writer).poll_flush(cx) {
+            Poll::Ready(Ok(())) => self.flushed(),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => self.stall(Blocked::Flush),
+        }
+        Ok(())
+    }
+
+    fn flushed(&mut self) {
+        self.unstalled(Blocked::Flush);
+        if self.waiting() == 0
+            && let Some(told) = &mut self.told
+        {
+            told.delivered.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Tells the peer the end.
+    fn end(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin)) {
+        match Pin::new(writer).poll_shutdown(cx) {
+            Poll::Ready(told) => {
+                // Where it fails the peer is gone already, which the next read tells if it has not been told yet.
+                if told.is_ok() {
+                    self.flushed();
+                }
+                self.unstalled(Blocked::Flush);
+                self.outgoing = Outgoing::Ended(Instant::now());
+            }
+            Poll::Pending => self.stall(Blocked::Flush),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What the bytes of a peer mean, and which of them go on.
+
+use super::super::frame::{self, Event};
+use super::{Leg, Over, TAG, Told};
+
+/// A Pong of ours as a client sends it: two bytes, a masking key, the tag.
+const OUR_PONG: usize = 2 + 4 + TAG;
+
+/// First byte of an unfragmented Pong.
+const PONG_FIRST: u8 = 0x80 | frame::PONG;
+
+impl Leg {
+    /// Reads frames in a piece of the peer's bytes, and leaves in front what goes on to the other side; gives its
+    /// length.
+    ///
+    /// A Close that is wanted there is said at the first boundary; nothing goes on behind it.
+    pub(super) fn watch(
+        &mut self,
+        piece: &mut [u8],
+        other: &mut Self,
+        largest: Option<u64>,
+    ) -> usize {
+        // `piece[..kept]` goes on, `piece[from..at]` is of the frame that is being looked at.
+        if self.close.is_some() {
+            // RFC 6455 section 5.5.1: nothing may follow a Close, and nobody reads what does.
+            self.after_close += piece.len() as u64;
+            return 0;
+        }
+        let (mut kept, mut from, mut at) = (0, 0, 0);
+        let mut begins_here = false;
+        loop {
+            if self.frames.at_boundary() {
+                if other.wants.is_some() && !self.muted && self.held.is_empty() {
+                    other.say_close();
+                    self.muted = true;
+                }
+                (from, begins_here) = (at, true);
+            }
+            let may_be_ours = self.tag.is_some()
+                && (!self.held.is_empty() || (begins_here && piece.get(from) == Some(&PONG_FIRST)));
+            let rest = piece.get(at..).unwrap_or_default();
+            let (count, event) = match self.frames.read(rest) {
+                Ok(read) => read,
+                Err(violation) => {
+                    self.dangling = !begins_here && !self.muted;
+                    let mut seen = std::mem::take(&mut self.held);
+                    seen.extend(piece.get(from..).unwrap_or_default().iter().take(16));
+                    self.over = Some(Over::Violated(violation, seen));
+                    return kept;
+                }
+            };
+            at += count;
+            let is_end = event.is_none();
+            let mut swallowed = false;
+            match event {
+                Some(Event::Header(header)) => {
+                    if largest.is_some_and(|largest| header.message > largest) && !self.muted {
+                        self.too_big = Some(header.message);
+                        self.dangling = !begins_here;
+                        self.muted = true;
+                    }
+                    // Held back until its payload is there too.
+                    if may_be_ours && header.length == TAG as u64 {
+                        continue;
+                    }
+                }
+                Some(Event::End) => {
+                    swallowed =
+                        may_be_ours && self.is_ours(piece.get(from..at).unwrap_or_default());
+                    if swallowed {
+                        self.held.clear();
+                        self.tag = None;
+                        self.pongs += 1;
+                    }
+                    if !self.muted {
+                        self.messages = self.frames.messages();
+                    }
+                }
+                Some(Event::Close(close)) => {
+                    if !self.muted {
+                        other.told.get_or_insert_with(|| Told {
+                            code: close.code,
+                            is_ours: false,
+                            is_readable: close.is_readable(),
+                            delivered: None,
+                        });
+                        other.wants = None;
+                    }
+                    self.close = Some(close);
+                }
+                None if may_be_ours => {
+                    // Behind the last byte of the piece: the rest of the frame has not come.
+                    self.held
+                        .extend_from_slice(piece.get(from..at).unwrap_or_default());
+                    return kept;
+                }
+                None => {}
+            }
+            if !self.muted && !swallowed {
+                // What was held is in front of everything in this piece.
+                other.spill.push(&std::mem::take(&mut self.held));
+                piece.copy_within(from..at, kept);
+                kept += at - from;
+            }
+            from = at;
+            begins_here = false;
+            if self.close.is_some() {
+                self.after_close += (piece.len() - at) as u64;
+                self.muted = true;
+                return kept;
+            }
+            if is_end {
+                return kept;
+            }
+        }
+    }
+
+    /// Whether a whole Pong of the peer, the last bytes of which are `end`, answers our Ping.
+    fn is_ours(&self, end: &[u8]) -> bool {
+        let mut pong = self.held.clone();
+        pong.extend_from_slice(end);
+        let Ok([_, _, a, b, c, d, payload @ ..]) = <[u8; OUR_PONG]>::try_from(pong) else {
+            return false;
+        };
+        let mut payload: [u8; TAG] = payload;
+        frame::mask(&mut payload, [a, b, c, d]);
+        self.tag == Some(payload)
+    }
+}

@@ -1,0 +1,170 @@
+//! A guess at the hop that ended a tunnel: one that went away without a Close at a moment that a known timer explains.
+//!
+//! A guess is kept apart from the reason, which is a fact, and says `possibly`.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use super::ending::Side;
+use crate::config::LoadBalancer;
+use crate::record::Suspect;
+
+/// How far from its timer's value a hop's end is still taken for its doing: a hop counts from another byte than the
+/// proxy, and some look at their timers once a second.
+const TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Defaults for silence, in seconds, from the vendors' documents.
+const IDLE: &[(u64, &str)] = &[
+    (
+        60,
+        "AWS ALB or Classic ELB, Tencent CLB, Huawei ELB, nginx, ingress-nginx",
+    ),
+    (75, "Tencent CLB (keep-alive)"),
+    (100, "Cloudflare"),
+    (
+        240,
+        "Azure Load Balancer, or an ingress-nginx that was reloaded",
+    ),
+    (300, "Envoy, Azure Front Door, Oracle LB"),
+    (350, "AWS NLB"),
+    (400, "Cloudflare"),
+    (600, "CloudFront"),
+    (900, "Alibaba CLB (layer 4), Cloudflare"),
+];
+
+/// Defaults for a whole tunnel, whatever passes, in seconds.
+const LIFETIME: &[(u64, &str)] = &[
+    (20, "Azure Application Gateway"),
+    (30, "GCP Application Load Balancer (backend timeout)"),
+    (300, "Cloud Run (request timeout)"),
+    (3600, "Cloud Run (longest request timeout)"),
+    (14_400, "Azure Front Door"),
+];
+
+/// Who may have ended a tunnel on this side that had been `quiet` and had `lasted` so long.
+pub(super) fn suspect(
+    side: Side,
+    quiet: Duration,
+    lasted: Duration,
+    load_balancer: Option<&LoadBalancer>,
+) -> Option<Suspect> {
+    let configured = load_balancer.filter(|_| side == Side::Client);
+    if let Some(LoadBalancer { name, idle_timeout }) = configured
+        && let Some(timeout) = idle_timeout.filter(|timeout| is_near(quiet, *timeout))
+    {
+        let name = name.as_deref().unwrap_or("the load balancer in front");
+        return Some(Suspect {
+            hop: format!("possibly {name}"),
+            timer: format!(
+                "its idle timeout of {} (load_balancer.idle_timeout)",
+                format_duration(timeout)
+            ),
+        });
+    }
+    let (hops, timer) = known(IDLE, quiet, "idle timeout")
+        .or_else(|| known(LIFETIME, lasted, "limit on a whole connection"))?;
+    let place = match side {
+        Side::Client => "a hop in front",
+        Side::Upstream => "a hop between the proxy and the upstream",
+    };
+    Some(Suspect {
+        hop: format!("possibly {place}, such as {hops}"),
+        timer,
+    })
+}
+
+fn known(
+    timers: &[(u64, &'static str)],
+    time: Duration,
+    what: &str,
+) -> Option<(&'static str, String)> {
+    let timers = timers
+        .iter()
+        .map(|(secs, hops)| (Duration::from_secs(*secs), *hops));
+    let (timer, hops) = timers
+        .into_iter()
+        .find(|(timer, _)| is_near(time, *timer))?;
+    Some((hops, format!("{what} of {}", format_duration(timer))))
+}
+
+fn is_near(time: Duration, timer: Duration) -> bool {
+    time.abs_diff(timer) <= TOLERANCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(secs: f64) -> Duration {
+        Duration::from_secs_f64(secs)
+    }
+
+    #[test]
+    fn a_lone_end_at_a_known_timer_points_to_a_hop() {
+        for (side, quiet, lasted, expected) in [
+            (
+                Side::Client,
+                60.3,
+                500.0,
+                Some(("AWS ALB", "idle timeout of 1m")),
+            ),
+            (
+                Side::Client,
+                58.0,
+                500.0,
+                Some(("nginx", "idle timeout of 1m")),
+            ),
+            (Side::Client, 57.9, 500.0, None),
+            (Side::Client, 62.1, 500.0, None),
+            (
+                Side::Client,
+                351.0,
+                351.0,
+                Some(("AWS NLB", "idle timeout of 5m 50s")),
+            ),
+            (
+                Side::Client,
+                1.0,
+                30.5,
+                Some(("GCP", "limit on a whole connection of 30s")),
+            ),
+            (Side::Client, 1.0, 14_401.0, Some(("Front Door", "4h"))),
+            (
+                Side::Upstream,
+                60.0,
+                80.0,
+                Some(("between the proxy and the upstream", "1m")),
+            ),
+            (Side::Client, 0.1, 12.0, None),
+        ] {
+            let found = suspect(side, secs(quiet), secs(lasted), None);
+            match (&found, expected) {
+                (None, None) => {}
+                (Some(found), Some((hop, timer))) => {
+                    assert!(
+                        found.hop.starts_with("possibly ") && found.hop.contains(hop),
+                        "{found:?}"
+                    );
+                    assert!(found.timer.contains(timer), "{found:?}");
+                }
+                _ => panic!("{side:?} {quiet} {lasted}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_configured_load_balancer_comes_first() {
+        let balancer = LoadBalancer {
+            name: Some("edge".to_owned()),
+            idle_timeout: Some(secs(60.0)),
+        };
+        let found = suspect(Side::Client, secs(61.0), secs(61.0), Some(&balancer)).unwrap();
+        assert_eq!(found.hop, "possibly edge");
+        assert!(found.timer.contains("load_balancer.idle_timeout"));
+        let other = suspect(Side::Client, secs(100.0), secs(500.0), Some(&balancer)).unwrap();
+        assert!(other.hop.contains("Cloudflare"));
+        let inner = suspect(Side::Upstream, secs(61.0), secs(500.0), Some(&balancer)).unwrap();
+        assert!(inner.hop.contains("between"));
+    }
+}
