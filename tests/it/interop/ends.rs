@@ -146,6 +146,14 @@ fn by_upstream() -> Vec<End> {
             Some((1008, "policy", true)),
             Some(1008),
         ),
+        // The proxy ends the client's stream in order: an RST on that side would leave code and reason, and only
+        // `wasClean` would be false.
+        end(
+            "close-rst",
+            [Send(close(1012, "r")), Await, Reset],
+            Some((1012, "r", true)),
+            Some(1012),
+        ),
         // Chromium waits two seconds for the end of the stream, and then ends it.
         end(
             "close-and-wait",
