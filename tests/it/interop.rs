@@ -20,6 +20,8 @@ use crate::harness::{Line, Proxy};
 mod chromium;
 /// What every client library must live through, written once for all of them.
 mod clients;
+/// What a client's application is told of every way in which a tunnel can end.
+mod ends;
 /// Express with express-ws, the first user's stack.
 mod express;
 /// Node's `ws` as the client, and WeChat's clients, which it can look like.

@@ -8,7 +8,7 @@ use crate::harness::browser::{Browser, Pages};
 use crate::harness::peers::{Family, Kind, Server, field, said, tool};
 
 /// `chromium` and its version, without the distribution's words.
-fn version() -> String {
+pub fn version() -> String {
     let line = said(&tool("WSGATE_CHROMIUM"), &["--version"]);
     let number = line
         .split(' ')
