@@ -1,7 +1,9 @@
 //! The life of one connection: the only file that knows the order of the stages.
 
+mod admit;
 mod cut;
 mod describe;
+mod explain;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -9,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use http::header::{self, HeaderValue};
 use http::request::Parts;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,16 +18,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use admit::{Admitted, Denied};
 pub use cut::Cut;
 use describe::{describe, describe_end, describe_unread, request_id};
+use explain::Explanation;
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
-use crate::http::opening::{self, Kind, Opening};
+use crate::http::opening::Opening;
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
-use crate::policy::{self, Asked, Authority, HostSet, Permit};
+use crate::policy::Permit;
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
 use crate::record::{Draft, Resting, Sink, millis};
 use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
@@ -168,13 +171,6 @@ impl From<Failure> for Ended {
     }
 }
 
-/// A request that may be handed on, and to whom.
-struct Admitted<'a> {
-    permit: Permit<'a>,
-    opening: Opening,
-    upstream: &'a Upstream,
-}
-
 struct Life<'a> {
     shared: &'a Shared,
     peer: SocketAddr,
@@ -228,9 +224,13 @@ impl Life<'_> {
             permit,
             opening,
             upstream,
+            explanation,
         } = match self.admit(&request, &identity, has_early, draft) {
             Ok(admitted) => admitted,
-            Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
+            Err(Denied {
+                failure,
+                explanation,
+            }) => return Err(self.refuse(exchange, failure, explanation, draft).await),
         };
 
         draft.enter(Stage::Upstream);
@@ -244,9 +244,15 @@ impl Life<'_> {
         let opened = match answer {
             Ok(Answer::Switched(opened)) => *opened,
             Ok(Answer::Refused(refused)) => {
-                return Err(self.relay(exchange, *refused, upstream, draft).await);
+                return Err(match explanation {
+                    None => self.relay(exchange, *refused, upstream, draft).await,
+                    explained => {
+                        self.refuse(exchange, refused.failure, explained, draft)
+                            .await
+                    }
+                });
             }
-            Err(failure) => return Err(self.refuse(exchange, failure, draft).await),
+            Err(failure) => return Err(self.refuse(exchange, failure, explanation, draft).await),
         };
         let ends = self.switch(exchange, opened, asking, draft).await?;
 
@@ -360,100 +366,6 @@ impl Life<'_> {
         Err(self.refuse_unread(stream, failure, draft).await)
     }
 
-    /// The rest of the http stage, and the policy stage.
-    fn admit(
-        &self,
-        request: &Parts,
-        identity: &Identity,
-        has_early: bool,
-        draft: &mut Draft,
-    ) -> Result<Admitted<'_>, Failure> {
-        let begun = Instant::now();
-        let authority = opening::authority(&request.uri, &request.headers)?;
-        let opening = match opening::check(request)? {
-            Kind::Opening(opening) => Some(opening),
-            Kind::Plain => None,
-        };
-        if let Some(note) = identity.spoofed(&request.headers) {
-            draft.note(note);
-        }
-        draft.enter(Stage::Policy);
-        let asked = opening.as_ref();
-        let permit = self.check_policy(request, identity, &authority, asked, has_early, draft);
-        draft.record.policy_ms = Some(millis(begun.elapsed()));
-        let permit = permit?;
-        let name = &permit.route().upstream;
-        // The one place where the name is looked up; a configuration in which it is unknown does not load.
-        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
-            let detail = format!("no upstream is named {name}");
-            Failure::new(Reason::InternalAborted, detail)
-        })?;
-        Ok(Admitted {
-            upstream,
-            permit,
-            opening: opening.ok_or(Reason::PlainHttpRequest)?,
-        })
-    }
-
-    fn check_policy(
-        &self,
-        request: &Parts,
-        identity: &Identity,
-        authority: &Authority,
-        opening: Option<&Opening>,
-        has_early: bool,
-        draft: &mut Draft,
-    ) -> Result<Permit<'_>, Failure> {
-        let no_names = HostSet::default();
-        let values = |name| -> Vec<&[u8]> {
-            request
-                .headers
-                .get_all(name)
-                .iter()
-                .map(HeaderValue::as_bytes)
-                .collect()
-        };
-        let (origins, referers) = (values(header::ORIGIN), values(header::REFERER));
-        let offered = opening
-            .map(|opening| opening.subprotocols.as_slice())
-            .unwrap_or_default();
-        let subprotocols: Vec<&str> = offered.iter().map(String::as_str).collect();
-        let asked = Asked {
-            secure: identity.secure,
-            sni: draft.record.sni.as_deref(),
-            certificate_names: self
-                .shared
-                .tls
-                .as_ref()
-                .map_or(&no_names, tls::Server::names),
-            authority,
-            path: request.uri.path().as_bytes(),
-            query: request.uri.query().map(str::as_bytes),
-            origins: &origins,
-            referers: &referers,
-            subprotocols: &subprotocols,
-        };
-        let routes = &self.shared.config.routes;
-        if opening.is_none() {
-            let matched = policy::matching(routes, &asked)?;
-            draft.record.route = Some(matched.route.to_string());
-            return Err(Reason::PlainHttpRequest.into());
-        }
-        // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
-        if has_early {
-            return Err(Reason::HttpEarlyData.into());
-        }
-        let permit = policy::check(routes, &asked)?;
-        draft.record.route = Some(permit.route().to_string());
-        draft.record.upstream = Some(permit.route().upstream.clone());
-        draft.record.referer_app_id = permit.referer_app_id().map(str::to_owned);
-        draft.record.notes.extend_from_slice(permit.notes());
-        if self.shared.draining.is_cancelled() {
-            return Err(Reason::Draining.into());
-        }
-        Ok(permit)
-    }
-
     /// The upstream stage: connect, hand the request on, verify the answer.
     async fn ask(
         &self,
@@ -555,7 +467,16 @@ impl Life<'_> {
     }
 
     /// Answers a request with a refusal of our own.
-    async fn refuse(&self, exchange: Exchange, failure: Failure, draft: &mut Draft) -> Ended {
+    async fn refuse(
+        &self,
+        exchange: Exchange,
+        failure: Failure,
+        explanation: Option<Explanation>,
+        draft: &mut Draft,
+    ) -> Ended {
+        if let Some(explanation) = explanation {
+            return self.explain(exchange, failure, explanation, draft).await;
+        }
         let response = respond::boxed(respond::refusal(&failure, &request_id(draft)));
         let patience = self.shared.config.limits.write_stall;
         let answered = exchange.answer(response, patience).await;

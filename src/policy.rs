@@ -163,13 +163,12 @@ impl<'r> Permit<'r> {
     }
 }
 
-/// Host, then path, then Origin and Referer, then subprotocols; the first refusal wins, and the first route that
-/// matches host and path is the one whose rules hold.
+/// Origin and Referer, then subprotocols, against the rules of the route that matched; the first refusal wins.
 ///
 /// # Errors
-/// A [`Failure`] with a reason of the policy stage; its hint names the nearest route where there is one.
-pub fn check<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Permit<'r>, Failure> {
-    let Matched { route, note } = matching(routes, asked)?;
+/// A [`Failure`] with a reason of the policy stage.
+pub fn check<'r>(matched: Matched<'r>, asked: &Asked<'_>) -> Result<Permit<'r>, Failure> {
+    let Matched { route, note } = matched;
     let mut notes: Vec<_> = note.into_iter().collect();
     if let Err(failure) = admission::check(route, asked) {
         match route.websocket.enforcement {
@@ -197,10 +196,10 @@ pub struct Matched<'r> {
     pub note: Option<Note>,
 }
 
-/// The first half of [`check`]: host and path alone, for requests that are no opening handshake.
+/// The first route that matches host and path, whose rules then hold.
 ///
 /// # Errors
-/// The refusals of [`check`] for host and path.
+/// A [`Failure`] with a reason of the policy stage; its hint names the nearest route where there is one.
 pub fn matching<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Matched<'r>, Failure> {
     check_host(routes, asked)?;
     let note = check_sni(routes, asked)?;

@@ -692,7 +692,7 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Whose doing it is where the reason leaves it to the stage.
     pub by: Option<By>,
-    /// The HTTP status where the reason leaves it to the stage.
+    /// The HTTP status where the reason leaves it to the stage, or where another answer was given than its own.
     pub status: Option<u16>,
     /// Whether this case gets no HTTP answer though others of its reason do.
     pub unanswered: bool,
@@ -744,7 +744,7 @@ impl Failure {
         }
         match self.reason.spec().status {
             Status::None => None,
-            Status::Fixed(status) => Some(status),
+            Status::Fixed(status) => Some(self.status.unwrap_or(status)),
             Status::Stage => self.status,
         }
     }
@@ -809,6 +809,8 @@ notes! {
         "the client was gone before the whole answer could be written";
     RelayCut = "relay_cut",
         "the upstream's answer broke off or did not end in time; what had come was relayed";
+    RefusalExplained = "refusal_explained",
+        "the route has explain_refusals: the client was answered 101 and a Close frame with the reason's code; nothing reached the upstream by it";
     BytesAfterClose = "bytes_after_close",
         "a side sent bytes behind its Close frame, where nothing may follow; they were not passed on";
     EndpointSkipped = "endpoint_skipped",

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
+use sha1::{Digest as _, Sha1};
 
 use super::fields::{list_tokens, only, tokens};
 use super::head::is_token;
@@ -31,6 +32,21 @@ pub struct Opening {
     /// Names of the offered extensions, in order.
     pub extensions: Vec<String>,
 }
+
+impl Opening {
+    /// The `Sec-WebSocket-Accept` that belongs to it (RFC 6455 section 4.2.2 item 5.4).
+    #[must_use]
+    pub fn accept(&self) -> String {
+        accept_value(self.key.as_bytes())
+    }
+}
+
+fn accept_value(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// Appended to the key before hashing (RFC 6455 section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Fields that a Connection field may not name: removing them would change who the request is from or what it asks.
 const PROTECTED: [&str; 13] = [
@@ -310,6 +326,14 @@ mod tests {
             Ok(Kind::Plain) => "plain",
             Err(failure) => failure.reason.code(),
         }
+    }
+
+    #[test]
+    fn the_accept_value_of_the_rfc() {
+        assert_eq!(
+            accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Request<'_> {
             referers: &self.referers,
             subprotocols: &self.subprotocols,
         };
-        let result = check(routes, &asked);
+        let result = matching(routes, &asked).and_then(|matched| check(matched, &asked));
         if let Err(failure) = &result {
             assert_presentable(failure);
         }

@@ -1,10 +1,7 @@
 //! The upstream's answer: what it means, and whether a 101 keeps RFC 6455.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Version, response};
-use sha1::{Digest, Sha1};
 
 use crate::http::fields::{only, tokens};
 use crate::http::opening::{Opening, extension_names};
@@ -12,9 +9,6 @@ use crate::listener::describe_bytes;
 use crate::policy::{Permit, shown_subprotocol};
 use crate::reason::{Failure, Reason};
 use crate::record::{peer_list, peer_text};
-
-/// Appended to the key before hashing (RFC 6455 section 1.3).
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A failure to get any valid response head; `seen` holds the first bytes that came.
 pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
@@ -209,7 +203,7 @@ pub(super) fn verify(
 }
 
 fn verify_accept(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
-    let expected = accept_value(opening.key.as_bytes());
+    let expected = opening.accept();
     match only(fields, &header::SEC_WEBSOCKET_ACCEPT) {
         Ok(Some(accept)) if accept.as_bytes() == expected.as_bytes() => Ok(()),
         Ok(None) => Err(Reason::UpstreamAcceptMissing.into()),
@@ -221,11 +215,6 @@ fn verify_accept(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
             Err(Failure::new(Reason::UpstreamAcceptMismatch, detail))
         }
     }
-}
-
-/// `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2 item 5.4).
-fn accept_value(key: &[u8]) -> String {
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
 fn verify_subprotocol(
@@ -324,14 +313,6 @@ fn found(fields: &HeaderMap, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_accept_value_of_the_rfc() {
-        assert_eq!(
-            accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
-    }
 
     #[test]
     fn a_location_is_shown_without_secrets() {

@@ -1,0 +1,132 @@
+//! Refusals for clients that hide the HTTP answer from their application: a 101, and a Close frame that says why.
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Ended, Life};
+use crate::http::opening::Opening;
+use crate::http::{Answered, Exchange, respond};
+use crate::policy::Route;
+use crate::reason::{Failure, Note, NoteCode};
+use crate::record::Draft;
+use crate::stream::ClientStream;
+use crate::tunnel::frame::{self, Event, Extensions, Reader, Sender};
+
+use super::describe::request_id;
+
+/// The code for a refusal that stays one (RFC 6455 section 7.4.1).
+const POLICY: u16 = 1008;
+
+/// The code for one that trying again may end (registered with IANA for RFC 6455).
+const TRY_AGAIN_LATER: u16 = 1013;
+
+/// What the answer to an opening handshake needs so that the client takes it.
+#[derive(Debug)]
+pub(super) struct Explanation {
+    accept: String,
+    subprotocol: Option<String>,
+}
+
+impl Explanation {
+    /// For routes that want it.
+    pub fn wanted(route: &Route, opening: &Opening) -> Option<Self> {
+        route.websocket.explain_refusals.then(|| Self {
+            accept: opening.accept(),
+            // Chromium fails a connection that chooses none of those it offered.
+            subprotocol: opening.subprotocols.first().cloned(),
+        })
+    }
+
+    fn response(self) -> Response<crate::http::Body> {
+        let mut response = Response::new(respond::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let fields = response.headers_mut();
+        fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        let given = [
+            (header::SEC_WEBSOCKET_ACCEPT, Some(self.accept)),
+            (header::SEC_WEBSOCKET_PROTOCOL, self.subprotocol),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                fields.insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+impl Life<'_> {
+    /// Answers a request that failed with a 101 and a Close frame; nothing of it comes from an upstream.
+    pub(super) async fn explain(
+        &self,
+        exchange: Exchange,
+        failure: Failure,
+        explanation: Explanation,
+        draft: &mut Draft,
+    ) -> Ended {
+        let code = match failure.http_status() {
+            Some(500..) => TRY_AGAIN_LATER,
+            _ => POLICY,
+        };
+        let limits = &self.shared.config.limits;
+        let mut response = explanation.response();
+        respond::set_request_id(response.headers_mut(), &request_id(draft));
+        let Answered {
+            mut stream,
+            held,
+            error,
+        } = exchange.answer(response, limits.write_stall).await;
+        let close = frame::close(code, failure.reason.code(), None);
+        let told = match error {
+            Some(error) => Err(error.to_string()),
+            None => {
+                let told = tokio::time::timeout(limits.write_stall, say(&mut stream, &close)).await;
+                told.map_err(|_| "the client does not read".to_owned())
+                    .and_then(|told| told.map_err(|error| error.to_string()))
+            }
+        };
+        match told {
+            Ok(()) => {
+                draft.record.client_sees = Some(code);
+                draft.note(Note::new(
+                    NoteCode::RefusalExplained,
+                    format!("close code {code}"),
+                ));
+                // Whatever comes of it, the client was told.
+                let _ = tokio::time::timeout(limits.close_wait, answer(&mut stream, held)).await;
+            }
+            Err(why) => draft.note(Note::new(NoteCode::ResponseNotDelivered, why)),
+        }
+        Ended {
+            failure: failure.with_status(StatusCode::SWITCHING_PROTOCOLS.as_u16()),
+            client: Some(stream),
+        }
+    }
+}
+
+async fn say(stream: &mut ClientStream, close: &[u8]) -> std::io::Result<()> {
+    stream.write_all(close).await?;
+    stream.flush().await
+}
+
+/// Reads until the client has answered the Close; what else it says goes nowhere.
+async fn answer(stream: &mut ClientStream, held: Vec<u8>) {
+    let mut frames = Reader::new(Sender::Client, Extensions::None);
+    let mut bytes = held;
+    let mut piece = [0; 512];
+    loop {
+        let mut rest = bytes.as_slice();
+        while let Ok((count, Some(event))) = frames.read(rest) {
+            if matches!(event, Event::Close(_)) {
+                return;
+            }
+            rest = rest.get(count..).unwrap_or_default();
+        }
+        match stream.read(&mut piece).await {
+            Ok(count) if count > 0 => bytes = piece.iter().take(count).copied().collect(),
+            _ => return,
+        }
+    }
+}
