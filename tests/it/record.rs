@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use wsgate::reason::{Reason, Stage};
 
-use crate::harness::client::{text_frame, trusting};
+use crate::harness::client::trusting;
+use crate::harness::frames::echoes;
 use crate::harness::inside::Inside;
 use crate::harness::proxy::{HOST, is_terminal};
 use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually, handshake};
@@ -48,8 +49,7 @@ fn panics_at(stage: Stage) -> Line {
     assert!(!armed.load(SeqCst), "the hook was not called");
     let mut next = Client::tls(inside.address());
     assert_eq!(next.send(handshake("/ws", &[])).response().status, 101);
-    let frame = text_frame("hello");
-    assert_eq!(next.send(&frame).receive(frame.len()), frame);
+    echoes(&mut next, "hello");
     next.finish();
     next.rest();
     let lines = inside.stop();

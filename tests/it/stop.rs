@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wsgate::reason::Reason;
 
-use crate::harness::client::text_frame;
+use crate::harness::frames;
 use crate::harness::proxy::{self, program};
 use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake};
 
@@ -33,8 +33,7 @@ fn open(proxy: &Proxy) -> Client {
 
 #[track_caller]
 fn echoes(client: &mut Client) {
-    let frame = text_frame("still here");
-    assert_eq!(client.send(&frame).receive(frame.len()), frame);
+    frames::echoes(client, "still here");
 }
 
 /// Waits for the end, which must come long before the drain is over, with status 0 and `stopped` as the last line.
@@ -439,8 +438,7 @@ fn sighup_ends_nothing() {
             .contains("SIGHUP does nothing")
             .then_some(())
     });
-    client.send(text_frame("hello"));
-    assert_eq!(client.receive(7), b"\x81\x05hello");
+    echoes(&mut client);
     client.finish();
     proxy.stop();
 }

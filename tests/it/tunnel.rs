@@ -5,8 +5,8 @@ use std::sync::{Mutex, mpsc};
 
 use wsgate::reason::Reason;
 
-use crate::harness::client::{ACCEPT, text_frame};
-
+use crate::harness::client::ACCEPT;
+use crate::harness::frames::{BINARY, TEXT, echoes, masked, plain};
 use crate::harness::upstream::Call;
 use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, Upstream, handshake};
 
@@ -102,8 +102,7 @@ pub fn client_eof() -> Line {
     let response = client.send(handshake("/ws", &[])).response();
     assert_eq!(response.status, 101);
     assert_eq!(response.field("sec-websocket-accept"), Some(ACCEPT));
-    let frame = text_frame("hello");
-    assert_eq!(client.send(&frame).receive(frame.len()), frame);
+    echoes(&mut client, "hello");
     client.finish();
     assert_eq!(client.rest(), b"");
     let opened = proxy.event("opened");
@@ -111,14 +110,9 @@ pub fn client_eof() -> Line {
     let closed = proxy.terminal();
     assert_eq!(closed.text("event"), "closed");
     assert_eq!(closed.text("conn"), opened.text("conn"));
-    assert_eq!(
-        closed.number("bytes_client_to_upstream"),
-        Some(frame.len() as u64)
-    );
-    assert_eq!(
-        closed.number("bytes_upstream_to_client"),
-        Some(frame.len() as u64)
-    );
+    // Five of payload, two of the header and four of the mask.
+    assert_eq!(closed.number("bytes_client_to_upstream"), Some(11));
+    assert_eq!(closed.number("bytes_upstream_to_client"), Some(7));
     closed.expect(Reason::ClientEof)
 }
 
@@ -133,22 +127,19 @@ pub fn client_reset() -> Line {
         mut proxy,
         mut client,
     } = open(&Setup::tls(&upstream.url()));
-    let frame = text_frame("hello");
-    client.send(&frame).receive(frame.len());
+    echoes(&mut client, "hello");
     client.reset();
     let line = closed(&mut proxy, Reason::ClientReset).with_detail("reset");
-    assert_eq!(
-        line.number("bytes_client_to_upstream"),
-        Some(frame.len() as u64)
-    );
+    assert_eq!(line.number("bytes_client_to_upstream"), Some(11));
     upstream.all_ended();
     line
 }
 
 pub fn upstream_eof() -> Line {
     let upstream = switching(|mut call| {
-        call.write(b"\x88\x02\x03\xe8").finish();
-        assert_eq!(call.drain(), b"answer", "the client's side stays open");
+        call.write(plain(TEXT, "bye")).finish();
+        let answer = masked(TEXT, "answer");
+        assert_eq!(call.drain(), answer, "the client's side stays open");
     });
     let Open {
         mut proxy,
@@ -157,26 +148,27 @@ pub fn upstream_eof() -> Line {
     // TCP's end arrives as the end of TLS: `rest` would also take a cut stream, `read_to_end` does not.
     let mut all = Vec::new();
     client.read_to_end(&mut all).unwrap();
-    assert_eq!(all, b"\x88\x02\x03\xe8");
-    client.send("answer").finish();
+    assert_eq!(all, b"\x81\x03bye");
+    client.send(masked(TEXT, "answer")).finish();
     let line = closed(&mut proxy, Reason::UpstreamEof);
-    assert_eq!(line.number("bytes_upstream_to_client"), Some(4));
-    assert_eq!(line.number("bytes_client_to_upstream"), Some(6));
+    assert_eq!(line.number("bytes_upstream_to_client"), Some(5));
+    assert_eq!(line.number("bytes_client_to_upstream"), Some(12));
     upstream.all_ended();
     line
 }
 
 pub fn upstream_reset() -> Line {
     let upstream = switching(|mut call| {
-        call.write("last words").receive(2);
+        call.write(plain(TEXT, "last words"));
+        call.receive(masked(TEXT, "ok").len());
         call.reset();
     });
     let Open {
         mut proxy,
         mut client,
     } = open(&Setup::tls(&upstream.url()));
-    client.receive(10);
-    client.send("ok");
+    assert_eq!(client.receive(12), plain(TEXT, "last words"));
+    client.send(masked(TEXT, "ok"));
     assert_eq!(client.rest(), b"");
     closed(&mut proxy, Reason::UpstreamReset).with_detail("reset")
 }
@@ -187,8 +179,7 @@ pub fn tls_truncated() -> Line {
         mut proxy,
         mut client,
     } = open(&Setup::tls(&upstream.url()));
-    let frame = text_frame("hello");
-    client.send(&frame).receive(frame.len());
+    echoes(&mut client, "hello");
     client.truncate();
     let line = closed(&mut proxy, Reason::TlsTruncated);
     upstream.all_ended();
@@ -212,7 +203,7 @@ pub fn tls_record_error() -> Line {
 pub fn half_close_timeout() -> Line {
     let (held, wait) = hold();
     let upstream = switching(move |mut call| {
-        assert_eq!(call.drain(), b"last words");
+        assert_eq!(call.drain(), masked(TEXT, "last words"));
         wait();
     });
     let setup = Setup {
@@ -223,7 +214,7 @@ pub fn half_close_timeout() -> Line {
         mut proxy,
         mut client,
     } = open(&setup);
-    client.send("last words").finish();
+    client.send(masked(TEXT, "last words")).finish();
     let line = closed(&mut proxy, Reason::HalfCloseTimeout)
         .with_detail("the client ended its stream first; the upstream sent nothing for 300ms");
     assert!(line.number("lasted_ms") >= Some(300));
@@ -242,8 +233,7 @@ pub fn idle_timeout() -> Line {
         mut proxy,
         mut client,
     } = open(&setup);
-    let frame = text_frame("hello");
-    client.send(&frame).receive(frame.len());
+    echoes(&mut client, "hello");
     assert_eq!(client.rest(), b"");
     let line = closed(&mut proxy, Reason::IdleTimeout).with_detail("no byte either way for 300ms");
     assert!(line.number("idle_ms") >= Some(300));
@@ -252,7 +242,10 @@ pub fn idle_timeout() -> Line {
 }
 
 pub fn client_write_stalled() -> Line {
-    let upstream = switching(|mut call| while call.socket.write_all(&[b'x'; 65536]).is_ok() {});
+    let upstream = switching(|mut call| {
+        let frame = plain(BINARY, [b'x'; 65536]);
+        while call.socket.write_all(&frame).is_ok() {}
+    });
     let setup = Setup {
         limits: "write_stall: 300ms".to_owned(),
         ..Setup::tls(&upstream.url())
@@ -280,7 +273,8 @@ pub fn upstream_write_stalled() -> Line {
         mut proxy,
         mut client,
     } = open(&setup);
-    while client.write_all(&[b'x'; 65536]).is_ok() {}
+    let frame = masked(BINARY, [b'x'; 65536]);
+    while client.write_all(&frame).is_ok() {}
     let line = closed(&mut proxy, Reason::UpstreamWriteStalled).with_detail("waited 300ms");
     assert!(
         line.number("write_stall_upstream_ms") >= Some(300),

@@ -297,19 +297,6 @@ pub fn handshake(path: &str, changes: &[(&str, &str)]) -> String {
     request + "\r\n"
 }
 
-/// A client's text frame in one piece, masked, of less than 126 bytes.
-pub fn text_frame(text: &str) -> Vec<u8> {
-    let mask = [1, 2, 3, 4];
-    let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()];
-    frame.extend(mask);
-    frame.extend(
-        text.bytes()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
-    frame
-}
-
 /// Whether the proxy has read everything that went into a peer's socket, its end included: both kernel queues between
 /// them are empty.
 pub fn is_read(socket: &TcpStream) -> bool {

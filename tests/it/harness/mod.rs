@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod certs;
 pub mod client;
+pub mod frames;
 pub mod inside;
 pub mod peers;
 pub mod proxy;

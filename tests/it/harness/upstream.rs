@@ -1,6 +1,6 @@
 //! Upstreams that do exactly what a test wants, with raw bytes.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use sha1::{Digest, Sha1};
 
-use super::PATIENCE;
+use super::{PATIENCE, frames};
 
 /// A listening upstream. Each connection is handled by the test's function in a thread of its own.
 pub struct Upstream {
@@ -77,7 +77,7 @@ impl Upstream {
         }
     }
 
-    /// Answers every handshake with a correct 101 and sends back every byte.
+    /// Answers every handshake with a correct 101 and sends back every frame.
     pub fn echo() -> Self {
         Self::start(|mut call| {
             call.switch("");
@@ -135,13 +135,18 @@ impl Call {
         self
     }
 
-    /// Sends back every byte until the end.
+    /// Sends back every frame, unmasked, until the end; after a Close frame this side ends first.
+    ///
+    /// # Panics
+    /// As [`more`], and for a frame that is not masked.
     pub fn echo(&mut self) {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Some(count) = more(&mut self.socket, &mut buffer) {
-            if self.socket.write_all(&buffer[..count]).is_err() {
-                break;
+        match frames::echo(&mut BufReader::new(&self.socket), &mut &self.socket) {
+            Ok(()) => {
+                // The proxy may be gone already.
+                let _ = self.socket.shutdown(Shutdown::Write);
+                self.drain();
             }
+            Err(error) => expect_in_time(&error),
         }
     }
 
@@ -191,11 +196,15 @@ fn more(socket: &mut TcpStream, buffer: &mut [u8]) -> Option<usize> {
         Ok(0) => None,
         Ok(count) => Some(count),
         Err(error) => {
-            let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-            assert!(!is_late, "the proxy neither sent nor ended in {PATIENCE:?}");
+            expect_in_time(&error);
             None
         }
     }
+}
+
+fn expect_in_time(error: &io::Error) {
+    let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    assert!(!is_late, "the proxy neither sent nor ended in {PATIENCE:?}");
 }
 
 /// An address of this machine on which nothing listens, and nothing will while this lives.

@@ -10,6 +10,7 @@ use wsgate::reason::Reason;
 
 use super::guard::Guard;
 use crate::harness::client::is_read;
+use crate::harness::frames::{BINARY, TEXT, echoes, masked, plain};
 use crate::harness::upstream::Call;
 use crate::harness::{Client, PATIENCE, Proxy, Setup, Upstream, eventually, handshake};
 
@@ -54,7 +55,8 @@ struct Slow {
 }
 
 impl Slow {
-    /// `answer` writes the answer; what the proxy then sends is read to its end, after `count` bytes acknowledged.
+    /// `answer` writes the answer; what the proxy then sends is read to its end, after `count` bytes acknowledged by
+    /// [`acknowledged`].
     fn start(count: usize, answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
         let (asked_sender, asked) = channel();
         let (answer_sender, may_answer) = channel::<()>();
@@ -68,7 +70,7 @@ impl Slow {
             if call.socket.read_exact(&mut bytes).is_err() {
                 bytes.clear();
             } else if count > 0 {
-                call.socket.write_all(b"ok").unwrap();
+                call.socket.write_all(&plain(TEXT, "ok")).unwrap();
             }
             call.socket.read_to_end(&mut bytes).unwrap();
             sender.send(bytes).unwrap();
@@ -94,6 +96,12 @@ impl Slow {
     }
 }
 
+/// The client gets what the upstream sends when everything has come.
+#[track_caller]
+fn acknowledged(client: &mut Client) {
+    assert_eq!(client.receive(4), plain(TEXT, "ok"));
+}
+
 /// A proxy in front of `slow`, and a client whose handshake has reached the upstream.
 fn waiting(slow: &Slow, setup: Setup) -> (Proxy, Client) {
     let proxy = setup.start();
@@ -108,24 +116,32 @@ fn waiting(slow: &Slow, setup: Setup) -> (Proxy, Client) {
 
 #[test]
 fn bytes_that_come_later_are_held_and_arrive_after_the_101() {
+    let all = ["first", "2nd", "3"]
+        .map(|text| masked(TEXT, text))
+        .concat();
+    // Where one sending ends and the next begins is not where frames do, nor is where holding ends.
+    let ((first, second), third) = (all[..16].split_at(8), &all[16..]);
     for setup in [Setup::tls, Setup::plain] {
-        let slow = Slow::start(9, |call| {
+        let slow = Slow::start(all.len(), |call| {
             call.switch("");
         });
         let (mut proxy, mut client) = waiting(&slow, setup(&slow.upstream.url()));
-        client.send("first").send("2nd");
+        client.send(first).send(second);
         eventually("the proxy to read", || is_read(client.tcp()).then_some(()));
         slow.answer();
         assert_eq!(client.response().status, 101);
-        client.send("3");
-        assert_eq!(client.receive(2), b"ok");
+        client.send(third);
+        acknowledged(&mut client);
         client.finish();
-        assert_eq!(slow.received(), b"first2nd3");
+        assert_eq!(slow.received(), all);
         let opened = proxy.event("opened");
         assert_eq!(opened.notes(), ["early_bytes_held"]);
-        assert_eq!(opened.0["notes"][0]["detail"], "8 bytes");
+        assert_eq!(opened.0["notes"][0]["detail"], "16 bytes");
         let closed = proxy.terminal().expect(Reason::ClientEof);
-        assert_eq!(closed.number("bytes_client_to_upstream"), Some(9));
+        assert_eq!(
+            closed.number("bytes_client_to_upstream"),
+            Some(all.len() as u64)
+        );
     }
 }
 
@@ -174,12 +190,13 @@ fn held_bytes_never_reach_an_upstream_that_does_not_switch() {
 /// A client that sends on without its answer fills its own window, not the proxy's memory.
 #[test]
 fn a_client_that_does_not_wait_is_held_back_and_loses_nothing() {
-    const COUNT: usize = 1024 * 1024;
-    let all: Vec<u8> = (0..COUNT)
+    let payload: Vec<u8> = (0..1024 * 1024)
         .map(|at| u8::try_from(at / 7 % 251).unwrap())
         .collect();
+    let all = masked(BINARY, payload);
+    let count = all.len();
     for setup in [Setup::tls, Setup::plain] {
-        let slow = Slow::start(COUNT, |call| {
+        let slow = Slow::start(count, |call| {
             call.switch("");
         });
         let (mut proxy, mut client) = waiting(&slow, setup(&slow.upstream.url()));
@@ -193,30 +210,30 @@ fn a_client_that_does_not_wait_is_held_back_and_loses_nothing() {
         client.tcp().set_write_timeout(Some(stall)).unwrap();
         // The TLS library turns to reading where writing has to wait.
         client.tcp().set_read_timeout(Some(stall)).unwrap();
-        while sent < COUNT {
-            let piece = &all[sent..COUNT.min(sent + 16 * 1024)];
+        while sent < count {
+            let piece = &all[sent..count.min(sent + 16 * 1024)];
             match client.write(piece) {
-                Ok(count) => sent += count,
+                Ok(taken) => sent += taken,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
             }
         }
-        assert!(sent < COUNT, "everything was taken");
+        assert!(sent < count, "everything was taken");
         let grown = resident(proxy.id()).saturating_sub(before);
-        assert!(grown < COUNT, "{grown} bytes more");
+        assert!(grown < count, "{grown} bytes more");
         client.tcp().set_write_timeout(Some(PATIENCE)).unwrap();
         client.tcp().set_read_timeout(Some(PATIENCE)).unwrap();
         slow.answer();
         client.send(&all[sent..]);
         assert_eq!(client.response().status, 101);
-        assert_eq!(client.receive(2), b"ok");
+        acknowledged(&mut client);
         client.finish();
         assert!(slow.received() == all, "bytes were changed");
         let closed = proxy.terminal().expect(Reason::ClientEof);
         assert_eq!(closed.notes(), ["early_bytes_held"]);
         assert_eq!(
             closed.number("bytes_client_to_upstream"),
-            Some(COUNT as u64)
+            Some(count as u64)
         );
     }
 }
@@ -233,7 +250,7 @@ fn interim_answers_come_before_the_101() {
     let mut proxy = Setup::tls(&upstream.url()).start();
     let mut client = Client::tls(proxy.address());
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
-    assert_eq!(client.send("hi").receive(2), b"hi");
+    echoes(&mut client, "hi");
     client.finish();
     assert_eq!(client.rest(), b"");
     let closed = proxy.terminal().expect(Reason::ClientEof);
@@ -244,14 +261,15 @@ fn interim_answers_come_before_the_101() {
 #[test]
 fn a_frame_that_comes_with_the_101_arrives() {
     let upstream = Upstream::start(|mut call| {
-        let both = crate::harness::switching(&call.head, "") + "\u{1}\u{2}hi";
-        call.socket.write_all(both.as_bytes()).unwrap();
+        let answer = crate::harness::switching(&call.head, "").into_bytes();
+        let both = [answer, plain(TEXT, "hi")].concat();
+        call.socket.write_all(&both).unwrap();
         call.echo();
     });
     let mut proxy = Setup::tls(&upstream.url()).start();
     let mut client = Client::tls(proxy.address());
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
-    assert_eq!(client.receive(4), b"\x01\x02hi");
+    assert_eq!(client.receive(4), b"\x81\x02hi");
     client.finish();
     assert_eq!(client.rest(), b"");
     let closed = proxy.terminal().expect(Reason::ClientEof);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, Read};
 use std::net::SocketAddr;
 
-use crate::harness::client::text_frame;
+use crate::harness::frames::echoes;
 use crate::harness::inside::settings;
 use crate::harness::proxy::is_terminal;
 use crate::harness::quiet::Quiet;
@@ -25,10 +25,7 @@ fn from_many_clients(count: usize, each: impl Fn() + Sync) {
 fn use_tunnel(address: SocketAddr) {
     let mut client = Client::plain(address);
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
-    assert_eq!(
-        client.send(text_frame("hello")).receive(7),
-        b"\x81\x05hello"
-    );
+    echoes(&mut client, "hello");
 }
 
 fn parse(text: &str) -> Vec<Line> {

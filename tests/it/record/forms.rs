@@ -1,6 +1,6 @@
 //! Levels, formats, addresses, and text that peers send.
 
-use crate::harness::client::text_frame;
+use crate::harness::frames::echoes;
 use crate::harness::proxy::ORIGIN;
 use crate::harness::quiet::Quiet;
 use crate::harness::upstream::Nobody;
@@ -26,10 +26,7 @@ fn what_is_below_the_level_is_counted_and_not_written() {
     );
     let mut tunnel = Client::plain(proxy.address());
     assert_eq!(tunnel.send(handshake("/echo", &[])).response().status, 101);
-    assert_eq!(
-        tunnel.send(text_frame("hello")).receive(7),
-        b"\x81\x05hello"
-    );
+    echoes(&mut tunnel, "hello");
     tunnel.finish();
     tunnel.rest();
     let mut failing = Client::plain(proxy.address());

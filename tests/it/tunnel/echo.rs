@@ -3,7 +3,9 @@
 use wsgate::reason::Reason;
 
 use super::{Open, closed, open};
-use crate::harness::client::text_frame;
+use crate::harness::frames::{
+    BINARY, CLOSE, PING, PONG, TEXT, closing, echoes, masked, plain, read,
+};
 use crate::harness::{Client, Setup, handshake};
 
 #[test]
@@ -12,20 +14,16 @@ fn it_sends_text_and_binary_messages_back() {
         mut proxy,
         mut client,
     } = open(&Setup::tls("\"builtin:echo\""));
-    let text = client.send(text_frame("hello")).receive(7);
-    assert_eq!(text, b"\x81\x05hello");
-    let mut binary = text_frame("\u{1}\u{2}");
-    binary[0] = 0x82;
-    assert_eq!(client.send(binary).receive(4), b"\x82\x02\x01\x02");
-    let mut ping = text_frame("ping");
-    ping[0] = 0x89;
-    assert_eq!(client.send(ping).receive(6), b"\x8a\x04ping");
-    let mut close = text_frame("\u{3}\u{e8}");
-    close.splice(0..6, [0x88, 0x82, 1, 2, 3, 4]);
-    // 1000, masked.
-    close.truncate(6);
-    close.extend([0x03 ^ 1, 0xe8 ^ 2]);
-    assert_eq!(client.send(close).receive(4), b"\x88\x02\x03\xe8");
+    for (sent, first, payload) in [
+        (TEXT, TEXT, &b"hello"[..]),
+        (BINARY, BINARY, b"\x01\x02"),
+        (PING, PONG, b"ping"),
+        (CLOSE, CLOSE, &closing(1000, "")),
+    ] {
+        let back = plain(first, payload);
+        let came = client.send(masked(sent, payload)).receive(back.len());
+        assert_eq!(came, back);
+    }
     assert_eq!(client.rest(), b"");
     client.finish();
     let line = closed(&mut proxy, Reason::UpstreamEof);
@@ -50,16 +48,13 @@ fn a_client_that_breaks_the_protocol_ends_the_echo_and_not_the_proxy() {
         mut proxy,
         mut client,
     } = open(&Setup::plain("\"builtin:echo\""));
-    // An unmasked frame.
-    client.send(b"\x81\x02hi");
+    // What a text can't be: only who looks at payloads sees it.
+    client.send(masked(TEXT, b"\xff\xfe"));
     client.rest();
     client.finish();
     closed(&mut proxy, Reason::UpstreamEof);
     let mut client = super::tunnel(&proxy, false);
-    assert_eq!(
-        client.send(text_frame("hello")).receive(7),
-        b"\x81\x05hello"
-    );
+    echoes(&mut client, "hello");
 }
 
 #[test]
@@ -69,13 +64,7 @@ fn a_large_message_comes_back_whole() {
         proxy: _proxy,
         mut client,
     } = open(&Setup::tls("\"builtin:echo\""));
-    let mut frame = vec![0x82, 0xff];
-    frame.extend((SIZE as u64).to_be_bytes());
-    // A mask of zeros leaves the payload as it is.
-    frame.extend([0; 4]);
     let payload: Vec<u8> = (0..253).cycle().take(SIZE).collect();
-    frame.extend(&payload);
-    let back = client.send(frame).receive(10 + SIZE);
-    assert_eq!(back[..2], [0x82, 0x7f]);
-    assert!(back[10..] == payload);
+    client.send(masked(BINARY, &payload));
+    assert!(read(&mut client).unwrap() == (BINARY, payload));
 }

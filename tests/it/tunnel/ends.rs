@@ -5,14 +5,16 @@ use std::time::Duration;
 use wsgate::reason::Reason;
 
 use super::{Open, closed, hold, open, switching};
+use crate::harness::frames::{BINARY, TEXT, echoes, masked, plain};
 use crate::harness::{Client, Setup, Upstream};
 
 #[test]
 fn after_the_clients_end_the_upstream_may_still_speak() {
     for tls in [false, true] {
         let upstream = switching(|mut call| {
-            assert_eq!(call.drain(), b"question");
-            call.write("a long answer".repeat(1000)).finish();
+            assert_eq!(call.drain(), masked(TEXT, "question"));
+            call.write(plain(TEXT, "a long answer".repeat(1000)))
+                .finish();
         });
         let setup = if tls {
             Setup::tls(&upstream.url())
@@ -23,11 +25,11 @@ fn after_the_clients_end_the_upstream_may_still_speak() {
             mut proxy,
             mut client,
         } = open(&setup);
-        client.send("question").finish();
-        assert_eq!(client.rest(), "a long answer".repeat(1000).as_bytes());
+        client.send(masked(TEXT, "question")).finish();
+        assert_eq!(client.rest(), plain(TEXT, "a long answer".repeat(1000)));
         let line = closed(&mut proxy, Reason::ClientEof);
-        assert_eq!(line.number("bytes_client_to_upstream"), Some(8));
-        assert_eq!(line.number("bytes_upstream_to_client"), Some(13_000));
+        assert_eq!(line.number("bytes_client_to_upstream"), Some(14));
+        assert_eq!(line.number("bytes_upstream_to_client"), Some(13_004));
     }
 }
 
@@ -35,8 +37,8 @@ fn after_the_clients_end_the_upstream_may_still_speak() {
 fn after_the_upstreams_end_the_client_may_still_speak() {
     for tls in [false, true] {
         let upstream = switching(|mut call| {
-            call.write("question").finish();
-            assert_eq!(call.drain(), "a long answer".repeat(1000).as_bytes());
+            call.write(plain(TEXT, "question")).finish();
+            assert_eq!(call.drain(), masked(TEXT, "a long answer".repeat(1000)));
         });
         let setup = if tls {
             Setup::tls(&upstream.url())
@@ -47,10 +49,12 @@ fn after_the_upstreams_end_the_client_may_still_speak() {
             mut proxy,
             mut client,
         } = open(&setup);
-        assert_eq!(client.rest(), b"question");
-        client.send("a long answer".repeat(1000)).finish();
+        assert_eq!(client.rest(), plain(TEXT, "question"));
+        client
+            .send(masked(TEXT, "a long answer".repeat(1000)))
+            .finish();
         let line = closed(&mut proxy, Reason::UpstreamEof);
-        assert_eq!(line.number("bytes_client_to_upstream"), Some(13_000));
+        assert_eq!(line.number("bytes_client_to_upstream"), Some(13_008));
         upstream.all_ended();
     }
 }
@@ -62,7 +66,7 @@ fn the_wait_for_the_other_side_begins_with_the_first_ones_end() {
     let upstream = switching(|mut call| {
         assert_eq!(call.drain(), b"");
         std::thread::sleep(Duration::from_millis(500));
-        call.write("bye").finish();
+        call.write(plain(TEXT, "bye")).finish();
     });
     let setup = Setup {
         limits: "close_wait: 800ms".to_owned(),
@@ -74,7 +78,7 @@ fn the_wait_for_the_other_side_begins_with_the_first_ones_end() {
     } = open(&setup);
     std::thread::sleep(quiet);
     client.finish();
-    assert_eq!(client.rest(), b"bye");
+    assert_eq!(client.rest(), plain(TEXT, "bye"));
     let line = closed(&mut proxy, Reason::ClientEof);
     assert!(line.number("lasted_ms") >= Some(1900));
 }
@@ -84,7 +88,7 @@ fn the_idle_timeout_does_not_cut_a_tunnel_that_is_ending() {
     let upstream = switching(|mut call| {
         assert_eq!(call.drain(), b"");
         std::thread::sleep(Duration::from_millis(400));
-        call.write("bye").finish();
+        call.write(plain(TEXT, "bye")).finish();
     });
     let setup = Setup {
         websocket: "idle_timeout: 600ms".to_owned(),
@@ -96,7 +100,7 @@ fn the_idle_timeout_does_not_cut_a_tunnel_that_is_ending() {
     } = open(&setup);
     std::thread::sleep(Duration::from_millis(400));
     client.finish();
-    assert_eq!(client.rest(), b"bye");
+    assert_eq!(client.rest(), plain(TEXT, "bye"));
     closed(&mut proxy, Reason::ClientEof);
 }
 
@@ -125,7 +129,7 @@ fn data_after_a_half_close_keeps_the_tunnel() {
         call.drain();
         for _ in 0..10 {
             std::thread::sleep(Duration::from_millis(60));
-            call.write("still here");
+            call.write(plain(TEXT, "still here"));
         }
         call.finish();
     });
@@ -138,7 +142,7 @@ fn data_after_a_half_close_keeps_the_tunnel() {
         mut client,
     } = open(&setup);
     client.finish();
-    assert_eq!(client.rest(), "still here".repeat(10).as_bytes());
+    assert_eq!(client.rest(), plain(TEXT, "still here").repeat(10));
     closed(&mut proxy, Reason::ClientEof);
 }
 
@@ -147,11 +151,11 @@ fn the_idle_timeout_does_not_fire_while_data_flows_one_way() {
     for from_client in [false, true] {
         let upstream = switching(move |mut call| {
             if from_client {
-                call.receive(15);
+                call.receive(15 * masked(BINARY, "x").len());
             } else {
                 for _ in 0..15 {
                     std::thread::sleep(Duration::from_millis(60));
-                    call.write("x");
+                    call.write(plain(BINARY, "x"));
                 }
             }
             call.finish().drain();
@@ -167,10 +171,10 @@ fn the_idle_timeout_does_not_fire_while_data_flows_one_way() {
         if from_client {
             for _ in 0..15 {
                 std::thread::sleep(Duration::from_millis(60));
-                client.send("x");
+                client.send(masked(BINARY, "x"));
             }
         } else {
-            client.receive(15);
+            client.receive(15 * plain(BINARY, "x").len());
         }
         assert_eq!(client.rest(), b"");
         client.finish();
@@ -202,11 +206,11 @@ fn the_record_says_who_ended_and_how() {
     ] {
         let upstream = switching(move |mut call| match end {
             End::UpstreamFin => {
-                call.receive(5);
+                call.receive(11);
                 call.finish().drain();
             }
             End::UpstreamRst => {
-                call.receive(5);
+                call.receive(11);
                 call.reset();
             }
             _ => {
@@ -222,7 +226,7 @@ fn the_record_says_who_ended_and_how() {
             mut proxy,
             mut client,
         } = open(&setup);
-        client.send("hello");
+        client.send(masked(TEXT, "hello"));
         match end {
             End::ClientFin => end_of(&mut client),
             End::ClientRst => client.reset(),
@@ -276,8 +280,7 @@ fn a_tunnel_without_an_idle_timeout_stays_open() {
         mut client,
     } = open(&setup);
     std::thread::sleep(Duration::from_millis(600));
-    client.send("hello");
-    assert_eq!(client.receive(5), b"hello");
+    echoes(&mut client, "hello");
     client.finish();
     closed(&mut proxy, Reason::ClientEof);
 }
@@ -286,7 +289,7 @@ fn a_tunnel_without_an_idle_timeout_stays_open() {
 fn bytes_for_a_side_that_is_gone_are_not_counted_as_passed_for_ever() {
     let (held, wait) = hold();
     let upstream = switching(move |mut call| {
-        call.receive(5);
+        call.receive(11);
         call.reset();
         wait();
     });
@@ -294,9 +297,9 @@ fn bytes_for_a_side_that_is_gone_are_not_counted_as_passed_for_ever() {
         mut proxy,
         mut client,
     } = open(&Setup::plain(&upstream.url()));
-    client.send("hello");
+    client.send(masked(TEXT, "hello"));
     client.rest();
     let line = closed(&mut proxy, Reason::UpstreamReset);
-    assert_eq!(line.number("bytes_client_to_upstream"), Some(5));
+    assert_eq!(line.number("bytes_client_to_upstream"), Some(11));
     drop(held);
 }

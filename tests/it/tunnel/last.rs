@@ -10,10 +10,11 @@ use wsgate::reason::Reason;
 
 use super::{Open, open, switching};
 use crate::harness::client::is_read;
+use crate::harness::frames::{BINARY, Header, masked, plain};
 use crate::harness::proxy::is_terminal;
 use crate::harness::{PATIENCE, Setup, Upstream, eventually};
 
-/// More than fits into the proxy's own buffers, less than sockets hold.
+/// A payload of more than fits into the proxy's own buffers, and less than sockets hold.
 const MUCH: usize = 200_000;
 
 fn setup(upstream: &Upstream, tls: bool) -> Setup {
@@ -31,20 +32,21 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
         let (hang_up, told) = mpsc::channel();
         let told = Mutex::new(told);
         let upstream = switching(move |mut call| {
-            call.write(vec![b'w'; MUCH]);
+            call.write(plain(BINARY, vec![b'w'; MUCH]));
             call.socket.shutdown(Shutdown::Write).unwrap();
             eventually("the proxy to read", || is_read(&call.socket).then_some(()));
             // With bytes of the client unread, this is a reset.
             told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         });
         let Open { proxy, mut client } = open(&setup(&upstream, tls));
-        client.send(vec![b'v'; MUCH]);
+        client.send(masked(BINARY, vec![b'v'; MUCH]));
         hang_up.send(()).unwrap();
         let ended =
             |lines: &[crate::harness::Line]| lines.iter().find(|line| is_terminal(line)).cloned();
+        let more = masked(BINARY, [b'v'; 94]);
         let line = loop {
             // Only a client that goes on finds out that the upstream is gone.
-            match client.write_all(&[b'v'; 100]).and_then(|()| client.flush()) {
+            match client.write_all(&more).and_then(|()| client.flush()) {
                 Ok(()) => {}
                 Err(error)
                     if matches!(
@@ -59,13 +61,13 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
             std::thread::sleep(Duration::from_millis(1));
         };
         let line = line.expect(Reason::UpstreamEof);
+        let words = plain(BINARY, vec![b'w'; MUCH]);
         assert_eq!(
             line.number("bytes_upstream_to_client"),
-            Some(MUCH as u64),
+            Some(words.len() as u64),
             "tls: {tls}"
         );
-        let rest = client.rest();
-        assert_eq!(rest.len(), MUCH, "tls: {tls}");
+        assert!(client.rest() == words, "tls: {tls}");
     }
 }
 
@@ -74,12 +76,18 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
 fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
     for tls in [false, true] {
         let (read_now, told) = mpsc::channel();
-        let (count, counted) = mpsc::channel();
-        let (told, count) = (Mutex::new(told), Mutex::new(count));
+        let (hand_over, got) = mpsc::channel();
+        let (told, hand_over) = (Mutex::new(told), Mutex::new(hand_over));
         let full = Arc::new(Mutex::new(false));
         let is_full = Arc::clone(&full);
         let upstream = switching(move |mut call| {
-            // Until nothing more fits: the proxy then has unread bytes of ours.
+            // One frame without an end in sight, until nothing more fits: the proxy then has unread bytes of ours.
+            let endless = Header {
+                first: BINARY,
+                mask: None,
+                length: 1 << 40,
+            };
+            call.write(endless.bytes());
             call.socket.set_nonblocking(true).unwrap();
             let mut quiet = 0;
             while quiet < 50 {
@@ -94,19 +102,20 @@ fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
             *is_full.lock().unwrap() = true;
             call.socket.set_nonblocking(false).unwrap();
             told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-            let mut got = 0;
+            let mut got = Vec::new();
             let mut piece = [0; 65536];
             while let Ok(read @ 1..) = call.socket.read(&mut piece) {
-                got += read;
+                got.extend_from_slice(&piece[..read]);
             }
-            count.lock().unwrap().send(got).unwrap();
+            hand_over.lock().unwrap().send(got).unwrap();
         });
         let Open {
             mut proxy,
             mut client,
         } = open(&setup(&upstream, tls));
         eventually("full sockets", || full.lock().unwrap().then_some(()));
-        client.send(vec![b'v'; MUCH]);
+        let words = masked(BINARY, vec![b'v'; MUCH]);
+        client.send(&words);
         // With bytes unread its own end is a reset, which would throw away what it has not sent yet.
         eventually("the proxy to read", || is_read(client.tcp()).then_some(()));
         client.finish();
@@ -114,10 +123,11 @@ fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
         let line = proxy.terminal();
         assert_eq!(
             line.number("bytes_client_to_upstream"),
-            Some(MUCH as u64),
+            Some(words.len() as u64),
             "{line:?}"
         );
         read_now.send(()).unwrap();
-        assert_eq!(counted.recv_timeout(PATIENCE).unwrap(), MUCH, "tls: {tls}");
+        let got = got.recv_timeout(PATIENCE).unwrap();
+        assert!(got == words, "tls: {tls}: {} bytes", got.len());
     }
 }

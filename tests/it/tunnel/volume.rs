@@ -8,9 +8,13 @@ use std::time::Duration;
 use wsgate::reason::Reason;
 
 use super::{Open, closed, open, switching};
+use crate::harness::frames::{
+    BINARY, BINARY_BEGINS, MESSAGE_ENDS, masked, masked_with, plain, read,
+};
 use crate::harness::upstream::Call;
 use crate::harness::{PATIENCE, Setup, eventually};
 
+/// Bytes each way at least, with the headers.
 const SIZE: usize = 8 * 1024 * 1024;
 
 /// The same numbers in every run (xorshift, Marsaglia 2003).
@@ -36,6 +40,29 @@ impl Numbers {
         }
         bytes.truncate(count);
         bytes
+    }
+
+    /// Whole frames of one side's, of all three forms of length: messages in one piece and in two.
+    fn frames(&mut self, is_client: bool) -> Vec<u8> {
+        let mut all = Vec::with_capacity(SIZE + 200_000);
+        while all.len() < SIZE {
+            let pieces: &[u8] = match self.next() % 2 {
+                0 => &[BINARY],
+                _ => &[BINARY_BEGINS, MESSAGE_ENDS],
+            };
+            for &first in pieces {
+                let most = [125, 65_535, 200_000][self.up_to(3) - 1];
+                let size = self.up_to(most);
+                let payload = self.bytes(size);
+                let mask = (self.next() >> 32).to_le_bytes();
+                let mask = [mask[0], mask[1], mask[2], mask[3]];
+                all.extend(match is_client {
+                    true => masked_with(mask, first, payload),
+                    false => plain(first, payload),
+                });
+            }
+        }
+        all
     }
 }
 
@@ -70,8 +97,8 @@ fn read_slowly(from: &mut TcpStream, numbers: &mut Numbers) -> Vec<u8> {
 #[test]
 fn eight_mebibytes_pass_each_way_unchanged() {
     for tls in [false, true] {
-        let down = Arc::new(Numbers(0x5eed_0001).bytes(SIZE));
-        let up = Numbers(0x5eed_0002).bytes(SIZE);
+        let down = Arc::new(Numbers(0x5eed_0001).frames(false));
+        let up = Numbers(0x5eed_0002).frames(true);
         let arrived = Arc::new(Mutex::new(None));
         let (sent, got) = (Arc::clone(&down), Arc::clone(&arrived));
         let upstream = switching(move |call: Call| {
@@ -94,12 +121,12 @@ fn eight_mebibytes_pass_each_way_unchanged() {
         // By turns, as a TLS connection can't be shared between two threads; both directions stay busy all the same.
         let mut numbers = Numbers(0x5eed_0005);
         let (mut rest, mut received) = (up.as_slice(), Vec::new());
-        while !rest.is_empty() || received.len() < SIZE {
+        while !rest.is_empty() || received.len() < down.len() {
             let (piece, after) = rest.split_at(numbers.up_to(60_000).min(rest.len()));
             client.write_all(piece).unwrap();
             client.flush().unwrap();
             rest = after;
-            let room = numbers.up_to(60_000).min(SIZE - received.len());
+            let room = numbers.up_to(60_000).min(down.len() - received.len());
             received.extend(client.receive(room));
         }
         client.finish();
@@ -110,14 +137,21 @@ fn eight_mebibytes_pass_each_way_unchanged() {
         assert!(came_up == up, "what went up differs");
         assert_eq!(client.rest(), b"");
         let line = closed(&mut proxy, Reason::ClientEof);
-        assert_eq!(line.number("bytes_client_to_upstream"), Some(SIZE as u64));
-        assert_eq!(line.number("bytes_upstream_to_client"), Some(SIZE as u64));
+        assert_eq!(
+            line.number("bytes_client_to_upstream"),
+            Some(up.len() as u64)
+        );
+        assert_eq!(
+            line.number("bytes_upstream_to_client"),
+            Some(down.len() as u64)
+        );
     }
 }
 
 #[test]
 fn many_tunnels_at_once_keep_their_bytes_apart() {
     const TUNNELS: u64 = 20;
+    const MESSAGES: u64 = 20;
     let upstream = crate::harness::Upstream::echo();
     let mut proxy = Setup::tls(&upstream.url()).start();
     std::thread::scope(|scope| {
@@ -126,10 +160,11 @@ fn many_tunnels_at_once_keep_their_bytes_apart() {
             scope.spawn(move || {
                 let mut client = super::tunnel(proxy, true);
                 let mut numbers = Numbers(number);
-                for _ in 0..20 {
+                for _ in 0..MESSAGES {
                     let size = numbers.up_to(10_000);
                     let bytes = numbers.bytes(size);
-                    assert!(client.send(&bytes).receive(size) == bytes);
+                    client.send(masked(BINARY, &bytes));
+                    assert!(read(&mut client).unwrap() == (BINARY, bytes));
                 }
                 client.finish();
                 assert_eq!(client.rest(), b"");
@@ -139,9 +174,11 @@ fn many_tunnels_at_once_keep_their_bytes_apart() {
     let mut conns = std::collections::HashSet::new();
     for _ in 0..TUNNELS {
         let line = proxy.terminal().expect(Reason::ClientEof);
+        let down = line.number("bytes_upstream_to_client").unwrap();
+        // Every frame is the same both ways but for the mask.
         assert_eq!(
             line.number("bytes_client_to_upstream"),
-            line.number("bytes_upstream_to_client")
+            Some(down + 4 * MESSAGES)
         );
         assert!(conns.insert(line.text("conn").to_owned()));
     }
@@ -164,19 +201,27 @@ fn a_reader_that_rests_and_goes_on_loses_nothing_and_leaves_its_trace() {
         call.socket
             .set_write_timeout(Some(Duration::from_millis(300)))
             .unwrap();
-        let (mut total, mut told) = (0_u64, false);
-        while !told {
-            match call.socket.write(&[b'x'; 65536]) {
-                Ok(count) => total += count as u64,
+        let frame = plain(BINARY, [b'x'; 65536]);
+        let (mut frames, mut rest) = (1, &frame[..]);
+        loop {
+            match call.socket.write(rest) {
+                Ok(count) => rest = &rest[count..],
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
-                    stalled.lock().unwrap().send(total).unwrap();
-                    told = true;
+                    break;
                 }
                 Err(error) => panic!("{error}"),
             }
+            if rest.is_empty() {
+                (frames, rest) = (frames + 1, &frame[..]);
+            }
         }
+        let total = frames * frame.len() as u64;
+        stalled.lock().unwrap().send(total).unwrap();
+        // The reader goes on now, and the frame that was begun is ended.
+        call.socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        call.socket.write_all(rest).unwrap();
         call.finish().drain();
     });
     for tls in [false, true] {

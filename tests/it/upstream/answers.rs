@@ -6,6 +6,7 @@ use wsgate::reason::Reason;
 
 use super::{altering, ask, ask_with, gate, is_own, refused, was_asked, wrong_101};
 use crate::harness::client::ACCEPT;
+use crate::harness::frames::{TEXT, plain};
 use crate::harness::{Client, Line, Response, Setup, Upstream, handshake, switching};
 
 /// A tunnel through `upstream` opens; gives its 101 and its `opened`.
@@ -29,16 +30,16 @@ fn with_line(answer: &str, line: &str) -> String {
 #[test]
 fn a_frame_in_the_same_segment_as_the_101_arrives() {
     let upstream = Upstream::start(|mut call| {
-        let together = switching(&call.head, "") + "\u{1}hello";
-        call.write(together).drain();
+        let together = [switching(&call.head, "").into_bytes(), plain(TEXT, "hello")];
+        call.write(together.concat()).drain();
     });
     let mut proxy = Setup::tls(&upstream.url()).start();
     let mut client = Client::tls(proxy.address());
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
-    assert_eq!(client.receive(6), b"\x01hello");
+    assert_eq!(client.receive(7), b"\x81\x05hello");
     client.finish();
     let closed = proxy.terminal().expect(Reason::ClientEof);
-    assert_eq!(closed.number("bytes_upstream_to_client"), Some(6));
+    assert_eq!(closed.number("bytes_upstream_to_client"), Some(7));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use wsgate::reason::Reason;
 
 use super::{ask, attempts, is_own};
-use crate::harness::client::text_frame;
+use crate::harness::frames;
 use crate::harness::upstream::{Full, Nobody};
 use crate::harness::{Client, Line, Setup, Upstream, handshake};
 
@@ -16,8 +16,7 @@ fn echoes(setup: &Setup) -> Line {
     let proxy = setup.start();
     let mut client = Client::plain(proxy.address());
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
-    let frame = text_frame("through");
-    assert_eq!(client.send(&frame).receive(frame.len()), frame);
+    frames::echoes(&mut client, "through");
     proxy.event("opened")
 }
 

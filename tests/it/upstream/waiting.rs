@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wsgate::reason::Reason;
 
 use super::{gate, has_timings};
-use crate::harness::client::text_frame;
+use crate::harness::frames::{TEXT, masked, plain};
 use crate::harness::upstream::Full;
 use crate::harness::{Client, Setup, Upstream, handshake};
 
@@ -141,15 +141,20 @@ fn frames_sent_ahead_of_the_101_arrive_behind_it() {
     let mut client = Client::tls(proxy.address());
     client.send(handshake("/ws", &[]));
     keeper.reached();
-    let early = text_frame("early").repeat(2000);
+    let early = masked(TEXT, "early").repeat(2000);
+    let back = plain(TEXT, "early").repeat(2000);
     client.send(&early);
     keeper.open();
     assert_eq!(client.response().status, 101);
-    assert_eq!(client.receive(early.len()), early);
+    assert_eq!(client.receive(back.len()), back);
     client.finish();
     let closed = proxy.terminal().expect(Reason::ClientEof);
     assert_eq!(
         closed.number("bytes_client_to_upstream"),
         Some(early.len() as u64)
+    );
+    assert_eq!(
+        closed.number("bytes_upstream_to_client"),
+        Some(back.len() as u64)
     );
 }
