@@ -136,7 +136,9 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    pub fn new(sender: Sender, extensions: Extensions, early: Vec<u8>, now: Instant) -> Self {
+    pub fn new(sender: Sender, extensions: Extensions, mut early: Vec<u8>, now: Instant) -> Self {
+        // It comes in the buffer of the HTTP exchange, most often empty.
+        early.shrink_to_fit();
         Self {
             frames: Reader::new(sender, extensions),
             early,

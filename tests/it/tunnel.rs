@@ -95,7 +95,7 @@ fn hold() -> (mpsc::Sender<()>, impl Fn() + Send + Sync) {
 }
 
 /// The client closes first, in order.
-pub fn client_eof() -> Line {
+pub fn client_eof_no_close() -> Line {
     let upstream = Upstream::echo();
     let mut proxy = Setup::tls(&upstream.url()).start();
     let mut client = Client::tls(proxy.address());
@@ -113,12 +113,12 @@ pub fn client_eof() -> Line {
     // Five of payload, two of the header and four of the mask.
     assert_eq!(closed.number("bytes_client_to_upstream"), Some(11));
     assert_eq!(closed.number("bytes_upstream_to_client"), Some(7));
-    closed.expect(Reason::ClientEof)
+    closed.expect(Reason::ClientEofNoClose)
 }
 
 #[test]
 fn bytes_pass_and_the_record_says_who_ended() {
-    client_eof();
+    client_eof_no_close();
 }
 
 pub fn client_reset() -> Line {
@@ -135,7 +135,7 @@ pub fn client_reset() -> Line {
     line
 }
 
-pub fn upstream_eof() -> Line {
+pub fn upstream_eof_no_close() -> Line {
     let upstream = switching(|mut call| {
         call.write(plain(TEXT, "bye")).finish();
         let answer = masked(TEXT, "answer");
@@ -150,7 +150,7 @@ pub fn upstream_eof() -> Line {
     client.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"\x81\x03bye");
     client.send(masked(TEXT, "answer")).finish();
-    let line = closed(&mut proxy, Reason::UpstreamEof);
+    let line = closed(&mut proxy, Reason::UpstreamEofNoClose);
     assert_eq!(line.number("bytes_upstream_to_client"), Some(5));
     assert_eq!(line.number("bytes_client_to_upstream"), Some(12));
     upstream.all_ended();
@@ -235,7 +235,7 @@ pub fn idle_timeout() -> Line {
     } = open(&setup);
     echoes(&mut client, "hello");
     assert_eq!(client.rest(), b"");
-    let line = closed(&mut proxy, Reason::IdleTimeout).with_detail("no byte either way for 300ms");
+    let line = closed(&mut proxy, Reason::IdleTimeout).with_detail("no frame either way for 300ms");
     assert!(line.number("idle_ms") >= Some(300));
     upstream.all_ended();
     line

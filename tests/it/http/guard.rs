@@ -137,7 +137,7 @@ impl Guard {
         self.admitted += 1;
         client.finish();
         assert_eq!(client.rest(), b"");
-        let closed = self.proxy.terminal().expect(Reason::ClientEof);
+        let closed = self.proxy.terminal().expect(Reason::ClientEofNoClose);
         let conn = closed.text("conn").to_owned();
         let opened = self.proxy.wait("the opened record", |lines| {
             let is_it = |line: &&Line| line.text("event") == "opened" && line.text("conn") == conn;

@@ -137,7 +137,7 @@ fn bytes_that_come_later_are_held_and_arrive_after_the_101() {
         let opened = proxy.event("opened");
         assert_eq!(opened.notes(), ["early_bytes_held"]);
         assert_eq!(opened.0["notes"][0]["detail"], "16 bytes");
-        let closed = proxy.terminal().expect(Reason::ClientEof);
+        let closed = proxy.terminal().expect(Reason::ClientEofNoClose);
         assert_eq!(
             closed.number("bytes_client_to_upstream"),
             Some(all.len() as u64)
@@ -229,7 +229,7 @@ fn a_client_that_does_not_wait_is_held_back_and_loses_nothing() {
         acknowledged(&mut client);
         client.finish();
         assert!(slow.received() == all, "bytes were changed");
-        let closed = proxy.terminal().expect(Reason::ClientEof);
+        let closed = proxy.terminal().expect(Reason::ClientEofNoClose);
         assert_eq!(closed.notes(), ["early_bytes_held"]);
         assert_eq!(
             closed.number("bytes_client_to_upstream"),
@@ -253,7 +253,7 @@ fn interim_answers_come_before_the_101() {
     echoes(&mut client, "hi");
     client.finish();
     assert_eq!(client.rest(), b"");
-    let closed = proxy.terminal().expect(Reason::ClientEof);
+    let closed = proxy.terminal().expect(Reason::ClientEofNoClose);
     assert_eq!(closed.notes(), ["upstream_interim"]);
 }
 
@@ -272,7 +272,7 @@ fn a_frame_that_comes_with_the_101_arrives() {
     assert_eq!(client.receive(4), b"\x81\x02hi");
     client.finish();
     assert_eq!(client.rest(), b"");
-    let closed = proxy.terminal().expect(Reason::ClientEof);
+    let closed = proxy.terminal().expect(Reason::ClientEofNoClose);
     assert_eq!(closed.number("bytes_upstream_to_client"), Some(4));
 }
 

@@ -157,7 +157,7 @@ fn a_page_sees_what_the_record_says() {
 
     // Tunnels that the server cut.
     for (case, reason) in [
-        ("terminate", Reason::UpstreamEof),
+        ("terminate", Reason::UpstreamEofNoClose),
         ("reset", Reason::UpstreamReset),
     ] {
         let report = report(case);

@@ -364,7 +364,7 @@ enum Cut {
 pub fn cuts(kind: Kind) {
     let mut family = Family::new(format!("{}: cuts", kind.version()));
     let mut expected = vec![
-        (Cut::Server("terminate"), [Reason::UpstreamEof].as_slice()),
+        (Cut::Server("terminate"), [Reason::UpstreamEofNoClose].as_slice()),
         (Cut::Server("reset"), &[Reason::UpstreamReset]),
         (Cut::ClientExits, &[Reason::TlsTruncated]),
         (Cut::ClientKilled, &[Reason::TlsTruncated]),
@@ -374,7 +374,7 @@ pub fn cuts(kind: Kind) {
         expected.push((Cut::Client("cut_reset"), &[Reason::ClientReset]));
     }
     // Last, as it takes the server along.
-    expected.push((Cut::ServerKilled, &[Reason::UpstreamEof]));
+    expected.push((Cut::ServerKilled, &[Reason::UpstreamEofNoClose]));
     let mut servers = [
         ("/node", Some(Server::start(Kind::Node, json!({})))),
         ("/python", Some(Server::start(Kind::Python, json!({})))),

@@ -192,7 +192,7 @@ fn a_full_queue_counts_what_it_drops() {
     for _ in 0..ALL {
         let mut draft = Draft::new(sink.clone(), listener, None);
         draft.opened();
-        draft.finish(Reason::ClientEof.into());
+        draft.finish(Reason::ClientEofNoClose.into());
     }
     permit.send(()).unwrap();
     let dropped = eventually("the report", || {

@@ -134,7 +134,7 @@ fn sessions_are_resumed_and_recorded_like_others() {
             assert_eq!(connection(&client).handshake_kind(), Some(kind));
             client.finish();
             client.rest();
-            let line = proxy.terminal().expect(Reason::ClientEof);
+            let line = proxy.terminal().expect(Reason::ClientEofNoClose);
             assert_eq!(line.text("sni"), HOST);
             let name = line.text("tls_version");
             assert_eq!(

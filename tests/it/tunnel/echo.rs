@@ -26,7 +26,7 @@ fn it_sends_text_and_binary_messages_back() {
     }
     assert_eq!(client.rest(), b"");
     client.finish();
-    let line = closed(&mut proxy, Reason::UpstreamEof);
+    let line = closed(&mut proxy, Reason::UpstreamEofNoClose);
     assert_eq!(line.0["attempts"][0]["endpoint"], "builtin:echo");
     assert_eq!(line.0["attempts"][0]["outcome"], "connected");
 }
@@ -52,7 +52,7 @@ fn a_client_that_breaks_the_protocol_ends_the_echo_and_not_the_proxy() {
     client.send(masked(TEXT, b"\xff\xfe"));
     client.rest();
     client.finish();
-    closed(&mut proxy, Reason::UpstreamEof);
+    closed(&mut proxy, Reason::UpstreamEofNoClose);
     let mut client = super::tunnel(&proxy, false);
     echoes(&mut client, "hello");
 }

@@ -27,7 +27,7 @@ fn after_the_clients_end_the_upstream_may_still_speak() {
         } = open(&setup);
         client.send(masked(TEXT, "question")).finish();
         assert_eq!(client.rest(), plain(TEXT, "a long answer".repeat(1000)));
-        let line = closed(&mut proxy, Reason::ClientEof);
+        let line = closed(&mut proxy, Reason::ClientEofNoClose);
         assert_eq!(line.number("bytes_client_to_upstream"), Some(14));
         assert_eq!(line.number("bytes_upstream_to_client"), Some(13_004));
     }
@@ -53,7 +53,7 @@ fn after_the_upstreams_end_the_client_may_still_speak() {
         client
             .send(masked(TEXT, "a long answer".repeat(1000)))
             .finish();
-        let line = closed(&mut proxy, Reason::UpstreamEof);
+        let line = closed(&mut proxy, Reason::UpstreamEofNoClose);
         assert_eq!(line.number("bytes_client_to_upstream"), Some(13_008));
         upstream.all_ended();
     }
@@ -79,7 +79,7 @@ fn the_wait_for_the_other_side_begins_with_the_first_ones_end() {
     std::thread::sleep(quiet);
     client.finish();
     assert_eq!(client.rest(), plain(TEXT, "bye"));
-    let line = closed(&mut proxy, Reason::ClientEof);
+    let line = closed(&mut proxy, Reason::ClientEofNoClose);
     assert!(line.number("lasted_ms") >= Some(1900));
 }
 
@@ -101,7 +101,7 @@ fn the_idle_timeout_does_not_cut_a_tunnel_that_is_ending() {
     std::thread::sleep(Duration::from_millis(400));
     client.finish();
     assert_eq!(client.rest(), plain(TEXT, "bye"));
-    closed(&mut proxy, Reason::ClientEof);
+    closed(&mut proxy, Reason::ClientEofNoClose);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn data_after_a_half_close_keeps_the_tunnel() {
     } = open(&setup);
     client.finish();
     assert_eq!(client.rest(), plain(TEXT, "still here").repeat(10));
-    closed(&mut proxy, Reason::ClientEof);
+    closed(&mut proxy, Reason::ClientEofNoClose);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn the_idle_timeout_does_not_fire_while_data_flows_one_way() {
         }
         assert_eq!(client.rest(), b"");
         client.finish();
-        let line = closed(&mut proxy, Reason::UpstreamEof);
+        let line = closed(&mut proxy, Reason::UpstreamEofNoClose);
         assert!(line.number("lasted_ms") >= Some(900));
     }
 }
@@ -194,13 +194,13 @@ fn the_record_says_who_ended_and_how() {
         UpstreamRst,
     }
     for (tls, end, reason) in [
-        (false, End::ClientFin, Reason::ClientEof),
-        (true, End::ClientFin, Reason::ClientEof),
+        (false, End::ClientFin, Reason::ClientEofNoClose),
+        (true, End::ClientFin, Reason::ClientEofNoClose),
         (false, End::ClientRst, Reason::ClientReset),
         (true, End::ClientRst, Reason::ClientReset),
         (true, End::ClientTruncates, Reason::TlsTruncated),
-        (false, End::UpstreamFin, Reason::UpstreamEof),
-        (true, End::UpstreamFin, Reason::UpstreamEof),
+        (false, End::UpstreamFin, Reason::UpstreamEofNoClose),
+        (true, End::UpstreamFin, Reason::UpstreamEofNoClose),
         (false, End::UpstreamRst, Reason::UpstreamReset),
         (true, End::UpstreamRst, Reason::UpstreamReset),
     ] {
@@ -263,7 +263,7 @@ fn a_side_that_ended_first_is_the_cause_even_if_the_other_then_breaks() {
     } = open(&Setup::plain(&upstream.url()));
     client.finish();
     client.rest();
-    closed(&mut proxy, Reason::ClientEof).with_detail("then upstream_reset");
+    closed(&mut proxy, Reason::ClientEofNoClose).with_detail("then upstream_reset");
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_tunnel_without_an_idle_timeout_stays_open() {
     std::thread::sleep(Duration::from_millis(600));
     echoes(&mut client, "hello");
     client.finish();
-    closed(&mut proxy, Reason::ClientEof);
+    closed(&mut proxy, Reason::ClientEofNoClose);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        let line = line.expect(Reason::UpstreamEof);
+        let line = line.expect(Reason::UpstreamEofNoClose);
         let words = plain(BINARY, vec![b'w'; MUCH]);
         assert_eq!(
             line.number("bytes_upstream_to_client"),

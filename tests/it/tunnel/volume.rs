@@ -136,7 +136,7 @@ fn eight_mebibytes_pass_each_way_unchanged() {
         });
         assert!(came_up == up, "what went up differs");
         assert_eq!(client.rest(), b"");
-        let line = closed(&mut proxy, Reason::ClientEof);
+        let line = closed(&mut proxy, Reason::ClientEofNoClose);
         assert_eq!(
             line.number("bytes_client_to_upstream"),
             Some(up.len() as u64)
@@ -173,7 +173,7 @@ fn many_tunnels_at_once_keep_their_bytes_apart() {
     });
     let mut conns = std::collections::HashSet::new();
     for _ in 0..TUNNELS {
-        let line = proxy.terminal().expect(Reason::ClientEof);
+        let line = proxy.terminal().expect(Reason::ClientEofNoClose);
         let down = line.number("bytes_upstream_to_client").unwrap();
         // Every frame is the same both ways but for the mask.
         assert_eq!(
@@ -237,7 +237,7 @@ fn a_reader_that_rests_and_goes_on_loses_nothing_and_leaves_its_trace() {
         let total = is_stalled.recv_timeout(PATIENCE).unwrap();
         assert_eq!(client.rest().len() as u64, total);
         client.finish();
-        let line = closed(&mut proxy, Reason::UpstreamEof);
+        let line = closed(&mut proxy, Reason::UpstreamEofNoClose);
         assert_eq!(line.number("bytes_upstream_to_client"), Some(total));
         assert!(
             line.number("write_stall_client_ms") >= Some(250),

@@ -38,7 +38,7 @@ fn a_frame_in_the_same_segment_as_the_101_arrives() {
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
     assert_eq!(client.receive(7), b"\x81\x05hello");
     client.finish();
-    let closed = proxy.terminal().expect(Reason::ClientEof);
+    let closed = proxy.terminal().expect(Reason::ClientEofNoClose);
     assert_eq!(closed.number("bytes_upstream_to_client"), Some(7));
 }
 

@@ -148,7 +148,7 @@ fn frames_sent_ahead_of_the_101_arrive_behind_it() {
     assert_eq!(client.response().status, 101);
     assert_eq!(client.receive(back.len()), back);
     client.finish();
-    let closed = proxy.terminal().expect(Reason::ClientEof);
+    let closed = proxy.terminal().expect(Reason::ClientEofNoClose);
     assert_eq!(
         closed.number("bytes_client_to_upstream"),
         Some(early.len() as u64)
