@@ -37,6 +37,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Peers whose forwarded fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What is known of the hop in front, if there is one.
+    pub load_balancer: Option<Arc<LoadBalancer>>,
     /// In the file's order; the first match wins.
     pub routes: Arc<[Route]>,
     /// By name; every name that a route uses is here.
@@ -47,6 +49,15 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What is written of the records.
     pub log: Log,
+}
+
+/// The hop in front of the proxy, as far as the operator tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadBalancer {
+    /// What it is called in records and hints.
+    pub name: Option<String>,
+    /// After how much silence it closes a connection.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// One bound address.
@@ -111,6 +122,17 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// From the request sent to the final response head.
     pub handshake_timeout: Duration,
+    /// What the client gets when this upstream goes without a Close.
+    pub on_abort: OnAbort,
+}
+
+/// What a client gets when the upstream ends a tunnel without a Close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAbort {
+    /// A Close frame of the proxy's own.
+    CloseFrame,
+    /// The same bare end.
+    Transparent,
 }
 
 /// Where an upstream listens.
@@ -160,14 +182,23 @@ impl Default for Limits {
 /// How the process stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// How long open tunnels may finish.
+    /// How long everything is still accepted and served after the signal; may be zero.
+    pub delay: Duration,
+    /// From the end of `delay`: how long open tunnels may finish.
     pub drain: Duration,
+    /// Over how much of `drain` the Closes are spread; may be zero, never longer than `drain`.
+    pub spread: Duration,
+    /// Status code of these Closes: one that may be sent (RFC 6455 section 7.4).
+    pub close_code: u16,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
         Self {
+            delay: Duration::ZERO,
             drain: Duration::from_secs(20),
+            spread: Duration::from_secs(5),
+            close_code: 1012,
         }
     }
 }

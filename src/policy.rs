@@ -75,6 +75,23 @@ pub struct WebSocketRules {
     pub subprotocols: Vec<String>,
     /// `None`: tunnels may stay silent for ever.
     pub idle_timeout: Option<Duration>,
+    /// `None`: the client gets no Pings of the proxy.
+    pub ping: Option<Ping>,
+    /// `None`: tunnels may stay open for ever.
+    pub max_lifetime: Option<Duration>,
+    /// Bytes of a message's payload on the wire, in either direction; `None`: any size.
+    pub max_message: Option<u64>,
+    /// Whether a refused handshake is answered 101 and then closed with the reason's code.
+    pub explain_refusals: bool,
+}
+
+/// `routes[].websocket.ping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Silence in both directions after which the client gets a Ping.
+    pub interval: Duration,
+    /// How long the client may stay silent after a Ping.
+    pub timeout: Duration,
 }
 
 /// `routes[].websocket.missing_origin`.

@@ -258,6 +258,24 @@ impl<'t> Cursor<'t> {
         Some(Fields { entries, meant })
     }
 
+    /// A mapping with the keys of `shape`; `None` inside for `off`.
+    pub fn fields_or_off(
+        &self,
+        shape: &'static Block,
+        report: &mut Report<'_>,
+    ) -> Option<Option<Fields<'t>>> {
+        let expected = format!("a mapping or off; allowed: {}", shape.names());
+        if matches!(self.node, Node::Map(_)) {
+            return self.fields(shape, report).map(Some);
+        }
+        let spelled = self.spelled(&expected, report)?;
+        if spelled.text == "off" {
+            return Some(None);
+        }
+        self.error(report, format!("{}, expected {expected}", spelled.found()));
+        None
+    }
+
     /// Reports the key `name`, and returns the one that was probably meant.
     fn unknown(
         &self,

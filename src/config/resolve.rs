@@ -2,6 +2,7 @@
 
 mod listeners;
 mod routes;
+mod shutdown;
 mod upstreams;
 
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use super::problem::quoted;
 use super::reader::{Cursor, Fields, Report};
 use super::shape::{self, Block, ROOT};
 use super::yaml::Node;
-use super::{CertificateFiles, ClientAddress, Config, Limits, Log, LogFormat, Shutdown};
+use super::{CertificateFiles, ClientAddress, Config, Limits, LoadBalancer, Log, LogFormat};
 use crate::reason::Level;
 
 /// Far beyond what one process is given descriptors for.
@@ -49,23 +50,27 @@ pub fn resolve(
     let trusted_proxies = fields
         .get("trusted_proxies")
         .map(|proxies| trusted_proxies(proxies, report));
+    let load_balancer = load_balancer(&fields, report);
+    let hop_idle = load_balancer.as_ref().and_then(|hop| hop.idle_timeout);
     let upstreams = fields
         .get("upstreams")
         .map(|upstreams| upstreams::resolve(upstreams, report));
     let mut upstreams = upstreams.unwrap_or_default();
     let routes = fields
         .get("routes")
-        .map(|routes| routes::resolve(routes, &mut upstreams, report));
+        .map(|routes| routes::resolve(routes, hop_idle, &mut upstreams, report));
     if routes.is_some() {
         upstreams.warn_of_unused(report);
     }
+    let limits = limits(&fields, report);
     Some(Config {
         listeners: listeners.unwrap_or_default(),
         trusted_proxies: trusted_proxies.unwrap_or_default(),
+        load_balancer: load_balancer.map(Arc::new),
         routes: Arc::from(routes.unwrap_or_default()),
         upstreams: upstreams.resolved,
-        limits: limits(&fields, report),
-        shutdown: shutdown(&fields, report),
+        shutdown: shutdown::resolve(&fields, &limits, report),
+        limits,
         log: log(&fields, report),
     })
 }
@@ -101,6 +106,16 @@ fn trusted_proxies(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
     networks
 }
 
+fn load_balancer(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<LoadBalancer> {
+    let fields = block(fields, "load_balancer", &shape::LOAD_BALANCER, report)?;
+    let name = fields.get("name");
+    let idle_timeout = fields.get("idle_timeout");
+    Some(LoadBalancer {
+        name: name.and_then(|cursor| cursor.text("a name", report)),
+        idle_timeout: idle_timeout.and_then(|cursor| cursor.duration(report)),
+    })
+}
+
 fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> Limits {
     let mut limits = Limits::default();
     let Some(fields) = block(fields, "limits", &shape::LIMITS, report) else {
@@ -124,14 +139,6 @@ fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> Limits {
             .unwrap_or(limits.header_bytes);
     }
     limits
-}
-
-fn shutdown(fields: &Fields<'_>, report: &mut Report<'_>) -> Shutdown {
-    let mut shutdown = Shutdown::default();
-    if let Some(fields) = block(fields, "shutdown", &shape::SHUTDOWN, report) {
-        shutdown.drain = duration(&fields, "drain", shutdown.drain, report);
-    }
-    shutdown
 }
 
 fn log(fields: &Fields<'_>, report: &mut Report<'_>) -> Log {

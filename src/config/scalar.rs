@@ -12,6 +12,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const DURATION: &str = "a duration such as 10s, 500ms, 2m or 1h";
 const DURATION_OR_OFF: &str = "a duration such as 10s, 500ms, 2m or 1h, or off";
+const DURATION_OR_ZERO: &str = "a duration such as 10s, 500ms, 2m or 1h, or 0s";
+const SIZE_OR_OFF: &str = "a size such as 64KiB, 1MiB or 16384, or off";
 const SIZE: &str = "a size such as 64KiB, 1MiB or 16384";
 
 impl Cursor<'_> {
@@ -132,6 +134,11 @@ impl Cursor<'_> {
         self.timer(DURATION_OR_OFF, "off", report)
     }
 
+    /// A duration that may be zero.
+    pub fn duration_or_zero(&self, report: &mut Report<'_>) -> Option<Duration> {
+        self.timer(DURATION_OR_ZERO, "0s", report).flatten()
+    }
+
     fn timer(
         &self,
         expected: &str,
@@ -146,6 +153,9 @@ impl Cursor<'_> {
         }
         let (message, help) = match parse_duration(text) {
             Ok(duration) => return Some(Some(duration)),
+            Err(Unusable::Zero) if expected == DURATION_OR_ZERO => {
+                return Some(Some(Duration::ZERO));
+            }
             Err(Unusable::Zero) => (
                 format!("{}, expected more than zero", spelled.found()),
                 Some(format!("write {instead_of_zero}")),
@@ -155,6 +165,7 @@ impl Cursor<'_> {
             }
             Err(Unusable::Unclear(help)) => {
                 let help = match text {
+                    "off" if expected == DURATION_OR_ZERO => Some("write 0s".to_owned()),
                     "off" => Some("this limit cannot be switched off".to_owned()),
                     _ => help,
                 };
@@ -173,13 +184,39 @@ impl Cursor<'_> {
         report: &mut Report<'_>,
     ) -> Option<usize> {
         let spelled = self.spelled(SIZE, report)?;
+        self.bounded(&spelled, bounds, words, SIZE, report)
+    }
+
+    /// The same; `None` inside for `off`.
+    pub fn size_or_off(
+        &self,
+        bounds: RangeInclusive<usize>,
+        words: &str,
+        report: &mut Report<'_>,
+    ) -> Option<Option<usize>> {
+        let spelled = self.spelled(SIZE_OR_OFF, report)?;
+        if spelled.text == "off" {
+            return Some(None);
+        }
+        self.bounded(&spelled, bounds, words, SIZE_OR_OFF, report)
+            .map(Some)
+    }
+
+    fn bounded(
+        &self,
+        spelled: &Spelled,
+        bounds: RangeInclusive<usize>,
+        words: &str,
+        expected: &str,
+        report: &mut Report<'_>,
+    ) -> Option<usize> {
         match parse_size(&spelled.text) {
             Ok(size) if bounds.contains(&size) => return Some(size),
             Ok(_) | Err(Unusable::TooLarge | Unusable::Zero) => {
                 self.error(report, format!("{}, expected {words}", spelled.found()));
             }
             Err(Unusable::Unclear(help)) => {
-                let message = format!("{}, expected {SIZE}", spelled.found());
+                let message = format!("{}, expected {expected}", spelled.found());
                 self.error_with(report, message, help);
             }
         }
@@ -264,7 +301,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, Unusable> {
     }
 }
 
-/// `64KiB`, `1MiB`, or a number of bytes.
+/// `64KiB`, `1MiB`, `1GiB`, or a number of bytes.
 pub(super) fn parse_size(text: &str) -> Result<usize, Unusable> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -276,12 +313,14 @@ pub(super) fn parse_size(text: &str) -> Result<usize, Unusable> {
         "" | "B" => 1,
         "KiB" => 1024,
         "MiB" => 1024 * 1024,
+        "GiB" => 1024 * 1024 * 1024,
         _ => {
             // K, KB, kib: whatever was meant, KiB is what there is.
             let prefix = unit.chars().next().map(|c| c.to_ascii_lowercase());
             let help = match prefix {
                 Some('k') => Some(format!("write {number}KiB")),
                 Some('m') => Some(format!("write {number}MiB")),
+                Some('g') => Some(format!("write {number}GiB")),
                 _ => None,
             };
             return Err(Unusable::Unclear(help));

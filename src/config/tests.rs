@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::scalar::{Unusable, parse_duration, parse_size};
 use super::yaml::{self, Aim, Node};
 use super::*;
-use crate::policy::{Enforcement, MissingOrigin};
+use crate::policy::{Enforcement, MissingOrigin, Ping};
 
 /// The environment that the files of `tests/config/` are read with.
 fn environment(name: &str) -> Option<String> {
@@ -177,6 +177,19 @@ fn every_value_of_a_full_file_arrives() {
     assert_eq!(rules.enforcement, Enforcement::Report);
     assert_eq!(rules.subprotocols, ["voice.v2", "voice.v1"]);
     assert_eq!(rules.idle_timeout, Some(Duration::from_secs(90)));
+    let ping = Ping {
+        interval: Duration::from_secs(20),
+        timeout: Duration::from_secs(7),
+    };
+    assert_eq!(rules.ping, Some(ping));
+    assert_eq!(rules.max_lifetime, Some(Duration::from_secs(12 * 3600)));
+    assert_eq!(rules.max_message, Some(1024 * 1024 * 1024));
+    assert!(rules.explain_refusals);
+    let hop = LoadBalancer {
+        name: Some("edge-1".to_owned()),
+        idle_timeout: Some(Duration::from_secs(60)),
+    };
+    assert_eq!(config.load_balancer.as_deref(), Some(&hop));
     let upstream = &config.upstreams["voice.v2"];
     let http = |host: &str, port| Endpoint::Http {
         host: host.to_owned(),
@@ -192,6 +205,7 @@ fn every_value_of_a_full_file_arrives() {
     );
     assert_eq!(upstream.connect_timeout, Duration::from_millis(500));
     assert_eq!(upstream.handshake_timeout, Duration::from_secs(120));
+    assert_eq!(upstream.on_abort, OnAbort::Transparent);
     assert_eq!(
         config.limits,
         Limits {
@@ -203,7 +217,15 @@ fn every_value_of_a_full_file_arrives() {
             close_wait: Duration::from_secs(8),
         }
     );
-    assert_eq!(config.shutdown.drain, Duration::from_secs(3600));
+    assert_eq!(
+        config.shutdown,
+        Shutdown {
+            delay: Duration::from_secs(10),
+            drain: Duration::from_secs(3600),
+            spread: Duration::from_secs(30),
+            close_code: 4000,
+        }
+    );
     assert_eq!(
         config.log,
         Log {
@@ -213,6 +235,160 @@ fn every_value_of_a_full_file_arrives() {
             client_address: ClientAddress::Truncated,
         }
     );
+}
+
+/// The shortest file with `more` at its end, and what is said of it without the place.
+fn with(more: &str) -> (Option<Config>, Vec<String>) {
+    let outcome = parse_text(&(shortest() + more));
+    let said = |problem: &Problem| {
+        let line = problem.to_string();
+        line.splitn(4, ':').nth(3).unwrap().trim().to_owned()
+    };
+    let said = outcome.problems.iter().map(said).collect();
+    (outcome.config, said)
+}
+
+#[test]
+fn the_times_of_a_shutdown_fit_each_other() {
+    // In milliseconds: delay, drain, spread.
+    for (keys, times) in [
+        ("delay: 0s", (0, 20_000, 5000)),
+        ("delay: 0", (0, 20_000, 5000)),
+        ("delay: 10s, spread: 0s", (10_000, 20_000, 0)),
+        ("spread: 15s", (0, 20_000, 15_000)),
+        ("drain: 12s", (0, 12_000, 5000)),
+        // What is not written gives way.
+        ("drain: 8s", (0, 8000, 3000)),
+        ("drain: 5s", (0, 5000, 0)),
+    ] {
+        let (config, said) = with(&format!("shutdown: {{ {keys} }}\n"));
+        assert_eq!(said, Vec::<String>::new(), "{keys}");
+        let shutdown = config.unwrap().shutdown;
+        let found = [shutdown.delay, shutdown.drain, shutdown.spread];
+        let found = found.map(|time| time.as_millis());
+        assert_eq!(found, [times.0, times.1, times.2], "{keys}");
+    }
+    for (more, line) in [
+        (
+            "shutdown: { spread: 21s }",
+            "error: shutdown.spread: found 21s, longer than shutdown.drain (20s), which cuts every tunnel",
+        ),
+        (
+            "shutdown: { drain: 3s, spread: 4s }",
+            "error: shutdown.spread: found 4s, longer than shutdown.drain (3s), which cuts every tunnel",
+        ),
+        (
+            "shutdown: { spread: 16s }",
+            "warning: shutdown.spread: shutdown.spread (16s) and limits.close_wait (5s) take longer than shutdown.drain (20s), which may cut tunnels before they have answered their Close",
+        ),
+        (
+            "shutdown: { drain: 4s }",
+            "warning: shutdown.drain: shutdown.spread (0s) and limits.close_wait (5s) take longer than shutdown.drain (4s), which may cut tunnels before they have answered their Close",
+        ),
+        (
+            "limits: { close_wait: 21s }",
+            "warning: limits: shutdown.spread (0s) and limits.close_wait (21s) take longer than shutdown.drain (20s), which may cut tunnels before they have answered their Close",
+        ),
+        (
+            "shutdown: { delay: off }",
+            "error: shutdown.delay: found \"off\", expected a duration such as 10s, 500ms, 2m or 1h, or 0s; write 0s",
+        ),
+        (
+            "shutdown: { drain: 0s, spread: 30s }",
+            "error: shutdown.drain: found \"0s\", expected more than zero; write 1s",
+        ),
+        (
+            "shutdown: { drain: 3s, spread: 5 }",
+            "error: shutdown.spread: found the number 5, expected a duration such as 10s, 500ms, 2m or 1h, or 0s; write 5s",
+        ),
+    ] {
+        let (config, said) = with(&format!("{more}\n"));
+        assert_eq!(said, [line], "{more}");
+        assert_eq!(config.is_some(), line.starts_with("warning"), "{more}");
+    }
+}
+
+#[test]
+fn close_codes_are_those_that_fit_a_shutdown() {
+    let with_code = |code: &str| with(&format!("shutdown: {{ close_code: {code} }}\n"));
+    for code in [1000, 1001, 1012, 1013, 3000, 4000, 4999] {
+        let (config, said) = with_code(&code.to_string());
+        assert_eq!(said, Vec::<String>::new(), "{code}");
+        assert_eq!(config.unwrap().shutdown.close_code, code);
+    }
+    let wire = ", which never goes on the wire (RFC 6455 section 7.4.1)";
+    let fault = ", which tells of a fault and not of a shutdown";
+    let other = ", which is not for a program to send (RFC 6455 section 7.4.2)";
+    for (code, why) in [
+        ("1004", wire),
+        ("1005", wire),
+        ("1006", wire),
+        ("1015", wire),
+        ("1002", fault),
+        ("1003", fault),
+        ("1011", fault),
+        ("1014", fault),
+        ("0", other),
+        ("999", other),
+        ("1016", other),
+        ("2999", other),
+        ("5000", other),
+        ("65536", ""),
+        ("-1", ""),
+    ] {
+        let (config, said) = with_code(code);
+        let line = format!(
+            "error: shutdown.close_code: found the number {code}{why}, expected 1000, 1001, 1012, 1013 or 3000 to 4999"
+        );
+        assert_eq!(said, [line]);
+        assert!(config.is_none());
+    }
+    let (_, said) = with_code("going away");
+    assert!(
+        said[0].contains("found \"going away\", expected 1000"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_ping_comes_before_the_load_balancer_loses_patience() {
+    let with = |websocket: &str, hop: &str| {
+        let text = shortest().replace(
+            "    upstream:",
+            &format!("      {websocket}\n    upstream:"),
+        );
+        let outcome = parse_text(&(text + hop));
+        let said = lines(&outcome).join("\n");
+        (outcome.config, said)
+    };
+    let hop = "load_balancer: { idle_timeout: 60s }\n";
+    for (websocket, hop) in [
+        ("ping: { interval: 59s }", hop),
+        ("ping: { interval: 60s }", "load_balancer: { name: edge }\n"),
+        ("ping: { interval: 60s }", "load_balancer: {}\n"),
+        ("ping: off", hop),
+        ("ping: \"off\"", hop),
+        // The proxy's own Pings don't count for this one.
+        ("ping: { interval: 20s }\n      idle_timeout: 20s", hop),
+        ("ping: { interval: 30s }\n      idle_timeout: 20s", hop),
+    ] {
+        let (config, said) = with(websocket, hop);
+        assert_eq!(said, "", "{websocket} {hop}");
+        let ping = config.unwrap().routes[0].websocket.ping;
+        assert_eq!(ping.is_none(), websocket.contains("off"), "{websocket}");
+        if let Some(ping) = ping {
+            assert_eq!(ping.timeout, Duration::from_secs(10));
+        }
+    }
+    for (interval, shown) in [("60s", "1m"), ("2m", "2m")] {
+        let (config, said) = with(&format!("ping: {{ interval: {interval} }}"), hop);
+        let line = format!(
+            "warning: routes[0].websocket.ping.interval: found {shown}, not shorter than \
+             load_balancer.idle_timeout (1m): a silent tunnel may be closed before its Ping"
+        );
+        assert!(said.ends_with(&line), "{said}");
+        assert!(config.is_some(), "a warning leaves it usable");
+    }
 }
 
 #[test]
@@ -254,8 +430,14 @@ fn the_defaults_of_the_reference_are_the_ones_in_use() {
         .1;
     for (path, key) in shape::keys() {
         let is_writable = !matches!(key.default, "" | "none" | "any" | "{}");
-        // An empty list of app ids is refused: it says nothing.
-        if is_writable && path != "routes[].websocket.wechat_app_ids" {
+        let is_writable = match path.as_str() {
+            // An empty list of app ids is refused: it says nothing.
+            "routes[].websocket.wechat_app_ids" => false,
+            // By default there is no mapping that it could stand in.
+            "routes[].websocket.ping.timeout" => false,
+            _ => is_writable,
+        };
+        if is_writable {
             let line = format!("{}: {}", key.name, key.default);
             assert!(
                 written_out.lines().any(|found| found.trim_start() == line),
@@ -536,8 +718,10 @@ fn sizes() {
     for kib in ["64K", "64KB", "64kB", "64kib"] {
         assert_eq!(parse_size(kib), write("write 64KiB"), "{kib}");
     }
+    assert_eq!(parse_size("1GiB"), Ok(1_073_741_824));
     assert_eq!(parse_size("1M"), write("write 1MiB"));
-    for unclear in ["", "KiB", "-1", "1.5MiB", "1GiB", "много"] {
+    assert_eq!(parse_size("1GB"), write("write 1GiB"));
+    for unclear in ["", "KiB", "-1", "1.5MiB", "1TiB", "много"] {
         assert_eq!(
             parse_size(unclear),
             Err(Unusable::Unclear(None)),
@@ -558,6 +742,8 @@ fn key_paths_resolve() {
         "upstreams.*",
         "listeners[]",
         "routes[].websocket",
+        "routes[].websocket.ping",
+        "routes[].websocket.ping.interval",
     ] {
         assert!(shape::resolves(path), "{path}");
     }
@@ -568,7 +754,8 @@ fn key_paths_resolve() {
         "listeners[].tls[].certificates",
         "listeners[].tls.certificates.cert",
         "listeners[].tls.alpn",
-        "routes[].websocket.ping",
+        "routes[].websocket.pong",
+        "routes[].websocket.ping[].interval",
         "upstreams.app.connect_timeout",
         "upstreams.connect_timeout",
         "upstreams[]",
@@ -591,6 +778,7 @@ fn no_planned_key_is_one_that_this_version_has() {
         for key in block.keys {
             match key.kind {
                 shape::Kind::Block(inner)
+                | shape::Kind::BlockOrOff(inner)
                 | shape::Kind::Blocks(inner)
                 | shape::Kind::Named(inner) => walk(inner),
                 shape::Kind::Value(_) | shape::Kind::Values(_) => {}

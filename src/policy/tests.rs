@@ -29,6 +29,10 @@ fn route(host: Option<&str>, path: &str, origins: &[&str]) -> Route {
             enforcement: Enforcement::Enforce,
             subprotocols: Vec::new(),
             idle_timeout: None,
+            ping: None,
+            max_lifetime: None,
+            max_message: None,
+            explain_refusals: false,
         },
         upstream: "app".to_owned(),
     }

@@ -1,17 +1,24 @@
 //! `routes`: what is let in, with the policy's own types doing the parsing.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use super::super::problem::quoted;
 use super::super::reader::{Cursor, Fields, Report};
 use super::super::shape;
 use super::upstreams::Upstreams;
-use super::word;
+use super::{duration, word};
 use crate::policy::{
-    Enforcement, HostPattern, MissingOrigin, OriginRule, PathPattern, Route, WebSocketRules,
+    Enforcement, HostPattern, MissingOrigin, OriginRule, PathPattern, Ping, Route, WebSocketRules,
 };
 
-/// The routes that could be read; their upstreams are claimed.
+/// Far more than a message should have, far less than what its length field could say.
+const MESSAGE_BYTES: RangeInclusive<usize> = 1..=1024 * 1024 * 1024;
+
+/// The routes that could be read; their upstreams are claimed. `hop_idle` is `load_balancer.idle_timeout`.
 pub fn resolve(
     cursor: &Cursor<'_>,
+    hop_idle: Option<Duration>,
     upstreams: &mut Upstreams<'_>,
     report: &mut Report<'_>,
 ) -> Vec<Route> {
@@ -30,7 +37,7 @@ pub fn resolve(
         let path = path(&fields, report);
         let websocket = fields
             .get("websocket")
-            .and_then(|cursor| websocket(cursor, &host, report));
+            .and_then(|cursor| websocket(cursor, &host, hop_idle, report));
         let upstream = fields.get("upstream").and_then(|cursor| {
             let name = cursor.text("a name of upstreams", report)?;
             upstreams.claim(cursor, &name, report);
@@ -113,7 +120,12 @@ fn path(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<(String, PathPat
     }
 }
 
-fn websocket(cursor: &Cursor<'_>, host: &Host, report: &mut Report<'_>) -> Option<WebSocketRules> {
+fn websocket(
+    cursor: &Cursor<'_>,
+    host: &Host,
+    hop_idle: Option<Duration>,
+    report: &mut Report<'_>,
+) -> Option<WebSocketRules> {
     const MISSING: [(&str, MissingOrigin); 2] = [
         ("refuse", MissingOrigin::Refuse),
         ("allow", MissingOrigin::Allow),
@@ -123,9 +135,18 @@ fn websocket(cursor: &Cursor<'_>, host: &Host, report: &mut Report<'_>) -> Optio
         ("report", Enforcement::Report),
     ];
     let fields = cursor.fields(&shape::WEBSOCKET, report)?;
-    let idle_timeout = fields
-        .get("idle_timeout")
-        .and_then(|cursor| cursor.duration_or_off(report));
+    let mut timer = |name| {
+        let cursor = fields.get(name);
+        cursor.and_then(|cursor| cursor.duration_or_off(report)?)
+    };
+    let idle_timeout = timer("idle_timeout");
+    let max_lifetime = timer("max_lifetime");
+    let max_message = fields
+        .get("max_message")
+        .and_then(|cursor| cursor.size_or_off(MESSAGE_BYTES, "1 byte to 1GiB, or off", report)?);
+    let explain_refusals = fields
+        .get("explain_refusals")
+        .and_then(|cursor| cursor.flag(report));
     Some(WebSocketRules {
         origins: origins(&fields, host, report),
         missing_origin: word(
@@ -138,8 +159,32 @@ fn websocket(cursor: &Cursor<'_>, host: &Host, report: &mut Report<'_>) -> Optio
         wechat_app_ids: wechat_app_ids(&fields, report),
         enforcement: word(&fields, "policy", &POLICY, Enforcement::Enforce, report),
         subprotocols: subprotocols(&fields, report),
-        idle_timeout: idle_timeout.flatten(),
+        idle_timeout,
+        ping: fields
+            .get("ping")
+            .and_then(|cursor| ping(cursor, hop_idle, report)),
+        max_lifetime,
+        // Within its bounds on every machine.
+        max_message: max_message.and_then(|bytes| bytes.try_into().ok()),
+        explain_refusals: explain_refusals.unwrap_or(false),
     })
+}
+
+fn ping(cursor: &Cursor<'_>, hop_idle: Option<Duration>, report: &mut Report<'_>) -> Option<Ping> {
+    let fields = cursor.fields_or_off(&shape::PING, report)??;
+    let timeout = duration(&fields, "timeout", Duration::from_secs(10), report);
+    let cursor = fields.get("interval")?;
+    let interval = cursor.duration(report)?;
+    // Of two timers that end at the same time, either can be first.
+    if let Some(hop_idle) = hop_idle.filter(|hop_idle| interval >= *hop_idle) {
+        let message = format!(
+            "found {}, not shorter than load_balancer.idle_timeout ({}): a silent tunnel may be closed before its Ping",
+            humantime::format_duration(interval),
+            humantime::format_duration(hop_idle),
+        );
+        cursor.warning(report, message);
+    }
+    Some(Ping { interval, timeout })
 }
 
 fn origins(fields: &Fields<'_>, host: &Host, report: &mut Report<'_>) -> Vec<OriginRule> {

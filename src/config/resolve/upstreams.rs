@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::super::problem::{nearest, quoted, shown};
 use super::super::reader::{Cursor, Report};
 use super::super::shape;
-use super::super::{Endpoint, Upstream};
-use super::duration;
+use super::super::{Endpoint, OnAbort, Upstream};
+use super::{duration, word};
 
 const ENDPOINT: &str = "http://host:port or builtin:echo";
 
@@ -115,6 +115,10 @@ pub fn resolve<'t>(cursor: &Cursor<'t>, report: &mut Report<'_>) -> Upstreams<'t
 }
 
 fn upstream(name: &str, cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Upstream> {
+    const ON_ABORT: [(&str, OnAbort); 2] = [
+        ("close_frame", OnAbort::CloseFrame),
+        ("transparent", OnAbort::Transparent),
+    ];
     let fields = cursor.fields(&shape::UPSTREAM, report)?;
     let endpoints = fields.get("endpoints");
     let items = endpoints.and_then(|endpoints| endpoints.some_items(ENDPOINT, report));
@@ -145,6 +149,7 @@ fn upstream(name: &str, cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<
             Duration::from_secs(10),
             report,
         ),
+        on_abort: word(&fields, "on_abort", &ON_ABORT, OnAbort::CloseFrame, report),
     })
 }
 

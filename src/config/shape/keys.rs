@@ -1,0 +1,404 @@
+//! The tables of keys, one for each mapping of the file.
+
+use super::{Block, Key, Kind};
+
+const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        required: true,
+        default: "",
+        about,
+    }
+}
+
+const fn optional(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    about: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        required: false,
+        default,
+        about,
+    }
+}
+
+/// The whole file.
+pub static ROOT: Block = Block {
+    keys: &[
+        required(
+            "listeners",
+            Kind::Blocks(&LISTENER),
+            "Addresses to accept connections on; at least one.",
+        ),
+        optional(
+            "trusted_proxies",
+            Kind::Values("network or address"),
+            "[]",
+            "Peers in front of the proxy whose forwarded fields (`X-Forwarded-*`, `Forwarded`) are believed.",
+        ),
+        required(
+            "routes",
+            Kind::Blocks(&ROUTE),
+            "What is let in and where it goes; at least one. The first route that matches is used.",
+        ),
+        required(
+            "upstreams",
+            Kind::Named(&UPSTREAM),
+            "WebSocket servers by name; letters, digits, `-`, `_` and `.` make a name.",
+        ),
+        optional(
+            "load_balancer",
+            Kind::Block(&LOAD_BALANCER),
+            "none",
+            "What is known of the hop in front of the proxy; nothing is asked of it.",
+        ),
+        optional(
+            "limits",
+            Kind::Block(&LIMITS),
+            "{}",
+            "Bounds on what peers may use.",
+        ),
+        optional(
+            "shutdown",
+            Kind::Block(&SHUTDOWN),
+            "{}",
+            "How the process stops.",
+        ),
+        optional(
+            "log",
+            Kind::Block(&LOG),
+            "{}",
+            "What is written of the records.",
+        ),
+    ],
+    planned: &["probes", "admin"],
+};
+
+/// `load_balancer`.
+pub static LOAD_BALANCER: Block = Block {
+    keys: &[
+        optional(
+            "name",
+            Kind::Value("text"),
+            "none",
+            "What it is called in records and hints.",
+        ),
+        optional(
+            "idle_timeout",
+            Kind::Value("duration"),
+            "none",
+            "After how much silence it closes a connection.",
+        ),
+    ],
+    planned: &[],
+};
+
+/// `listeners[]`.
+pub static LISTENER: Block = Block {
+    keys: &[
+        required(
+            "address",
+            Kind::Value("IP:port"),
+            "Where to listen: `0.0.0.0:8443`, or `[::]:8443` for IPv6. Port 0 takes a free port.",
+        ),
+        optional(
+            "tls",
+            Kind::Block(&TLS),
+            "none",
+            "Without it the listener is plain, for use behind a hop that ends TLS.",
+        ),
+    ],
+    planned: &["proxy_protocol", "redirect_to_https"],
+};
+
+/// `listeners[].tls`.
+pub static TLS: Block = Block {
+    keys: &[
+        optional(
+            "certificates",
+            Kind::Blocks(&CERTIFICATE),
+            "none",
+            "Certificates, chosen by the name that the client asks for; the first when it asks for none. Needed unless `self_signed` is true.",
+        ),
+        optional(
+            "self_signed",
+            Kind::Value("true or false"),
+            "false",
+            "Development only: makes `certs/dev.pem` and `certs/dev-key.pem` for localhost if they are missing. Not beside `certificates`.",
+        ),
+        optional(
+            "min_version",
+            Kind::Value("`1.2` or `1.3`"),
+            "1.2",
+            "The least TLS version.",
+        ),
+        optional(
+            "unknown_sni",
+            Kind::Value("`refuse` or `default`"),
+            "refuse",
+            "What a client gets that asks for a name no certificate covers: an alert, or the first certificate.",
+        ),
+    ],
+    planned: &["alpn", "client_auth"],
+};
+
+/// `listeners[].tls.certificates[]`.
+pub static CERTIFICATE: Block = Block {
+    keys: &[
+        required(
+            "cert",
+            Kind::Value("file"),
+            "PEM file with the certificate and its chain, the leaf first.",
+        ),
+        required("key", Kind::Value("file"), "PEM file with the private key."),
+    ],
+    planned: &[],
+};
+
+/// `routes[]`.
+pub static ROUTE: Block = Block {
+    keys: &[
+        optional(
+            "host",
+            Kind::Value("host name"),
+            "any",
+            "The request's host: an exact name, or `*.example.com` for one label more.",
+        ),
+        required(
+            "path",
+            Kind::Value("path"),
+            "The request's path, compared byte by byte. `/public/*` matches everything below `/public/`.",
+        ),
+        required(
+            "websocket",
+            Kind::Block(&WEBSOCKET),
+            "What an opening handshake must bring.",
+        ),
+        required("upstream", Kind::Value("name"), "A name of `upstreams`."),
+    ],
+    planned: &["http", "respond"],
+};
+
+/// `routes[].websocket`.
+pub static WEBSOCKET: Block = Block {
+    keys: &[
+        required(
+            "origins",
+            Kind::Values("origin, `self` or `wechat`"),
+            "Pages that may connect; at least one. `self` is the route's own host, `wechat` the mini programs of `wechat_app_ids`.",
+        ),
+        optional(
+            "missing_origin",
+            Kind::Value("`refuse` or `allow`"),
+            "refuse",
+            "What happens to a request without an Origin; browsers always send one.",
+        ),
+        optional(
+            "wechat_app_ids",
+            Kind::Values("`wx` and 16 hexadecimal digits"),
+            "[]",
+            "Mini programs that the origin `wechat` admits.",
+        ),
+        optional(
+            "policy",
+            Kind::Value("`enforce` or `report`"),
+            "enforce",
+            "`report` lets a refused Origin or Referer through and notes it in the record.",
+        ),
+        optional(
+            "subprotocols",
+            Kind::Values("token"),
+            "[]",
+            "Subprotocols to let through; without any, whatever client and upstream agree on.",
+        ),
+        optional(
+            "idle_timeout",
+            Kind::Value("duration or `off`"),
+            "off",
+            "How long a tunnel may stay silent in both directions before it is closed. Only the peers' own frames count.",
+        ),
+        optional(
+            "ping",
+            Kind::BlockOrOff(&PING),
+            "off",
+            "Pings to the client while a tunnel is silent in both directions.",
+        ),
+        optional(
+            "max_lifetime",
+            Kind::Value("duration or `off`"),
+            "off",
+            "How long a tunnel may stay open, however busy.",
+        ),
+        optional(
+            "max_message",
+            Kind::Value("size or `off`"),
+            "off",
+            "The largest message either way, from 1 byte to 1GiB: the payload on the wire, summed over its fragments.",
+        ),
+        optional(
+            "explain_refusals",
+            Kind::Value("true or false"),
+            "false",
+            "For clients that hide HTTP errors: a refused handshake gets a 101 and then a Close with the reason's code.",
+        ),
+    ],
+    planned: &[],
+};
+
+/// `routes[].websocket.ping`.
+pub static PING: Block = Block {
+    keys: &[
+        required(
+            "interval",
+            Kind::Value("duration"),
+            "After how much silence in both directions the client gets a Ping.",
+        ),
+        optional(
+            "timeout",
+            Kind::Value("duration"),
+            "10s",
+            "How long the client may stay silent after a Ping.",
+        ),
+    ],
+    planned: &[],
+};
+
+/// `upstreams.*`.
+pub static UPSTREAM: Block = Block {
+    keys: &[
+        required(
+            "endpoints",
+            Kind::Values("`http://host:port` or `builtin:echo`"),
+            "Where the server listens; at least one. Without a port it is 80. `builtin:echo` is an echo server inside the proxy.",
+        ),
+        optional(
+            "connect_timeout",
+            Kind::Value("duration"),
+            "2s",
+            "For the name look-up and the TCP connection, per endpoint; the addresses of a name share it.",
+        ),
+        optional(
+            "handshake_timeout",
+            Kind::Value("duration"),
+            "10s",
+            "From the request sent to the head of the answer.",
+        ),
+        optional(
+            "on_abort",
+            Kind::Value("`close_frame` or `transparent`"),
+            "close_frame",
+            "What the client gets when the upstream goes without a Close: a Close of the proxy's own, or the same bare end.",
+        ),
+    ],
+    planned: &["balance", "max_tunnels", "tls", "health_check"],
+};
+
+/// `limits`.
+pub static LIMITS: Block = Block {
+    keys: &[
+        optional(
+            "connections",
+            Kind::Value("whole number"),
+            "10000",
+            "Open client connections, from 1 to 1000000.",
+        ),
+        optional(
+            "header_bytes",
+            Kind::Value("size"),
+            "16KiB",
+            "Size of a request head or of a response head, from 8KiB to 1MiB.",
+        ),
+        optional(
+            "tls_handshake",
+            Kind::Value("duration"),
+            "10s",
+            "From the accepted connection to the end of the TLS handshake.",
+        ),
+        optional(
+            "request_head",
+            Kind::Value("duration"),
+            "10s",
+            "From there to the end of the request head.",
+        ),
+        optional(
+            "write_stall",
+            Kind::Value("duration"),
+            "30s",
+            "How long bytes may wait for a peer that does not read. Twice as long, at least 1s, for one that acknowledges nothing.",
+        ),
+        optional(
+            "close_wait",
+            Kind::Value("duration"),
+            "5s",
+            "How long one side may take to end after the other has, and a refused client to read the answer.",
+        ),
+    ],
+    planned: &["connections_per_client", "handshakes_per_client"],
+};
+
+/// `shutdown`.
+pub static SHUTDOWN: Block = Block {
+    keys: &[
+        optional(
+            "delay",
+            Kind::Value("duration or `0s`"),
+            "0s",
+            "How long everything is still accepted and served after the signal.",
+        ),
+        optional(
+            "drain",
+            Kind::Value("duration"),
+            "20s",
+            "From the end of `delay`: how long tunnels, which are closed with `close_code`, may take to end. What is left then is cut.",
+        ),
+        optional(
+            "spread",
+            Kind::Value("duration or `0s`"),
+            "5s",
+            "Over how much of `drain` the Closes to open tunnels are spread. Where it is not written, `drain` less `limits.close_wait` if that is shorter.",
+        ),
+        optional(
+            "close_code",
+            Kind::Value("1000, 1001, 1012, 1013 or 3000 to 4999"),
+            "1012",
+            "The status code of the Closes that end open tunnels.",
+        ),
+    ],
+    planned: &[],
+};
+
+/// `log`.
+pub static LOG: Block = Block {
+    keys: &[
+        optional(
+            "level",
+            Kind::Value("`debug`, `info`, `warn` or `error`"),
+            "info",
+            "The least level written; records below it are only counted.",
+        ),
+        optional(
+            "format",
+            Kind::Value("`auto`, `json` or `text`"),
+            "auto",
+            "`auto` is text on a terminal and JSON otherwise.",
+        ),
+        optional(
+            "query_keep",
+            Kind::Values("query parameter"),
+            "[]",
+            "Query parameters whose values are written; all others are left out.",
+        ),
+        optional(
+            "client_address",
+            Kind::Value("`full`, `truncated` or `off`"),
+            "full",
+            "How much of a client's address is written.",
+        ),
+    ],
+    planned: &[],
+};
