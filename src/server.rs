@@ -269,13 +269,15 @@ impl Server {
         let (draining, cut) = (CancellationToken::new(), Cut::default());
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
-            let listener =
-                Listener::bind(settings.address, Arc::clone(&slots)).map_err(|cause| {
-                    BindError {
-                        address: settings.address,
-                        cause,
-                    }
-                })?;
+            let listener = Listener::bind(
+                settings.address,
+                Arc::clone(&slots),
+                config.limits.write_stall,
+            )
+            .map_err(|cause| BindError {
+                address: settings.address,
+                cause,
+            })?;
             let shared = Shared {
                 config: Arc::clone(&config),
                 listener: listener.address(),
