@@ -377,7 +377,8 @@ impl Life<'_> {
     ) -> Result<Answer, Failure> {
         let begun = Instant::now();
         let attempts = &mut draft.record.attempts;
-        let connected = upstream::connect(upstream, permit, attempts).await;
+        let stall = self.shared.config.limits.write_stall;
+        let connected = upstream::connect(upstream, permit, stall, attempts).await;
         let skipped = attempts
             .iter()
             .filter(|attempt| attempt.outcome != "connected")

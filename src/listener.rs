@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
+use crate::stream::keep_alive;
 
 /// Connections the kernel may hold ready; more than any burst between two turns of the accept loop.
 const BACKLOG: i32 = 1024;
@@ -39,6 +40,7 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     slots: Arc<Semaphore>,
+    write_stall: Duration,
 }
 
 /// A connection, not yet looked at.
@@ -63,10 +65,15 @@ pub struct NotAccepted {
 
 impl Listener {
     /// Binds `address`; an IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+    /// `write_stall` is `limits.write_stall`, which [`keep_alive`] needs.
     ///
     /// # Errors
     /// Those of the operating system: address in use, not of this machine, port not permitted.
-    pub fn bind(address: SocketAddr, slots: Arc<Semaphore>) -> io::Result<Self> {
+    pub fn bind(
+        address: SocketAddr,
+        slots: Arc<Semaphore>,
+        write_stall: Duration,
+    ) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -85,6 +92,7 @@ impl Listener {
             socket,
             address,
             slots,
+            write_stall,
         })
     }
 
@@ -118,6 +126,7 @@ impl Listener {
                 // Voice frames are small; waiting to fill a segment only adds delay. It fails on a dead socket
                 // alone, which the next read reports.
                 let _ = socket.set_nodelay(true);
+                keep_alive(&socket, self.write_stall);
                 Ok(Accepted { socket, peer, slot })
             }
             Err(_) => {

@@ -479,7 +479,7 @@ reasons! {
         "the client's connection broke without an orderly end",
         "a network change, a killed app, or the idle timer of a load balancer in front: see suspect, and compare idle_ms with that hop's timers";
     ClientTimeout = "client_timeout", Tunnel, Client, Info, NoStatus, "",
-        "the client's side of the connection did not acknowledge anything any more",
+        "the client's side of the connection acknowledged or accepted nothing any more",
         "a phone out of reach or asleep, or a hop that forgot the connection: a heartbeat through `routes[].websocket.ping` keeps hops awake and finds it sooner";
     UpstreamClose = "upstream_close", Tunnel, Upstream, Info, NoStatus, "",
         "the upstream sent a Close frame first",
@@ -506,7 +506,7 @@ reasons! {
         "the upstream's connection broke without an orderly end",
         "most often the upstream closed while the client was still sending (terminate() or destroy() in Node with data unread); else a crash, an out-of-memory kill or a deleted pod: look at the upstream's log and exit status at this time";
     UpstreamTimeout = "upstream_timeout", Tunnel, Upstream, Warn, NoStatus, "",
-        "the upstream's side of the connection did not acknowledge anything any more",
+        "the upstream's side of the connection acknowledged or accepted nothing any more",
         "its host or its network is gone: look at the node that the upstream runs on and at the network between";
     CloseHandshakeTimeout = "close_handshake_timeout", Tunnel, Either, Info, NoStatus, "",
         "one side sent a Close frame and the other never answered it",

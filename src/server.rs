@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config, Endpoint, Problem, Severity, Source};
+use crate::config::{self, Config, Endpoint, Problem, Severity, Shutdown, Source};
 use crate::connection::{self, Cut, Shared};
 use crate::listener::Listener;
 use crate::policy::HostPattern;
@@ -254,7 +254,7 @@ pub struct Server {
     draining: CancellationToken,
     cut: Cut,
     tasks: TaskTracker,
-    drain: Duration,
+    shutdown: Shutdown,
 }
 
 impl Server {
@@ -271,13 +271,15 @@ impl Server {
         let tasks = TaskTracker::new();
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
-            let listener =
-                Listener::bind(settings.address, Arc::clone(&slots)).map_err(|cause| {
-                    BindError {
-                        address: settings.address,
-                        cause,
-                    }
-                })?;
+            let listener = Listener::bind(
+                settings.address,
+                Arc::clone(&slots),
+                config.limits.write_stall,
+            )
+            .map_err(|cause| BindError {
+                address: settings.address,
+                cause,
+            })?;
             let shared = Shared {
                 config: Arc::clone(&config),
                 listener: listener.address(),
@@ -305,7 +307,7 @@ impl Server {
             draining,
             cut,
             tasks,
-            drain: config.shutdown.drain,
+            shutdown: config.shutdown.clone(),
         })
     }
 
@@ -316,8 +318,9 @@ impl Server {
             .map(|(listener, _)| listener.address())
     }
 
-    /// Serves until `stop` says so the first time, then drains: new handshakes are refused, open tunnels may finish
-    /// until `shutdown.drain` is over or `stop` says so again; what is left then is cut. Ends with `stopped`.
+    /// Serves until `stop` says so the first time, and for `shutdown.delay` as before; then drains: new handshakes are
+    /// refused, open tunnels may finish until `shutdown.drain` is over. What is left then is cut, and when `stop` says
+    /// so again all is cut at once. Ends with `stopped`.
     ///
     /// `stop` gives the name of each signal, for the record.
     pub async fn run(self, mut stop: impl AsyncFnMut() -> &'static str) {
@@ -327,7 +330,7 @@ impl Server {
             draining,
             cut,
             tasks: connections,
-            drain,
+            shutdown: Shutdown { delay, drain, .. },
         } = self;
         let accepting = TaskTracker::new();
         for (listener, shared) in listeners {
@@ -340,20 +343,36 @@ impl Server {
             });
         }
         let signal = stop().await;
-        draining.cancel();
         let open = connections.len();
         let limit = humantime::format_duration(drain);
-        let detail = format!("{signal}; {open} connections open, at most {limit} to finish");
+        let detail = if delay.is_zero() {
+            // Whoever reads the record can rely on it: from here on handshakes are refused.
+            draining.cancel();
+            format!("{signal}; {open} connections open, at most {limit} to finish")
+        } else {
+            let delay = humantime::format_duration(delay);
+            format!(
+                "{signal}; {open} connections open; handshakes are accepted for {delay} more, then at most {limit} to \
+                 finish"
+            )
+        };
         sink.emit(Record::lifecycle(Event::Draining, Level::Info, detail));
+        let again = tokio::time::timeout(delay, stop()).await.ok();
+        draining.cancel();
         connections.close();
-        let (cause, how) = tokio::select! {
-            () = connections.wait() => ("every connection had ended".to_owned(), None),
-            () = tokio::time::sleep(drain) => {
-                (format!("the shutdown's deadline ({limit}) passed"), Some(format!("after {limit}")))
-            }
-            signal = stop() => {
-                (format!("a second signal ({signal}) came"), Some(format!("by a second signal ({signal})")))
-            }
+        let by_signal = |signal| {
+            let how = format!("by a second signal ({signal})");
+            (format!("a second signal ({signal}) came"), Some(how))
+        };
+        let (cause, how) = match again {
+            Some(signal) => by_signal(signal),
+            None => tokio::select! {
+                () = connections.wait() => ("every connection had ended".to_owned(), None),
+                () = tokio::time::sleep(drain) => {
+                    (format!("the shutdown's deadline ({limit}) passed"), Some(format!("after {limit}")))
+                }
+                signal = stop() => by_signal(signal),
+            },
         };
         let how = match how {
             None => cause.clone(),

@@ -1,10 +1,11 @@
-//! The byte streams that pass between stages.
+//! The byte streams that pass between stages, and how their sockets find out that a peer is gone.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -154,6 +155,32 @@ impl ClientStream {
             Self::Tls(stream) => stream.get_ref().0.get_ref(),
         }
     }
+}
+
+/// Silence after which the kernel asks a peer whether it is there, and between two such questions.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a peer may acknowledge nothing, within what the kernel can count: milliseconds of 31 bits.
+const SHORTEST_DEAF: Duration = Duration::from_secs(1);
+const LONGEST_DEAF: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+
+/// Has the kernel end a connection whose peer is gone without a word, which reading then reports as timed out.
+///
+/// Linux applies the same limit to a peer that answers and takes nothing (RFC 9293 section 3.8.6.1): it is longer than
+/// `write_stall`, so that where the proxy itself has bytes waiting its own limit comes first and says why; and long
+/// enough for several questions, as a phone may be out of reach for a while.
+pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
+    let socket = SockRef::from(socket);
+    let probes = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_EVERY);
+    let deaf = write_stall
+        .saturating_mul(4)
+        .clamp(SHORTEST_DEAF, LONGEST_DEAF);
+    // Both fail on a dead socket alone, which the next read reports.
+    let _ = socket.set_tcp_keepalive(&probes);
+    let _ = socket.set_tcp_user_timeout(Some(deaf));
 }
 
 /// Bytes of a peer that are read and thrown away at its end: more than a socket holds, and bounded in time anyway.

@@ -12,7 +12,7 @@ use crate::config::{Endpoint, Upstream};
 use crate::policy::Permit;
 use crate::reason::{Failure, Reason};
 use crate::record::{Attempt, millis};
-use crate::stream::UpstreamStream;
+use crate::stream::{UpstreamStream, keep_alive};
 
 /// A connection to an upstream, on which nothing was sent yet.
 #[derive(Debug)]
@@ -23,12 +23,14 @@ pub struct Connected {
 }
 
 /// Connects to the first endpoint that can be; `attempts` gets an entry for each one tried.
+/// `write_stall` is `limits.write_stall`, which [`keep_alive`] needs.
 ///
 /// # Errors
 /// The reason of the last endpoint when none can be connected to.
 pub async fn connect(
     upstream: &Upstream,
     permit: &Permit<'_>,
+    write_stall: Duration,
     attempts: &mut Vec<Attempt>,
 ) -> Result<Connected, Failure> {
     let mut last = None;
@@ -50,7 +52,12 @@ pub async fn connect(
             }
             Endpoint::Http { host, port } => {
                 match dial(endpoint, host, *port, upstream.connect_timeout, attempts).await {
-                    Ok(connected) => return Ok(connected),
+                    Ok(connected) => {
+                        if let UpstreamStream::Tcp(socket) = &connected.stream {
+                            keep_alive(socket, write_stall);
+                        }
+                        return Ok(connected);
+                    }
                     Err(failure) => last = Some(failure),
                 }
             }

@@ -157,6 +157,96 @@ fn a_second_signal_cuts_what_is_open() {
 }
 
 #[test]
+fn during_the_delay_everything_goes_on() {
+    let upstream = Upstream::echo();
+    let setup = Setup {
+        shutdown: "delay: 2s, drain: 60s".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let proxy = setup.start();
+    let mut early = open(&proxy);
+    proxy.signal("TERM");
+    let began = proxy.event("draining");
+    assert_eq!(
+        began.text("detail"),
+        "SIGTERM; 1 connections open; handshakes are accepted for 2s more, then at most 1m to finish"
+    );
+    let mut late = open(&proxy);
+    echoes(&mut late);
+    echoes(&mut early);
+    eventually("a refusal", || {
+        let mut client = Client::plain(proxy.address());
+        let status = client.send(handshake("/ws", &[])).response().status;
+        (status == 503).then_some(())
+    });
+    echoes(&mut late);
+    let since = Instant::now();
+    for client in [&mut early, &mut late] {
+        client.finish();
+        assert_eq!(client.rest(), b"");
+    }
+    ends_promptly(proxy, since);
+}
+
+#[test]
+fn the_deadline_counts_from_the_end_of_the_delay() {
+    let upstream = Upstream::echo();
+    let setup = Setup {
+        shutdown: "delay: 700ms, drain: 800ms".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let mut proxy = setup.start();
+    let mut client = open(&proxy);
+    let since = Instant::now();
+    proxy.signal("TERM");
+    assert_eq!(client.rest(), b"");
+    assert!(since.elapsed() >= Duration::from_millis(1500));
+    proxy
+        .terminal()
+        .expect(Reason::DrainForced)
+        .with_detail("the shutdown's deadline (800ms) passed");
+    ends_promptly(proxy, since);
+}
+
+#[test]
+fn without_a_connection_the_delay_is_waited_for_all_the_same() {
+    let setup = Setup {
+        shutdown: "delay: 700ms, drain: 60s".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let proxy = setup.start();
+    let since = Instant::now();
+    proxy.signal("TERM");
+    let lines = ends_promptly(proxy, since);
+    assert!(since.elapsed() >= Duration::from_millis(700));
+    let how = lines.last().unwrap().text("detail");
+    assert_eq!(how, "every connection had ended");
+}
+
+#[test]
+fn a_second_signal_ends_the_delay_too() {
+    let upstream = Upstream::echo();
+    let setup = Setup {
+        shutdown: "delay: 60s, drain: 60s".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let mut proxy = setup.start();
+    let mut client = open(&proxy);
+    proxy.signal("TERM");
+    proxy.event("draining");
+    echoes(&mut client);
+    let since = Instant::now();
+    proxy.signal("INT");
+    assert_eq!(client.rest(), b"");
+    proxy
+        .terminal()
+        .expect(Reason::DrainForced)
+        .with_detail("a second signal (SIGINT) came");
+    ends_promptly(proxy, since);
+    upstream.all_ended();
+}
+
+#[test]
 fn a_handshake_that_waits_for_its_upstream_is_finished_during_the_drain() {
     let (asked, is_asked) = std::sync::mpsc::channel();
     let (go, may_go) = std::sync::mpsc::channel::<()>();

@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["policy", "reason"]),
     // How much of an address is written is a setting.
     ("record", &["config", "reason"]),
-    ("listener", &["reason", "record"]),
+    ("listener", &["reason", "record", "stream"]),
     // The first bytes, which the listener has read.
     (
         "tls",

@@ -14,6 +14,8 @@ use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, Upstream, handshake};
 mod echo;
 /// One side ends, and the other goes on.
 mod ends;
+/// Peers that are gone without a word.
+mod gone;
 /// What was sent before the end arrives.
 mod last;
 /// Much data, slow readers, and exact counts.

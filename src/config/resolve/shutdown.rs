@@ -28,7 +28,9 @@ pub fn resolve(top: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Sh
     }
     shutdown.drain = drain.flatten().unwrap_or(shutdown.drain);
     let left = shutdown.drain.saturating_sub(limits.close_wait);
-    shutdown.spread = spread.flatten().unwrap_or(shutdown.spread.min(left));
+    shutdown.spread = spread
+        .flatten()
+        .unwrap_or_else(|| shutdown.spread.min(left));
     if shutdown.spread.saturating_add(limits.close_wait) <= shutdown.drain {
         return shutdown;
     }

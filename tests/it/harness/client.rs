@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -182,7 +183,7 @@ impl Client {
     /// Ends the connection with RST.
     pub fn reset(self) {
         socket2::SockRef::from(self.tcp())
-            .set_linger(Some(std::time::Duration::ZERO))
+            .set_linger(Some(Duration::ZERO))
             .unwrap();
     }
 }
@@ -302,14 +303,41 @@ pub fn handshake(path: &str, changes: &[(&str, &str)]) -> String {
 pub fn is_read(socket: &TcpStream) -> bool {
     let own = socket.local_addr().unwrap();
     let proxy = socket.peer_addr().unwrap();
-    let queues = fs::read_to_string("/proc/net/tcp").unwrap();
     let is_empty = |local: SocketAddr, remote: SocketAddr, which: usize| {
-        let ends = format!("{} {}", hexadecimal(local), hexadecimal(remote));
-        let line = queues.lines().find(|line| line.contains(&ends)).unwrap();
-        let sizes = line.split_ascii_whitespace().nth(4).unwrap();
+        let sizes = kernel_column(local, remote, 4).unwrap();
         sizes.split(':').nth(which).unwrap() == "00000000"
     };
     is_empty(own, proxy, 0) && is_empty(proxy, own, 1)
+}
+
+/// The timer that the kernel has running for the socket with these ends, and when it fires.
+pub fn kernel_timer(local: SocketAddr, remote: SocketAddr) -> Option<(u8, Duration)> {
+    let timer = kernel_column(local, remote, 5)?;
+    let (kind, ticks) = timer.split_once(':').unwrap();
+    let ticks = u64::from_str_radix(ticks, 16).unwrap();
+    // The kernel tells user space hundredths of a second, whatever it counts itself.
+    let left = Duration::from_millis(ticks * 10);
+    Some((u8::from_str_radix(kind, 16).unwrap(), left))
+}
+
+/// A column that `/proc/net/tcp` has for the socket with these ends; `None` if there is no such socket.
+fn kernel_column(local: SocketAddr, remote: SocketAddr, column: usize) -> Option<String> {
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = format!("{} {}", hexadecimal(local), hexadecimal(remote));
+    let line = sockets.lines().find(|line| line.contains(&ends))?;
+    let found = line.split_ascii_whitespace().nth(column).unwrap();
+    Some(found.to_owned())
+}
+
+/// From now on nothing that is sent to this socket arrives, and nothing is acknowledged: its machine is gone, as far as
+/// the proxy can tell. The kernel still sends what the socket writes.
+pub fn vanish(socket: &TcpStream) {
+    // The only instruction of the filter: BPF_RET of the constant 0, "keep no byte of this packet".
+    const RETURN_CONSTANT: u16 = 0x06;
+    let nothing = socket2::SockFilter::new(RETURN_CONSTANT, 0, 0, 0);
+    socket2::SockRef::from(socket)
+        .attach_filter(&[nothing])
+        .unwrap();
 }
 
 /// An address as `/proc/net/tcp` spells it: the four bytes as one number of the machine's byte order.

@@ -198,7 +198,10 @@ impl Line {
         }
         match spec.by {
             Some(by) => assert_eq!(self.text("by"), by.name(), "{self:?}"),
-            None => assert!(["client", "upstream"].contains(&self.text("by")), "{self:?}"),
+            None => assert!(
+                ["client", "upstream"].contains(&self.text("by")),
+                "{self:?}"
+            ),
         }
         assert_eq!(self.text("level"), spec.level.name(), "{self:?}");
         assert!(!self.text("hint").is_empty(), "{self:?}");

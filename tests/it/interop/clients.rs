@@ -364,7 +364,10 @@ enum Cut {
 pub fn cuts(kind: Kind) {
     let mut family = Family::new(format!("{}: cuts", kind.version()));
     let mut expected = vec![
-        (Cut::Server("terminate"), [Reason::UpstreamEofNoClose].as_slice()),
+        (
+            Cut::Server("terminate"),
+            [Reason::UpstreamEofNoClose].as_slice(),
+        ),
         (Cut::Server("reset"), &[Reason::UpstreamReset]),
         (Cut::ClientExits, &[Reason::TlsTruncated]),
         (Cut::ClientKilled, &[Reason::TlsTruncated]),
