@@ -1,27 +1,27 @@
 //! The life of one connection: the only file that knows the order of the stages.
 
 mod admit;
-mod cut;
+mod carry;
 mod describe;
 mod explain;
+mod stop;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use admit::{Admitted, Denied};
-pub use cut::Cut;
-use describe::{describe, describe_end, describe_unread, request_id};
+use carry::Carry;
+use describe::{describe, describe_unread, request_id};
 use explain::Explanation;
+pub use stop::Stop;
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
@@ -29,13 +29,13 @@ use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::Opening;
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
-use crate::policy::Permit;
+use crate::policy::{Permit, Route};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, Resting, Sink, millis};
+use crate::record::{Draft, Sink, millis};
 use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
 use crate::tunnel::frame::Extensions;
-use crate::tunnel::{self, Ends};
+use crate::tunnel::{self, Ends, Tunnel};
 use crate::upstream::{self, Answer, Opened, Refused};
 
 /// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
@@ -53,18 +53,42 @@ pub struct Shared {
     pub tls: Option<tls::Server>,
     /// Where records go.
     pub sink: Sink,
-    /// A shutdown has begun.
-    pub draining: CancellationToken,
-    /// It has no more patience.
-    pub cut: Cut,
+    /// The settings of the tunnels of each route, made when the first is opened.
+    pub settings: Vec<OnceLock<Arc<tunnel::Settings>>>,
+    /// Whether a shutdown has begun, and how far it is.
+    pub stop: Stop,
     /// All tasks that serve connections.
     pub tasks: TaskTracker,
 }
 
 impl Shared {
+    /// What the configuration says of the tunnels of a route.
+    fn tunnel_settings(&self, route: &Route, upstream: &Upstream) -> Arc<tunnel::Settings> {
+        let config = &self.config;
+        let make = || {
+            let rules = &route.websocket;
+            Arc::new(tunnel::Settings {
+                idle: rules.idle_timeout,
+                max_lifetime: rules.max_lifetime,
+                max_message: rules.max_message,
+                ping: rules.ping,
+                on_abort: upstream.on_abort,
+                write_stall: config.limits.write_stall,
+                close_wait: config.limits.close_wait,
+                drain_code: config.shutdown.close_code,
+                spread: config.shutdown.spread,
+                load_balancer: config.load_balancer.clone(),
+            })
+        };
+        let mut routes = config.routes.iter();
+        let place = routes.position(|candidate| std::ptr::eq(candidate, route));
+        let shared = place.and_then(|place| self.settings.get(place));
+        shared.map_or_else(make, |settings| Arc::clone(settings.get_or_init(make)))
+    }
+
     /// Completes some time after a shutdown began, for what must not hold up the exit.
     async fn drain_patience(&self) {
-        self.draining.cancelled().await;
+        self.stop.draining().await;
         tokio::time::sleep(DRAIN_PATIENCE).await;
     }
 }
@@ -81,39 +105,28 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let outcome = tokio::select! {
         biased;
         outcome = life.stages(socket, &mut draft) => outcome,
-        () = shared.cut.cancelled() => Err(cut_short(shared.cut.cause(), draft.stage()).into()),
+        () = shared.stop.cancelled() => Err(cut_short(shared.stop.cause(), draft.stage()).into()),
     };
     match outcome {
-        Ok(open) => {
+        Ok(tunnel) => {
             // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
             let tasks = shared.tasks.clone();
-            tasks.spawn(carry(open, draft.rest(), shared, slot));
+            tasks.spawn(Carry::new(tunnel, draft.rest(), shared, slot));
         }
         Err(Ended { failure, client }) => {
             draft.finish(failure);
-            see_off(client, None, &shared).await;
+            see_off(client, None, shared).await;
+            drop(slot);
         }
     }
 }
 
-/// Carries an open tunnel to its record.
-async fn carry(open: Open, resting: Resting, shared: Arc<Shared>, slot: OwnedSemaphorePermit) {
-    let cut = async {
-        shared.cut.cancelled().await;
-        shared.cut.cause().to_owned()
-    };
-    let drain = shared.draining.cancelled();
-    let (closed, client, upstream) = tunnel::run(open.ends, open.settings, drain, cut).await;
-    let mut draft = resting.wake();
-    let failure = describe_end(closed, &mut draft.record);
-    draft.finish(failure);
-    // In a box, so that the task holds it only now.
-    Box::pin(see_off(Some(client), Some(upstream), &shared)).await;
-    drop(slot);
-}
-
 /// Lets the peers read the last of what was sent to them.
-async fn see_off(client: Option<ClientStream>, upstream: Option<UpstreamStream>, shared: &Shared) {
+async fn see_off(
+    client: Option<ClientStream>,
+    upstream: Option<UpstreamStream>,
+    shared: Arc<Shared>,
+) {
     let patience = shared.config.limits.close_wait;
     let lingering = async {
         tokio::join!(
@@ -133,7 +146,7 @@ async fn see_off(client: Option<ClientStream>, upstream: Option<UpstreamStream>,
         _ = lingering => {}
         // The record is written: the peers only lose the rest of their time to read.
         () = shared.drain_patience() => {}
-        () = shared.cut.cancelled() => {}
+        () = shared.stop.cancelled() => {}
     }
 }
 
@@ -147,12 +160,6 @@ fn cut_short(cause: &str, stage: Stage) -> Failure {
         "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, and \
          the platform's grace period longer than that",
     )
-}
-
-/// A tunnel that is open.
-struct Open {
-    ends: Ends,
-    settings: tunnel::Settings,
 }
 
 /// How a connection without a tunnel ended.
@@ -178,7 +185,7 @@ struct Life<'a> {
 
 impl Life<'_> {
     /// accept, tls, http, policy, upstream; what comes next is a tunnel.
-    async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Open, Ended> {
+    async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Tunnel, Ended> {
         let limits = &self.shared.config.limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
@@ -256,33 +263,12 @@ impl Life<'_> {
         };
         let ends = self.switch(exchange, opened, asking, draft).await?;
 
-        let settings = self.tunnel_settings(&permit, upstream, draft.conn());
+        let settings = self.shared.tunnel_settings(permit.route(), upstream);
+        let tunnel = Tunnel::new(ends, settings, turn(draft.conn()));
         // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
         draft.opened();
         draft.enter(Stage::Tunnel);
-        Ok(Open { ends, settings })
-    }
-
-    fn tunnel_settings(
-        &self,
-        permit: &Permit<'_>,
-        upstream: &Upstream,
-        conn: &str,
-    ) -> tunnel::Settings {
-        let config = &self.shared.config;
-        let rules = &permit.route().websocket;
-        tunnel::Settings {
-            idle: rules.idle_timeout,
-            max_lifetime: rules.max_lifetime,
-            max_message: rules.max_message,
-            ping: rules.ping,
-            on_abort: upstream.on_abort,
-            write_stall: config.limits.write_stall,
-            close_wait: config.limits.close_wait,
-            drain_code: config.shutdown.close_code,
-            drain_after: turn(conn, config.shutdown.spread),
-            load_balancer: config.load_balancer.clone(),
-        }
+        Ok(tunnel)
     }
 
     /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
@@ -524,15 +510,14 @@ fn broken_head(error: &std::io::Error) -> Failure {
     })
 }
 
-/// When in the `spread` of a shutdown this connection's turn is: its number's multiple of the golden ratio, which
-/// lies between those of all numbers before it.
-fn turn(conn: &str, spread: Duration) -> Duration {
+/// Where in the spread of a shutdown this connection's turn is: its number's multiple of the golden ratio, which lies
+/// between those of all numbers before it.
+fn turn(conn: &str) -> u32 {
     const GOLDEN: u32 = 0x9e37_79b9;
     let number = conn
         .get(8..)
         .and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    let place = number.unwrap_or_default().wrapping_mul(GOLDEN);
-    spread.mul_f64(f64::from(place) / f64::from(u32::MAX))
+    number.unwrap_or_default().wrapping_mul(GOLDEN)
 }
 
 fn gave_up(gone: &Gone, asking: Instant) -> Failure {

@@ -5,6 +5,7 @@
 //! of their own, so that a blocked standard output never stalls a connection; what is dropped is counted.
 
 mod draft;
+mod packed;
 mod sink;
 mod text;
 

@@ -4,15 +4,14 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Endpoint, Problem, Severity, Shutdown, Source};
-use crate::connection::{self, Cut, Shared};
+use crate::connection::{self, Shared, Stop};
 use crate::listener::Listener;
 use crate::policy::HostPattern;
 use crate::reason::{Level, Stage};
@@ -251,8 +250,7 @@ impl std::error::Error for BindError {
 pub struct Server {
     listeners: Vec<(Listener, Arc<Shared>)>,
     sink: Sink,
-    draining: CancellationToken,
-    cut: Cut,
+    stop: Stop,
     tasks: TaskTracker,
     shutdown: Shutdown,
 }
@@ -267,7 +265,7 @@ impl Server {
         let slots = Arc::new(Semaphore::new(
             config.limits.connections.min(Semaphore::MAX_PERMITS),
         ));
-        let (draining, cut) = (CancellationToken::new(), Cut::default());
+        let stop = Stop::default();
         let tasks = TaskTracker::new();
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
@@ -285,8 +283,8 @@ impl Server {
                 listener: listener.address(),
                 tls,
                 sink: sink.clone(),
-                draining: draining.clone(),
-                cut: cut.clone(),
+                settings: config.routes.iter().map(|_| OnceLock::new()).collect(),
+                stop: stop.clone(),
                 tasks: tasks.clone(),
             };
             listeners.push((listener, Arc::new(shared)));
@@ -304,8 +302,7 @@ impl Server {
         Ok(Self {
             listeners,
             sink,
-            draining,
-            cut,
+            stop,
             tasks,
             shutdown: config.shutdown.clone(),
         })
@@ -318,67 +315,66 @@ impl Server {
             .map(|(listener, _)| listener.address())
     }
 
-    /// Serves until `stop` says so the first time, and for `shutdown.delay` as before; then drains: new handshakes are
-    /// refused, open tunnels may finish until `shutdown.drain` is over. What is left then is cut, and when `stop` says
+    /// Serves until `signal` says so the first time, and for `shutdown.delay` as before; then drains: new handshakes are
+    /// refused, open tunnels may finish until `shutdown.drain` is over. What is left then is cut, and when `signal` says
     /// so again all is cut at once. Ends with `stopped`.
     ///
-    /// `stop` gives the name of each signal, for the record.
-    pub async fn run(self, mut stop: impl AsyncFnMut() -> &'static str) {
+    /// `signal` gives the name of each one, for the record.
+    pub async fn run(self, mut signal: impl AsyncFnMut() -> &'static str) {
         let Self {
             listeners,
             sink,
-            draining,
-            cut,
+            stop,
             tasks: connections,
             shutdown: Shutdown { delay, drain, .. },
         } = self;
         let accepting = TaskTracker::new();
         for (listener, shared) in listeners {
-            let cut = cut.clone();
+            let stop = stop.clone();
             accepting.spawn(async move {
                 tokio::select! {
-                    () = cut.cancelled() => {}
+                    () = stop.cancelled() => {}
                     () = accept(listener, shared) => {}
                 }
             });
         }
-        let signal = stop().await;
+        let name = signal().await;
         let open = connections.len();
         let limit = humantime::format_duration(drain);
         let detail = if delay.is_zero() {
             // Whoever reads the record can rely on it: from here on handshakes are refused.
-            draining.cancel();
-            format!("{signal}; {open} connections open, at most {limit} to finish")
+            stop.drain();
+            format!("{name}; {open} connections open, at most {limit} to finish")
         } else {
             let delay = humantime::format_duration(delay);
             format!(
-                "{signal}; {open} connections open; handshakes are accepted for {delay} more, then at most {limit} to \
+                "{name}; {open} connections open; handshakes are accepted for {delay} more, then at most {limit} to \
                  finish"
             )
         };
         sink.emit(Record::lifecycle(Event::Draining, Level::Info, detail));
-        let again = tokio::time::timeout(delay, stop()).await.ok();
-        draining.cancel();
+        let again = tokio::time::timeout(delay, signal()).await.ok();
+        stop.drain();
         connections.close();
-        let by_signal = |signal| {
-            let how = format!("by a second signal ({signal})");
-            (format!("a second signal ({signal}) came"), Some(how))
+        let by_signal = |name| {
+            let how = format!("by a second signal ({name})");
+            (format!("a second signal ({name}) came"), Some(how))
         };
         let (cause, how) = match again {
-            Some(signal) => by_signal(signal),
+            Some(name) => by_signal(name),
             None => tokio::select! {
                 () = connections.wait() => ("every connection had ended".to_owned(), None),
                 () = tokio::time::sleep(drain) => {
                     (format!("the shutdown's deadline ({limit}) passed"), Some(format!("after {limit}")))
                 }
-                signal = stop() => by_signal(signal),
+                name = signal() => by_signal(name),
             },
         };
         let how = match how {
             None => cause.clone(),
             Some(how) => format!("{} connections were cut {how}", connections.len()),
         };
-        cut.cut(cause);
+        stop.cut(cause);
         accepting.close();
         accepting.wait().await;
         // A task that does not end now is stuck in a destructor or a blocking call; its guard still writes.

@@ -13,8 +13,8 @@ pub mod frame;
 mod leg;
 mod suspect;
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,9 +28,9 @@ use crate::stream::{ClientStream, UpstreamStream};
 pub use ending::Closed;
 use ending::{First, Side};
 use frame::{Extensions, Sender};
-use leg::{Leg, Outgoing, pump, say_close};
+use leg::{Leg, Outgoing, begin, pump, say_close};
 
-/// What the configuration says of a tunnel.
+/// What the configuration says of the tunnels of one route.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// No byte of the peers in either direction; `None`: no limit.
@@ -49,8 +49,8 @@ pub struct Settings {
     pub close_wait: Duration,
     /// The code of the Close at a shutdown.
     pub drain_code: u16,
-    /// When, after a shutdown began, this tunnel's turn comes.
-    pub drain_after: Duration,
+    /// Over how long a shutdown's Closes are spread.
+    pub spread: Duration,
     /// What stands in front of the proxy, if that was said.
     pub load_balancer: Option<Arc<LoadBalancer>>,
 }
@@ -70,76 +70,122 @@ pub struct Ends {
     pub extensions: Extensions,
 }
 
-/// Carries frames until both directions have ended, a timer fires, or `cut` completes with its cause; when `drain` does, the tunnel's
-/// turn to be closed comes soon. Gives the streams back: what was written to a peer may still be on its way, and is
-/// lost if a socket with unread bytes is closed under it.
-pub async fn run(
-    ends: Ends,
-    settings: Settings,
-    drain: impl Future<Output = ()>,
-    cut: impl Future<Output = String>,
-) -> (Closed, ClientStream, UpstreamStream) {
-    let Ends {
-        mut client,
-        client_early,
-        mut upstream,
-        upstream_early,
-        extensions,
-    } = ends;
-    let now = Instant::now();
-    let mut tunnel = Tunnel {
-        client: Leg::new(Sender::Client, extensions, client_early, now),
-        upstream: Leg::new(Sender::Server, extensions, upstream_early, now),
-        opened: now,
-        settings,
-        first: None,
-        idle_before: None,
-        first_close: None,
-        then: None,
-        farewell: None,
-        drain_at: None,
-        pinged: None,
-        pings: 0,
-    };
-    let (mut drain, mut cut) = (pin!(drain), pin!(cut));
-    // In a box, as most tunnels have no timer most of the time.
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    let failure = poll_fn(|cx| {
+/// What a shutdown asks of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown<'a> {
+    /// Nothing.
+    No,
+    /// To be closed when its turn comes.
+    Drain,
+    /// To end now, because of this.
+    Cut(&'a str),
+}
+
+/// Both sides, and what has happened to them.
+///
+/// [`Tunnel::poll`] carries it. Most tunnels do nothing most of the time and there are many of them, so that what only
+/// some have at some time is in boxes.
+#[derive(Debug)]
+pub struct Tunnel {
+    client: Leg,
+    upstream: Leg,
+    client_stream: ClientStream,
+    upstream_stream: UpstreamStream,
+    settings: Arc<Settings>,
+    opened: Instant,
+    /// Where in the spread of a shutdown its turn is, in fractions of 2^32.
+    turn: u32,
+    /// Whose Close frame came first.
+    first_close: Option<By>,
+    /// What ended it.
+    first: Option<Box<First>>,
+    /// When it is to be closed because of a shutdown.
+    drain_at: Option<Instant>,
+    /// When the Ping was sent that has not been answered.
+    pinged: Option<Instant>,
+    pings: u32,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Tunnel {
+    /// A tunnel between both ends. `turn` places it in the spread of a shutdown: 0 at its beginning, `u32::MAX` at its
+    /// end.
+    #[must_use]
+    pub fn new(ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
+        let now = Instant::now();
+        let mut tunnel = Self {
+            client: Leg::new(Sender::Client, ends.extensions, now),
+            upstream: Leg::new(Sender::Server, ends.extensions, now),
+            client_stream: ends.client,
+            upstream_stream: ends.upstream,
+            settings,
+            opened: now,
+            turn,
+            first_close: None,
+            first: None,
+            drain_at: None,
+            pinged: None,
+            pings: 0,
+            timer: None,
+        };
+        let largest = tunnel.settings.max_message;
+        let (client, upstream) = (&mut tunnel.client, &mut tunnel.upstream);
+        begin(client, ends.client_early, upstream, largest);
+        begin(upstream, ends.upstream_early, client, largest);
+        tunnel
+    }
+
+    /// Carries frames; ready when both directions have ended, a timer has fired, or `shutdown` cuts.
+    pub fn poll(&mut self, cx: &mut Context<'_>, shutdown: Shutdown<'_>) -> Poll<Closed> {
         loop {
-            if tunnel.poll(cx, &mut client, &mut upstream).is_ready() {
-                return Poll::Ready(tunnel.verdict());
+            if self.carry(cx).is_ready() {
+                return Poll::Ready(self.closed(self.verdict()));
             }
-            if tunnel.drain_at.is_none() && drain.as_mut().poll(cx).is_ready() {
-                tunnel.drain_at = Some(Instant::now() + tunnel.settings.drain_after);
+            match shutdown {
+                Shutdown::No => {}
+                Shutdown::Drain => self.set_turn(),
+                Shutdown::Cut(cause) => return Poll::Ready(self.closed(self.cut(cause))),
             }
-            if tunnel.drain_at.is_some()
-                && let Poll::Ready(cause) = cut.as_mut().poll(cx)
-            {
-                return Poll::Ready(tunnel.cut(&cause));
-            }
-            let Some(deadline) = tunnel.next_deadline() else {
-                timer = None;
+            if self.poll_timer(cx).is_pending() {
                 return Poll::Pending;
-            };
-            // Moved back only when it fires, not with each byte that makes it later.
-            match &mut timer {
-                Some(timer) if timer.deadline() <= deadline => {}
-                Some(timer) => timer.as_mut().reset(deadline),
-                None => timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
             }
-            if let Some(due) = &mut timer {
-                if due.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                timer = None;
-            }
-            if let Some(failure) = tunnel.expired() {
-                return Poll::Ready(failure);
+            if let Some(failure) = self.expired() {
+                return Poll::Ready(self.closed(failure));
             }
         }
-    })
-    .await;
-    (tunnel.closed(failure), client, upstream)
+    }
+
+    /// The streams again: what was written to a peer may still be on its way, and is lost if a socket with unread bytes
+    /// is closed under it.
+    #[must_use]
+    pub fn into_streams(self) -> (ClientStream, UpstreamStream) {
+        (self.client_stream, self.upstream_stream)
+    }
+
+    fn set_turn(&mut self) {
+        let share = f64::from(self.turn) / f64::from(u32::MAX);
+        let after = self.settings.spread.mul_f64(share);
+        self.drain_at.get_or_insert_with(|| Instant::now() + after);
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.next_deadline() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        // Moved back only when it fires, not with each byte that makes it later.
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        let fired = timer.as_mut().poll(cx);
+        if fired.is_ready() {
+            self.timer = None;
+        }
+        fired
+    }
 }
 
 /// An end that the proxy itself has decided on.
@@ -147,8 +193,6 @@ pub async fn run(
 struct Farewell {
     /// The codes that the client and the upstream are told.
     codes: (u16, u16),
-    /// The reason's code, in both Close frames.
-    words: &'static str,
     /// Whether the upstream gets the client's own answer; else it is told at once, as no answer is to be expected.
     through_client: bool,
     /// How long there is to say it: until the shutdown's own deadline when `None`.
@@ -167,44 +211,19 @@ const TOO_BIG: u16 = 1009;
 /// The code for a client whose upstream is gone: a gateway that got no answer to pass on.
 const BAD_GATEWAY: u16 = 1014;
 
-/// Both sides, and what has happened to them.
-#[derive(Debug)]
-struct Tunnel {
-    client: Leg,
-    upstream: Leg,
-    opened: Instant,
-    settings: Settings,
-    /// What ended it.
-    first: Option<First>,
-    /// How long nothing of the peers had passed when that happened.
-    idle_before: Option<Duration>,
-    /// Whose Close frame came first.
-    first_close: Option<By>,
-    /// What broke after that.
-    then: Option<String>,
-    farewell: Option<Farewell>,
-    /// When this tunnel is to be closed because of a shutdown.
-    drain_at: Option<Instant>,
-    /// When the Ping was sent that has not been answered.
-    pinged: Option<Instant>,
-    pings: u64,
-}
-
+/// What follows from what has happened.
 impl Tunnel {
     /// Moves what can be moved and does what follows from it; ready when nothing more can go to either side.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut ClientStream,
-        upstream: &mut UpstreamStream,
-    ) -> Poll<()> {
+    fn carry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let largest = self.settings.max_message;
         loop {
-            let largest = self.settings.max_message;
-            let (left, right) = (&mut self.client, &mut self.upstream);
-            pump(cx, (left, &mut *client), (right, &mut *upstream), largest);
+            let (from, to) = (&mut self.client, &mut self.upstream);
+            let (reader, writer) = (&mut self.client_stream, &mut self.upstream_stream);
+            pump(cx, (from, reader), (to, writer), largest);
             self.notice();
-            let (left, right) = (&mut self.upstream, &mut self.client);
-            pump(cx, (left, &mut *upstream), (right, &mut *client), largest);
+            let (from, to) = (&mut self.upstream, &mut self.client);
+            let (reader, writer) = (&mut self.upstream_stream, &mut self.client_stream);
+            pump(cx, (from, reader), (to, writer), largest);
             self.notice();
             if self.client.ended().is_some() && self.upstream.ended().is_some() {
                 return Poll::Ready(());
@@ -218,7 +237,7 @@ impl Tunnel {
     /// Does what follows from what has happened; whether there is more to move now.
     fn settle(&mut self) -> bool {
         self.choose_words();
-        let is_farewell = self.farewell.is_some();
+        let is_farewell = self.farewell().is_some();
         let (client, upstream) = (&mut self.client, &mut self.upstream);
         let mut has_moved = say_close(upstream, client) | say_close(client, upstream);
         for is_client in [true, false] {
@@ -235,9 +254,7 @@ impl Tunnel {
         }
         has_moved
     }
-}
 
-impl Tunnel {
     /// Remembers what ends the tunnel, and decides what to say of it.
     fn notice(&mut self) {
         let sides = [
@@ -254,58 +271,63 @@ impl Tunnel {
                 close.map(|(side, _)| side.by())
             };
         }
-        if self.first.is_some() {
-            let broke = || {
-                sides
+        if let Some(first) = &mut self.first {
+            if first.then.is_none() {
+                first.then = sides
                     .iter()
-                    .find_map(|(side, leg)| ending::broke(*side, leg))
-            };
-            self.then = self.then.take().or_else(broke);
+                    .find_map(|(side, leg)| ending::broke(*side, leg));
+            }
             return;
         }
-        let seen = |(side, leg): &(Side, &Leg)| First::seen(*side, leg, self.opened);
+        let until = Instant::now() + self.settings.close_wait;
+        let seen = |(side, leg): &(Side, &Leg)| First::seen(*side, leg, self.opened, until);
         if let Some(first) = sides.iter().find_map(seen) {
-            self.farewell = first.farewell(Instant::now() + self.settings.close_wait);
             self.end_with(first);
         }
     }
 
-    fn end_with(&mut self, first: First) {
-        self.idle_before = Some(self.active().elapsed());
-        self.first = Some(first);
+    fn end_with(&mut self, mut first: First) {
+        first.idle = self.active().elapsed();
+        self.first = Some(Box::new(first));
     }
 
     /// Ends the tunnel for a reason of the proxy's own.
     fn leave(&mut self, failure: Failure, codes: (u16, u16), until: Option<Instant>) {
         let through_client = failure.reason != Reason::PongTimeout;
-        self.farewell = Some(Farewell {
+        let farewell = Farewell {
             codes,
-            words: failure.reason.code(),
             through_client,
             until,
-        });
-        self.end_with(First::own(failure));
+        };
+        self.end_with(First::own(failure, farewell));
+    }
+
+    fn farewell(&self) -> Option<&Farewell> {
+        self.first.as_ref()?.farewell.as_ref()
     }
 
     /// Wants a Close where the rules ask for one.
     fn choose_words(&mut self) {
+        let Some(first) = &self.first else {
+            return;
+        };
+        let reason = first.failure.reason;
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        if let Some(farewell) = &self.farewell {
+        if let Some(farewell) = &first.farewell {
             let (to_client, to_upstream) = farewell.codes;
             if client.can_be_told(upstream) {
-                client.wants = Some((to_client, farewell.words));
+                client.wants = Some((to_client, reason));
             }
             let is_turn = !farewell.through_client || client.over.is_some();
             if is_turn && upstream.can_be_told(client) {
-                upstream.wants = Some((to_upstream, farewell.words));
+                upstream.wants = Some((to_upstream, reason));
             }
-        } else if let Some(first) = &self.first
-            && self.settings.on_abort == OnAbort::CloseFrame
+        } else if self.settings.on_abort == OnAbort::CloseFrame
             && upstream.over.is_some()
             && upstream.close.is_none()
             && client.can_be_told(upstream)
         {
-            client.wants = Some((BAD_GATEWAY, first.failure.reason.code()));
+            client.wants = Some((BAD_GATEWAY, reason));
         }
     }
 }
@@ -318,7 +340,7 @@ impl Tunnel {
             write_stall,
             close_wait,
             ..
-        } = self.settings;
+        } = *self.settings;
         let legs = [&self.client, &self.upstream];
         let stalls = legs.map(|leg| leg.stalled_since().map(|since| since + write_stall));
         let answers = legs.map(|leg| leg.owes_close_since().map(|since| since + close_wait));
@@ -369,7 +391,7 @@ impl Tunnel {
 
     /// How long a Close that is decided may wait to be said.
     fn unsaid(&self) -> Option<Instant> {
-        let farewell = self.farewell.as_ref()?;
+        let farewell = self.farewell()?;
         let waits = [&self.client, &self.upstream].iter().any(|leg| {
             let undelivered = leg
                 .told
@@ -399,7 +421,7 @@ impl Tunnel {
             write_stall,
             close_wait,
             ..
-        } = self.settings;
+        } = *self.settings;
         for (leg, reason) in [
             (&self.client, Reason::ClientWriteStalled),
             (&self.upstream, Reason::UpstreamWriteStalled),
@@ -412,6 +434,7 @@ impl Tunnel {
                 });
             }
         }
+        let is_farewell = self.farewell().is_some();
         for (side, leg) in [
             (Side::Client, &mut self.client),
             (Side::Upstream, &mut self.upstream),
@@ -421,7 +444,7 @@ impl Tunnel {
             }
             // Its answer is what the other side waits for, unless the proxy itself asked.
             let is_ours = leg.told.as_ref().is_some_and(|told| told.is_ours);
-            if !is_ours && self.farewell.is_none() {
+            if !is_ours && !is_farewell {
                 return Some(ending::never_answered(side, close_wait));
             }
             leg.give_up();
@@ -465,7 +488,7 @@ impl Tunnel {
     fn verdict_of_silence(&self) -> Failure {
         let has_ended = |leg: &Leg| leg.over.is_some();
         match &self.first {
-            Some(first) if first.is_end_in_order() && self.then.is_none() => {
+            Some(first) if first.is_end_in_order() && first.then.is_none() => {
                 ending::never_followed(has_ended(&self.client), self.settings.close_wait)
             }
             _ => self.verdict(),

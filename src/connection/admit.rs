@@ -138,7 +138,7 @@ impl Life<'_> {
         draft.record.upstream = Some(permit.route().upstream.clone());
         draft.record.referer_app_id = permit.referer_app_id().map(str::to_owned);
         draft.record.notes.extend_from_slice(permit.notes());
-        if self.shared.draining.is_cancelled() {
+        if self.shared.stop.is_draining() {
             return Err(denied(Reason::Draining.into()));
         }
         Ok(permit)

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::packed::Packed;
 use super::{Event, Record, Sink, millis, redact_query};
 use crate::reason::{Failure, Level, Note, Reason, Stage};
 
@@ -121,10 +122,8 @@ impl Draft {
     pub fn rest(mut self) -> Resting {
         // The guard passes on with what it guards.
         self.finished = true;
-        // Plain data with string keys: it can be written, and what was written can be read.
-        let packed = serde_json::to_string(&self.record).unwrap_or_default();
         Resting {
-            packed: Some(packed.into()),
+            packed: Some(Packed::new(&self.record)),
             opened: self.opened,
             sink: self.sink.clone(),
         }
@@ -148,8 +147,8 @@ impl Drop for Draft {
 /// The record of a tunnel while nothing is written into it; dropped, it reports `internal_aborted` like its [`Draft`].
 #[derive(Debug)]
 pub struct Resting {
-    /// The record as JSON; taken when it is woken.
-    packed: Option<Box<str>>,
+    /// Taken when it is woken.
+    packed: Option<Packed>,
     opened: Option<Instant>,
     sink: Sink,
 }
@@ -162,13 +161,13 @@ impl Resting {
     }
 
     fn draft(&mut self) -> Draft {
-        let packed = self.packed.take().unwrap_or_default();
+        let packed = self.packed.take();
         Draft {
             sink: self.sink.clone(),
             stage: Stage::Tunnel,
             opened: self.opened,
             finished: false,
-            record: serde_json::from_str(&packed).unwrap_or_default(),
+            record: Box::new(packed.as_ref().map(Packed::unpack).unwrap_or_default()),
         }
     }
 }
@@ -178,38 +177,5 @@ impl Drop for Resting {
         if self.packed.is_some() {
             drop(self.draft());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reason::{By, NoteCode};
-    use crate::record::Attempt;
-
-    #[test]
-    fn a_record_at_rest_loses_nothing() {
-        let record = Record {
-            conn: Some("1".to_owned()),
-            by: Some(By::Proxy),
-            tls_version: Some("1.3".into()),
-            http_version: Some("1.1".into()),
-            path: Some("/\"\\x00".to_owned()),
-            notes: NoteCode::ALL
-                .iter()
-                .map(|code| Note::new(*code, "d"))
-                .collect(),
-            attempts: vec![Attempt {
-                endpoint: "http://[::1]:1".to_owned(),
-                outcome: "connected".into(),
-                detail: None,
-                ms: 3,
-            }],
-            tls_ms: Some(u64::MAX),
-            ..Record::default()
-        };
-        let packed = serde_json::to_string(&record).unwrap();
-        let woken: Record = serde_json::from_str(&packed).unwrap();
-        assert_eq!(serde_json::to_string(&woken).unwrap(), packed);
     }
 }

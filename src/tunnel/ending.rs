@@ -43,6 +43,12 @@ pub(super) struct First {
     quiet: Duration,
     /// How long the tunnel had been open.
     lasted: Duration,
+    /// How long nothing of the peers had passed, either way.
+    pub idle: Duration,
+    /// What broke after that.
+    pub then: Option<String>,
+    /// What the proxy says about it.
+    pub farewell: Option<Farewell>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,35 +106,43 @@ pub struct Closed {
 
 impl First {
     /// An end that the proxy decides on.
-    pub fn own(failure: Failure) -> Self {
+    pub fn own(failure: Failure, farewell: Farewell) -> Self {
         Self {
             failure,
             kind: Kind::Own,
             quiet: Duration::ZERO,
             lasted: Duration::ZERO,
+            idle: Duration::ZERO,
+            then: None,
+            farewell: Some(farewell),
         }
     }
 
     /// What has happened on one side of a tunnel that was `opened` then, if anything ends it.
-    pub fn seen(side: Side, leg: &Leg, opened: Instant) -> Option<Self> {
+    ///
+    /// What the proxy then wants to say may take until `until`.
+    pub fn seen(side: Side, leg: &Leg, opened: Instant, until: Instant) -> Option<Self> {
         let lasted = opened.elapsed();
         let (kind, failure) = Self::found(side, leg, lasted)?;
         Some(Self {
+            farewell: Self::farewell(kind, failure.reason, until),
             failure,
             kind,
             quiet: leg.heard.max(leg.spoken).elapsed(),
             lasted,
+            idle: Duration::ZERO,
+            then: None,
         })
     }
 
     fn found(side: Side, leg: &Leg, lasted: Duration) -> Option<(Kind, Failure)> {
         if let Some(size) = leg.too_big {
-            return Some((Kind::Refused(side), too_big(side, size)));
+            return Some((Kind::Refused(side), too_big(side, size.get())));
         }
         if let Some(close) = &leg.close {
             return Some((Kind::Closed, closed(side, close, leg, lasted)));
         }
-        let ended = match (&leg.over, side) {
+        let ended = match (leg.over.as_deref(), side) {
             (Some(Over::Violated(violation, bytes)), _) => {
                 let reason = match side {
                     Side::Client => Reason::ClientProtocolError,
@@ -157,12 +171,11 @@ impl First {
         }
     }
 
-    /// What the proxy says to both sides about it, and until when.
-    pub fn farewell(&self, until: Instant) -> Option<Farewell> {
-        let Kind::Refused(side) = self.kind else {
+    fn farewell(kind: Kind, reason: Reason, until: Instant) -> Option<Farewell> {
+        let Kind::Refused(side) = kind else {
             return None;
         };
-        let client = match self.failure.reason {
+        let client = match reason {
             Reason::MessageTooBig => TOO_BIG,
             _ => PROTOCOL_ERROR,
         };
@@ -172,7 +185,6 @@ impl First {
         };
         Some(Farewell {
             codes: (client, upstream),
-            words: self.failure.reason.code(),
             through_client: false,
             until: Some(until),
         })
@@ -227,7 +239,7 @@ fn too_big(side: Side, size: u64) -> Failure {
 
 /// How a side's connection broke, if it did.
 fn broken(side: Side, leg: &Leg) -> Option<Failure> {
-    let error = match &leg.over {
+    let error = match leg.over.as_deref() {
         Some(Over::Broke(error)) => error,
         _ => leg.write_error.as_ref()?,
     };
@@ -319,19 +331,17 @@ impl Tunnel {
         };
         let mut failure = first.failure.clone();
         if first.is_end_in_order() {
-            failure.detail = failure.detail.or_else(|| self.then.clone());
+            failure.detail = failure.detail.or_else(|| first.then.clone());
         }
         failure
     }
 
     /// What is known at the end.
-    pub(super) fn closed(self, failure: Failure) -> Closed {
+    pub(super) fn closed(&self, failure: Failure) -> Closed {
         let (client, upstream) = (&self.client, &self.upstream);
         let load_balancer = self.settings.load_balancer.as_deref();
-        let suspect = self
-            .first
-            .as_ref()
-            .and_then(|first| first.suspect(load_balancer));
+        let first = self.first.as_deref();
+        let suspect = first.and_then(|first| first.suspect(load_balancer));
         let own = client.told.as_ref().filter(|told| told.is_ours);
         let sides = [("client", client), ("upstream", upstream)];
         let notes = sides.into_iter().filter(|(_, leg)| leg.after_close > 0);
@@ -348,14 +358,14 @@ impl Tunnel {
             upstream_to_client: client.written,
             messages_client_to_upstream: client.messages,
             messages_upstream_to_client: upstream.messages,
-            idle: self.idle_before.unwrap_or_else(|| self.active().elapsed()),
-            pings: self.pings,
-            pongs: client.pongs,
+            idle: first.map_or_else(|| self.active().elapsed(), |first| first.idle),
+            pings: self.pings.into(),
+            pongs: client.pongs.into(),
             write_stall_client: client.longest_stall(),
             write_stall_upstream: upstream.longest_stall(),
             notes: notes.collect(),
-            close_client: self.client.close,
-            close_upstream: self.upstream.close,
+            close_client: client.close.as_deref().cloned(),
+            close_upstream: upstream.close.as_deref().cloned(),
             failure,
         }
     }
@@ -365,7 +375,7 @@ impl Tunnel {
 fn client_sees(client: &Leg, first: Option<By>) -> u16 {
     let is_complaining = |close: &Close| close.code.is_some_and(is_complaint);
     // A browser that fails the connection itself reports no code of anybody's.
-    if first == Some(By::Client) && client.close.as_ref().is_some_and(is_complaining) {
+    if first == Some(By::Client) && client.close.as_deref().is_some_and(is_complaining) {
         return ABNORMAL;
     }
     match &client.told {

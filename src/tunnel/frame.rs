@@ -184,10 +184,14 @@ pub struct Reader {
     header: [u8; HEADER_MAX],
     /// Bytes of the header so far.
     have: u8,
-    /// Payload to come, once the header is complete.
-    left: Option<u64>,
-    /// Payload of the open fragmented message so far.
-    message: Option<u64>,
+    /// Whether the header is complete.
+    in_payload: bool,
+    /// Whether a fragmented message is open.
+    in_message: bool,
+    /// Payload to come.
+    left: u64,
+    /// Payload of the open message so far.
+    message: u64,
     messages: u64,
     /// Payload of the Close frame that is being read.
     closing: Vec<u8>,
@@ -202,8 +206,10 @@ impl Reader {
             extensions,
             header: [0; HEADER_MAX],
             have: 0,
-            left: None,
-            message: None,
+            in_payload: false,
+            in_message: false,
+            left: 0,
+            message: 0,
             messages: 0,
             closing: Vec::new(),
         }
@@ -234,8 +240,8 @@ impl Reader {
     /// # Errors
     /// What is wrong, at the first byte that shows it; nothing can be read after that.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Event>), Violation> {
-        if let Some(left) = self.left {
-            return self.payload(bytes, left);
+        if self.in_payload {
+            return self.payload(bytes);
         }
         for (index, &byte) in bytes.iter().enumerate() {
             if let Some(place) = self.header.get_mut(usize::from(self.have)) {
@@ -251,24 +257,23 @@ impl Reader {
         Ok((bytes.len(), None))
     }
 
-    fn payload(&mut self, bytes: &[u8], left: u64) -> Result<(usize, Option<Event>), Violation> {
-        let count = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+    fn payload(&mut self, bytes: &[u8]) -> Result<(usize, Option<Event>), Violation> {
+        let count = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
         let is_close = self.opcode() == CLOSE;
         if is_close {
             // At most 125 bytes, as the header was checked.
             self.closing.extend(bytes.iter().take(count));
         }
-        let left = left - count as u64;
-        if left > 0 {
-            self.left = Some(left);
+        self.left -= count as u64;
+        if self.left > 0 {
             return Ok((count, None));
         }
-        self.left = None;
+        self.in_payload = false;
         self.have = 0;
         if is_close {
             return Ok((count, Some(Event::Close(self.close()?))));
         }
-        if matches!(self.opcode(), 0..=2) && self.message.is_none() {
+        if matches!(self.opcode(), 0..=2) && !self.in_message {
             self.messages += 1;
         }
         Ok((count, Some(Event::End)))
@@ -313,9 +318,9 @@ impl Reader {
                 _ => Ok(()),
             };
         }
-        match (opcode, self.message) {
-            (CONTINUATION, None) => Err(Violation::LoneContinuation),
-            (1 | 2, Some(_)) => Err(Violation::InterruptedMessage),
+        match (opcode, self.in_message) {
+            (CONTINUATION, false) => Err(Violation::LoneContinuation),
+            (1 | 2, true) => Err(Violation::InterruptedMessage),
             _ => Ok(()),
         }
     }
@@ -355,13 +360,16 @@ impl Reader {
         if length > i64::MAX.unsigned_abs() {
             return Err(Violation::Length);
         }
-        self.left = Some(length);
+        self.left = length;
+        self.in_payload = true;
         let is_final = self.header[0] & FIN != 0;
         let mut message = 0;
         // A reserved opcode of an unknown extension is no part of a message that is known here.
         if matches!(self.opcode(), 0..=2) {
-            message = self.message.unwrap_or(0).saturating_add(length);
-            self.message = (!is_final).then_some(message);
+            let before = if self.in_message { self.message } else { 0 };
+            message = before.saturating_add(length);
+            self.message = message;
+            self.in_message = !is_final;
         }
         Ok(Header {
             opcode: self.opcode(),

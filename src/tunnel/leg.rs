@@ -4,37 +4,61 @@ mod pump;
 mod watch;
 
 use std::io;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::frame::{self, Close, Extensions, Reader, Sender, Violation};
-pub(in crate::tunnel) use pump::pump;
+use crate::reason::Reason;
+pub(in crate::tunnel) use pump::{begin, pump};
 
 /// Bytes of the payload of our own Pings.
 pub(super) const TAG: usize = 8;
 
-/// Bytes that wait to be written; holds no memory when empty.
+/// Bytes that wait to be written: the other peer's, and behind them frames of the proxy's own. Holds no memory when
+/// empty.
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
     written: usize,
+    /// How many at the end are the proxy's own.
+    own: usize,
 }
 
 impl Waiting {
     fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        if self.own == 0 {
+            self.bytes.extend_from_slice(bytes);
+        } else {
+            let at = self.bytes.len().saturating_sub(self.own);
+            self.bytes.splice(at..at, bytes.iter().copied());
+        }
+    }
+
+    fn push_own(&mut self, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        self.own += frame.len();
     }
 
     fn rest(&self) -> &[u8] {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
-    fn advance(&mut self, count: usize) {
+    /// How many of them are the other peer's.
+    fn theirs(&self) -> usize {
+        self.rest().len().saturating_sub(self.own)
+    }
+
+    /// Takes bytes away that were written; gives how many of them were the other peer's.
+    fn advance(&mut self, count: usize) -> usize {
+        let theirs = self.theirs().min(count);
         self.written += count;
+        self.own -= (count - theirs).min(self.own);
         if self.rest().is_empty() {
             *self = Self::default();
         }
+        theirs
     }
 }
 
@@ -54,16 +78,14 @@ pub(super) enum Over {
 }
 
 /// The state of what goes to a peer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
     /// Bytes may follow.
     Open,
     /// Nothing follows what waits; the peer is to be told the end.
     Ending,
-    /// The end was told, at this time.
-    Ended(Instant),
-    /// The connection broke, at this time.
-    Broke(Instant),
+    /// The end was told, or the connection broke.
+    Ended,
 }
 
 /// A Close frame on its way to a peer.
@@ -92,19 +114,17 @@ enum Blocked {
 #[derive(Debug)]
 pub(super) struct Leg {
     frames: Reader,
-    /// What the peer sent before the tunnel, to be read first.
-    early: Vec<u8>,
     /// A frame that may be the answer to our Ping, as far as it has come.
     held: Vec<u8>,
     /// The payload of our Ping whose answer is to be swallowed.
     pub tag: Option<[u8; TAG]>,
-    pub pongs: u64,
+    pub pongs: u32,
     /// `None` while the peer may still send.
-    pub over: Option<Over>,
+    pub over: Option<Box<Over>>,
     /// The peer's Close frame.
-    pub close: Option<Close>,
+    pub close: Option<Box<Close>>,
     /// Size of the message that was too big.
-    pub too_big: Option<u64>,
+    pub too_big: Option<NonZeroU64>,
     /// What the peer sends is read and goes nowhere.
     muted: bool,
     /// What was passed on of the peer's bytes ends inside a frame, and nothing more follows.
@@ -117,31 +137,29 @@ pub(super) struct Leg {
     /// When something came from the peer that is not the answer to our Ping, or went to it.
     pub active: Instant,
 
-    spill: Waiting,
-    /// Frames of the proxy's own; go behind what has spilled.
-    voice: Waiting,
+    waiting: Waiting,
     pub outgoing: Outgoing,
+    ended: Option<Instant>,
     /// The Close that the proxy wants to send as soon as it may.
-    pub wants: Option<(u16, &'static str)>,
+    pub wants: Option<(u16, Reason)>,
     /// The Close that is on its way.
-    pub told: Option<Told>,
+    pub told: Option<Box<Told>>,
     /// Bytes of the other peer that were written.
     pub written: u64,
     /// When anything was last written, Pings included.
     pub spoken: Instant,
     /// Why nothing can go to the peer any more, where it was a write that failed.
     pub write_error: Option<io::Error>,
-    stalled: Option<(Instant, Blocked)>,
-    longest_stall: Duration,
+    stalled: Option<Instant>,
+    blocked: Blocked,
+    /// In milliseconds.
+    longest_stall: u32,
 }
 
 impl Leg {
-    pub fn new(sender: Sender, extensions: Extensions, mut early: Vec<u8>, now: Instant) -> Self {
-        // It comes in the buffer of the HTTP exchange, most often empty.
-        early.shrink_to_fit();
+    pub fn new(sender: Sender, extensions: Extensions, now: Instant) -> Self {
         Self {
             frames: Reader::new(sender, extensions),
-            early,
             held: Vec::new(),
             tag: None,
             pongs: 0,
@@ -154,16 +172,17 @@ impl Leg {
             messages: 0,
             heard: now,
             active: now,
-            spill: Waiting::default(),
-            voice: Waiting::default(),
+            waiting: Waiting::default(),
             outgoing: Outgoing::Open,
+            ended: None,
             wants: None,
             told: None,
             written: 0,
             spoken: now,
             write_error: None,
             stalled: None,
-            longest_stall: Duration::ZERO,
+            blocked: Blocked::Write,
+            longest_stall: 0,
         }
     }
 
@@ -178,7 +197,7 @@ impl Leg {
 
     /// Whether bytes can still go to the peer.
     pub fn is_open(&self) -> bool {
-        matches!(self.outgoing, Outgoing::Open)
+        self.outgoing == Outgoing::Open
     }
 
     /// Whether a Close of the proxy's own may still be sent to the peer, now or at the next boundary.
@@ -211,10 +230,7 @@ impl Leg {
 
     /// Since when nothing goes to the peer any more.
     pub fn ended(&self) -> Option<Instant> {
-        match self.outgoing {
-            Outgoing::Ended(since) | Outgoing::Broke(since) => Some(since),
-            Outgoing::Open | Outgoing::Ending => None,
-        }
+        self.ended
     }
 
     /// Whether a Close went to the peer which it has not answered and still may.
@@ -232,12 +248,13 @@ impl Leg {
 
     /// Bytes that wait for the peer.
     pub fn waiting(&self) -> usize {
-        self.spill.rest().len() + self.voice.rest().len()
+        self.waiting.rest().len()
     }
 
     /// Sends a Ping. Only where the other side [`Leg::is_whole`] and nothing waits.
     pub fn ping(&mut self, tag: [u8; TAG]) {
-        self.voice.push(&frame::control(frame::PING, &tag, None));
+        self.waiting
+            .push_own(&frame::control(frame::PING, &tag, None));
         self.tag = Some(tag);
     }
 
@@ -248,52 +265,57 @@ impl Leg {
                 Sender::Client => None,
                 Sender::Server => Some(super::random()),
             };
-            self.voice.push(&frame::close(code, reason, key));
-            self.told = Some(Told {
+            self.waiting
+                .push_own(&frame::close(code, reason.code(), key));
+            self.told = Some(Box::new(Told {
                 code: Some(code),
                 is_ours: true,
                 is_readable: true,
                 delivered: None,
-            });
+            }));
         }
     }
 
     pub fn stalled_since(&self) -> Option<Instant> {
-        self.stalled.map(|(since, _)| since)
+        self.stalled
     }
 
     /// The longest stall so far, one that still lasts included.
     pub fn longest_stall(&self) -> Duration {
         let lasting = self.stalled_since().map(|since| since.elapsed());
-        self.longest_stall.max(lasting.unwrap_or_default())
+        Duration::from_millis(self.longest_stall.into()).max(lasting.unwrap_or_default())
     }
 
     fn stall(&mut self, blocked: Blocked) {
-        self.stalled
-            .get_or_insert_with(|| (Instant::now(), blocked));
+        if self.stalled.is_none() {
+            self.stalled = Some(Instant::now());
+            self.blocked = blocked;
+        }
     }
 
     /// Ends a stall by what was achieved: a write that a TLS stream took into its buffer says nothing of the peer
     /// while a flush is blocked.
     fn unstalled(&mut self, done: Blocked) {
-        if let Some((since, _)) = self
-            .stalled
-            .take_if(|(_, blocked)| done == Blocked::Flush || *blocked == done)
+        if (done == Blocked::Flush || self.blocked == done)
+            && let Some(since) = self.stalled.take()
         {
-            self.longest_stall = self.longest_stall.max(since.elapsed());
+            let lasted = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
+            self.longest_stall = self.longest_stall.max(lasted);
         }
     }
 
     /// Nothing can go to the peer any more.
     fn break_off(&mut self, error: Option<io::Error>) {
         self.unstalled(Blocked::Flush);
-        if self.ended().is_none() {
-            self.outgoing = Outgoing::Broke(Instant::now());
-        }
+        self.set_ended();
         self.write_error = error;
-        self.spill = Waiting::default();
-        self.voice = Waiting::default();
+        self.waiting = Waiting::default();
         self.wants = None;
+    }
+
+    fn set_ended(&mut self) {
+        self.outgoing = Outgoing::Ended;
+        self.ended.get_or_insert_with(Instant::now);
     }
 
     /// Stops waiting for the peer.
@@ -305,7 +327,7 @@ impl Leg {
         if !self.muted {
             self.dangling = !self.frames.at_boundary();
         }
-        self.over = Some(over);
+        self.over = Some(Box::new(over));
     }
 }
 

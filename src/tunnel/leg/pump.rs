@@ -52,6 +52,19 @@ pub(in crate::tunnel) fn pump(
     SCRATCH.set(scratch);
 }
 
+/// Reads what a peer sent before the tunnel, as if it came now.
+pub(in crate::tunnel) fn begin(
+    from: &mut Leg,
+    mut early: Vec<u8>,
+    to: &mut Leg,
+    largest: Option<u64>,
+) {
+    if !early.is_empty() {
+        let kept = from.watch(&mut early, to, largest);
+        to.waiting.push(early.get(..kept).unwrap_or_default());
+    }
+}
+
 /// Writes what waits, then reads: `None` when nothing more can be done now.
 fn step(
     cx: &mut Context<'_>,
@@ -68,7 +81,7 @@ fn step(
             Poll::Pending => return None,
         }
     }
-    if matches!(to.outgoing, Outgoing::Ending) {
+    if to.outgoing == Outgoing::Ending {
         to.end(cx, writer);
     }
     // What the peer sends is read for the other side, or for the Close that it owes.
@@ -83,7 +96,7 @@ fn step(
         Poll::Ready(outcome) => {
             from.ended_with(outcome);
             if !from.muted && to.is_open() {
-                to.spill.push(&std::mem::take(&mut from.held));
+                to.waiting.push(&std::mem::take(&mut from.held));
             }
             // Once more, for what was held, and to flush.
             return Some(0);
@@ -106,16 +119,6 @@ impl Leg {
         reader: &mut (impl AsyncRead + Unpin),
         scratch: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if !self.early.is_empty() {
-            let count = self.early.len().min(scratch.len());
-            for (place, byte) in scratch.iter_mut().zip(self.early.drain(..count)) {
-                *place = byte;
-            }
-            if self.early.is_empty() {
-                self.early = Vec::new();
-            }
-            return Poll::Ready(Ok(count));
-        }
         let mut piece = ReadBuf::new(scratch);
         let outcome = Pin::new(reader).poll_read(cx, &mut piece);
         outcome.map_ok(|()| piece.filled().len())
@@ -140,17 +143,11 @@ impl Leg {
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<io::Result<()>> {
         while self.waiting() > 0 {
-            let is_voice = self.spill.rest().is_empty();
-            let waiting = if is_voice {
-                &mut self.voice
-            } else {
-                &mut self.spill
-            };
-            match Pin::new(&mut *writer).poll_write(cx, waiting.rest()) {
+            match Pin::new(&mut *writer).poll_write(cx, self.waiting.rest()) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => {
-                    waiting.advance(count);
-                    self.wrote(count, is_voice);
+                    let theirs = self.waiting.advance(count);
+                    self.wrote(theirs);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
@@ -170,25 +167,26 @@ impl Leg {
         piece: &[u8],
     ) -> io::Result<()> {
         let mut taken = 0;
-        if self.spill.rest().is_empty() {
+        if self.waiting.theirs() == 0 {
             match Pin::new(writer).poll_write(cx, piece) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     taken = count;
-                    self.wrote(count, false);
+                    self.wrote(count);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => self.stall(Blocked::Write),
             }
         }
-        self.spill.push(piece.get(taken..).unwrap_or_default());
+        self.waiting.push(piece.get(taken..).unwrap_or_default());
         Ok(())
     }
 
-    fn wrote(&mut self, count: usize, is_voice: bool) {
+    /// Something was written, `theirs` bytes of it the other peer's.
+    fn wrote(&mut self, theirs: usize) {
         self.spoken = Instant::now();
-        if !is_voice {
-            self.written += count as u64;
+        if theirs > 0 {
+            self.written += theirs as u64;
             self.active = self.spoken;
         }
         self.unstalled(Blocked::Write);
@@ -226,7 +224,7 @@ impl Leg {
                     self.flushed();
                 }
                 self.unstalled(Blocked::Flush);
-                self.outgoing = Outgoing::Ended(Instant::now());
+                self.set_ended();
             }
             Poll::Pending => self.stall(Blocked::Flush),
         }

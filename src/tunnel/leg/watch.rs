@@ -1,5 +1,7 @@
 //! What the bytes of a peer mean, and which of them go on.
 
+use std::num::NonZeroU64;
+
 use super::super::frame::{self, Event};
 use super::{Leg, Over, TAG, Told};
 
@@ -45,7 +47,7 @@ impl Leg {
                     self.dangling = !begins_here && !self.muted;
                     let mut seen = std::mem::take(&mut self.held);
                     seen.extend(piece.get(from..).unwrap_or_default().iter().take(16));
-                    self.over = Some(Over::Violated(violation, seen));
+                    self.over = Some(Box::new(Over::Violated(violation, seen)));
                     return kept;
                 }
             };
@@ -55,7 +57,7 @@ impl Leg {
             match event {
                 Some(Event::Header(header)) => {
                     if largest.is_some_and(|largest| header.message > largest) && !self.muted {
-                        self.too_big = Some(header.message);
+                        self.too_big = NonZeroU64::new(header.message);
                         self.dangling = !begins_here;
                         self.muted = true;
                     }
@@ -78,15 +80,17 @@ impl Leg {
                 }
                 Some(Event::Close(close)) => {
                     if !self.muted {
-                        other.told.get_or_insert_with(|| Told {
-                            code: close.code,
-                            is_ours: false,
-                            is_readable: close.is_readable(),
-                            delivered: None,
+                        other.told.get_or_insert_with(|| {
+                            Box::new(Told {
+                                code: close.code,
+                                is_ours: false,
+                                is_readable: close.is_readable(),
+                                delivered: None,
+                            })
                         });
                         other.wants = None;
                     }
-                    self.close = Some(close);
+                    self.close = Some(Box::new(close));
                 }
                 None if may_be_ours => {
                     // Behind the last byte of the piece: the rest of the frame has not come.
@@ -98,7 +102,7 @@ impl Leg {
             }
             if !self.muted && !swallowed {
                 // What was held is in front of everything in this piece.
-                other.spill.push(&std::mem::take(&mut self.held));
+                other.waiting.push(&std::mem::take(&mut self.held));
                 piece.copy_within(from..at, kept);
                 kept += at - from;
             }

@@ -1,0 +1,66 @@
+//! An open tunnel, to its record and its last byte.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::describe::describe_end;
+use super::stop::Watch;
+use super::{Shared, see_off};
+use crate::record::Resting;
+use crate::tunnel::Tunnel;
+
+/// The task of a tunnel. Written out, as an `async fn` would hold what it is given twice.
+pub(super) struct Carry {
+    /// Taken at its end.
+    open: Option<(Tunnel, Resting)>,
+    stop: Watch,
+    shared: Arc<Shared>,
+    /// What comes after the end.
+    last: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Carry {
+    pub fn new(
+        tunnel: Tunnel,
+        resting: Resting,
+        shared: Arc<Shared>,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            open: Some((tunnel, resting)),
+            stop: shared.stop.watch(),
+            shared,
+            last: None,
+            _slot: slot,
+        }
+    }
+}
+
+impl Future for Carry {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Some((tunnel, _)) = &mut this.open {
+            let shutdown = this.stop.poll(cx);
+            let closed = ready!(tunnel.poll(cx, shutdown));
+            if let Some((tunnel, resting)) = this.open.take() {
+                let mut draft = resting.wake();
+                let failure = describe_end(closed, &mut draft.record);
+                draft.finish(failure);
+                let (client, upstream) = tunnel.into_streams();
+                let shared = Arc::clone(&this.shared);
+                this.last = Some(Box::pin(see_off(Some(client), Some(upstream), shared)));
+            }
+        }
+        match &mut this.last {
+            Some(last) => last.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A record in little memory, for as long as its tunnel is open: its JSON, with the phrases that nearly all of them have
+//! in one byte each.
+
+use super::Record;
+
+/// What the bytes 1 to 31 stand for. JSON has none of them: it escapes them in its texts.
+const PHRASES: [&str; 31] = [
+    r#"{"time":"","schema":0,"version":"","event":"refused","conn":""#,
+    r#"","request_id":""#,
+    r#"","stage":"tunnel""#,
+    r#"","notes":[{"code":""#,
+    r#"","client":""#,
+    r#"","peer":""#,
+    r#"","listener":""#,
+    r#"","sni":""#,
+    r#"","tls_version":"1.3""#,
+    r#"","tls_version":"1.2""#,
+    r#","alpn":"http/1.1""#,
+    r#","http_version":"1.1","method":"GET","host":""#,
+    r#"","path":""#,
+    r#"","origin":"https://"#,
+    r#"","referer_app_id":"wx"#,
+    r#"","user_agent":""#,
+    r#"","route":""#,
+    r#"","upstream":""#,
+    r#"","attempts":[{"endpoint":"http://127.0.0.1:"#,
+    r#"","attempts":[{"endpoint":""#,
+    r#"","outcome":"connected","ms":"#,
+    r#"}],"tls_ms":"#,
+    r#"}],"head_ms":"#,
+    r#","head_ms":"#,
+    r#","policy_ms":"#,
+    r#","connect_ms":"#,
+    r#","handshake_ms":"#,
+    "Mozilla/5.0 (",
+    ") AppleWebKit/537.36 (KHTML, like Gecko) Chrome/",
+    " Safari/537.36",
+    " MicroMessenger/",
+];
+
+/// A packed [`Record`].
+#[derive(Debug)]
+pub(super) struct Packed(Box<str>);
+
+impl Packed {
+    /// Packs a record; what is filled in when it is written (time, version) is not kept.
+    pub fn new(record: &Record) -> Self {
+        // Plain data with string keys: it can be written, and what was written can be read.
+        let mut text = serde_json::to_string(record).unwrap_or_default();
+        for (byte, phrase) in (1..).zip(PHRASES) {
+            text = text.replace(phrase, char::from(byte).encode_utf8(&mut [0]));
+        }
+        Self(text.into())
+    }
+
+    /// The record again.
+    pub fn unpack(&self) -> Record {
+        let mut text = String::with_capacity(1024);
+        for character in self.0.chars() {
+            let phrase = (character as usize)
+                .checked_sub(1)
+                .and_then(|at| PHRASES.get(at));
+            match phrase {
+                Some(phrase) => text.push_str(phrase),
+                None => text.push(character),
+            }
+        }
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::{By, Level, Note, NoteCode, Stage};
+    use crate::record::{Attempt, Event};
+
+    fn record() -> Record {
+        let text = |text: &str| Some(text.to_owned());
+        Record {
+            conn: text("4a075b1400000001"),
+            request_id: text("4a075b1400000001"),
+            client: text("203.0.113.7"),
+            peer: text("203.0.113.7:51234"),
+            listener: text("0.0.0.0:8443"),
+            sni: text("app.example.com"),
+            tls_version: Some("1.3".into()),
+            http_version: Some("1.1".into()),
+            method: text("GET"),
+            host: text("app.example.com"),
+            path: text("/api/realtime-voice/stream"),
+            origin: text("https://app.example.com"),
+            user_agent: text(
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",
+            ),
+            route: text("/api/realtime-voice/stream"),
+            upstream: text("app"),
+            attempts: vec![Attempt {
+                endpoint: "http://127.0.0.1:3000".to_owned(),
+                outcome: "connected".into(),
+                detail: None,
+                ms: 0,
+            }],
+            tls_ms: Some(2),
+            head_ms: Some(0),
+            policy_ms: Some(0),
+            connect_ms: Some(0),
+            handshake_ms: Some(1),
+            ..Record::default()
+        }
+    }
+
+    fn json(record: &Record) -> String {
+        serde_json::to_string(record).unwrap()
+    }
+
+    #[test]
+    fn a_packed_record_loses_nothing() {
+        let full = Record {
+            level: Some(Level::Info),
+            event: Event::Opened,
+            stage: Some(Stage::Tunnel),
+            by: Some(By::Proxy),
+            alpn: Some("http/1.1".to_owned()),
+            path: Some("/\"path\":\"\\x00\u{1}\u{1f}\u{7f}é".to_owned()),
+            notes: NoteCode::ALL
+                .iter()
+                .map(|code| Note::new(*code, "d"))
+                .collect(),
+            tls_ms: Some(u64::MAX),
+            ..record()
+        };
+        for record in [full, record(), Record::default()] {
+            let packed = Packed::new(&record);
+            assert_eq!(json(&packed.unpack()), json(&record));
+        }
+    }
+
+    #[test]
+    fn every_phrase_can_be_met_by_those_before_it() {
+        for phrase in PHRASES {
+            assert!(!phrase.contains(|c: char| c.is_ascii_control()));
+        }
+        let size = Packed::new(&record()).0.len();
+        assert!(size < 260, "{size} bytes");
+        assert!(json(&record()).len() > 600);
+    }
+}
