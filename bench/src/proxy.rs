@@ -148,8 +148,9 @@ fn nginx(setup: Setup<'_>) -> String {
         connections,
     } = setup;
     let folder = folder.display();
-    // A worker counts both sockets of a tunnel, and a few of its own. TLS 1.3 is not on by default before 1.23.4.
-    let sockets = 2 * connections + 64;
+    // A worker counts both sockets of a tunnel and a few of its own, and closes connections that wait for a request
+    // when a sixteenth is left. TLS 1.3 is not on by default before 1.23.4.
+    let sockets = 2 * connections + connections / 4 + 64;
     format!(
         "\
 daemon off;
