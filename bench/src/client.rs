@@ -183,7 +183,8 @@ async fn close(held: Held) -> Result<(), Failure> {
         Held::Tcp(mut socket) => socket.shutdown().await?,
         Held::Tls(mut stream) => stream.shutdown().await?,
         Held::Tunnel(mut tunnel) => {
-            tunnel.close(None).await?;
+            // By its name: SinkExt has a `close` as well, which some features of its crate give the Box.
+            WebSocketStream::close(&mut tunnel, None).await?;
             while let Some(message) = tunnel.next().await {
                 message?;
             }
