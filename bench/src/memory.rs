@@ -1,0 +1,257 @@
+//! The driver: for each stage a fresh proxy, read before the first connection, with many idle ones, and after them.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::Failure;
+use crate::client::Stage;
+use crate::process::{Reading, Started, wait_for_listener};
+use crate::proxy::{Against, Proxy, Setup};
+
+/// Beside the connections that are measured.
+const SPARE_CONNECTIONS: usize = 16;
+
+/// What is measured.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Open tunnels.
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    tunnels: usize,
+    /// Connections of each stage before a tunnel is open.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    early: usize,
+    /// Which rows to measure; all of them when none is named.
+    #[arg(long = "stage", value_name = "STAGE", value_delimiter = ',')]
+    stages: Vec<Stage>,
+    /// Bytes of each message.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024)]
+    size: usize,
+    /// Messages that each tunnel carries both ways before it is left idle.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    messages: usize,
+    /// Seconds of quiet before a reading.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    quiet: u64,
+    /// Seconds of quiet before the second reading, which shows whether the first was final.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    later: u64,
+    /// Another build of wsgate in place of the release build.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// What the table calls it.
+    #[arg(long, default_value = "wsgate")]
+    name: String,
+    /// Other proxies to measure in the same way.
+    #[arg(long, value_delimiter = ',')]
+    against: Vec<Against>,
+}
+
+/// One row's readings.
+struct Row {
+    idle: Reading,
+    full: Reading,
+    later: Reading,
+    /// The same time after the last connection was closed.
+    after: Reading,
+    /// Lines in the proxy's log.
+    records: usize,
+}
+
+/// Measures and prints the table, row by row.
+///
+/// # Errors
+/// Whatever kept a row from being measured as asked for: a proxy that is not installed, a connection that failed, one
+/// that did not stay open.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    if options.later < options.quiet {
+        return Err(format!(
+            "--later {} is before --quiet {}",
+            options.later, options.quiet
+        )
+        .into());
+    }
+    let own = std::env::current_exe()?;
+    let mut proxies = vec![Proxy {
+        name: options.name.clone(),
+        program: options
+            .program
+            .clone()
+            .unwrap_or_else(|| own.with_file_name("wsgate")),
+        kind: None,
+    }];
+    for against in &options.against {
+        proxies.push(against.find()?);
+    }
+    let stages = match &options.stages[..] {
+        [] => Stage::value_variants(),
+        named => named,
+    };
+    println!("{}", introduction(options)?);
+    for proxy in &proxies {
+        for stage in stages {
+            let row = measure(&own, proxy, *stage, options)
+                .map_err(|error| format!("{}, {}: {error}", proxy.name, word(*stage)))?;
+            println!(
+                "{}",
+                line(proxy, *stage, connections(options, *stage), &row)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn connections(options: &Options, stage: Stage) -> usize {
+    match stage {
+        Stage::Tunnel => options.tunnels,
+        Stage::Silent | Stage::Tls | Stage::Pending => options.early,
+    }
+}
+
+/// One row. The folder is kept when it fails, as what the proxy said is in it.
+fn measure(own: &Path, proxy: &Proxy, stage: Stage, options: &Options) -> Result<Row, Failure> {
+    let folder = tempfile::tempdir()?;
+    let row = measure_in(folder.path(), own, proxy, stage, options);
+    if row.is_err() {
+        eprintln!("wsgate-bench: see {}", folder.keep().display());
+    }
+    row
+}
+
+fn measure_in(
+    folder: &Path,
+    own: &Path,
+    proxy: &Proxy,
+    stage: Stage,
+    options: &Options,
+) -> Result<Row, Failure> {
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let certificate = folder.join("cert.pem");
+    fs::write(&certificate, identity.cert.pem())?;
+    fs::write(folder.join("key.pem"), identity.signing_key.serialize_pem())?;
+
+    let mut command = Command::new(own);
+    command.arg("backend");
+    if stage == Stage::Pending {
+        command.arg("--withhold");
+    }
+    let mut backend = Started::helper(&mut command)?;
+    let backend_port = backend.line()?.parse()?;
+
+    let count = connections(options, stage);
+    let port = free_port()?;
+    let mut running = proxy.start(Setup {
+        folder,
+        port,
+        backend: backend_port,
+        connections: count + SPARE_CONNECTIONS,
+    })?;
+    wait_for_listener(&mut running, port)?;
+    sleep(Duration::from_secs(1)); // workers may start after the socket listens
+    let idle = Reading::take(running.id())?;
+
+    let mut command = Command::new(own);
+    command
+        .arg("client")
+        .args(["--port", &port.to_string()])
+        .args(["--stage", &word(stage)])
+        .args(["--connections", &count.to_string()])
+        .args(["--size", &options.size.to_string()])
+        .args(["--messages", &options.messages.to_string()])
+        .arg("--certificate")
+        .arg(certificate);
+    let mut client = Started::helper(&mut command)?;
+    client.line()?;
+    sleep(Duration::from_secs(options.quiet));
+    let full = Reading::take(running.id())?;
+    sleep(Duration::from_secs(options.later - options.quiet));
+    let later = Reading::take(running.id())?;
+    let has_request = matches!(stage, Stage::Pending | Stage::Tunnel);
+    let wanted = count * Proxy::sockets(has_request);
+    let gained = later.descriptors.saturating_sub(idle.descriptors);
+    if gained < wanted {
+        return Err(format!("{wanted} sockets should be open, and {gained} are").into());
+    }
+
+    client.end_input();
+    client.line()?;
+    sleep(Duration::from_secs(options.quiet));
+    let after = Reading::take(running.id())?;
+    drop(running); // writes the last records
+    let records = fs::read(folder.join("records"))?;
+    Ok(Row {
+        idle,
+        full,
+        later,
+        after,
+        records: records.iter().filter(|byte| **byte == b'\n').count(),
+    })
+}
+
+/// A port that nothing listens on now. Proxies that take port 0 don't all say which one they got.
+fn free_port() -> Result<u16, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn word(stage: Stage) -> String {
+    stage
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+/// What the numbers hold for, and the table's head.
+fn introduction(options: &Options) -> Result<String, Failure> {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let cores = std::thread::available_parallelism()?;
+    let Options {
+        size,
+        messages,
+        quiet,
+        later,
+        ..
+    } = options;
+    Ok(format!(
+        "\
+Linux {}, {cores} cores. Each tunnel carried {messages} message(s) of {size} bytes both ways. Read before the first
+connection, after {quiet} s of quiet, after {later} s, and {quiet} s after the last connection was closed. Pss and Rss in
+KiB, of the proxy; KiB each: its Pss over the idle process, by connections. Slab and TCP buffers in KiB by connections,
+of the whole machine.
+
+| program | stage | connections | idle Pss | Pss | KiB each | Pss later | KiB each later | Rss | Pss after | records | slab each | TCP each |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        kernel.trim(),
+    ))
+}
+
+fn line(proxy: &Proxy, stage: Stage, count: usize, row: &Row) -> String {
+    let Row {
+        idle,
+        full,
+        later,
+        after,
+        records,
+    } = row;
+    let each = |more: u64, less: u64| format!("{:.2}", (more as f64 - less as f64) / count as f64);
+    let cells = [
+        proxy.name.clone(),
+        word(stage),
+        count.to_string(),
+        idle.pss.to_string(),
+        full.pss.to_string(),
+        each(full.pss, idle.pss),
+        later.pss.to_string(),
+        each(later.pss, idle.pss),
+        later.rss.to_string(),
+        after.pss.to_string(),
+        records.to_string(),
+        each(full.slab, idle.slab),
+        each(full.tcp, idle.tcp),
+    ];
+    format!("| {} |", cells.join(" | "))
+}

@@ -1,0 +1,192 @@
+//! Processes that the driver starts, and what the kernel says of their memory.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Failure;
+
+/// For a process to end when asked, before it is killed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often something that gives no event is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A process that ends with this value.
+pub struct Started {
+    child: Child,
+    lines: Option<BufReader<ChildStdout>>,
+}
+
+impl Started {
+    /// Starts a helper whose lines are read, and which ends when its standard input does.
+    ///
+    /// # Errors
+    /// When the program can't be started.
+    pub fn helper(command: &mut Command) -> Result<Self, Failure> {
+        let mut started = Self::quiet(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        started.lines = started.child.stdout.take().map(BufReader::new);
+        Ok(started)
+    }
+
+    /// Starts a program as it is set up.
+    ///
+    /// # Errors
+    /// When the program can't be started.
+    pub fn quiet(command: &mut Command) -> Result<Self, Failure> {
+        let program = command.get_program().to_owned();
+        let child = command
+            .spawn()
+            .map_err(|error| format!("{}: {error}", program.display()))?;
+        Ok(Self { child, lines: None })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The helper's next line.
+    ///
+    /// # Errors
+    /// When it ended instead; its own words are on standard error.
+    pub fn line(&mut self) -> Result<String, Failure> {
+        let mut line = String::new();
+        if let Some(lines) = &mut self.lines {
+            lines.read_line(&mut line)?;
+        }
+        if line.is_empty() {
+            return Err("a helper ended early".into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Ends the helper's standard input.
+    pub fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// When that can't be told.
+    pub fn is_running(&mut self) -> Result<bool, Failure> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Asks the process to end and waits for it.
+    fn end(&mut self) -> Result<(), Failure> {
+        self.end_input();
+        let pid = Pid::from_child(&self.child);
+        if !self.is_running()? {
+            return Ok(());
+        }
+        kill_process(pid, Signal::TERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_running()? {
+            if Instant::now() > deadline {
+                self.child.kill()?;
+                self.child.wait()?;
+                return Err(format!("process {} had to be killed", self.id()).into());
+            }
+            sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("wsgate-bench: {error}");
+        }
+    }
+}
+
+/// Waits until `process` listens on `port` of 127.0.0.1, without connecting: the first connection is to be counted.
+///
+/// # Errors
+/// When it ended or took too long.
+pub fn wait_for_listener(process: &mut Started, port: u16) -> Result<(), Failure> {
+    // proc_pid_net(5): the address in hexadecimal and host order, then the remote one, then the state; 0A listens.
+    let wanted = format!(
+        "{:08X}:{port:04X} 00000000:0000 0A",
+        u32::from_ne_bytes([127, 0, 0, 1])
+    );
+    let deadline = Instant::now() + PATIENCE;
+    while !fs::read_to_string("/proc/net/tcp")?.contains(&wanted) {
+        if !process.is_running()? {
+            return Err("the proxy ended instead of listening".into());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("the proxy does not listen on port {port}").into());
+        }
+        sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// One look at a process and its children, and at the kernel. All in KiB but `descriptors`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// Proportional set size: resident pages, shared ones divided by those who share them.
+    pub pss: u64,
+    /// Resident set size.
+    pub rss: u64,
+    /// Open files, sockets among them.
+    pub descriptors: usize,
+    /// The kernel's small objects, of the whole machine.
+    pub slab: u64,
+    /// Bytes in TCP buffers, of the whole machine.
+    pub tcp: u64,
+}
+
+impl Reading {
+    /// Reads now.
+    ///
+    /// # Errors
+    /// When the process is gone, or the kernel does not say.
+    pub fn take(process: u32) -> Result<Self, Failure> {
+        let mut reading = Self {
+            slab: field("/proc/meminfo", "Slab:")?,
+            tcp: field("/proc/net/sockstat", "mem")? * rustix::param::page_size() as u64 / 1024,
+            ..Self::default()
+        };
+        for id in family(process)? {
+            let memory = format!("/proc/{id}/smaps_rollup");
+            reading.pss += field(&memory, "Pss:")?;
+            reading.rss += field(&memory, "Rss:")?;
+            reading.descriptors += fs::read_dir(format!("/proc/{id}/fd"))?.count();
+        }
+        Ok(reading)
+    }
+}
+
+/// The number behind `name`.
+fn field(file: &str, name: &str) -> Result<u64, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    let mut words = text.split_whitespace();
+    let number = words.find(|word| *word == name).and(words.next());
+    let number = number.ok_or_else(|| format!("{file} has no {name:?}"))?;
+    Ok(number.parse()?)
+}
+
+/// A process and all that it started.
+fn family(root: u32) -> Result<Vec<u32>, Failure> {
+    let mut all = vec![root];
+    let mut next = 0;
+    while let Some(id) = all.get(next).copied() {
+        for task in fs::read_dir(format!("/proc/{id}/task"))? {
+            let children = fs::read_to_string(task?.path().join("children"))?;
+            for child in children.split_whitespace() {
+                all.push(child.parse()?);
+            }
+        }
+        next += 1;
+    }
+    Ok(all)
+}
