@@ -325,6 +325,7 @@ impl Tunnel {
         } else if self.settings.on_abort == OnAbort::CloseFrame
             && upstream.over.is_some()
             && upstream.close.is_none()
+            && client.over.is_none()
             && client.can_be_told(upstream)
         {
             client.wants = Some((BAD_GATEWAY, reason));
