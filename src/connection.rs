@@ -290,7 +290,10 @@ impl Life<'_> {
                 Reason::ProxyProtocolUnexpected,
                 first.describe(),
             )),
-            Looks::Http | Looks::Other => Ok(ClientStream::Plain(Replay::new(first.bytes, socket))),
+            Looks::Http | Looks::Other => Ok(ClientStream::Plain(Box::new(Replay::new(
+                first.bytes,
+                socket,
+            )))),
         }
     }
 
@@ -320,7 +323,7 @@ impl Life<'_> {
                 failure,
                 plain: Some(socket),
             }) => {
-                let stream = ClientStream::Plain(Replay::new(Vec::new(), socket));
+                let stream = ClientStream::Plain(Box::new(Replay::new(Vec::new(), socket)));
                 Err(self.refuse_unread(stream, failure, draft).await)
             }
         }

@@ -130,7 +130,7 @@ either_stream! {
     /// The client's side, with or without TLS.
     ClientStream {
         /// On a listener without TLS.
-        Plain(Replay<TcpStream>),
+        Plain(Box<Replay<TcpStream>>),
         /// After the TLS handshake.
         Tls(Box<TlsStream<Replay<TcpStream>>>),
     }

@@ -11,6 +11,7 @@
 mod ending;
 pub mod frame;
 mod leg;
+mod moment;
 mod suspect;
 
 use std::future::Future;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::config::{LoadBalancer, OnAbort};
 use crate::policy::Ping;
@@ -29,6 +30,7 @@ pub use ending::Closed;
 use ending::{First, Side};
 use frame::{Extensions, Sender};
 use leg::{Leg, Outgoing, begin, pump, say_close};
+use moment::Moment;
 
 /// What the configuration says of the tunnels of one route.
 #[derive(Clone, Debug)]
@@ -92,7 +94,7 @@ pub struct Tunnel {
     client_stream: ClientStream,
     upstream_stream: UpstreamStream,
     settings: Arc<Settings>,
-    opened: Instant,
+    opened: Moment,
     /// Where in the spread of a shutdown its turn is, in fractions of 2^32.
     turn: u32,
     /// Whose Close frame came first.
@@ -100,9 +102,9 @@ pub struct Tunnel {
     /// What ended it.
     first: Option<Box<First>>,
     /// When it is to be closed because of a shutdown.
-    drain_at: Option<Instant>,
+    drain_at: Option<Moment>,
     /// When the Ping was sent that has not been answered.
-    pinged: Option<Instant>,
+    pinged: Option<Moment>,
     pings: u32,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -112,7 +114,7 @@ impl Tunnel {
     /// end.
     #[must_use]
     pub fn new(ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut tunnel = Self {
             client: Leg::new(Sender::Client, ends.extensions, now),
             upstream: Leg::new(Sender::Server, ends.extensions, now),
@@ -165,11 +167,11 @@ impl Tunnel {
     fn set_turn(&mut self) {
         let share = f64::from(self.turn) / f64::from(u32::MAX);
         let after = self.settings.spread.mul_f64(share);
-        self.drain_at.get_or_insert_with(|| Instant::now() + after);
+        self.drain_at.get_or_insert_with(|| Moment::now() + after);
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.next_deadline() else {
+        let Some(deadline) = self.next_deadline().map(Moment::instant) else {
             self.timer = None;
             return Poll::Pending;
         };
@@ -196,7 +198,7 @@ struct Farewell {
     /// Whether the upstream gets the client's own answer; else it is told at once, as no answer is to be expected.
     through_client: bool,
     /// How long there is to say it: until the shutdown's own deadline when `None`.
-    until: Option<Instant>,
+    until: Option<Moment>,
 }
 
 /// The code for a side that has done nothing wrong: the other one leaves (RFC 6455 section 7.4.1, as all these).
@@ -279,7 +281,7 @@ impl Tunnel {
             }
             return;
         }
-        let until = Instant::now() + self.settings.close_wait;
+        let until = Moment::now() + self.settings.close_wait;
         let seen = |(side, leg): &(Side, &Leg)| First::seen(*side, leg, self.opened, until);
         if let Some(first) = sides.iter().find_map(seen) {
             self.end_with(first);
@@ -292,7 +294,7 @@ impl Tunnel {
     }
 
     /// Ends the tunnel for a reason of the proxy's own.
-    fn leave(&mut self, failure: Failure, codes: (u16, u16), until: Option<Instant>) {
+    fn leave(&mut self, failure: Failure, codes: (u16, u16), until: Option<Moment>) {
         let through_client = failure.reason != Reason::PongTimeout;
         let farewell = Farewell {
             codes,
@@ -336,7 +338,7 @@ impl Tunnel {
 /// The timers.
 impl Tunnel {
     /// The soonest moment at which a timer fires if nothing moves; `None`: none ever does.
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self) -> Option<Moment> {
         let Settings {
             write_stall,
             close_wait,
@@ -364,34 +366,34 @@ impl Tunnel {
         all.flatten().min()
     }
 
-    fn active(&self) -> Instant {
+    fn active(&self) -> Moment {
         self.client.active.max(self.upstream.active)
     }
 
-    fn idle(&self) -> Option<Instant> {
+    fn idle(&self) -> Option<Moment> {
         self.settings.idle.map(|idle| self.active() + idle)
     }
 
-    fn lifetime(&self) -> Option<Instant> {
+    fn lifetime(&self) -> Option<Moment> {
         self.settings.max_lifetime.map(|most| self.opened + most)
     }
 
     /// When the answer to a Ping is overdue. Whatever comes from the client shows that it is there.
-    fn pong(&self) -> Option<Instant> {
+    fn pong(&self) -> Option<Moment> {
         let ping = self.settings.ping?;
         self.client.tag?;
         Some(self.pinged?.max(self.client.heard) + ping.timeout)
     }
 
     /// When the next Ping is due: data both ways keeps the hops awake by itself.
-    fn next_ping(&self) -> Option<Instant> {
+    fn next_ping(&self) -> Option<Moment> {
         let ping = self.settings.ping?;
         let quiet = self.client.spoken.max(self.client.heard);
         Some(quiet.max(self.pinged.unwrap_or(quiet)) + ping.interval)
     }
 
     /// How long a Close that is decided may wait to be said.
-    fn unsaid(&self) -> Option<Instant> {
+    fn unsaid(&self) -> Option<Moment> {
         let farewell = self.farewell()?;
         let waits = [&self.client, &self.upstream].iter().any(|leg| {
             let undelivered = leg
@@ -404,7 +406,7 @@ impl Tunnel {
     }
 
     /// Since when one direction has ended and nothing has come in the other, where no Close is waited for.
-    fn half_closed(&self) -> Option<Instant> {
+    fn half_closed(&self) -> Option<Moment> {
         let legs = [&self.client, &self.upstream];
         if legs.iter().any(|leg| leg.owes_close()) {
             return None;
@@ -416,8 +418,8 @@ impl Tunnel {
 
     /// Does what the timers ask for; gives the failure if that ends the tunnel at once.
     fn expired(&mut self) -> Option<Failure> {
-        let now = Instant::now();
-        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let now = Moment::now();
+        let is_over = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
         let Settings {
             write_stall,
             close_wait,

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use humantime::format_duration;
-use tokio::time::Instant;
 
 use super::frame::{ABNORMAL, Close, NO_CODE};
 use super::leg::{Leg, Over};
+use super::moment::Moment;
 use super::suspect::suspect;
 use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
 use crate::config::LoadBalancer;
@@ -121,7 +121,7 @@ impl First {
     /// What has happened on one side of a tunnel that was `opened` then, if anything ends it.
     ///
     /// What the proxy then wants to say may take until `until`.
-    pub fn seen(side: Side, leg: &Leg, opened: Instant, until: Instant) -> Option<Self> {
+    pub fn seen(side: Side, leg: &Leg, opened: Moment, until: Moment) -> Option<Self> {
         let lasted = opened.elapsed();
         let (kind, failure) = Self::found(side, leg, lasted)?;
         Some(Self {
@@ -171,7 +171,7 @@ impl First {
         }
     }
 
-    fn farewell(kind: Kind, reason: Reason, until: Instant) -> Option<Farewell> {
+    fn farewell(kind: Kind, reason: Reason, until: Moment) -> Option<Farewell> {
         let Kind::Refused(side) = kind else {
             return None;
         };

@@ -7,9 +7,8 @@ use std::io;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::frame::{self, Close, Extensions, Reader, Sender, Violation};
+use super::moment::Moment;
 use crate::reason::Reason;
 pub(in crate::tunnel) use pump::{begin, pump};
 
@@ -21,9 +20,9 @@ pub(super) const TAG: usize = 8;
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    written: usize,
+    written: u32,
     /// How many at the end are the proxy's own.
-    own: usize,
+    own: u32,
 }
 
 impl Waiting {
@@ -31,35 +30,40 @@ impl Waiting {
         if self.own == 0 {
             self.bytes.extend_from_slice(bytes);
         } else {
-            let at = self.bytes.len().saturating_sub(self.own);
+            let at = self.bytes.len().saturating_sub(self.own as usize);
             self.bytes.splice(at..at, bytes.iter().copied());
         }
     }
 
     fn push_own(&mut self, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
-        self.own += frame.len();
+        self.own += short(frame.len());
     }
 
     fn rest(&self) -> &[u8] {
-        self.bytes.get(self.written..).unwrap_or_default()
+        self.bytes.get(self.written as usize..).unwrap_or_default()
     }
 
     /// How many of them are the other peer's.
     fn theirs(&self) -> usize {
-        self.rest().len().saturating_sub(self.own)
+        self.rest().len().saturating_sub(self.own as usize)
     }
 
     /// Takes bytes away that were written; gives how many of them were the other peer's.
     fn advance(&mut self, count: usize) -> usize {
         let theirs = self.theirs().min(count);
-        self.written += count;
-        self.own -= (count - theirs).min(self.own);
+        self.written += short(count);
+        self.own = self.own.saturating_sub(short(count - theirs));
         if self.rest().is_empty() {
             *self = Self::default();
         }
         theirs
     }
+}
+
+/// The length of some bytes that wait: of a piece, of what came early, of a frame of ours, each of them far smaller.
+fn short(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// How a peer stopped sending.
@@ -98,7 +102,7 @@ pub(super) struct Told {
     /// Whether a browser takes it for a Close.
     pub is_readable: bool,
     /// When all of it was handed to the system.
-    pub delivered: Option<Instant>,
+    pub delivered: Option<Moment>,
 }
 
 /// What a direction waits for while bytes of it can't leave.
@@ -133,13 +137,13 @@ pub(super) struct Leg {
     pub after_close: u64,
     pub messages: u64,
     /// When anything came from the peer.
-    pub heard: Instant,
+    pub heard: Moment,
     /// When something came from the peer that is not the answer to our Ping, or went to it.
-    pub active: Instant,
+    pub active: Moment,
 
     waiting: Waiting,
     pub outgoing: Outgoing,
-    ended: Option<Instant>,
+    ended: Option<Moment>,
     /// The Close that the proxy wants to send as soon as it may.
     pub wants: Option<(u16, Reason)>,
     /// The Close that is on its way.
@@ -147,17 +151,17 @@ pub(super) struct Leg {
     /// Bytes of the other peer that were written.
     pub written: u64,
     /// When anything was last written, Pings included.
-    pub spoken: Instant,
+    pub spoken: Moment,
     /// Why nothing can go to the peer any more, where it was a write that failed.
     pub write_error: Option<io::Error>,
-    stalled: Option<Instant>,
+    stalled: Option<Moment>,
     blocked: Blocked,
     /// In milliseconds.
     longest_stall: u32,
 }
 
 impl Leg {
-    pub fn new(sender: Sender, extensions: Extensions, now: Instant) -> Self {
+    pub fn new(sender: Sender, extensions: Extensions, now: Moment) -> Self {
         Self {
             frames: Reader::new(sender, extensions),
             held: Vec::new(),
@@ -229,7 +233,7 @@ impl Leg {
     }
 
     /// Since when nothing goes to the peer any more.
-    pub fn ended(&self) -> Option<Instant> {
+    pub fn ended(&self) -> Option<Moment> {
         self.ended
     }
 
@@ -239,7 +243,7 @@ impl Leg {
     }
 
     /// When the Close was handed over that the peer has not answered and still may.
-    pub fn owes_close_since(&self) -> Option<Instant> {
+    pub fn owes_close_since(&self) -> Option<Moment> {
         self.told
             .as_ref()
             .filter(|_| self.owes_close())
@@ -276,19 +280,19 @@ impl Leg {
         }
     }
 
-    pub fn stalled_since(&self) -> Option<Instant> {
+    pub fn stalled_since(&self) -> Option<Moment> {
         self.stalled
     }
 
     /// The longest stall so far, one that still lasts included.
     pub fn longest_stall(&self) -> Duration {
-        let lasting = self.stalled_since().map(|since| since.elapsed());
+        let lasting = self.stalled_since().map(Moment::elapsed);
         Duration::from_millis(self.longest_stall.into()).max(lasting.unwrap_or_default())
     }
 
     fn stall(&mut self, blocked: Blocked) {
         if self.stalled.is_none() {
-            self.stalled = Some(Instant::now());
+            self.stalled = Some(Moment::now());
             self.blocked = blocked;
         }
     }
@@ -315,7 +319,7 @@ impl Leg {
 
     fn set_ended(&mut self) {
         self.outgoing = Outgoing::Ended;
-        self.ended.get_or_insert_with(Instant::now);
+        self.ended.get_or_insert_with(Moment::now);
     }
 
     /// Stops waiting for the peer.

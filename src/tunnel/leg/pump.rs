@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 
+use super::super::moment::Moment;
 use super::{Blocked, Leg, Outgoing, Over};
 use crate::tls;
 
@@ -36,7 +36,7 @@ pub(in crate::tunnel) fn pump(
             continue;
         }
         let piece = scratch.get_mut(..count).unwrap_or_default();
-        from.heard = Instant::now();
+        from.heard = Moment::now();
         let kept = from.watch(piece, to, largest);
         if kept == 0 {
             continue;
@@ -184,7 +184,7 @@ impl Leg {
 
     /// Something was written, `theirs` bytes of it the other peer's.
     fn wrote(&mut self, theirs: usize) {
-        self.spoken = Instant::now();
+        self.spoken = Moment::now();
         if theirs > 0 {
             self.written += theirs as u64;
             self.active = self.spoken;
@@ -211,7 +211,7 @@ impl Leg {
         if self.waiting() == 0
             && let Some(told) = &mut self.told
         {
-            told.delivered.get_or_insert_with(Instant::now);
+            told.delivered.get_or_insert_with(Moment::now);
         }
     }
 

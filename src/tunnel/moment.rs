@@ -1,0 +1,62 @@
+//! Points in time of half the size of an [`Instant`]: a tunnel holds a dozen of them.
+
+use std::num::NonZeroU64;
+use std::ops::Add;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds since the first of them was made, and one: good for five centuries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(NonZeroU64);
+
+impl Moment {
+    pub fn now() -> Self {
+        Self::after(BEGIN.elapsed())
+    }
+
+    /// The time from then to now.
+    pub fn elapsed(self) -> Duration {
+        BEGIN.elapsed().saturating_sub(self.since_begin())
+    }
+
+    pub fn instant(self) -> Instant {
+        *BEGIN + self.since_begin()
+    }
+
+    fn after(since_begin: Duration) -> Self {
+        let nanos = u64::try_from(since_begin.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    fn since_begin(self) -> Duration {
+        Duration::from_nanos(self.0.get() - 1)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self::after(self.since_begin().saturating_add(duration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_an_instant_in_eight_bytes() {
+        let (before, moment) = (Instant::now(), Moment::now());
+        assert!(before <= moment.instant() && moment.instant() <= Instant::now());
+        let later = moment + Duration::from_secs(3);
+        assert_eq!(later.instant() - moment.instant(), Duration::from_secs(3));
+        assert!(later > moment);
+        assert_eq!(later.elapsed(), Duration::ZERO);
+        assert_eq!(size_of::<Option<Moment>>(), 8);
+    }
+}
