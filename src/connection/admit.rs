@@ -120,16 +120,16 @@ impl Life<'_> {
             referers: &referers,
             subprotocols: &subprotocols,
         };
+        // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
+        if has_early && opening.is_some() {
+            return Err(Reason::HttpEarlyData.into());
+        }
         let matched = policy::matching(&self.shared.config.routes, &asked)?;
         let route = matched.route;
         draft.record.route = Some(route.to_string());
         let Some(opening) = opening else {
             return Err(Reason::PlainHttpRequest.into());
         };
-        // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
-        if has_early {
-            return Err(Reason::HttpEarlyData.into());
-        }
         let denied = |failure| Denied {
             failure,
             explanation: Explanation::wanted(route, opening),

@@ -56,7 +56,7 @@ fn panics_at(stage: Stage) -> Line {
     upstream.all_ended();
     let terminals: Vec<_> = lines.iter().filter(|line| is_terminal(line)).collect();
     assert_eq!(terminals.len(), 2, "one record each: {terminals:#?}");
-    assert_eq!(terminals[1].text("reason"), "client_eof");
+    assert_eq!(terminals[1].text("reason"), "client_eof_no_close");
     let counts = &lines.last().unwrap().0["counts"];
     assert_eq!(counts["internal_aborted"], 1);
     assert_eq!(line.text("stage"), stage.name(), "{line:?}");

@@ -85,13 +85,20 @@ pub fn draining() -> Line {
         .iter()
         .find(|line| line.text("event") == "closed")
         .unwrap();
-    assert_eq!(closed.text("reason"), "client_eof");
+    assert_eq!(closed.text("reason"), "client_eof_no_close");
     assert_eq!(line.text("stage"), "policy");
     line.expect(Reason::Draining)
 }
 
+/// An upstream that begins a frame with each tunnel and never ends it, so that no Close can go between two.
+fn in_a_frame() -> Upstream {
+    Upstream::start(|mut call| {
+        call.switch("").write([0x82, 0x7e, 0x10, 0x00]).drain();
+    })
+}
+
 pub fn drain_forced() -> Line {
-    let upstream = Upstream::echo();
+    let upstream = in_a_frame();
     let setup = Setup {
         shutdown: "drain: 300ms".to_owned(),
         ..Setup::tls(&upstream.url())
@@ -99,11 +106,12 @@ pub fn drain_forced() -> Line {
     let mut proxy = setup.start();
     let mut client = Client::tls(proxy.address());
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
-    echoes(&mut client);
+    assert_eq!(client.receive(4), [0x82, 0x7e, 0x10, 0x00]);
     proxy.signal("TERM");
     let line = proxy.terminal();
     assert_eq!(line.text("event"), "closed");
-    assert!(line.number("bytes_client_to_upstream") > Some(0));
+    assert_eq!(line.number("bytes_upstream_to_client"), Some(4));
+    assert_eq!(line.number("client_sees"), Some(1006));
     assert_eq!(client.rest(), b"");
     upstream.all_ended();
     let lines = ends_promptly(proxy, Instant::now());
@@ -190,7 +198,7 @@ fn during_the_delay_everything_goes_on() {
 
 #[test]
 fn the_deadline_counts_from_the_end_of_the_delay() {
-    let upstream = Upstream::echo();
+    let upstream = in_a_frame();
     let setup = Setup {
         shutdown: "delay: 700ms, drain: 800ms".to_owned(),
         ..Setup::plain(&upstream.url())
@@ -199,7 +207,7 @@ fn the_deadline_counts_from_the_end_of_the_delay() {
     let mut client = open(&proxy);
     let since = Instant::now();
     proxy.signal("TERM");
-    assert_eq!(client.rest(), b"");
+    assert_eq!(client.rest(), [0x82, 0x7e, 0x10, 0x00]);
     assert!(since.elapsed() >= Duration::from_millis(1500));
     proxy
         .terminal()

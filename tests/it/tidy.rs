@@ -39,8 +39,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config", "http", "listener", "policy", "reason", "record", "stream",
         ],
     ),
-    // Whether a broken stream is TLS's doing.
-    ("tunnel", &["reason", "record", "stream", "tls"]),
+    // Whether a broken stream is TLS's doing, and the words for first bytes.
+    (
+        "tunnel",
+        &[
+            "config", "listener", "policy", "reason", "record", "stream", "tls",
+        ],
+    ),
     (
         "connection",
         &[

@@ -6,18 +6,24 @@ use std::sync::{Mutex, mpsc};
 use wsgate::reason::Reason;
 
 use crate::harness::client::ACCEPT;
-use crate::harness::frames::{BINARY, TEXT, echoes, masked, plain};
+use crate::harness::frames::{BINARY, CLOSE, TEXT, closing, echoes, masked, plain, read};
 use crate::harness::upstream::Call;
 use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, Upstream, handshake};
 
+/// Close frames of the peers.
+pub mod closes;
 /// The embedded echo upstream.
 mod echo;
 /// One side ends, and the other goes on.
 mod ends;
+/// What is no WebSocket.
+pub mod foreign;
 /// Peers that are gone without a word.
-mod gone;
+pub mod gone;
 /// What was sent before the end arrives.
 mod last;
+/// What the proxy itself says.
+pub mod spoken;
 /// Much data, slow readers, and exact counts.
 mod volume;
 
@@ -147,14 +153,20 @@ pub fn upstream_eof_no_close() -> Line {
         mut proxy,
         mut client,
     } = open(&Setup::tls(&upstream.url()));
+    assert_eq!(read(&mut client).unwrap(), (TEXT, b"bye".to_vec()));
+    let told = closing(1014, "upstream_eof_no_close");
+    assert_eq!(read(&mut client).unwrap(), (CLOSE, told));
+    client.send(masked(TEXT, "answer")).finish();
     // TCP's end arrives as the end of TLS: `rest` would also take a cut stream, `read_to_end` does not.
     let mut all = Vec::new();
     client.read_to_end(&mut all).unwrap();
-    assert_eq!(all, b"\x81\x03bye");
-    client.send(masked(TEXT, "answer")).finish();
+    assert_eq!(all, b"");
     let line = closed(&mut proxy, Reason::UpstreamEofNoClose);
     assert_eq!(line.number("bytes_upstream_to_client"), Some(5));
     assert_eq!(line.number("bytes_client_to_upstream"), Some(12));
+    assert_eq!(line.text("first_close"), "proxy");
+    assert_eq!(line.number("close_code_proxy"), Some(1014));
+    assert_eq!(line.number("client_sees"), Some(1014));
     upstream.all_ended();
     line
 }
@@ -171,6 +183,9 @@ pub fn upstream_reset() -> Line {
     } = open(&Setup::tls(&upstream.url()));
     assert_eq!(client.receive(12), plain(TEXT, "last words"));
     client.send(masked(TEXT, "ok"));
+    let told = closing(1014, "upstream_reset");
+    assert_eq!(read(&mut client).unwrap(), (CLOSE, told.clone()));
+    client.send(masked(CLOSE, told));
     assert_eq!(client.rest(), b"");
     closed(&mut proxy, Reason::UpstreamReset).with_detail("reset")
 }
@@ -236,9 +251,14 @@ pub fn idle_timeout() -> Line {
         mut client,
     } = open(&setup);
     echoes(&mut client, "hello");
+    let told = closing(1001, "idle_timeout");
+    assert_eq!(read(&mut client).unwrap(), (CLOSE, told.clone()));
+    client.send(masked(CLOSE, told));
     assert_eq!(client.rest(), b"");
     let line = closed(&mut proxy, Reason::IdleTimeout).with_detail("no frame either way for 300ms");
     assert!(line.number("idle_ms") >= Some(300));
+    assert_eq!(line.text("first_close"), "proxy");
+    assert_eq!(line.number("client_sees"), Some(1001));
     upstream.all_ended();
     line
 }

@@ -126,7 +126,7 @@ fn an_output_that_nobody_reads_stops_no_connection() {
     let stopped = lines.last().unwrap();
     assert_eq!(stopped.text("event"), "stopped");
     assert_eq!(stopped.0["counts"]["records_dropped"], dropped);
-    let ended: u64 = ["client_eof", "client_reset"]
+    let ended: u64 = ["client_eof_no_close", "client_reset"]
         .iter()
         .filter_map(|reason| stopped.0["counts"][reason].as_u64())
         .sum();
@@ -207,6 +207,6 @@ fn a_full_queue_counts_what_it_drops() {
         .count();
     assert_eq!(written as u64 + dropped, 2 * ALL as u64);
     let counts = &lines.last().unwrap().0["counts"];
-    assert_eq!(counts["client_eof"], ALL);
+    assert_eq!(counts["client_eof_no_close"], ALL);
     assert_eq!(counts["records_dropped"], dropped);
 }

@@ -38,7 +38,7 @@ fn what_is_below_the_level_is_counted_and_not_written() {
     assert_eq!(events, ["listening", "refused", "draining", "stopped"]);
     let counts = &lines.last().unwrap().0["counts"];
     assert_eq!(counts["origin_not_allowed"], 1);
-    assert_eq!(counts["client_eof"], 1);
+    assert_eq!(counts["client_eof_no_close"], 1);
     assert_eq!(counts["upstream_refused"], 1);
 }
 

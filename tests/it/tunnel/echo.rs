@@ -26,7 +26,7 @@ fn it_sends_text_and_binary_messages_back() {
     }
     assert_eq!(client.rest(), b"");
     client.finish();
-    let line = closed(&mut proxy, Reason::UpstreamEofNoClose);
+    let line = closed(&mut proxy, Reason::ClientClose);
     assert_eq!(line.0["attempts"][0]["endpoint"], "builtin:echo");
     assert_eq!(line.0["attempts"][0]["outcome"], "connected");
 }

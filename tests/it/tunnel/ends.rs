@@ -40,10 +40,13 @@ fn after_the_upstreams_end_the_client_may_still_speak() {
             call.write(plain(TEXT, "question")).finish();
             assert_eq!(call.drain(), masked(TEXT, "a long answer".repeat(1000)));
         });
-        let setup = if tls {
-            Setup::tls(&upstream.url())
-        } else {
-            Setup::plain(&upstream.url())
+        let setup = Setup {
+            upstream: ", on_abort: transparent".to_owned(),
+            ..if tls {
+                Setup::tls(&upstream.url())
+            } else {
+                Setup::plain(&upstream.url())
+            }
         };
         let Open {
             mut proxy,
@@ -111,6 +114,7 @@ fn an_upstream_that_ends_is_not_kept_by_a_silent_client() {
     });
     let setup = Setup {
         limits: "close_wait: 300ms".to_owned(),
+        upstream: ", on_abort: transparent".to_owned(),
         ..Setup::tls(&upstream.url())
     };
     let Open {
@@ -162,6 +166,7 @@ fn the_idle_timeout_does_not_fire_while_data_flows_one_way() {
         });
         let setup = Setup {
             websocket: "idle_timeout: 300ms".to_owned(),
+            upstream: ", on_abort: transparent".to_owned(),
             ..Setup::tls(&upstream.url())
         };
         let Open {
@@ -217,10 +222,13 @@ fn the_record_says_who_ended_and_how() {
                 call.drain();
             }
         });
-        let setup = if tls {
-            Setup::tls(&upstream.url())
-        } else {
-            Setup::plain(&upstream.url())
+        let setup = Setup {
+            upstream: ", on_abort: transparent".to_owned(),
+            ..if tls {
+                Setup::tls(&upstream.url())
+            } else {
+                Setup::plain(&upstream.url())
+            }
         };
         let Open {
             mut proxy,

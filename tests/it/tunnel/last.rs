@@ -10,7 +10,7 @@ use wsgate::reason::Reason;
 
 use super::{Open, open, switching};
 use crate::harness::client::is_read;
-use crate::harness::frames::{BINARY, Header, masked, plain};
+use crate::harness::frames::{BINARY, CLOSE, Header, closing, masked, plain};
 use crate::harness::proxy::is_terminal;
 use crate::harness::{PATIENCE, Setup, Upstream, eventually};
 
@@ -67,7 +67,8 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
             Some(words.len() as u64),
             "tls: {tls}"
         );
-        assert!(client.rest() == words, "tls: {tls}");
+        let told = plain(CLOSE, closing(1014, "upstream_eof_no_close"));
+        assert!(client.rest() == [words, told].concat(), "tls: {tls}");
     }
 }
 

@@ -225,10 +225,13 @@ fn a_reader_that_rests_and_goes_on_loses_nothing_and_leaves_its_trace() {
         call.finish().drain();
     });
     for tls in [false, true] {
-        let setup = if tls {
-            Setup::tls(&upstream.url())
-        } else {
-            Setup::plain(&upstream.url())
+        let setup = Setup {
+            upstream: ", on_abort: transparent".to_owned(),
+            ..if tls {
+                Setup::tls(&upstream.url())
+            } else {
+                Setup::plain(&upstream.url())
+            }
         };
         let Open {
             mut proxy,

@@ -1,0 +1,185 @@
+//! What happens in a tunnel when nothing happens.
+
+use super::ending::{self, Side};
+use super::leg::Leg;
+use super::moment::Moment;
+use super::{GOING_AWAY, Settings, Tunnel, random};
+use crate::reason::{Failure, Reason};
+
+impl Tunnel {
+    /// The soonest moment at which a timer fires if nothing moves; `None`: none ever does.
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        let Settings {
+            write_stall,
+            close_wait,
+            ..
+        } = *self.settings;
+        let legs = [&self.client, &self.upstream];
+        let stalls = legs.map(|leg| leg.stalled_since().map(|since| since + write_stall));
+        let answers = legs.map(|leg| leg.owes_close_since().map(|since| since + close_wait));
+        let own = if self.first.is_none() {
+            [
+                self.drain_at,
+                self.lifetime(),
+                self.idle(),
+                self.pong().or_else(|| self.next_ping()),
+            ]
+        } else {
+            [
+                self.unsaid(),
+                self.half_closed().map(|since| since + close_wait),
+                None,
+                None,
+            ]
+        };
+        let all = stalls.into_iter().chain(answers).chain(own);
+        all.flatten().min()
+    }
+
+    pub(super) fn active(&self) -> Moment {
+        self.client.active.max(self.upstream.active)
+    }
+
+    fn idle(&self) -> Option<Moment> {
+        self.settings.idle.map(|idle| self.active() + idle)
+    }
+
+    fn lifetime(&self) -> Option<Moment> {
+        self.settings.max_lifetime.map(|most| self.opened + most)
+    }
+
+    /// When the answer to a Ping is overdue. Whatever comes from the client shows that it is there.
+    fn pong(&self) -> Option<Moment> {
+        let ping = self.settings.ping?;
+        self.client.tag?;
+        Some(self.pinged?.max(self.client.heard) + ping.timeout)
+    }
+
+    /// When the next Ping is due: data both ways keeps the hops awake by itself.
+    fn next_ping(&self) -> Option<Moment> {
+        let ping = self.settings.ping?;
+        let quiet = self.client.spoken.max(self.client.heard);
+        Some(quiet.max(self.pinged.unwrap_or(quiet)) + ping.interval)
+    }
+
+    /// How long a Close that is decided may wait to be said.
+    fn unsaid(&self) -> Option<Moment> {
+        let farewell = self.farewell()?;
+        let waits = [&self.client, &self.upstream].iter().any(|leg| {
+            let undelivered = leg
+                .told
+                .as_ref()
+                .is_some_and(|told| told.delivered.is_none());
+            leg.wants.is_some() || (undelivered && leg.is_open())
+        });
+        farewell.until.filter(|_| waits)
+    }
+
+    /// Since when one direction has ended and nothing has come in the other, where no Close is waited for.
+    fn half_closed(&self) -> Option<Moment> {
+        let legs = [&self.client, &self.upstream];
+        if legs.iter().any(|leg| leg.owes_close()) {
+            return None;
+        }
+        let ended = legs.iter().filter_map(|leg| leg.ended()).min()?;
+        // A tunnel may have been quiet for long before that end: the other side's time begins with it.
+        Some(ended.max(self.active()))
+    }
+
+    /// Does what the timers ask for; gives the failure if that ends the tunnel at once.
+    pub(super) fn expired(&mut self) -> Option<Failure> {
+        let now = Moment::now();
+        let is_over = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
+        let Settings {
+            write_stall,
+            close_wait,
+            ..
+        } = *self.settings;
+        for (leg, reason) in [
+            (&self.client, Reason::ClientWriteStalled),
+            (&self.upstream, Reason::UpstreamWriteStalled),
+        ] {
+            if is_over(leg.stalled_since().map(|since| since + write_stall)) {
+                let stalled = ending::stalled(reason, leg.waiting(), write_stall);
+                return Some(match &self.first {
+                    None => stalled,
+                    Some(_) => self.cut(&stalled.detail.unwrap_or_default()),
+                });
+            }
+        }
+        let is_farewell = self.farewell().is_some();
+        for (side, leg) in [
+            (Side::Client, &mut self.client),
+            (Side::Upstream, &mut self.upstream),
+        ] {
+            if !is_over(leg.owes_close_since().map(|since| since + close_wait)) {
+                continue;
+            }
+            // Its answer is what the other side waits for, unless the proxy itself asked.
+            let is_ours = leg.told.as_ref().is_some_and(|told| told.is_ours);
+            if !is_ours && !is_farewell {
+                return Some(ending::never_answered(side, close_wait));
+            }
+            leg.give_up();
+        }
+        if self.first.is_some() {
+            let is_late = is_over(self.unsaid())
+                || is_over(self.half_closed().map(|since| since + close_wait));
+            return is_late.then(|| self.verdict_of_silence());
+        }
+        let shown = humantime::format_duration;
+        if is_over(self.drain_at) {
+            let code = self.settings.drain_code;
+            self.leave(Reason::DrainGraceful.into(), (code, GOING_AWAY), None);
+            return None;
+        }
+        let until = Some(now + close_wait);
+        let codes = (GOING_AWAY, GOING_AWAY);
+        if let (Some(most), true) = (self.settings.max_lifetime, is_over(self.lifetime())) {
+            let detail = format!("open for {}", shown(most));
+            self.leave(Failure::new(Reason::MaxLifetime, detail), codes, until);
+        } else if let (Some(idle), true) = (self.settings.idle, is_over(self.idle())) {
+            let detail = format!("no frame either way for {}", shown(idle));
+            self.leave(Failure::new(Reason::IdleTimeout, detail), codes, until);
+        } else if let (Some(ping), true) = (self.settings.ping, is_over(self.pong())) {
+            let detail = format!(
+                "no byte from the client for {} after a Ping",
+                shown(ping.timeout)
+            );
+            self.leave(Failure::new(Reason::PongTimeout, detail), codes, until);
+        } else if self.client.tag.is_none() && is_over(self.next_ping()) {
+            self.pinged = Some(now);
+            if self.upstream.is_whole() && self.client.is_open() && self.client.waiting() == 0 {
+                self.client.ping(random());
+                self.pings += 1;
+            }
+        }
+        None
+    }
+
+    /// The end of a tunnel in which one side has ended and the other does nothing.
+    fn verdict_of_silence(&self) -> Failure {
+        let has_ended = |leg: &Leg| leg.over.is_some();
+        match &self.first {
+            Some(first) if first.is_end_in_order() && first.then.is_none() => {
+                ending::never_followed(has_ended(&self.client), self.settings.close_wait)
+            }
+            _ => self.verdict(),
+        }
+    }
+
+    /// The end when the shutdown's patience is over because of `cause`.
+    pub(super) fn cut(&self, cause: &str) -> Failure {
+        let is_told = self
+            .client
+            .told
+            .as_ref()
+            .is_some_and(|told| told.delivered.is_some());
+        match &self.first {
+            Some(first) if is_told || first.failure.reason != Reason::DrainGraceful => {
+                self.verdict()
+            }
+            _ => ending::forced(cause, &self.client, &self.upstream),
+        }
+    }
+}
