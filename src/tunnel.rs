@@ -172,10 +172,14 @@ impl Tunnel {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.next_deadline().map(Moment::instant) else {
+        let Some(deadline) = self.next_deadline() else {
             self.timer = None;
             return Poll::Pending;
         };
+        if deadline <= Moment::now() {
+            return Poll::Ready(());
+        }
+        let deadline = deadline.instant();
         // Moved back only when it fires, not with each byte that makes it later.
         let timer = self
             .timer

@@ -329,7 +329,7 @@ pub static LIMITS: Block = Block {
             "write_stall",
             Kind::Value("duration"),
             "30s",
-            "How long bytes may wait for a peer that does not read. Twice as long, at least 1s, for one that acknowledges nothing.",
+            "How long bytes may wait for a peer that does not read. Four times as long, at least 1s, for one that acknowledges nothing.",
         ),
         optional(
             "close_wait",

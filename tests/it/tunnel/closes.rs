@@ -1,6 +1,5 @@
 //! Close frames of the peers: whose came first, with which code, and what the record makes of it.
 
-
 use wsgate::reason::Reason;
 
 use super::{Open, closed, hold, open, switching};

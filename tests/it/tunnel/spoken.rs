@@ -1,11 +1,12 @@
 //! What the proxy itself says: Pings, and Close frames between two frames of a peer.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use wsgate::reason::Reason;
 
-use super::{Open, closed, open, switching};
+use super::{Open, closed, open, switching, tunnel};
 use crate::harness::frames::{
     BINARY, CLOSE, Header, PING, PONG, TEXT, closing, echoes, masked, plain, read,
 };
@@ -268,7 +269,12 @@ fn no_ping_goes_into_a_frame_or_between_data() {
 fn a_close_waits_for_the_end_of_a_frame() {
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let may_go_on = Mutex::new(may_go_on);
+    let is_first = AtomicBool::new(true);
     let upstream = switching(move |mut call| {
+        if !is_first.swap(false, SeqCst) {
+            call.echo();
+            return;
+        }
         call.write([0x82, 4, b'a', b'b']);
         may_go_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         call.write("cd").write(plain(TEXT, "too late"));
@@ -284,12 +290,15 @@ fn a_close_waits_for_the_end_of_a_frame() {
         mut client,
     } = open(&setup);
     assert_eq!(client.receive(4), [0x82, 4, b'a', b'b']);
+    // A tunnel that can be told shows that the drain has come to both.
+    let mut other = tunnel(&proxy, true);
     proxy.signal("TERM");
-    proxy.event("draining");
+    told(&mut other, 1012, "drain_graceful");
+    proxy.terminal().expect(Reason::DrainGraceful);
     go_on.send(()).unwrap();
     assert_eq!(client.receive(2), b"cd");
     told(&mut client, 1012, "drain_graceful");
-    let line = closed(&mut proxy, Reason::DrainGraceful);
+    let line = proxy.terminal().expect(Reason::DrainGraceful);
     is_said_by_proxy(&line, 1012);
     assert_eq!(line.number("messages_upstream_to_client"), Some(1));
     upstream.all_ended();
