@@ -32,6 +32,8 @@ const MASK: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
+/// Most significant bit of a length of eight bytes, which must not be set.
+const LENGTH_TOP: u8 = 0x80;
 
 /// Longest header: two bytes, a length of eight, a masking key of four.
 const HEADER_MAX: usize = 14;
@@ -241,7 +243,7 @@ impl Reader {
     /// What is wrong, at the first byte that shows it; nothing can be read after that.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Event>), Violation> {
         if self.in_payload {
-            return self.payload(bytes);
+            return Ok(self.payload(bytes));
         }
         for (index, &byte) in bytes.iter().enumerate() {
             if let Some(place) = self.header.get_mut(usize::from(self.have)) {
@@ -250,14 +252,14 @@ impl Reader {
             self.have += 1;
             self.check()?;
             if self.have >= 2 && self.have == self.header_length() {
-                let header = self.complete()?;
+                let header = self.complete();
                 return Ok((index + 1, Some(Event::Header(header))));
             }
         }
         Ok((bytes.len(), None))
     }
 
-    fn payload(&mut self, bytes: &[u8]) -> Result<(usize, Option<Event>), Violation> {
+    fn payload(&mut self, bytes: &[u8]) -> (usize, Option<Event>) {
         let count = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
         let is_close = self.opcode() == CLOSE;
         if is_close {
@@ -266,17 +268,17 @@ impl Reader {
         }
         self.left -= count as u64;
         if self.left > 0 {
-            return Ok((count, None));
+            return (count, None);
         }
         self.in_payload = false;
         self.have = 0;
         if is_close {
-            return Ok((count, Some(Event::Close(self.close()?))));
+            return (count, Some(Event::Close(self.close())));
         }
         if matches!(self.opcode(), 0..=2) && !self.in_message {
             self.messages += 1;
         }
-        Ok((count, Some(Event::End)))
+        (count, Some(Event::End))
     }
 
     fn opcode(&self) -> u8 {
@@ -292,6 +294,9 @@ impl Reader {
         match self.have {
             1 => self.check_first(),
             2 => self.check_second(),
+            3 if self.header[1] & LENGTH == LENGTH_64 && self.header[2] & LENGTH_TOP != 0 => {
+                Err(Violation::Length)
+            }
             _ => Ok(()),
         }
     }
@@ -335,6 +340,9 @@ impl Reader {
         if self.is_control() && usize::from(second & LENGTH) > CONTROL_MAX {
             return Err(Violation::LongControl);
         }
+        if self.opcode() == CLOSE && second & LENGTH == 1 {
+            return Err(Violation::HalfCode);
+        }
         Ok(())
     }
 
@@ -349,7 +357,7 @@ impl Reader {
         2 + length + key
     }
 
-    fn complete(&mut self) -> Result<Header, Violation> {
+    fn complete(&mut self) -> Header {
         let [_, second, rest @ ..] = self.header;
         let [a, b, c, d, e, f, g, h, ..] = rest;
         let length = match second & LENGTH {
@@ -357,9 +365,6 @@ impl Reader {
             LENGTH_64 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
             short => u64::from(short),
         };
-        if length > i64::MAX.unsigned_abs() {
-            return Err(Violation::Length);
-        }
         self.left = length;
         self.in_payload = true;
         let is_final = self.header[0] & FIN != 0;
@@ -371,15 +376,15 @@ impl Reader {
             self.message = message;
             self.in_message = !is_final;
         }
-        Ok(Header {
+        Header {
             opcode: self.opcode(),
             is_final,
             length,
             message,
-        })
+        }
     }
 
-    fn close(&mut self) -> Result<Close, Violation> {
+    fn close(&mut self) -> Close {
         let mut payload = std::mem::take(&mut self.closing);
         if self.sender == Sender::Client {
             // The payload of a control frame has a length of one byte, so that its key stands behind two.
@@ -387,15 +392,15 @@ impl Reader {
             mask(&mut payload, [a, b, c, d]);
         }
         match *payload.as_slice() {
-            [] => Ok(Close {
-                code: None,
-                reason: Vec::new(),
-            }),
-            [_] => Err(Violation::HalfCode),
-            [high, low, ref reason @ ..] => Ok(Close {
+            [high, low, ref reason @ ..] => Close {
                 code: Some(u16::from_be_bytes([high, low])),
                 reason: reason.to_vec(),
-            }),
+            },
+            // Empty: half a code was refused with the header.
+            _ => Close {
+                code: None,
+                reason: Vec::new(),
+            },
         }
     }
 }
@@ -434,3 +439,6 @@ pub fn close(code: u16, reason: &str, key: Option<[u8; 4]>) -> Vec<u8> {
     payload.extend_from_slice(reason.as_bytes());
     control(CLOSE, &payload, key)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -329,7 +329,7 @@ impl Leg {
 
     fn stop_reading(&mut self, over: Over) {
         if !self.muted {
-            self.dangling = !self.frames.at_boundary();
+            self.dangling = !self.frames.at_boundary() && self.held.is_empty();
         }
         self.over = Some(Box::new(over));
     }
@@ -344,3 +344,6 @@ pub(super) fn say_close(from: &mut Leg, to: &mut Leg) -> bool {
     from.muted = true;
     true
 }
+
+#[cfg(test)]
+mod tests;

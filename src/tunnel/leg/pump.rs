@@ -96,6 +96,7 @@ fn step(
         Poll::Ready(outcome) => {
             from.ended_with(outcome);
             if !from.muted && to.is_open() {
+                from.dangling |= !from.held.is_empty();
                 to.waiting.push(&std::mem::take(&mut from.held));
             }
             // Once more, for what was held, and to flush.

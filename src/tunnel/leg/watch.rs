@@ -28,6 +28,8 @@ impl Leg {
             self.after_close += piece.len() as u64;
             return 0;
         }
+        // A side that broke gets nothing: what is still read is for the Close that is owed.
+        self.muted |= !other.is_open();
         let (mut kept, mut from, mut at) = (0, 0, 0);
         let mut begins_here = false;
         loop {
@@ -44,7 +46,9 @@ impl Leg {
             let (count, event) = match self.frames.read(rest) {
                 Ok(read) => read,
                 Err(violation) => {
-                    self.dangling = !begins_here && !self.muted;
+                    if !self.muted {
+                        self.dangling = !begins_here && self.held.is_empty();
+                    }
                     let mut seen = std::mem::take(&mut self.held);
                     seen.extend(piece.get(from..).unwrap_or_default().iter().take(16));
                     self.over = Some(Box::new(Over::Violated(violation, seen)));
@@ -70,7 +74,6 @@ impl Leg {
                     swallowed =
                         may_be_ours && self.is_ours(piece.get(from..at).unwrap_or_default());
                     if swallowed {
-                        self.held.clear();
                         self.tag = None;
                         self.pongs += 1;
                     }
@@ -100,9 +103,10 @@ impl Leg {
                 }
                 None => {}
             }
+            // What was held is in front of everything in this piece, and goes the same way.
+            let held = std::mem::take(&mut self.held);
             if !self.muted && !swallowed {
-                // What was held is in front of everything in this piece.
-                other.waiting.push(&std::mem::take(&mut self.held));
+                other.waiting.push(&held);
                 piece.copy_within(from..at, kept);
                 kept += at - from;
             }
