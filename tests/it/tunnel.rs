@@ -20,6 +20,8 @@ mod ends;
 pub mod foreign;
 /// Peers that are gone without a word.
 pub mod gone;
+/// What it costs while nothing happens.
+mod idle;
 /// What was sent before the end arrives.
 mod last;
 /// What the proxy itself says.
