@@ -335,6 +335,9 @@ impl Reader {
         if self.is_control() && usize::from(second & LENGTH) > CONTROL_MAX {
             return Err(Violation::LongControl);
         }
+        if self.opcode() == CLOSE && second & LENGTH == 1 {
+            return Err(Violation::HalfCode);
+        }
         Ok(())
     }
 
