@@ -21,6 +21,8 @@ use crate::harness::{Client as RawClient, Line, Proxy, handshake};
 mod chromium;
 /// What every client library must live through, written once for all of them.
 mod clients;
+/// A shutdown with thousands of open tunnels.
+mod drain;
 /// What a client's application is told of every way in which a tunnel can end.
 mod ends;
 /// Express with express-ws, the first user's stack.
@@ -29,6 +31,8 @@ mod express;
 mod node;
 /// Python's `websockets` as the client.
 mod python;
+/// What the proxy itself says in a tunnel.
+mod spoken;
 
 const MIB: u64 = 1024 * 1024;
 
