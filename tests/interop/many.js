@@ -41,7 +41,7 @@ function open() {
   const isOpen = () => {
     if (known) return;
     known = true;
-    if (++ready === count) log({ case: 'opened', ok: true });
+    if (++ready % 100 === 0 || ready === count) log({ case: `opened ${ready}`, ok: true });
     open();
   };
   const more = () => ws.readyState === WebSocket.OPEN && ws.send('more');

@@ -36,6 +36,9 @@ mod spoken;
 
 const MIB: u64 = 1024 * 1024;
 
+/// A browser on a loaded machine takes its time to answer a Close: less than tests wait for anything.
+const PATIENT: &str = "limits: { close_wait: 15s }\n";
+
 /// A running proxy with one route for each upstream.
 struct Gate {
     proxy: Proxy,
@@ -78,10 +81,10 @@ impl<'a> Way<'a> {
 
 impl Gate {
     fn open(ways: &[Way<'_>]) -> Self {
-        Self::open_with(ways, "")
+        Self::open_with(ways, PATIENT)
     }
 
-    /// The same with more top-level keys.
+    /// The same with other top-level keys than [`PATIENT`].
     fn open_with(ways: &[Way<'_>], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::shared();

@@ -5,8 +5,8 @@ use socket2::{Domain, Socket, Type};
 use wsgate::reason::Reason;
 
 use super::{
-    Gate, MIB, Way, expect_closed, expect_cut, expect_forwarded, expect_identified, expect_refusal,
-    expect_told, frame,
+    Gate, MIB, PATIENT, Way, expect_closed, expect_cut, expect_forwarded, expect_identified,
+    expect_refusal, expect_told, frame,
 };
 use crate::harness::peers::{Family, Kind, Server, field};
 use crate::harness::{Line, frames};
@@ -269,10 +269,8 @@ pub fn refusals(kind: Kind) {
         Way::new("/node", node.endpoint()),
         Way::new("/python", python.endpoint()),
     ];
-    let gate = Gate::open_with(
-        &ways,
-        "limits: { close_wait: 15s }\nshutdown: { spread: 0s }\n",
-    );
+    let more = format!("{PATIENT}shutdown: {{ spread: 0s }}\n");
+    let gate = Gate::open_with(&ways, &more);
 
     // A client that does not know the authority.
     let report = gate.visit(kind, "/echo", "untrusted", json!({ "ca": null }));

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Gate, Way};
+use super::{Gate, PATIENT, Way};
 use crate::harness::peers::{Client, Family, Kind, Report, Server};
 use crate::harness::proxy::{ORIGIN, is_terminal};
 use crate::harness::upstream::Call;
@@ -18,7 +18,7 @@ const BUSY: u64 = 200;
 /// Both programs that open many connections.
 const PROGRAMS: [&str; 2] = ["many.js", "many.py"];
 
-/// Starts a program with `count` connections, in turn on each of `paths`, and waits until all are open.
+/// Starts a program that opens connections, in turn on each of `paths`.
 fn open(gate: &Gate, program: &str, paths: &[&str], mut options: Value) -> Client {
     let urls: Vec<_> = paths
         .iter()
@@ -73,20 +73,22 @@ fn thousands_of_clients_are_told_over_the_whole_spread() {
     let mut family = Family::new("a shutdown of 2000 tunnels");
     let options = json!({ "deflate": false, "quiet": true });
     let node = Server::start(Kind::Node, options);
-    let gate = Gate::open_with(
-        &[
-            Way::new("/node", node.endpoint()),
-            Way::new("/echo", "builtin:echo"),
-        ],
-        "shutdown: { drain: 20s, spread: 2s }\n",
-    );
+    let ways = [
+        Way::new("/node", node.endpoint()),
+        Way::new("/echo", "builtin:echo"),
+    ];
+    let more = format!("{PATIENT}shutdown: {{ drain: 20s, spread: 2s }}\n");
+    let gate = Gate::open_with(&ways, &more);
     let begun = Instant::now();
     let clients = PROGRAMS.map(|program| {
         let options = json!({ "count": EACH, "busy": BUSY });
         open(&gate, program, &["/node", "/echo"], options)
     });
     for client in &clients {
-        client.did("opened");
+        // Each hundred may take as long as anything may.
+        for count in (100..=EACH).step_by(100) {
+            client.did(&format!("opened {count}"));
+        }
     }
     let (opened, begun) = (begun.elapsed(), Instant::now());
     gate.proxy.signal("TERM");
@@ -156,7 +158,7 @@ fn only_who_waits_for_the_rest_of_a_frame_is_cut() {
         open(&gate, program, &["/stuck", "/echo"], options)
     });
     for client in &clients {
-        client.did("opened");
+        client.did(&format!("opened {}", 2 * STUCK));
     }
     gate.proxy.signal("TERM");
     for client in clients {

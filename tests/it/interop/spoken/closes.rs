@@ -3,7 +3,7 @@ use wsgate::reason::Reason;
 
 use super::{Crowd, family};
 use crate::harness::peers::{Kind, Server};
-use crate::interop::{Gate, Way, expect_told};
+use crate::interop::{Gate, PATIENT, Way, expect_told};
 
 /// A Close of the proxy's own, and what brings it about.
 struct Say {
@@ -174,7 +174,7 @@ fn a_shutdown_is_told_with_the_code_of_the_configuration() {
             let path = if *name == "node" { "/node" } else { "/python" };
             Way::with(path, server.endpoint(), crowd.origins())
         });
-        let more = format!("shutdown: {{ spread: 0s, close_code: {code} }}\n");
+        let more = format!("{PATIENT}shutdown: {{ spread: 0s, close_code: {code} }}\n");
         let gate = Gate::open_with(&ways, &more);
         let mut expected = Vec::new();
         for ((name, server), way) in servers.iter().zip(&ways) {
