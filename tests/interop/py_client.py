@@ -20,7 +20,7 @@ import struct
 import sys
 
 from common import close_arguments, failure, log, pairs
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 url = sys.argv[1]
@@ -32,6 +32,18 @@ MIB = 1024 * 1024
 
 class Failed(Exception):
     pass
+
+
+class Connection(ClientConnection):
+    """Counts the Pings that `websockets` answers without telling anyone."""
+
+    pings = 0
+
+    def process_event(self, event):
+        opcode = getattr(event, "opcode", None)
+        if opcode is not None and opcode.name == "PING":
+            self.pings += 1
+        super().process_event(event)
 
 
 async def echo(connection, message, send=None):
@@ -83,6 +95,15 @@ async def run(connection, name):
             return await ending(connection, (code, reason))
         case "wait_close":
             return await ending(connection)  # whoever ends it, and whenever
+        case "idle":
+            before = connection.pings
+            await asyncio.sleep(int(name.split(":")[1]) / 1000)
+            if connection.close_code is not None:
+                raise Failed(f"closed with {connection.close_code} {connection.close_reason or ''}")
+            return {"pings": connection.pings - before}
+        case "tell":
+            await connection.send(name.removeprefix("tell:"))
+            return await ending(connection)
         case "terminate" | "reset" as command:
             await connection.send(command)
             return await ending(connection)  # the server cuts: what arrives depends on what is in between
@@ -132,6 +153,7 @@ async def main():
         close_timeout=timeout,
         ping_interval=None,  # a Ping that the test did not ask for would be in its counts
         max_size=16 * MIB,
+        create_connection=Connection,
         proxy=None,
         **tls,
     )

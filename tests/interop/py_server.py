@@ -10,6 +10,7 @@ python py_server.py [JSON_OPTIONS]
 import asyncio
 import itertools
 import json
+import os
 import socket
 import ssl
 import struct
@@ -55,6 +56,15 @@ def subprotocol(connection, offered):
     return next((name for name in offered if name in spoken), None)
 
 
+async def stream(connection, text):
+    """'stream:50:20' sends a message every 50 ms, 20 of them, and closes."""
+    every, count = map(int, text.split(":")[1:])
+    for _ in range(count):
+        await asyncio.sleep(every / 1000)
+        await connection.send("more")
+    await connection.close(1000, "all sent")
+
+
 async def on_connection(connection):
     connection.number = number = next(ids)
     log(
@@ -83,6 +93,12 @@ async def on_connection(connection):
                 connection.transport.abort()
             elif text == "ping":
                 await connection.ping("from the server")
+            elif text == "exit":
+                os._exit(0)
+            elif text.startswith("big:"):
+                await connection.send("x" * int(text[4:]))
+            elif text.startswith("stream:"):
+                await stream(connection, text)
             else:
                 await connection.send(message)
     except ConnectionClosed:

@@ -7,6 +7,7 @@
 //   protocols  list to offer, default none
 //   deflate    offer permessage-deflate, default true; then every message is compressed
 //   headers    more request headers
+//   auto_pong  answer Pings, default true
 //   cases      see README.md, default text, binary, big_text, big_binary, close
 //   timeout_ms for each step, default 10000
 
@@ -27,6 +28,7 @@ const ws = new WebSocket(url, options.protocols ?? [], {
   origin: options.origin,
   headers: options.headers,
   handshakeTimeout: timeout,
+  autoPong: options.auto_pong ?? true,
   perMessageDeflate: options.deflate === false ? false : { threshold: 0 },
 });
 
@@ -69,6 +71,16 @@ async function ending(expected, start) {
     throw new Error(`closed with ${got.code} ${got.reason}`);
   }
   return got;
+}
+
+// Does nothing for a while, and counts the Pings, which `ws` answers by itself.
+async function idle(ms) {
+  let pings = 0;
+  const count = () => (pings += 1);
+  ws.on('ping', count);
+  await step((done) => setTimeout(done, ms));
+  ws.off('ping', count);
+  return { pings };
 }
 
 async function run(name) {
@@ -114,6 +126,10 @@ async function run(name) {
     }
     case 'wait_close':
       return ending(null, () => {}); // whoever ends it, and whenever
+    case 'idle':
+      return idle(Number(name.split(':')[1]));
+    case 'tell':
+      return ending(null, () => ws.send(name.slice('tell:'.length)));
     case 'terminate':
     case 'reset':
       return ending(null, () => ws.send(kind)); // the server cuts: what arrives depends on what is in between

@@ -4,6 +4,7 @@
 //   deflate   offer permessage-deflate, default true; every message is compressed, however short
 //   cert, key PEM files: serve TLS
 //   refuse    {"status": 403, "headers": {…}, "body": "…"}: answer every handshake with that
+//   quiet     log connections and their ends only, default false
 
 const fs = require('fs');
 const http = require('http');
@@ -54,6 +55,16 @@ server.on('upgrade', (request, socket, head) => {
   sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request));
 });
 
+// 'stream:50:20' sends a message every 50 ms, 20 of them, and closes.
+function stream(ws, text) {
+  let [, every, left] = text.split(':').map(Number);
+  const timer = setInterval(() => {
+    if (left-- > 0) return ws.send('more');
+    clearInterval(timer);
+    ws.close(1000, 'all sent');
+  }, every);
+}
+
 let connections = 0;
 sockets.on('connection', (ws, request) => {
   const id = ++connections;
@@ -66,12 +77,15 @@ sockets.on('connection', (ws, request) => {
     extensions: ws.extensions,
   });
   ws.on('message', (data, binary) => {
-    log({ event: 'message', id, binary, bytes: data.length });
+    if (!options.quiet) log({ event: 'message', id, binary, bytes: data.length });
     const text = binary || data.length > 200 ? '' : data.toString();
     if (text.startsWith('close:')) ws.close(...closeArguments(text));
     else if (text === 'terminate') ws.terminate();
     else if (text === 'reset') request.socket.resetAndDestroy();
     else if (text === 'ping') ws.ping('from the server');
+    else if (text === 'exit') process.exit(0);
+    else if (text.startsWith('big:')) ws.send('x'.repeat(Number(text.slice(4))), { compress: false });
+    else if (text.startsWith('stream:')) stream(ws, text);
     else ws.send(data, { binary });
   });
   ws.on('ping', (data) => log({ event: 'ping', id, data: data.toString() }));

@@ -9,17 +9,20 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use wsgate::reason::Reason;
+use wsgate::reason::{By, Reason};
 
 use crate::harness::certs::{Authority, Kind as Certificate};
+use crate::harness::client::trusting;
 use crate::harness::peers::{Client, Kind, Report, field, fields};
 use crate::harness::proxy::{ORIGIN, is_terminal};
-use crate::harness::{Line, Proxy};
+use crate::harness::{Client as RawClient, Line, Proxy, handshake};
 
 /// Headless Chromium.
 mod chromium;
 /// What every client library must live through, written once for all of them.
 mod clients;
+/// A shutdown with thousands of open tunnels.
+mod drain;
 /// What a client's application is told of every way in which a tunnel can end.
 mod ends;
 /// Express with express-ws, the first user's stack.
@@ -28,8 +31,13 @@ mod express;
 mod node;
 /// Python's `websockets` as the client.
 mod python;
+/// What the proxy itself says in a tunnel.
+mod spoken;
 
 const MIB: u64 = 1024 * 1024;
+
+/// A browser on a loaded machine takes its time to answer a Close: less than tests wait for anything.
+const PATIENT: &str = "limits: { close_wait: 15s }\n";
 
 /// A running proxy with one route for each upstream.
 struct Gate {
@@ -43,6 +51,8 @@ struct Way<'a> {
     endpoint: String,
     /// The keys under `websocket`, flow style.
     websocket: String,
+    /// More keys of the upstream, flow style, comma first.
+    upstream: &'static str,
 }
 
 impl<'a> Way<'a> {
@@ -56,12 +66,26 @@ impl<'a> Way<'a> {
             path,
             endpoint: endpoint.into(),
             websocket: websocket.into(),
+            upstream: "",
+        }
+    }
+
+    /// The client is told the end of the upstream by a bare end of its own.
+    fn transparent(self) -> Self {
+        Self {
+            upstream: ", on_abort: transparent",
+            ..self
         }
     }
 }
 
 impl Gate {
     fn open(ways: &[Way<'_>]) -> Self {
+        Self::open_with(ways, PATIENT)
+    }
+
+    /// The same with other top-level keys than [`PATIENT`].
+    fn open_with(ways: &[Way<'_>], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::shared();
         authority.write(folder.path(), "good", &["localhost"], Certificate::Good);
@@ -82,8 +106,16 @@ impl Gate {
         }
         yaml += "upstreams:\n";
         for (number, way) in ways.iter().enumerate() {
-            writeln!(yaml, "  u{number}: {{ endpoints: [\"{}\"] }}", way.endpoint).unwrap();
+            let Way {
+                endpoint, upstream, ..
+            } = way;
+            writeln!(
+                yaml,
+                "  u{number}: {{ endpoints: [\"{endpoint}\"]{upstream} }}"
+            )
+            .unwrap();
         }
+        yaml += more;
         yaml += "log: { level: debug, query_keep: [case] }\n";
         fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
         Self {
@@ -114,6 +146,19 @@ impl Gate {
     #[track_caller]
     fn visit(&self, kind: Kind, path: &str, case: &str, options: Value) -> Report {
         self.start(kind, path, case, options).finish()
+    }
+
+    /// Opens a tunnel with a client that does nothing of its own.
+    #[track_caller]
+    fn raw(&self, path: &str, case: &str) -> RawClient {
+        let address = self.proxy.address();
+        let mut raw = RawClient::tls_with(address, "localhost", trusting()).unwrap();
+        let target = format!("{path}?case={case}");
+        let response = raw
+            .send(handshake(&target, &[("Host", &self.host())]))
+            .response();
+        assert_eq!(response.status, 101, "{response:?}");
+        raw
     }
 
     /// The `opened` record of a case.
@@ -224,18 +269,45 @@ fn expect_forwarded(seen: &Line, record: &Line, host: &str) {
     assert_eq!(record.text("tls_version"), "1.3");
 }
 
-/// Holds the record of a tunnel that ended after both Close frames against what passed.
+/// Holds the record of a tunnel that ended after both Close frames against what was seen: `reason` says who began, and
+/// the client's application was told `code`.
 #[track_caller]
-fn expect_closed(record: &Line) {
-    // Both sides end their streams once they have both Close frames: who is first is theirs to win.
-    let reason = record.text("reason");
-    assert!(
-        ["client_eof", "upstream_eof"].contains(&reason),
-        "{record:?}"
-    );
+fn expect_closed(record: Line, reason: Reason, code: u64) -> Line {
+    let record = record.expect(reason);
     assert_eq!(record.text("event"), "closed");
     assert_eq!(record.number("status"), Some(101));
+    assert_eq!(record.text("first_close"), record.text("by"), "{record:?}");
+    for side in ["close_code_client", "close_code_upstream", "client_sees"] {
+        assert_eq!(record.number(side), Some(code), "{side}: {record:?}");
+    }
+    assert_eq!(record.number("close_code_proxy"), None, "{record:?}");
     assert_eq!(record.notes(), [""; 0], "{record:?}");
+    record
+}
+
+/// Holds the record of a tunnel in which the proxy itself closed against what the client's application was told.
+#[track_caller]
+fn expect_told(told: (u64, &str), record: Line, reason: Reason, code: u64) -> Line {
+    assert_eq!(told, (code, reason.code()), "{record:?}");
+    let record = record.expect(reason);
+    assert_eq!(record.text("event"), "closed");
+    assert_eq!(record.text("first_close"), By::Proxy.name(), "{record:?}");
+    for side in ["close_code_proxy", "client_sees"] {
+        assert_eq!(record.number(side), Some(code), "{side}: {record:?}");
+    }
+    record
+}
+
+/// Holds the record of a tunnel whose client got a bare end against that.
+#[track_caller]
+fn expect_cut(record: Line, reason: Reason) -> Line {
+    let record = record.expect(reason);
+    assert_eq!(record.text("event"), "closed");
+    assert_eq!(record.number("client_sees"), Some(1006), "{record:?}");
+    for absent in ["first_close", "close_code_client", "close_code_proxy"] {
+        assert!(record.0.get(absent).is_none(), "{absent}: {record:?}");
+    }
+    record
 }
 
 /// The bytes of one frame on the wire.

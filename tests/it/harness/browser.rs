@@ -23,6 +23,10 @@ use super::proxy::Line;
 /// A browser's start on a loaded machine takes longer than anything else here.
 const BROWSER_PATIENCE: Duration = PATIENCE.saturating_mul(3);
 
+/// How long one step of a page may take, in milliseconds: a browser with many frames opens their connections one after
+/// the other. Less than [`BROWSER_PATIENCE`], so that the page's own words come first.
+const STEP_MS: &str = "45000";
+
 type Reports = Arc<(Mutex<HashMap<String, Line>>, Condvar)>;
 
 /// Serves `page.html`, a document with frames, and takes the frames' reports.
@@ -62,7 +66,7 @@ impl Pages {
             ("url", url),
             ("protocols", protocols),
             ("cases", cases),
-            ("timeout_ms", "15000"),
+            ("timeout_ms", STEP_MS),
             ("report", &format!("/report/{name}")),
         ]
         .into_iter()

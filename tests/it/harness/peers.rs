@@ -286,6 +286,11 @@ impl Client {
         ))
     }
 
+    /// Starts another program that speaks as they do.
+    pub fn program(name: &str, options: &Value) -> Self {
+        Self(Process::start(name, &[options.to_string()]))
+    }
+
     /// Waits until it reports a case.
     #[track_caller]
     pub fn did(&self, case: &str) {
@@ -330,6 +335,11 @@ impl Report {
         let done = self.0.last().unwrap();
         assert_eq!(done.number("failed"), Some(0), "{:#?}", self.0);
         usize::try_from(done.number("passed").unwrap()).unwrap()
+    }
+
+    /// The last line: what it has to say in all.
+    pub fn last(&self) -> &Line {
+        self.0.last().unwrap()
     }
 
     /// The `open` event.

@@ -2,7 +2,7 @@ use serde_json::json;
 use wsgate::reason::Reason;
 
 use super::clients::{STREAM, down};
-use super::{Gate, Way, expect_closed, is_of_tls};
+use super::{Gate, Way, expect_closed, expect_cut, expect_told, is_of_tls};
 use crate::harness::Line;
 use crate::harness::browser::{Browser, Pages};
 use crate::harness::peers::{Family, Kind, Server, field, said, tool};
@@ -54,6 +54,7 @@ fn a_page_sees_what_the_record_says() {
     let way = |path, endpoint| Way::with(path, endpoint, rules.clone());
     let gate = Gate::open(&[
         way("/node", node.endpoint()),
+        way("/bare", node.endpoint()).transparent(),
         way("/python", python.endpoint()),
         way(STREAM, express.endpoint()),
         way("/echo", "builtin:echo".to_owned()),
@@ -88,6 +89,14 @@ fn a_page_sees_what_the_record_says() {
         ),
         ("terminate", &own, "/node", "", "text,terminate".to_owned()),
         ("reset", &own, "/node", "", "text,reset".to_owned()),
+        (
+            "bare-terminate",
+            &own,
+            "/bare",
+            "",
+            "text,terminate".to_owned(),
+        ),
+        ("bare-reset", &own, "/bare", "", "text,reset".to_owned()),
         ("foreign", &foreign, "/node", "", String::new()),
         ("path", &own, "/nowhere", "", String::new()),
         ("near", &own, "/Node", "", String::new()),
@@ -100,19 +109,20 @@ fn a_page_sees_what_the_record_says() {
     }
     let browser = Browser::open(&own, Some(&gate.authority));
     let reports = frames.each_ref().map(|frame| pages.report(frame.0));
-    let report = |case: &str| {
+    let by_case = |case: &str| {
         let at = frames.iter().position(|frame| frame.0 == case).unwrap();
         &reports[at]
     };
 
-    // Tunnels: (case, server, subprotocol, compressed, close)
-    for (case, server, subprotocol, extensions, (code, reason)) in [
+    // Tunnels: (case, server, subprotocol, compressed, close, whose it was)
+    for (case, server, subprotocol, extensions, (code, reason), whose) in [
         (
             "node",
             Some(&node),
             "voice.v2",
             "permessage-deflate",
             (4001, "再见"),
+            Reason::UpstreamClosePolicy,
         ),
         (
             "python",
@@ -120,17 +130,32 @@ fn a_page_sees_what_the_record_says() {
             "voice.v1",
             "permessage-deflate",
             (4001, "tschüß"),
+            Reason::ClientClose,
         ),
-        ("express", Some(&express), "", "", (1000, "done")),
-        ("echo", None, "voice.v2", "", (4001, "done")),
+        (
+            "express",
+            Some(&express),
+            "",
+            "",
+            (1000, "done"),
+            Reason::ClientClose,
+        ),
+        (
+            "echo",
+            None,
+            "voice.v2",
+            "",
+            (4001, "done"),
+            Reason::ClientClose,
+        ),
     ] {
-        let (report, record) = (report(case), gate.ended(case));
+        let (report, record) = (by_case(case), gate.ended(case));
+        let record = expect_closed(record, whose, code);
         assert_eq!(report.0["failed"], 0, "{report:?}");
         assert_eq!(report.text("protocol"), subprotocol);
         assert!(report.text("extensions").starts_with(extensions), "{case}");
         assert_eq!(report.text("extensions").is_empty(), extensions.is_empty());
         expect_close(report, code, reason, true);
-        expect_closed(&record);
         expect_page(report, &record, &own);
         family.add(usize::try_from(report.number("passed").unwrap()).unwrap());
         let Some(server) = server else { continue };
@@ -160,11 +185,16 @@ fn a_page_sees_what_the_record_says() {
         ("terminate", Reason::UpstreamEofNoClose),
         ("reset", Reason::UpstreamReset),
     ] {
-        let report = report(case);
+        let report = by_case(case);
         assert_eq!(report.0["opened"], true);
-        expect_close(report, 1006, "", false);
-        expect_page(report, &gate.ended(case).expect(reason), &own);
-        family.add(1);
+        expect_close(report, 1014, reason.code(), true);
+        let told = (1014, reason.code());
+        let record = expect_told(told, gate.ended(case), reason, 1014);
+        expect_page(report, &record, &own);
+        let case = format!("bare-{case}");
+        expect_close(by_case(&case), 1006, "", false);
+        expect_cut(gate.ended(&case), reason);
+        family.add(2);
     }
 
     // Refusals: for script they are all the same.
@@ -175,7 +205,7 @@ fn a_page_sees_what_the_record_says() {
         ("refusing", &own, Reason::UpstreamUnauthorized, 401),
         ("down", &own, Reason::UpstreamRefused, 502),
     ] {
-        let report = report(case);
+        let report = by_case(case);
         expect_bare_failure(report);
         let record = gate.ended(case).expect(reason);
         assert_eq!(record.text("event"), "refused");
@@ -187,7 +217,7 @@ fn a_page_sees_what_the_record_says() {
 
     // A tunnel whose browser is gone.
     let seen = node.handshake("left");
-    assert_eq!(report("left").0["opened"], true);
+    assert_eq!(by_case("left").0["opened"], true);
     drop(browser);
     gate.ended("left").expect(Reason::TlsTruncated);
     assert_eq!(node.event(&seen, "close").number("code"), Some(1006));

@@ -5,10 +5,11 @@ use socket2::{Domain, Socket, Type};
 use wsgate::reason::Reason;
 
 use super::{
-    Gate, MIB, Way, expect_closed, expect_forwarded, expect_identified, expect_refusal, frame,
+    Gate, MIB, PATIENT, Way, expect_closed, expect_cut, expect_forwarded, expect_identified,
+    expect_refusal, expect_told, frame,
 };
-use crate::harness::Line;
 use crate::harness::peers::{Family, Kind, Server, field};
+use crate::harness::{Line, frames};
 
 /// The first user's path.
 pub const STREAM: &str = "/api/realtime-voice/stream";
@@ -127,7 +128,7 @@ fn offers(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
     let passed = report.passed();
     assert_eq!(passed, cases.len());
     let (open, record) = (report.open(), gate.ended(case));
-    expect_closed(&record);
+    let record = expect_closed(record, Reason::ClientClose, 1000);
     assert_eq!(report.close(), (1000, "done"));
     assert_eq!(open.text("protocol"), backend.subprotocol);
     assert_eq!(
@@ -186,7 +187,7 @@ fn plain(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
         json!({ "cases": cases, "deflate": false }),
     );
     let (open, record) = (report.open(), gate.ended(case));
-    expect_closed(&record);
+    let record = expect_closed(record, Reason::ClientClose, 4001);
     assert_eq!(report.close(), (4001, goodbye));
     assert_eq!(open.text("protocol"), "");
     assert_eq!(open.text("extensions"), "");
@@ -223,7 +224,11 @@ fn server_closes(
 ) -> usize {
     let close = format!("server_close:{code}:{reason}");
     let report = gate.visit(kind, backend.path, case, json!({ "cases": [close] }));
-    expect_closed(&gate.ended(case));
+    let whose = match code {
+        4000.. => Reason::UpstreamClosePolicy,
+        _ => Reason::UpstreamClose,
+    };
+    expect_closed(gate.ended(case), whose, code);
     assert_eq!(report.close(), (code, reason));
     let server = backend.server.as_ref().unwrap();
     expect_server_saw(server, &server.handshake(case), code, reason);
@@ -258,12 +263,14 @@ pub fn refusals(kind: Kind) {
     } });
     let node = Server::start(Kind::Node, refuse.clone());
     let python = Server::start(Kind::Python, refuse);
-    let gate = Gate::open(&[
+    let ways = [
         Way::new("/echo", "builtin:echo"),
         Way::new("/down", down),
         Way::new("/node", node.endpoint()),
         Way::new("/python", python.endpoint()),
-    ]);
+    ];
+    let more = format!("{PATIENT}shutdown: {{ spread: 0s }}\n");
+    let gate = Gate::open_with(&ways, &more);
 
     // A client that does not know the authority.
     let report = gate.visit(kind, "/echo", "untrusted", json!({ "ca": null }));
@@ -322,24 +329,19 @@ pub fn refusals(kind: Kind) {
         expect_identified(&refusal, &record, reason);
     }
 
-    // Draining: who comes now is sent away, and who is in stays until the second signal.
-    let inside = gate.start(
-        kind,
-        "/echo",
-        "inside",
-        json!({ "cases": ["text", "wait_close"] }),
-    );
-    inside.did("text");
+    // Draining: who comes now is sent away. One who does not answer the Close holds the process up until then.
+    let mut inside = gate.raw("/echo", "inside");
     gate.proxy.signal("TERM");
     gate.proxy.event("draining");
     let report = gate.visit(kind, "/echo", "late", json!({}));
     expect_refusal(&report, gate.ended("late"), Reason::Draining);
     assert_eq!(report.refusal().number("status"), Some(503));
     assert_eq!(field(&report.refusal(), "retry-after"), "5");
-    gate.proxy.signal("TERM");
-    let report = inside.finish();
-    assert_eq!(report.close(), (1006, ""));
-    gate.ended("inside").expect(Reason::DrainForced);
+    let told = frames::read(&mut inside).unwrap();
+    let words = Reason::DrainGraceful.code();
+    assert_eq!(told, (frames::CLOSE, frames::closing(1012, words)));
+    drop(inside);
+    gate.ended("inside").expect(Reason::DrainGraceful);
 
     family.add(8);
     family.finish();
@@ -360,44 +362,57 @@ enum Cut {
     ClientKilled,
 }
 
-/// Tunnels that end without a Close frame: both peers see 1006, and the record says whose doing it was.
+/// Tunnels that end without a Close frame: the record says whose doing it was, and the proxy tells the client what
+/// became of the server, unless it is to pass the bare end on.
 pub fn cuts(kind: Kind) {
     let mut family = Family::new(format!("{}: cuts", kind.version()));
     let mut expected = vec![
-        (
-            Cut::Server("terminate"),
-            [Reason::UpstreamEofNoClose].as_slice(),
-        ),
-        (Cut::Server("reset"), &[Reason::UpstreamReset]),
-        (Cut::ClientExits, &[Reason::TlsTruncated]),
-        (Cut::ClientKilled, &[Reason::TlsTruncated]),
-        (Cut::Client("cut"), &[Reason::TlsTruncated]),
+        (Cut::Server("terminate"), Reason::UpstreamEofNoClose),
+        (Cut::Server("reset"), Reason::UpstreamReset),
+        (Cut::ClientExits, Reason::TlsTruncated),
+        (Cut::ClientKilled, Reason::TlsTruncated),
+        (Cut::Client("cut"), Reason::TlsTruncated),
     ];
     if kind == Kind::Python {
-        expected.push((Cut::Client("cut_reset"), &[Reason::ClientReset]));
+        expected.push((Cut::Client("cut_reset"), Reason::ClientReset));
     }
     // Last, as it takes the server along.
-    expected.push((Cut::ServerKilled, &[Reason::UpstreamEofNoClose]));
+    expected.push((Cut::ServerKilled, Reason::UpstreamEofNoClose));
     let mut servers = [
-        ("/node", Some(Server::start(Kind::Node, json!({})))),
-        ("/python", Some(Server::start(Kind::Python, json!({})))),
-    ];
+        ("/node", Kind::Node, false),
+        ("/python", Kind::Python, false),
+        ("/bare-node", Kind::Node, true),
+        ("/bare-python", Kind::Python, true),
+    ]
+    .map(|(path, kind, is_bare)| (path, is_bare, Some(Server::start(kind, json!({})))));
     let ways: Vec<_> = servers
         .iter()
-        .map(|(path, server)| Way::new(path, server.as_ref().unwrap().endpoint()))
+        .map(|(path, is_bare, server)| {
+            let way = Way::new(path, server.as_ref().unwrap().endpoint());
+            if *is_bare { way.transparent() } else { way }
+        })
         .collect();
     let gate = Gate::open(&ways);
-    for (path, server) in &mut servers {
-        for (number, (cut, reasons)) in expected.iter().enumerate() {
+    let mut cases = 0;
+    for (path, is_bare, server) in &mut servers {
+        for (number, (cut, reason)) in expected.iter().enumerate() {
+            let of_server = matches!(cut, Cut::Server(_) | Cut::ServerKilled);
+            if *is_bare && !of_server {
+                continue;
+            }
             let case = format!("cut{number}-{}", &path[1..]);
-            cut_one(kind, &gate, path, server, &case, *cut, reasons);
-            family.add(1);
+            let close = (of_server && !*is_bare).then_some(1014);
+            cut_one(kind, &gate, path, server, &case, *cut, *reason, close);
+            cases += 1;
         }
     }
-    gate.close(2 * expected.len());
+    family.add(cases);
+    gate.close(cases);
     family.finish();
 }
 
+/// `close` is the code that the proxy tells the client.
+#[expect(clippy::too_many_arguments, reason = "a line of a table")]
 fn cut_one(
     kind: Kind,
     gate: &Gate,
@@ -405,7 +420,8 @@ fn cut_one(
     server: &mut Option<Server>,
     case: &str,
     cut: Cut,
-    reasons: &[Reason],
+    reason: Reason,
+    close: Option<u64>,
 ) {
     let cases: Value = match cut {
         Cut::Server(how) | Cut::Client(how) => json!(["text", how]),
@@ -430,19 +446,20 @@ fn cut_one(
         }
         Cut::Server(_) | Cut::Client(_) => Some(client.finish()),
     };
-    if let Some(report) = report {
-        assert_eq!(report.passed(), 2);
-        assert_eq!(report.close(), (1006, ""), "{cut:?}");
-    }
     if let Some(server) = server {
         expect_server_saw(server, &connection, 1006, "");
     }
-    let record = gate.ended(case);
-    assert!(
-        reasons
-            .iter()
-            .any(|reason| reason.code() == record.text("reason")),
-        "{cut:?} {path}: {record:?}"
-    );
-    assert_eq!(record.text("event"), "closed");
+    let told = report.as_ref().map(|report| {
+        assert_eq!(report.passed(), 2);
+        report.close()
+    });
+    match close {
+        Some(code) => {
+            expect_told(told.unwrap(), gate.ended(case), reason, code);
+        }
+        None => {
+            assert!(matches!(told, None | Some((1006, ""))), "{cut:?}: {told:?}");
+            expect_cut(gate.ended(case), reason);
+        }
+    }
 }

@@ -46,7 +46,7 @@ fn works(major: &str) -> usize {
         let cases = ["text", "binary", "big_text", "big_binary", "close"];
         let report = gate.visit(kind, STREAM, case, json!({ "cases": cases }));
         passed += report.passed();
-        expect_closed(&gate.ended(case));
+        expect_closed(gate.ended(case), Reason::ClientClose, 1000);
         let seen = server.handshake(case);
         assert_eq!(field(&seen, "host"), gate.host());
         assert_eq!(field(&seen, "origin"), ORIGIN);
@@ -132,7 +132,12 @@ fn refused_after_the_101(major: &str, mode: &str) -> usize {
         assert_eq!(report.close(), (1005, ""), "{mode} {case}");
         assert_eq!(gate.opened(case).number("status"), Some(101));
         let record = gate.ended(case);
-        expect_closed(&record);
+        // What comes later than a quarter of a second, on a very slow machine, is a Close like any other.
+        let reason = match record.number("lasted_ms") {
+            Some(250..) if record.text("reason") == "upstream_close" => Reason::UpstreamClose,
+            _ => Reason::UpstreamCloseImmediate,
+        };
+        let record = expect_closed(record, reason, 1005);
         assert_eq!(
             record.number("bytes_upstream_to_client"),
             Some(frame(0, false))

@@ -66,7 +66,7 @@ fn wechat_clients_are_told_by_origin_and_referer() {
         let report = gate.visit(Kind::Node, clients::STREAM, case, options(origin, referer));
         family.add(report.passed());
         let (record, seen) = (gate.ended(case), server.handshake(case));
-        expect_closed(&record);
+        let record = expect_closed(record, Reason::ClientClose, 1000);
         assert_eq!(record.text("origin"), origin.unwrap_or_default());
         let id = referer.map_or("", |_| OWN);
         assert_eq!(record.text("referer_app_id"), id);
