@@ -335,7 +335,8 @@ impl Tunnel {
             && client.over.is_none()
             && client.can_be_told(upstream)
         {
-            client.wants = Some((BAD_GATEWAY, reason));
+            // The client may have closed before: what it is told of is the upstream all the same.
+            client.wants = Some((BAD_GATEWAY, ending::gone(upstream)));
         }
     }
 }

@@ -273,6 +273,11 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
     Some(Failure::new(reason, words))
 }
 
+/// The reason of an upstream that ended without a Close.
+pub(super) fn gone(upstream: &Leg) -> Reason {
+    broken(Side::Upstream, upstream).map_or(Reason::UpstreamEofNoClose, |failure| failure.reason)
+}
+
 /// What broke behind an end.
 pub(super) fn broke(side: Side, leg: &Leg) -> Option<String> {
     let failure = broken(side, leg)?;

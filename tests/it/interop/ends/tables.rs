@@ -301,8 +301,8 @@ fn by_the_page() -> Vec<End> {
                 vec![Send(b"\x88\x02\x03".to_vec()), Finish],
                 ABNORMAL,
             ),
-            ("fin", vec![Finish], told(1014, page)),
-            ("rst", vec![Reset], told(1014, page)),
+            ("fin", vec![Finish], told(1014, Reason::UpstreamEofNoClose)),
+            ("rst", vec![Reset], told(1014, Reason::UpstreamReset)),
         ];
         for (how, mut steps, sees) in cases {
             steps.insert(0, Await);
