@@ -115,7 +115,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         }
         Err(Ended { failure, client }) => {
             draft.finish(failure);
-            see_off(client, None, shared).await;
+            Box::pin(see_off(client, None, shared)).await;
             drop(slot);
         }
     }
@@ -197,17 +197,29 @@ impl Life<'_> {
             .await
             .map_err(Failure::unanswered)??;
 
+        // Each part in a box of its own: a connection that waits for its client's next step is as small as that step.
         let (stream, deadline) = match &self.shared.tls {
             None => (self.plain(socket, first)?, deadline),
             Some(server) => {
                 draft.enter(Stage::Tls);
-                let stream = self.secure(socket, first, server, deadline, draft).await?;
-                (stream, Instant::now() + limits.request_head)
+                let secured = Box::pin(self.secure(socket, first, server, deadline, draft));
+                (secured.await?, Instant::now() + limits.request_head)
             }
         };
 
         draft.enter(Stage::Http);
-        let (raw, stream) = self.read_head(stream, deadline, draft).await?;
+        let (raw, stream) = Box::pin(self.read_head(stream, deadline, draft)).await?;
+        Box::pin(self.handle(raw, stream, draft)).await
+    }
+
+    /// The rest of http, policy, upstream.
+    async fn handle(
+        &self,
+        raw: RawHead,
+        stream: ClientStream,
+        draft: &mut Draft,
+    ) -> Result<Tunnel, Ended> {
+        let limits = &self.shared.config.limits;
         let has_early = !raw.early.is_empty();
         let (request, exchange) = match Exchange::begin(stream, raw, limits.header_bytes).await {
             Ok(begun) => begun,

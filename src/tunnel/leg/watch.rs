@@ -22,7 +22,6 @@ impl Leg {
         other: &mut Self,
         largest: Option<u64>,
     ) -> usize {
-        // `piece[..kept]` goes on, `piece[from..at]` is of the frame that is being looked at.
         if self.close.is_some() {
             // RFC 6455 section 5.5.1: nothing may follow a Close, and nobody reads what does.
             self.after_close += piece.len() as u64;
@@ -30,6 +29,7 @@ impl Leg {
         }
         // A side that broke gets nothing: what is still read is for the Close that is owed.
         self.muted |= !other.is_open();
+        // `piece[..kept]` goes on, `piece[from..at]` is of the frame that is being looked at.
         let (mut kept, mut from, mut at) = (0, 0, 0);
         let mut begins_here = false;
         loop {
