@@ -22,6 +22,8 @@ pub mod foreign;
 pub mod gone;
 /// What was sent before the end arrives.
 mod last;
+/// Slow peers, and timers that must be fair to them.
+mod pressed;
 /// What the proxy itself says.
 pub mod spoken;
 /// Much data, slow readers, and exact counts.
