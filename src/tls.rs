@@ -34,7 +34,7 @@ use crate::stream::{ClientStream, Replay};
 pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
 
 /// Outgoing TLS data that may wait for a client that does not read; one record and its overhead fits twice.
-const SEND_BUFFER: usize = 32 * 1024;
+pub(crate) const SEND_BUFFER: usize = 32 * 1024;
 
 /// A fatal `unrecognized_name` alert (RFC 6066 section 3), as rustls offers no way to send one of our choice.
 const ALERT_UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70];

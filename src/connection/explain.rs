@@ -118,11 +118,15 @@ async fn answer(stream: &mut ClientStream, held: Vec<u8>) {
     let mut piece = [0; 512];
     loop {
         let mut rest = bytes.as_slice();
-        while let Ok((count, Some(event))) = frames.read(rest) {
-            if matches!(event, Event::Close(_)) {
-                return;
+        loop {
+            match frames.read(rest) {
+                Ok((count, Some(Event::Header(_) | Event::End))) => {
+                    rest = rest.get(count..).unwrap_or_default();
+                }
+                Ok((_, None)) => break,
+                // Behind a frame that is none there is nothing that could be read, nor a bound on what comes.
+                Ok((_, Some(Event::Close(_)))) | Err(_) => return,
             }
-            rest = rest.get(count..).unwrap_or_default();
         }
         match stream.read(&mut piece).await {
             Ok(count) if count > 0 => bytes = piece.iter().take(count).copied().collect(),

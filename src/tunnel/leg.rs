@@ -156,6 +156,8 @@ pub(super) struct Leg {
     pub write_error: Option<io::Error>,
     stalled: Option<Moment>,
     blocked: Blocked,
+    /// Bytes that the stream took since a flush is blocked.
+    taken: u32,
     /// In milliseconds.
     longest_stall: u32,
 }
@@ -186,6 +188,7 @@ impl Leg {
             write_error: None,
             stalled: None,
             blocked: Blocked::Write,
+            taken: 0,
             longest_stall: 0,
         }
     }
@@ -294,6 +297,7 @@ impl Leg {
         if self.stalled.is_none() {
             self.stalled = Some(Moment::now());
             self.blocked = blocked;
+            self.taken = 0;
         }
     }
 

@@ -4,6 +4,7 @@ use super::ending::{self, Side};
 use super::leg::Leg;
 use super::moment::Moment;
 use super::{GOING_AWAY, Settings, Tunnel, random};
+use crate::policy::Ping;
 use crate::reason::{Failure, Reason};
 
 impl Tunnel {
@@ -28,7 +29,7 @@ impl Tunnel {
             [
                 self.unsaid(),
                 self.half_closed().map(|since| since + close_wait),
-                None,
+                self.half_lifetime(),
                 None,
             ]
         };
@@ -40,24 +41,44 @@ impl Tunnel {
         self.client.active.max(self.upstream.active)
     }
 
+    /// When silence has lasted too long. Bytes that wait are none: how long they may is another limit's matter.
     fn idle(&self) -> Option<Moment> {
-        self.settings.idle.map(|idle| self.active() + idle)
+        let waits = [&self.client, &self.upstream]
+            .iter()
+            .any(|leg| leg.stalled_since().is_some());
+        let idle = self.settings.idle.filter(|_| !waits)?;
+        Some(self.active() + idle)
     }
 
     fn lifetime(&self) -> Option<Moment> {
         self.settings.max_lifetime.map(|most| self.opened + most)
     }
 
-    /// When the answer to a Ping is overdue. Whatever comes from the client shows that it is there.
+    /// The same of a tunnel in which one side's stream ended in order and the other one's may go on for ever.
+    fn half_lifetime(&self) -> Option<Moment> {
+        let first = self.first.as_ref()?;
+        let is_told = self.client.told.is_some() || self.upstream.told.is_some();
+        self.lifetime()
+            .filter(|_| first.is_end_in_order() && !is_told)
+    }
+
+    /// The rules for Pings, while the client is read: where the upstream takes nothing, an answer would not be seen.
+    fn pinging(&self) -> Option<Ping> {
+        self.settings.ping.filter(|_| self.upstream.waiting() == 0)
+    }
+
+    /// When the answer to a Ping is overdue. Whatever comes from the client shows that it is there: it may answer
+    /// another one in place of ours (RFC 6455 section 5.5.3).
     fn pong(&self) -> Option<Moment> {
-        let ping = self.settings.ping?;
+        let ping = self.pinging()?;
         self.client.tag?;
-        Some(self.pinged?.max(self.client.heard) + ping.timeout)
+        let pinged = self.pinged.filter(|pinged| self.client.heard <= *pinged)?;
+        Some(pinged + ping.timeout)
     }
 
     /// When the next Ping is due: data both ways keeps the hops awake by itself.
     fn next_ping(&self) -> Option<Moment> {
-        let ping = self.settings.ping?;
+        let ping = self.pinging()?;
         let quiet = self.client.spoken.max(self.client.heard);
         Some(quiet.max(self.pinged.unwrap_or(quiet)) + ping.interval)
     }
@@ -122,22 +143,29 @@ impl Tunnel {
             }
             leg.give_up();
         }
+        let shown = humantime::format_duration;
+        let until = Some(now + close_wait);
+        let codes = (GOING_AWAY, GOING_AWAY);
+        let lived = |most| Failure::new(Reason::MaxLifetime, format!("open for {}", shown(most)));
+        if let (Some(most), true) = (self.settings.max_lifetime, is_over(self.half_lifetime())) {
+            if !self.client.can_be_told(&self.upstream) {
+                return Some(lived(most));
+            }
+            self.leave(lived(most), codes, until);
+            return None;
+        }
         if self.first.is_some() {
             let is_late = is_over(self.unsaid())
                 || is_over(self.half_closed().map(|since| since + close_wait));
             return is_late.then(|| self.verdict_of_silence());
         }
-        let shown = humantime::format_duration;
         if is_over(self.drain_at) {
             let code = self.settings.drain_code;
             self.leave(Reason::DrainGraceful.into(), (code, GOING_AWAY), None);
             return None;
         }
-        let until = Some(now + close_wait);
-        let codes = (GOING_AWAY, GOING_AWAY);
         if let (Some(most), true) = (self.settings.max_lifetime, is_over(self.lifetime())) {
-            let detail = format!("open for {}", shown(most));
-            self.leave(Failure::new(Reason::MaxLifetime, detail), codes, until);
+            self.leave(lived(most), codes, until);
         } else if let (Some(idle), true) = (self.settings.idle, is_over(self.idle())) {
             let detail = format!("no frame either way for {}", shown(idle));
             self.leave(Failure::new(Reason::IdleTimeout, detail), codes, until);
@@ -147,8 +175,9 @@ impl Tunnel {
                 shown(ping.timeout)
             );
             self.leave(Failure::new(Reason::PongTimeout, detail), codes, until);
-        } else if self.client.tag.is_none() && is_over(self.next_ping()) {
+        } else if self.pong().is_none() && is_over(self.next_ping()) {
             self.pinged = Some(now);
+            self.client.tag = None;
             if self.upstream.is_whole() && self.client.is_open() && self.client.waiting() == 0 {
                 self.client.ping(random());
                 self.pings += 1;

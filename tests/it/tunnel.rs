@@ -24,6 +24,8 @@ pub mod gone;
 mod idle;
 /// What was sent before the end arrives.
 mod last;
+/// Slow peers, and timers that must be fair to them.
+mod pressed;
 /// What the proxy itself says.
 pub mod spoken;
 /// Much data, slow readers, and exact counts.

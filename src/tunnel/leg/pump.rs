@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::moment::Moment;
-use super::{Blocked, Leg, Outgoing, Over};
+use super::{Blocked, Leg, Outgoing, Over, short};
 use crate::tls;
 
 /// Bytes read at once: what a TLS record holds at most.
@@ -148,7 +148,7 @@ impl Leg {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => {
                     let theirs = self.waiting.advance(count);
-                    self.wrote(theirs);
+                    self.wrote(count, theirs);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
@@ -173,7 +173,7 @@ impl Leg {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     taken = count;
-                    self.wrote(count);
+                    self.wrote(count, count);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => self.stall(Blocked::Write),
@@ -183,14 +183,21 @@ impl Leg {
         Ok(())
     }
 
-    /// Something was written, `theirs` bytes of it the other peer's.
-    fn wrote(&mut self, theirs: usize) {
+    /// `count` bytes were written, `theirs` of them the other peer's.
+    fn wrote(&mut self, count: usize, theirs: usize) {
         self.spoken = Moment::now();
         if theirs > 0 {
             self.written += theirs as u64;
             self.active = self.spoken;
         }
-        self.unstalled(Blocked::Write);
+        self.taken = self.taken.saturating_add(short(count));
+        // A stream that takes more than it can hold has handed some of it over, even if it is never seen empty because
+        // more comes than the peer takes.
+        if self.taken as usize > tls::SEND_BUFFER {
+            self.unstalled(Blocked::Flush);
+        } else {
+            self.unstalled(Blocked::Write);
+        }
     }
 
     /// Makes the stream hand over what it holds: a TLS stream keeps records back until it is flushed.
@@ -228,6 +235,51 @@ impl Leg {
                 self.set_ended();
             }
             Poll::Pending => self.stall(Blocked::Flush),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::frame::{Extensions, Sender};
+    use super::*;
+
+    /// A stream that takes bytes, and of which some are always left when it is flushed.
+    struct NeverEmpty;
+
+    impl AsyncWrite for NeverEmpty {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_stream_that_takes_more_than_it_holds_is_not_stalled() {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut leg = Leg::new(Sender::Client, Extensions::None, Moment::now());
+        for _ in 0..3 {
+            leg.flush(cx, &mut NeverEmpty).unwrap();
+            let since = leg.stalled_since();
+            assert!(since.is_some());
+            // What it may hold says nothing of the peer.
+            let held = vec![0; tls::SEND_BUFFER];
+            leg.pass(cx, &mut NeverEmpty, &held).unwrap();
+            leg.flush(cx, &mut NeverEmpty).unwrap();
+            assert_eq!(leg.stalled_since(), since);
+            leg.pass(cx, &mut NeverEmpty, &[0]).unwrap();
+            assert_eq!(leg.stalled_since(), None);
         }
     }
 }
