@@ -1,6 +1,6 @@
 //! What happens in a tunnel when nothing happens.
 
-use super::ending::{self, Side};
+use super::ending::{self, First, Side};
 use super::leg::Leg;
 use super::moment::Moment;
 use super::{GOING_AWAY, Settings, Tunnel, random};
@@ -30,7 +30,7 @@ impl Tunnel {
                 self.unsaid(),
                 self.half_closed().map(|since| since + close_wait),
                 self.half_lifetime(),
-                None,
+                self.half_drain(),
             ]
         };
         let all = stalls.into_iter().chain(answers).chain(own);
@@ -54,12 +54,22 @@ impl Tunnel {
         self.settings.max_lifetime.map(|most| self.opened + most)
     }
 
-    /// The same of a tunnel in which one side's stream ended in order and the other one's may go on for ever.
-    fn half_lifetime(&self) -> Option<Moment> {
-        let first = self.first.as_ref()?;
+    /// Whether one side's stream has ended in order and the other one's may go on for ever.
+    fn is_half(&self) -> bool {
         let is_told = self.client.told.is_some() || self.upstream.told.is_some();
-        self.lifetime()
-            .filter(|_| first.is_end_in_order() && !is_told)
+        let in_order = |first: &First| first.is_end_in_order();
+        !is_told && self.first.as_deref().is_some_and(in_order)
+    }
+
+    /// The limit of such a tunnel's life.
+    fn half_lifetime(&self) -> Option<Moment> {
+        self.lifetime().filter(|_| self.is_half())
+    }
+
+    /// When the client of such a tunnel is told of a shutdown, if it can be.
+    fn half_drain(&self) -> Option<Moment> {
+        let can_be_told = self.client.can_be_told(&self.upstream);
+        self.drain_at.filter(|_| self.is_half() && can_be_told)
     }
 
     /// The rules for Pings, while the client is read: where the upstream takes nothing, an answer would not be seen.
@@ -154,15 +164,15 @@ impl Tunnel {
             self.leave(lived(most), codes, until);
             return None;
         }
+        if is_over(self.half_drain()) || (self.first.is_none() && is_over(self.drain_at)) {
+            let codes = (self.settings.drain_code, GOING_AWAY);
+            self.leave(Reason::DrainGraceful.into(), codes, None);
+            return None;
+        }
         if self.first.is_some() {
             let is_late = is_over(self.unsaid())
                 || is_over(self.half_closed().map(|since| since + close_wait));
             return is_late.then(|| self.verdict_of_silence());
-        }
-        if is_over(self.drain_at) {
-            let code = self.settings.drain_code;
-            self.leave(Reason::DrainGraceful.into(), (code, GOING_AWAY), None);
-            return None;
         }
         if let (Some(most), true) = (self.settings.max_lifetime, is_over(self.lifetime())) {
             self.leave(lived(most), codes, until);

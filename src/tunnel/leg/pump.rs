@@ -41,7 +41,10 @@ pub(in crate::tunnel) fn pump(
         if kept == 0 {
             continue;
         }
-        from.active = from.heard;
+        // A Close ends what was active, and how long it came after that is worth knowing.
+        if from.close.is_none() {
+            from.active = from.heard;
+        }
         let piece = piece.get(..kept).unwrap_or_default();
         if to.is_open()
             && let Err(error) = to.pass(cx, writer, piece)
@@ -188,7 +191,9 @@ impl Leg {
         self.spoken = Moment::now();
         if theirs > 0 {
             self.written += theirs as u64;
-            self.active = self.spoken;
+            if self.told.is_none() {
+                self.active = self.spoken;
+            }
         }
         self.taken = self.taken.saturating_add(short(count));
         // A stream that takes more than it can hold has handed some of it over, even if it is never seen empty because

@@ -347,3 +347,33 @@ fn an_upstream_that_dies_inside_a_frame_leaves_no_place_for_a_close() {
     assert_eq!(line.number("close_code_proxy"), None);
     upstream.all_ended();
 }
+
+#[test]
+fn a_client_that_has_ended_its_side_is_told_of_a_shutdown_too() {
+    let (hang_up, hung_up) = mpsc::channel::<()>();
+    let hung_up = Mutex::new(hung_up);
+    let upstream = switching(move |mut call| {
+        assert_eq!(call.drain(), b"");
+        call.write(plain(TEXT, "still here"));
+        // Goes on for longer than the test.
+        let _ = hung_up.lock().unwrap().recv_timeout(PATIENCE);
+    });
+    let setup = Setup {
+        shutdown: "drain: 20s, spread: 0s".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    client.finish();
+    assert_eq!(read(&mut client).unwrap(), (TEXT, b"still here".to_vec()));
+    proxy.signal("TERM");
+    assert_eq!(
+        read(&mut client).unwrap(),
+        (CLOSE, closing(1012, "drain_graceful"))
+    );
+    let line = closed(&mut proxy, Reason::DrainGraceful);
+    is_said_by_proxy(&line, 1012);
+    drop(hang_up);
+}
