@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wsgate::reason::Reason;
 
-use super::{Open, closed, hold, open, switching};
-use crate::harness::frames::{BINARY, TEXT, echoes, masked, plain};
+use super::{Open, closed, hold, open, switching, tunnel};
+use crate::harness::frames::{BINARY, CLOSE, TEXT, echoes, masked, plain};
 use crate::harness::{Client, Setup, Upstream};
 
 #[test]
@@ -310,4 +310,33 @@ fn bytes_for_a_side_that_is_gone_are_not_counted_as_passed_for_ever() {
     let line = closed(&mut proxy, Reason::UpstreamReset);
     assert_eq!(line.number("bytes_client_to_upstream"), Some(11));
     drop(held);
+}
+
+#[test]
+fn a_lone_end_at_the_time_of_a_known_timer_has_a_suspect() {
+    let upstream = Upstream::echo();
+    let setup = Setup {
+        extra: "load_balancer: { name: edge, idle_timeout: 1s }\n".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let mut proxy = setup.start();
+    for says_close in [false, true] {
+        let mut client = tunnel(&proxy, true);
+        echoes(&mut client, "hello");
+        if says_close {
+            client.send(masked(CLOSE, ""));
+        }
+        client.finish();
+        client.rest();
+        let line = proxy.terminal();
+        let suspect = &line.0["suspect"];
+        if says_close {
+            assert!(suspect.is_null(), "{line:?}");
+        } else {
+            assert_eq!(line.text("reason"), "client_eof_no_close");
+            assert_eq!(suspect["hop"], "possibly edge");
+            let timer = suspect["timer"].as_str().unwrap();
+            assert!(timer.contains("load_balancer.idle_timeout"), "{timer}");
+        }
+    }
 }
