@@ -501,7 +501,7 @@ reasons! {
         "a deploy of the upstream if many end at once; let clients reconnect with back-off and jitter";
     UpstreamEofNoClose = "upstream_eof_no_close", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream ended its connection in order and sent no Close frame",
-        "it called terminate(), destroy() or end() on the socket, or its process exited: read the upstream's log; what the client is told is `upstreams.*.on_abort`";
+        "it called terminate(), destroy() or end() on the socket, or its process exited or was killed: read the upstream's log and its exit status; what the client is told is `upstreams.*.on_abort`";
     UpstreamReset = "upstream_reset", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream's connection broke without an orderly end",
         "most often the upstream closed while the client was still sending (terminate() or destroy() in Node with data unread); else a crash, an out-of-memory kill or a deleted pod: look at the upstream's log and exit status at this time";
