@@ -551,7 +551,7 @@ reasons! {
         "the proxy is shutting down, and the client was sent a Close frame",
         "clients are expected to reconnect; the code is `shutdown.close_code`, the pace `shutdown.spread`";
     DrainForced = "drain_forced", Tunnel, Proxy, Warn, NoStatus, "",
-        "the shutdown's deadline passed or a second signal came before the client could be sent a Close frame",
+        "a shutdown met the tunnel, and it ended before the client could be sent a Close frame: at the deadline, by a second signal, or as a side went away first",
         "detail says what kept it; give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
     InternalAborted = "internal_aborted", Tunnel, Proxy, Error, NoStatus, "",
         "the proxy's own code ended without saying why: a bug, or the process was torn down",

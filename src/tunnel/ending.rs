@@ -316,9 +316,9 @@ pub(super) fn never_followed(client_ended: bool, wait: Duration) -> Failure {
     Failure::new(Reason::HalfCloseTimeout, detail)
 }
 
-/// The shutdown's patience ended because of `cause` before the client had its Close.
+/// A tunnel ended in a shutdown, because of `cause`, before the client had its Close.
 pub(super) fn forced(cause: &str, client: &Leg, upstream: &Leg) -> Failure {
-    let why = if client.wants.is_some() && !upstream.is_whole() {
+    let why = if !upstream.is_whole() {
         "; the upstream was inside a frame, where no Close can be sent"
     } else if client.waiting() > 0 {
         "; the client did not read"
@@ -334,6 +334,9 @@ impl Tunnel {
         let Some(first) = &self.first else {
             return Reason::InternalAborted.into();
         };
+        if first.failure.reason == Reason::DrainGraceful && !self.client.is_told() {
+            return forced("a side went away first", &self.client, &self.upstream);
+        }
         let mut failure = first.failure.clone();
         if first.is_end_in_order() {
             failure.detail = failure.detail.or_else(|| first.then.clone());

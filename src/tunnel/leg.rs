@@ -253,6 +253,13 @@ impl Leg {
             .and_then(|told| told.delivered)
     }
 
+    /// Whether a Close was handed over to go to the peer.
+    pub fn is_told(&self) -> bool {
+        self.told
+            .as_ref()
+            .is_some_and(|told| told.delivered.is_some())
+    }
+
     /// Bytes that wait for the peer.
     pub fn waiting(&self) -> usize {
         self.waiting.rest().len()

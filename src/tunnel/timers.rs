@@ -209,13 +209,10 @@ impl Tunnel {
 
     /// The end when the shutdown's patience is over because of `cause`.
     pub(super) fn cut(&self, cause: &str) -> Failure {
-        let is_told = self
-            .client
-            .told
-            .as_ref()
-            .is_some_and(|told| told.delivered.is_some());
         match &self.first {
-            Some(first) if is_told || first.failure.reason != Reason::DrainGraceful => {
+            Some(first)
+                if self.client.is_told() || first.failure.reason != Reason::DrainGraceful =>
+            {
                 self.verdict()
             }
             _ => ending::forced(cause, &self.client, &self.upstream),

@@ -377,3 +377,40 @@ fn a_client_that_has_ended_its_side_is_told_of_a_shutdown_too() {
     is_said_by_proxy(&line, 1012);
     drop(hang_up);
 }
+
+#[test]
+fn a_client_that_was_not_told_in_a_shutdown_is_counted_as_such() {
+    let (hang_up, hung_up) = mpsc::channel::<()>();
+    let hung_up = Mutex::new(hung_up);
+    let is_first = AtomicBool::new(true);
+    let upstream = switching(move |mut call| {
+        if !is_first.swap(false, SeqCst) {
+            call.echo();
+            return;
+        }
+        call.write([0x82, 4, b'a', b'b']);
+        hung_up.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        call.finish().drain();
+    });
+    let setup = Setup {
+        shutdown: "drain: 20s, spread: 0s".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    assert_eq!(client.receive(4), [0x82, 4, b'a', b'b']);
+    // A tunnel that can be told shows that the drain has come to both.
+    let mut other = tunnel(&proxy, true);
+    proxy.signal("TERM");
+    told(&mut other, 1012, "drain_graceful");
+    proxy.terminal().expect(Reason::DrainGraceful);
+    hang_up.send(()).unwrap();
+    assert_eq!(client.rest(), b"");
+    let line = proxy
+        .terminal()
+        .expect(Reason::DrainForced)
+        .with_detail("a side went away first; the upstream was inside a frame");
+    assert_eq!(line.number("client_sees"), Some(1006));
+}
