@@ -67,6 +67,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain, for use behind a hop that terminates TLS.
     pub tls: Option<Tls>,
+    /// Whether requests are sent to the same place over TLS; only without `tls`.
+    pub redirect_to_https: bool,
 }
 
 /// TLS settings of a listener.
@@ -160,6 +162,8 @@ pub struct Limits {
     pub tls_handshake: Duration,
     /// From the end of the TLS handshake (or accept) to the end of the request head.
     pub request_head: Duration,
+    /// Between the answer to a request and the next request of the connection.
+    pub keep_alive: Duration,
     /// How long bytes may wait for a peer that does not read.
     pub write_stall: Duration,
     /// How long a side may stay silent after the other ended, and how long a refused client may take to read.
@@ -173,6 +177,8 @@ impl Default for Limits {
             header_bytes: 16 * 1024,
             tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
+            // Longer than the 60 s after which most balancers give up an unused connection.
+            keep_alive: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
             close_wait: Duration::from_secs(5),
         }

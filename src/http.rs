@@ -1,9 +1,11 @@
-//! The http stage: one HTTP/1.1 request of a connection, read within bounds, checked and answered.
+//! The http stage: one HTTP/1.1 request after the other of a connection, read within bounds, checked and answered.
 //!
-//! Takes a [`ClientStream`]; gives a [`Request`] and, once answered with 101, the bare stream again; fails with the
-//! `http_…`, `ws_…` and `h2c_…` reasons (RFC 9112, RFC 6455 section 4.2.1). hyper parses and writes; the raw head is
-//! checked before hyper sees it ([`head`]), and what the client sends while it waits is held below hyper.
+//! Takes a [`ClientStream`]; gives a request and, once it is answered, the bare stream again; fails with the
+//! `http_…`, `ws_…` and `h2c_…` reasons (RFC 9112, RFC 6455 section 4.2.1). hyper parses and writes, each request with
+//! a parser of its own; the raw head is checked before hyper sees it ([`head`]), and what the client sends behind the
+//! request is held below hyper.
 
+mod body;
 pub mod fields;
 pub mod forwarded;
 pub mod glimpse;
@@ -20,19 +22,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request as HttpRequest, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 use crate::reason::{Failure, Reason};
 use crate::stream::ClientStream;
 use head::RawHead;
-use hold::{Hold, Phase};
+use hold::{End, Hold, Link};
 
 /// Smallest buffer that hyper takes.
 pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
@@ -47,7 +51,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Exchange {
     connection: http1::Connection<TokioIo<Hold>, Handover>,
     answer: oneshot::Sender<Response<Body>>,
-    phase: Phase,
+    link: Link,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -67,11 +71,24 @@ pub struct Unparsed {
     pub stream: ClientStream,
 }
 
-/// A client that left while it should have waited.
+/// A client that did not wait for its answer.
 #[derive(Debug)]
 pub struct Gone {
-    /// How: in order (`None`) or broken.
-    pub error: Option<io::Error>,
+    /// What it did.
+    pub how: Leaving,
+    /// The stream, no longer hyper's: still open after [`Leaving::Overran`] and [`Leaving::Misframed`].
+    pub stream: ClientStream,
+}
+
+/// What a client did in place of waiting for its answer.
+#[derive(Debug)]
+pub enum Leaving {
+    /// It left: in order (`None`), or its connection broke.
+    Left(Option<io::Error>),
+    /// It sent more behind its opening handshake than is held.
+    Overran,
+    /// The framing of its request's body is wrong, in words.
+    Misframed(&'static str),
 }
 
 /// A connection after its answer was written.
@@ -85,8 +102,32 @@ pub struct Answered {
     pub error: Option<BodyError>,
 }
 
+/// A connection after the answer to a plain request.
+#[derive(Debug)]
+pub struct Delivered {
+    /// The stream, no longer hyper's.
+    pub stream: ClientStream,
+    /// What the client had sent behind its request.
+    pub held: Vec<u8>,
+    /// Whether request and answer are whole, so that another request may follow.
+    pub whole: bool,
+    /// Why the answer could not be written whole.
+    pub error: Option<Undelivered>,
+}
+
+/// Why an answer could not be written whole.
+#[derive(Debug)]
+pub enum Undelivered {
+    /// The client left, or its connection broke.
+    Left(String),
+    /// The client did not read on.
+    Stalled,
+    /// The answer's body failed, in hyper's words.
+    Broken(String),
+}
+
 impl Exchange {
-    /// Lets hyper parse a checked head.
+    /// Lets hyper parse a checked head; gives also the body, which is read as it is asked for.
     ///
     /// # Errors
     /// [`Unparsed`] when hyper refuses what passed our own check.
@@ -94,8 +135,8 @@ impl Exchange {
         stream: ClientStream,
         raw: RawHead,
         limit: usize,
-    ) -> Result<(Parts, Self), Unparsed> {
-        let phase = Phase::new();
+    ) -> Result<(HttpRequest<Incoming>, Self), Unparsed> {
+        let link = Link::default();
         let (request_sender, request) = oneshot::channel();
         let (answer, answer_receiver) = oneshot::channel();
         let handover = Handover(Mutex::new(Some((request_sender, answer_receiver))));
@@ -107,7 +148,7 @@ impl Exchange {
             // The head is complete already; this only keeps hyper's own default from mattering.
             .header_read_timeout(Duration::from_secs(30))
             .serve_connection(
-                TokioIo::new(Hold::new(stream, raw, phase.clone())),
+                TokioIo::new(Hold::new(stream, raw, link.clone())),
                 handover,
             );
         let mut request = pin!(request);
@@ -123,12 +164,12 @@ impl Exchange {
         })
         .await;
         match begun {
-            Ok(parts) => Ok((
-                parts,
+            Ok(request) => Ok((
+                request,
                 Self {
                     connection,
                     answer,
-                    phase,
+                    link,
                 },
             )),
             Err(failure) => {
@@ -142,12 +183,25 @@ impl Exchange {
         }
     }
 
-    /// Runs `work` while the client waits.
+    /// Runs `work` while the client of an opening handshake waits.
+    ///
+    /// # Errors
+    /// [`Gone`] when the client leaves first, or sends on; `work` is dropped then.
+    pub async fn waiting<F: Future>(self, work: F) -> Result<(Self, F::Output), Gone> {
+        self.link.wait();
+        self.meanwhile(work).await
+    }
+
+    /// Runs `work` while a plain request's body comes as far as it is read, after a 100 where the client waits for one.
     ///
     /// # Errors
     /// [`Gone`] when the client leaves first; `work` is dropped then.
-    pub async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
-        self.phase.wait();
+    pub async fn streaming<F: Future>(self, work: F) -> Result<(Self, F::Output), Gone> {
+        self.link.stream();
+        self.meanwhile(work).await
+    }
+
+    async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
         let mut work = pin!(work);
         let output = poll_fn(|cx| {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
@@ -159,9 +213,76 @@ impl Exchange {
         .await;
         match output {
             Some(output) => Ok((self, output)),
-            None => Err(Gone {
-                error: self.connection.into_parts().io.into_inner().into_error(),
+            None => {
+                let (stream, end) = self.connection.into_parts().io.into_inner().into_end();
+                let how = match end {
+                    End::Left => Leaving::Left(None),
+                    End::Broke(error) => Leaving::Left(Some(error)),
+                    End::Overran => Leaving::Overran,
+                    End::Misframed(what) => Leaving::Misframed(what),
+                };
+                Err(Gone { how, stream })
+            }
+        }
+    }
+
+    /// Writes the answer to a plain request as its body comes, and gives the stream back, flushed but not shut down.
+    ///
+    /// Ends early when the client leaves, or takes nothing of what waits for it in `patience`.
+    pub async fn deliver(self, response: Response<Body>, patience: Duration) -> Delivered {
+        let Self {
+            mut connection,
+            answer,
+            link,
+        } = self;
+        link.stream();
+        let response = response.map(|body| {
+            let link = link.clone();
+            HandedOver { body, link }.boxed_unsync()
+        });
+        // Refused only when the connection has ended, which the poll below reports.
+        let _ = answer.send(response);
+        let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
+        let ended = poll_fn(|cx| {
+            match connection.poll_without_shutdown(cx) {
+                Poll::Ready(outcome) => return Poll::Ready(Ok(outcome)),
+                Poll::Pending if link.is_delivered() => return Poll::Ready(Ok(Ok(()))),
+                Poll::Pending => {}
+            }
+            let Some(written) = link.blocked_at() else {
+                stall = None;
+                return Poll::Pending;
+            };
+            if stall.as_ref().is_none_or(|(before, _)| *before != written) {
+                stall = Some((written, Box::pin(tokio::time::sleep(patience))));
+            }
+            match &mut stall {
+                Some((_, sleep)) => sleep.as_mut().poll(cx).map(|()| Err(Undelivered::Stalled)),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+        let is_delivered = link.is_delivered();
+        let (hold, leftover) = {
+            let parts = connection.into_parts();
+            (parts.io.into_inner(), parts.read_buf)
+        };
+        let left = hold.left();
+        let (stream, held, is_read) = hold.into_parts();
+        let error = match ended {
+            Ok(_) if is_delivered => None,
+            Ok(Ok(())) => left.map(Undelivered::Left),
+            Ok(Err(error)) => Some(match left {
+                Some(how) => Undelivered::Left(how),
+                None => broken(&error),
             }),
+            Err(stalled) => Some(stalled),
+        };
+        Delivered {
+            stream,
+            held,
+            whole: is_delivered && is_read && leftover.is_empty(),
+            error,
         }
     }
 
@@ -172,15 +293,15 @@ impl Exchange {
         let Self {
             mut connection,
             answer,
-            phase,
+            link,
         } = self;
-        phase.answer();
+        link.answer();
         // Refused only when the connection has ended, which the poll below reports.
         let _ = answer.send(response);
         let written =
             tokio::time::timeout(patience, poll_fn(|cx| connection.poll_without_shutdown(cx)))
                 .await;
-        let (stream, held) = connection.into_parts().io.into_inner().into_parts();
+        let (stream, held, _) = connection.into_parts().io.into_inner().into_parts();
         let error = match written {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.into()),
@@ -202,11 +323,59 @@ fn malformed(error: Option<hyper::Error>) -> Failure {
     Failure::new(Reason::HttpMalformed, words)
 }
 
+/// What hyper ran into while it wrote an answer.
+fn broken(error: &hyper::Error) -> Undelivered {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.is::<io::Error>() {
+            return Undelivered::Left(inner.to_string());
+        }
+        cause = inner.source();
+    }
+    Undelivered::Broken(error.to_string())
+}
+
+/// The body of an answer, which tells the stream below hyper when hyper has all of it.
+struct HandedOver {
+    body: Body,
+    link: Link,
+}
+
+impl HttpBody for HandedOver {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        // hyper lets go of a body when it needs no more of it: at its end, or at once where an answer has none.
+        self.link.handed();
+    }
+}
+
 /// Hands the one request out of hyper and waits for its answer.
 struct Handover(Mutex<Option<Places>>);
 
 /// Where the request goes, and where its answer comes from.
-type Places = (oneshot::Sender<Parts>, oneshot::Receiver<Response<Body>>);
+type Places = (
+    oneshot::Sender<HttpRequest<Incoming>>,
+    oneshot::Receiver<Response<Body>>,
+);
 
 impl Service<HttpRequest<Incoming>> for Handover {
     type Response = Response<Body>;
@@ -217,7 +386,7 @@ impl Service<HttpRequest<Incoming>> for Handover {
         let places = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Answer(places.map(|(sender, receiver)| {
             // Nobody waits when the connection's task is being dropped, and then nothing more is polled.
-            let _ = sender.send(request.into_parts().0);
+            let _ = sender.send(request);
             receiver
         }))
     }

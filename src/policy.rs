@@ -1,25 +1,29 @@
-//! Who may open a tunnel: host, path, Origin and subprotocol against the routes.
+//! Who may pass: host and path, then Origin and subprotocol of an opening handshake, or the method of a plain request,
+//! against the routes.
 //!
-//! Pure: no I/O, no clock. Takes the routes and what a request asked, gives a [`Permit`] that only [`check`] can make,
-//! or fails with one of the reasons of the policy stage (RFC 6455 sections 4.2.1 and 10.2, RFC 6454, RFC 9110
+//! Pure: no I/O, no clock. Takes the routes and what a request asked, gives a [`Permit`] that only [`check`] and
+//! [`check_plain`] can make, or fails with one of the reasons of the policy stage (RFC 6455 sections 4.2.1 and 10.2, RFC 6454, RFC 9110
 //! section 7.4). Work on a peer's values is linear in their length; what is shown of them is escaped and cut.
 
 mod admission;
 pub mod host;
 pub mod origin;
 pub mod path;
+mod rules;
 pub mod wechat;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::time::Duration;
 
 pub use host::{Authority, HostPattern, HostSet};
 pub use origin::{OriginPattern, OriginRule, without_userinfo};
 pub use path::PathPattern;
+pub use rules::{
+    Enforcement, Forward, HttpRules, METHODS, MissingOrigin, Ping, Respond, Route, Serves,
+    WebSocketRules,
+};
 
 use crate::reason::{Failure, Note, NoteCode, Reason};
 
@@ -28,89 +32,6 @@ const SHOWN_CHARS: usize = 128;
 
 /// Characters after which a list in a detail takes no further item.
 const ENUMERATED_CHARS: usize = 256;
-
-/// One entry of `routes`.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// `None`: any host.
-    pub host: Option<HostPattern>,
-    /// Exact bytes, or a prefix at a segment boundary.
-    pub path: PathPattern,
-    /// What an opening handshake must bring.
-    pub websocket: WebSocketRules,
-    /// Name of the upstream.
-    pub upstream: String,
-}
-
-impl Route {
-    /// Whether the route is for `host` (lower case).
-    fn takes_host(&self, host: &str) -> bool {
-        self.host
-            .as_ref()
-            .is_none_or(|pattern| pattern.matches(host))
-    }
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(host) = &self.host {
-            write!(f, "{host}")?;
-        }
-        write!(f, "{}", self.path)
-    }
-}
-
-/// `routes[].websocket`.
-#[derive(Clone, Debug)]
-pub struct WebSocketRules {
-    /// Admitted origins; at least one.
-    pub origins: Vec<OriginRule>,
-    /// Admit requests without an Origin field.
-    pub missing_origin: MissingOrigin,
-    /// WeChat app ids whose Referer stands in for a missing Origin under the `wechat` preset.
-    pub wechat_app_ids: Vec<String>,
-    /// Whether Origin and Referer refusals are enforced.
-    pub enforcement: Enforcement,
-    /// Empty: whatever client and upstream agree on.
-    pub subprotocols: Vec<String>,
-    /// `None`: tunnels may stay silent for ever.
-    pub idle_timeout: Option<Duration>,
-    /// `None`: the client gets no Pings of the proxy.
-    pub ping: Option<Ping>,
-    /// `None`: tunnels may stay open for ever.
-    pub max_lifetime: Option<Duration>,
-    /// Bytes of a message's payload on the wire, in either direction; `None`: any size.
-    pub max_message: Option<u64>,
-    /// Whether a refused handshake is answered 101 and then closed with the reason's code.
-    pub explain_refusals: bool,
-}
-
-/// `routes[].websocket.ping`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ping {
-    /// Silence in both directions after which the client gets a Ping.
-    pub interval: Duration,
-    /// How long the client may stay silent after a Ping.
-    pub timeout: Duration,
-}
-
-/// `routes[].websocket.missing_origin`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingOrigin {
-    /// `origin_missing`.
-    Refuse,
-    /// Let through: for clients that are not browsers and bring a token.
-    Allow,
-}
-
-/// `routes[].websocket.policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enforcement {
-    /// Refuse.
-    Enforce,
-    /// Let through and note what would be refused.
-    Report,
-}
 
 /// What the policy looks at. All text is as received.
 #[derive(Clone, Copy, Debug)]
@@ -135,19 +56,33 @@ pub struct Asked<'a> {
     pub subprotocols: &'a [&'a str],
 }
 
-/// Proof that the policy let a request in: only [`check`] makes one.
+/// Proof that the policy let a request in, under rules of the kind `R`: only [`check`] and [`check_plain`] make one.
 #[derive(Debug)]
-pub struct Permit<'r> {
+pub struct Permit<'r, R> {
     route: &'r Route,
+    upstream: &'r str,
+    rules: &'r R,
     notes: Vec<Note>,
     referer_app_id: Option<String>,
 }
 
-impl<'r> Permit<'r> {
+impl<'r, R> Permit<'r, R> {
     /// The route that matched.
     #[must_use]
     pub fn route(&self) -> &'r Route {
         self.route
+    }
+
+    /// The name of the upstream that the request may be handed to.
+    #[must_use]
+    pub fn upstream(&self) -> &'r str {
+        self.upstream
+    }
+
+    /// What the route says of requests of this kind.
+    #[must_use]
+    pub fn rules(&self) -> &'r R {
+        self.rules
     }
 
     /// What the policy found worth saying.
@@ -163,28 +98,79 @@ impl<'r> Permit<'r> {
     }
 }
 
-/// Origin and Referer, then subprotocols, against the rules of the route that matched; the first refusal wins.
+/// Of an opening handshake: Origin and Referer, then subprotocols, against the rules of the route that matched; the
+/// first refusal wins.
 ///
 /// # Errors
-/// A [`Failure`] with a reason of the policy stage.
-pub fn check<'r>(matched: Matched<'r>, asked: &Asked<'_>) -> Result<Permit<'r>, Failure> {
+/// A [`Failure`] with a reason of the policy stage; `websocket_not_allowed` where the route takes no handshakes.
+pub fn check<'r>(
+    matched: Matched<'r>,
+    asked: &Asked<'_>,
+) -> Result<Permit<'r, WebSocketRules>, Failure> {
     let Matched { route, note } = matched;
+    let Some((forward, rules)) = route.websocket() else {
+        let detail = format!("the route is {route}");
+        return Err(Failure::new(Reason::WebsocketNotAllowed, detail));
+    };
     let mut notes: Vec<_> = note.into_iter().collect();
-    if let Err(failure) = admission::check(route, asked) {
-        match route.websocket.enforcement {
+    if let Err(failure) = admission::check(route, rules, asked) {
+        match rules.enforcement {
             Enforcement::Enforce => return Err(failure),
             Enforcement::Report => notes.push(would_refuse(&failure)),
         }
     }
-    check_subprotocols(route, asked)?;
+    check_subprotocols(rules, asked)?;
     if asked.query.is_some_and(|query| query.contains(&b'?')) {
         notes.push(NoteCode::QuerySecondQuestionMark.into());
     }
     Ok(Permit {
         route,
+        upstream: &forward.upstream,
+        rules,
         notes,
         referer_app_id: sole_app_id(asked.referers).map(str::to_owned),
     })
+}
+
+/// What becomes of a plain request.
+#[derive(Debug)]
+pub enum Plain<'r> {
+    /// It may be handed to the route's upstream.
+    Forward(Permit<'r, HttpRules>),
+    /// The proxy answers it.
+    Respond(&'r Respond),
+}
+
+/// Of a request that is no opening handshake: its method, against the rules of the route that matched.
+///
+/// # Errors
+/// `plain_http_request` where the route takes opening handshakes alone, `http_method_not_allowed`.
+pub fn check_plain<'r>(matched: Matched<'r>, method: &str) -> Result<Plain<'r>, Failure> {
+    let Matched { route, note } = matched;
+    let refused = |allowed: String| {
+        let detail = format!(
+            "{} is not one of {allowed} on route {route}",
+            shown(method.as_bytes())
+        );
+        Failure::new(Reason::HttpMethodNotAllowed, detail).allowing(allowed)
+    };
+    match &route.serves {
+        Serves::Respond(_) if !matches!(method, "GET" | "HEAD") => {
+            Err(refused("GET, HEAD".to_owned()))
+        }
+        Serves::Respond(respond) => Ok(Plain::Respond(respond)),
+        Serves::Forward(forward) => match &forward.http {
+            None => Err(Reason::PlainHttpRequest.into()),
+            Some(rules) if !rules.allows(method) => Err(refused(rules.methods.join(", "))),
+            Some(rules) => Ok(Plain::Forward(Permit {
+                route,
+                upstream: &forward.upstream,
+                rules,
+                notes: note.into_iter().collect(),
+                referer_app_id: None,
+            })),
+        },
+    }
 }
 
 /// A route for the host and path of a request, which says nothing yet of who may use it.
@@ -288,8 +274,8 @@ fn find_route<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<&'r Route, F
     })
 }
 
-fn check_subprotocols(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
-    let allowed = &route.websocket.subprotocols;
+fn check_subprotocols(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {
+    let allowed = &rules.subprotocols;
     let offered = asked.subprotocols;
     if allowed.is_empty()
         || offered.is_empty()

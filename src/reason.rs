@@ -295,6 +295,15 @@ reasons! {
     HttpExpectRefused = "http_expect_refused", Http, Client, Info, Status::Fixed(417), "http_request_error",
         "the opening handshake carries an Expect field",
         "remove Expect from the client's request (curl adds it only with a body)";
+    HttpBodyTooLarge = "http_body_too_large", Http, Client, Info, Status::Fixed(413), "http_request_error",
+        "the request's body is larger than the route takes",
+        "let the client send less, or raise `routes[].http.max_body`";
+    HttpBodyTimeout = "http_body_timeout", Http, Client, Info, Status::Fixed(408), "http_request_error",
+        "the request's body was not complete in time",
+        "a slow network or a client that drips its body on purpose; the deadline is `routes[].http.request_timeout`";
+    HttpBodyIncomplete = "http_body_incomplete", Http, Client, Info, NoStatus, "",
+        "the client ended its stream in the middle of the request's body",
+        "a page that was left or an app that was killed while it uploaded; if many, a hop in front cuts uploads: look at its size limit and timer";
     HttpConnectionProtected = "http_connection_protected", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the Connection field lists a field that must not be removed on the way",
         "an attempt to make a proxy drop a security field, or a broken client; detail names the field";
@@ -306,7 +315,7 @@ reasons! {
         "use GET; with wx.connectSocket leave out the client's method option";
     PlainHttpRequest = "plain_http_request", Http, Client, Info, Status::Fixed(426), "http_request_error",
         "an ordinary HTTP request without any WebSocket field arrived on a WebSocket route",
-        "if it is a load balancer's health check, point that check elsewhere or make it a TCP one; a browser page must use new WebSocket";
+        "a load balancer's health check belongs to `probes.address`; for plain requests give the route `routes[].http`; a browser page must use new WebSocket";
     WsUpgradeHeaderMissing = "ws_upgrade_header_missing", Http, Network, Info, Status::Fixed(426), "http_upgrade_failed",
         "the WebSocket fields are there but Upgrade is not: a hop in front removed it",
         "let the hop in front pass Upgrade and Connection (nginx: proxy_set_header for both), or enable WebSocket on the CDN or load balancer";
@@ -366,6 +375,15 @@ reasons! {
     SubprotocolNotAllowed = "subprotocol_not_allowed", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the client offers subprotocols, and none of them is on the route's list",
         "add one of the offered names to `routes[].websocket.subprotocols`, or change the client's offer";
+    WebsocketNotAllowed = "websocket_not_allowed", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
+        "an opening handshake arrived on a route that serves plain requests alone",
+        "correct the client's URL, or add `routes[].websocket` to the route";
+    HttpMethodNotAllowed = "http_method_not_allowed", Policy, Client, Info, Status::Fixed(405), "http_request_denied",
+        "the route does not take the request's method",
+        "add the method to `routes[].http.methods` if the upstream should see it; a browser's OPTIONS is the preflight of CORS";
+    RedirectRefused = "redirect_refused", Policy, Client, Info, Status::Fixed(426), "http_request_denied",
+        "an opening handshake arrived on a listener that only redirects to https, and no WebSocket client follows a redirect",
+        "let the client dial wss://; the listener redirects because of `listeners[].redirect_to_https`";
     Draining = "draining", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
         "the proxy is shutting down and takes no new tunnels",
         "the load balancer should have stopped sending here: check its health check; clients reconnect after Retry-After";
@@ -398,6 +416,9 @@ reasons! {
     UpstreamHandshakeTimeout = "upstream_handshake_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "http_response_timeout",
         "the upstream took the request and did not answer it in time",
         "a blocked event loop or slow authentication in the upstream; the deadline is `upstreams.*.handshake_timeout`";
+    UpstreamResponseTimeout = "upstream_response_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "http_response_timeout",
+        "the upstream took a plain request and did not answer it in time",
+        "look at what the upstream was waiting for; the deadline is `routes[].http.response_timeout`";
     UpstreamClosedBeforeResponse = "upstream_closed_before_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_incomplete",
         "the upstream closed the connection without a complete answer",
         "a socket.destroy() or a crash in the upstream's upgrade handler: read its log at this time";
@@ -464,6 +485,21 @@ reasons! {
     UpstreamDouble101 = "upstream_double_101", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream sent a second HTTP response right after its 101",
         "two upgrade handlers or a middleware in the upstream write to the same socket: keep one";
+    Upstream101Unsolicited = "upstream_101_unsolicited", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
+        "the upstream answered a plain request with 101, which nobody asked for",
+        "an upgrade handler in the upstream takes requests without Upgrade; if requests are made to do that on purpose, it is an attack";
+    UpstreamResponseCut = "upstream_response_cut", Upstream, Upstream, Warn, ByStage, "http_response_incomplete",
+        "the upstream's answer to a plain request broke off in the middle",
+        "the upstream crashed or was restarted while it answered: see its own log at this time";
+    UpstreamResponseStalled = "upstream_response_stalled", Upstream, Upstream, Warn, ByStage, "http_response_timeout",
+        "the upstream fell silent in the middle of its answer to a plain request",
+        "let a stream of events send a comment now and then, or raise `routes[].http.idle_timeout`";
+    ClientLeftResponse = "client_left_response", Upstream, Client, Info, ByStage, "http_response_incomplete",
+        "the client left while the answer to its plain request was on its way",
+        "usually a page that was left or a stream that was closed: bytes_upstream_to_client tells how far the answer had come";
+    ClientStalledResponse = "client_stalled_response", Upstream, Client, Info, ByStage, "http_response_incomplete",
+        "the client stopped reading the answer to its plain request",
+        "a client out of reach or slow on purpose; the deadline for each piece is `limits.write_stall`";
 
     // tunnel
     ClientClose = "client_close", Tunnel, Client, Info, NoStatus, "",
@@ -577,12 +613,31 @@ impl Reason {
         matches!(self, Self::Draining | Self::InternalAborted)
     }
 
+    /// Whether it happens to plain requests alone.
+    const fn is_plain(self) -> bool {
+        matches!(
+            self,
+            Self::HttpBodyTooLarge
+                | Self::HttpBodyTimeout
+                | Self::HttpBodyIncomplete
+                | Self::HttpMethodNotAllowed
+                | Self::PlainHttpRequest
+                | Self::UpstreamResponseTimeout
+                | Self::Upstream101Unsolicited
+                | Self::UpstreamResponseCut
+                | Self::UpstreamResponseStalled
+                | Self::ClientLeftResponse
+                | Self::ClientStalledResponse
+        )
+    }
+
     /// What the client should do instead, where it can do something; part of the answer, so it names nothing of ours.
     #[must_use]
     pub const fn client_advice(self) -> Option<&'static str> {
         match self {
             Self::TlsPlainHttpOnTlsPort => Some("use wss:// or https:// toward this port"),
             Self::PlainHttpRequest => Some("use a WebSocket client"),
+            Self::RedirectRefused => Some("use wss:// toward this host"),
             Self::WsVersionUnsupported => {
                 Some("use a WebSocket client that speaks RFC 6455 (version 13)")
             }
@@ -624,6 +679,10 @@ impl Reason {
         const HANDSHAKE: &str = "a browser reports close code 1006, a WeChat mini program `_code:20 Invalid HTTP status`";
         let spec = self.spec();
         match (spec.stage, spec.status) {
+            (_, Status::Fixed(status)) if self.is_plain() => format!("HTTP status {status}"),
+            (_, Status::Stage) if self.is_plain() => {
+                "the status that the upstream had sent, and an answer that is cut off".to_owned()
+            }
             (_, Status::Fixed(status)) => format!("HTTP status {status}; {HANDSHAKE}"),
             (_, Status::Stage) => format!("an HTTP status of 200 to 599 other than 101; {HANDSHAKE}"),
             (Stage::Tls, Status::None) => {
@@ -696,6 +755,10 @@ pub struct Failure {
     pub status: Option<u16>,
     /// Whether this case gets no HTTP answer though others of its reason do.
     pub unanswered: bool,
+    /// The methods that the answer's Allow field lists, where it has one (RFC 9110 section 10.2.1).
+    pub allow: Option<String>,
+    /// The level of its record where it is not the reason's own.
+    pub level: Option<Level>,
 }
 
 impl Failure {
@@ -736,6 +799,20 @@ impl Failure {
         self
     }
 
+    /// The same with the methods that would have been taken.
+    #[must_use]
+    pub fn allowing(mut self, methods: impl Into<String>) -> Self {
+        self.allow = Some(methods.into());
+        self
+    }
+
+    /// The same with a record of another level.
+    #[must_use]
+    pub fn at(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
+    }
+
     /// The HTTP status of the refusal, if an HTTP answer is possible.
     #[must_use]
     pub fn http_status(&self) -> Option<u16> {
@@ -759,6 +836,8 @@ impl From<Reason> for Failure {
             by: None,
             status: None,
             unanswered: false,
+            allow: None,
+            level: None,
         }
     }
 }

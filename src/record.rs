@@ -35,6 +35,8 @@ pub enum Event {
     Opened,
     /// A tunnel ended.
     Closed,
+    /// A plain request was answered.
+    Request,
     /// A listener is bound.
     Listening,
     /// A shutdown began.
@@ -53,6 +55,7 @@ impl Event {
             Self::Refused => "refused",
             Self::Opened => "opened",
             Self::Closed => "closed",
+            Self::Request => "request",
             Self::Listening => "listening",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
@@ -165,6 +168,8 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_close: Option<By>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub close_code_client: Option<u16>,
@@ -226,7 +231,7 @@ impl Record {
             spec.stage
         });
         self.by = spec.by.or(failure.by);
-        self.level = Some(spec.level);
+        self.level = Some(failure.level.unwrap_or(spec.level));
         self.reason = Some(failure.reason);
         self.detail = failure.detail;
         self.hint = Some(failure.hint.unwrap_or_else(|| spec.fix.to_owned()));

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::check::lines;
 use super::{FAILED, OK, WRONG, say};
 use crate::config::{Config, Endpoint, LogFormat};
+use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
 use crate::server::{Plan, Purpose, Server};
 
@@ -148,30 +149,31 @@ fn banner(config: &Config, addresses: impl Iterator<Item = SocketAddr>) -> Strin
         let _ = writeln!(text, "  listening on {kind}://{address}");
     }
     for route in config.routes.iter() {
-        let endpoints = config.upstreams.get(&route.upstream).map(|upstream| {
-            upstream
-                .endpoints
-                .iter()
-                .map(Endpoint::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        });
-        let origins: Vec<_> = route
-            .websocket
-            .origins
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let endpoints = endpoints.unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "  route {route} to {} ({endpoints}), origins {}",
-            route.upstream,
-            origins.join(", ")
-        );
+        let _ = writeln!(text, "  route {route}{}", served(config, route));
     }
     if let Some(line) = try_line(config, &addresses) {
         let _ = writeln!(text, "try it:\n  {line}");
+    }
+    text
+}
+
+/// What becomes of a request for a route.
+fn served(config: &Config, route: &Route) -> String {
+    let listed = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
+    let forward = match &route.serves {
+        Serves::Respond(respond) => return format!(" answers {}", respond.status),
+        Serves::Forward(forward) => forward,
+    };
+    let upstream = config.upstreams.get(&forward.upstream);
+    let endpoints = upstream.map(|upstream| upstream.endpoints.as_slice());
+    let endpoints = listed(&mut endpoints.unwrap_or_default().iter().map(Endpoint::to_string));
+    let mut text = format!(" to {} ({endpoints})", forward.upstream);
+    if let Some(rules) = &forward.websocket {
+        let origins = listed(&mut rules.origins.iter().map(ToString::to_string));
+        text.push_str(&format!(", origins {origins}"));
+    }
+    if let Some(rules) = &forward.http {
+        text.push_str(&format!(", http {}", rules.methods.join(", ")));
     }
     text
 }
@@ -181,6 +183,7 @@ fn banner(config: &Config, addresses: impl Iterator<Item = SocketAddr>) -> Strin
 fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
     let (address, listener) = (addresses.first()?, config.listeners.first()?);
     let route = config.routes.first()?;
+    let (_, rules) = route.websocket()?;
     let reachable = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -213,7 +216,7 @@ fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
             format!("{name}:{}", reachable.port())
         }
     };
-    let origin = route.websocket.origins.first()?.to_string();
+    let origin = rules.origins.first()?.to_string();
     let path = route.path.to_string();
     let path = path.strip_suffix('*').unwrap_or(&path);
     let plain = |text: &str| {

@@ -126,6 +126,7 @@ fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> Limits {
     };
     set("tls_handshake", &mut limits.tls_handshake);
     set("request_head", &mut limits.request_head);
+    set("keep_alive", &mut limits.keep_alive);
     set("write_stall", &mut limits.write_stall);
     set("close_wait", &mut limits.close_wait);
     if let Some(cursor) = fields.get("connections") {

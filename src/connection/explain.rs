@@ -31,7 +31,8 @@ pub(super) struct Explanation {
 impl Explanation {
     /// For routes that want it.
     pub fn wanted(route: &Route, opening: &Opening) -> Option<Self> {
-        route.websocket.explain_refusals.then(|| Self {
+        let (_, rules) = route.websocket()?;
+        rules.explain_refusals.then(|| Self {
             accept: opening.accept(),
             // Chromium fails a connection that chooses none of those it offered.
             subprotocol: opening.subprotocols.first().cloned(),

@@ -1,4 +1,4 @@
-//! The raw head of a connection's first request: read within bounds, and refused where hyper would hide or forgive.
+//! The raw head of a request: read within bounds, and refused where hyper would hide or forgive.
 //!
 //! hyper accepts bare LF, drops Content-Length beside Transfer-Encoding, cuts fragments and answers what it can't
 //! parse by itself. What passes here it parses in one way only.
@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
+use super::body::Rest;
 use crate::policy::without_userinfo;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
@@ -26,6 +27,8 @@ pub struct RawHead {
     pub head: Vec<u8>,
     /// Bytes that arrived with it.
     pub early: Vec<u8>,
+    /// What of the bytes behind the head is the request's body.
+    pub(super) body: Rest,
 }
 
 /// Why there is no complete head.
@@ -45,8 +48,19 @@ impl From<Failure> for NoHead {
     }
 }
 
-/// Reads a request head of at most `limit` bytes until `deadline`, and checks its syntax. What was read before it
-/// failed is in `bytes`.
+/// Waits until `deadline` for the first byte of a further request, of which `bytes` may hold the beginning. Whether one
+/// has come: a connection that is not used again ends without an error.
+pub async fn begun(
+    stream: &mut (impl AsyncRead + Unpin),
+    deadline: Instant,
+    bytes: &mut Vec<u8>,
+) -> bool {
+    !bytes.is_empty()
+        || matches!(timeout_at(deadline, stream.read_buf(bytes)).await, Ok(Ok(count)) if count > 0)
+}
+
+/// Reads a request head of at most `limit` bytes until `deadline`, and checks its syntax; `bytes` may hold its
+/// beginning. What was read before it failed is in `bytes`.
 ///
 /// # Errors
 /// [`NoHead`]; its failures are `http_header_timeout`, `http_head_incomplete`, `http_too_large`, and those of the
@@ -59,15 +73,18 @@ pub async fn read(
 ) -> Result<RawHead, NoHead> {
     let mut searched = 0;
     let mut begun = false;
+    let mut is_given = !bytes.is_empty();
     loop {
-        match timeout_at(deadline, stream.read_buf(bytes)).await {
-            Ok(Ok(0)) => return Err(ended(bytes, begun)),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) if bytes.is_empty() && !begun => {
-                return Err(NoHead::Unused(Some(error)));
+        if !std::mem::take(&mut is_given) {
+            match timeout_at(deadline, stream.read_buf(bytes)).await {
+                Ok(Ok(0)) => return Err(ended(bytes, begun)),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if bytes.is_empty() && !begun => {
+                    return Err(NoHead::Unused(Some(error)));
+                }
+                Ok(Err(error)) => return Err(NoHead::Broken(error)),
+                Err(_) => return Err(late(bytes, begun).into()),
             }
-            Ok(Err(error)) => return Err(NoHead::Broken(error)),
-            Err(_) => return Err(late(bytes, begun).into()),
         }
         // One empty line before the request line is ignored (RFC 9112 section 2.2).
         if !begun && bytes.len() >= 2 {
@@ -82,7 +99,7 @@ pub async fn read(
             return Err(too_large(bytes, limit).into());
         }
         if let Some(end) = end {
-            check(bytes.get(..end).unwrap_or_default())?;
+            let body = check(bytes.get(..end).unwrap_or_default())?;
             let mut early = bytes.split_off(end);
             if early.is_empty() {
                 take_ready(stream, &mut early)
@@ -90,7 +107,7 @@ pub async fn read(
                     .map_err(NoHead::Broken)?;
             }
             let head = std::mem::take(bytes);
-            return Ok(RawHead { head, early });
+            return Ok(RawHead { head, early, body });
         }
         searched = bytes.len();
     }
@@ -214,7 +231,7 @@ fn malformed(detail: String) -> Failure {
 }
 
 /// Checks a complete head, CRLF by construction: request line, field lines, framing.
-fn check(head: &[u8]) -> Result<(), Failure> {
+fn check(head: &[u8]) -> Result<Rest, Failure> {
     let mut lines = head
         .split(|&byte| byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -411,30 +428,33 @@ impl<'a> Framing<'a> {
         }
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<Rest, Failure> {
         match (self.length, self.coding) {
             (Some(_), Some(_)) => Err(conflict(
                 "Content-Length beside Transfer-Encoding".to_owned(),
             )),
-            (Some(length), None) if !is_length(length) => Err(conflict(format!(
-                "Content-Length is not a number: {:?}",
-                peer_text(length)
+            (Some(length), None) => match digits(length) {
+                Some(length) => Ok(Rest::length(length)),
+                None => Err(conflict(format!(
+                    "Content-Length is not a number: {:?}",
+                    peer_text(length)
+                ))),
+            },
+            (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Rest::chunked()),
+            (None, Some(coding)) => Err(conflict(format!(
+                "Transfer-Encoding is not chunked alone: {:?}",
+                peer_text(coding)
             ))),
-            (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => {
-                Err(conflict(format!(
-                    "Transfer-Encoding is not chunked alone: {:?}",
-                    peer_text(coding)
-                )))
-            }
-            _ => Ok(()),
+            (None, None) => Ok(Rest::length(0)),
         }
     }
 }
 
 /// Digits alone: `parse` would also take a sign.
-fn is_length(value: &[u8]) -> bool {
-    let digits = std::str::from_utf8(value).ok();
-    value.iter().all(u8::is_ascii_digit) && digits.is_some_and(|text| text.parse::<u64>().is_ok())
+fn digits(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let is_plain = value.iter().all(u8::is_ascii_digit);
+    is_plain.then(|| text.parse().ok())?
 }
 
 fn conflict(detail: String) -> Failure {

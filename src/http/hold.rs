@@ -1,8 +1,9 @@
-//! The stream below hyper: gives it the checked head and keeps everything after it back.
+//! The stream below hyper: gives it one checked request, head and body, and keeps everything after it back.
 //!
 //! A client must wait for the answer to its opening handshake (RFC 6455 section 4.1). What it sends meanwhile may
 //! be the next request of an attacker, so it neither reaches hyper nor, before a verified 101, the upstream; it is
-//! held here, bounded. Reading on also notices a client that leaves.
+//! held here, bounded. So is what follows a plain request, to be read as a request of its own once this one is
+//! answered. Reading on also notices a client that leaves.
 //!
 //! Nor does hyper say anything before there is an answer: what it would write by itself about a head that it can't
 //! parse lacks the reason and the request's id. And until it has parsed the head it learns of nothing behind it: a
@@ -11,67 +12,138 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::body::Rest;
 use super::head::RawHead;
 use crate::stream::ClientStream;
 
 /// Bytes a client may send ahead of its answer; beyond that its TCP window fills.
 const HELD_MAX: usize = 16 * 1024;
 
-/// What hyper may do with the stream besides reading the head; it goes forward only.
-#[derive(Clone, Debug)]
-pub(super) struct Phase(Arc<AtomicU8>);
+/// What is agreed between an exchange and the stream below its hyper, which belong to one task.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link(Arc<State>);
 
-impl Phase {
+#[derive(Debug, Default)]
+struct State {
+    phase: AtomicU8,
+    /// Everything of the answer is with hyper.
+    handed: AtomicBool,
+    /// Everything of the answer is with the stream.
+    delivered: AtomicBool,
+    /// The stream took nothing of what was last written or flushed.
+    blocked: AtomicBool,
+    /// Bytes that the stream took.
+    written: AtomicU64,
+}
+
+/// What hyper may do with the stream besides reading the head.
+impl Link {
     /// At first, nothing.
     const PARSING: u8 = 0;
-    /// Read, which holds what comes.
+    /// Read: an opening handshake waits for its answer, and its client must, too.
     const WAITING: u8 = 1;
+    /// Read and write: a plain request and its answer, both of which may be on their way at once.
+    const STREAMING: u8 = 2;
     /// Write, and nothing else matters any more.
-    const ANSWERING: u8 = 2;
+    const ANSWERING: u8 = 3;
 
-    pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicU8::new(Self::PARSING)))
+    /// An opening handshake waits for its answer.
+    pub fn wait(&self) {
+        self.0.phase.store(Self::WAITING, Relaxed);
     }
 
-    /// The request waits for its answer.
-    pub(super) fn wait(&self) {
-        self.0.store(Self::WAITING, Relaxed);
+    /// A plain request may pass.
+    pub fn stream(&self) {
+        self.0.phase.store(Self::STREAMING, Relaxed);
     }
 
-    /// The answer is known.
-    pub(super) fn answer(&self) {
-        self.0.store(Self::ANSWERING, Relaxed);
+    /// The answer is known and is the last.
+    pub fn answer(&self) {
+        self.0.phase.store(Self::ANSWERING, Relaxed);
     }
 
-    fn is(&self, phase: u8) -> bool {
-        self.0.load(Relaxed) == phase
+    /// Nothing more will come of the answer.
+    pub fn handed(&self) {
+        self.0.handed.store(true, Relaxed);
     }
+
+    /// Whether the stream has the whole answer.
+    pub fn is_delivered(&self) -> bool {
+        self.0.delivered.load(Relaxed)
+    }
+
+    /// How much the stream has taken, if it waits for its client to read on.
+    pub fn blocked_at(&self) -> Option<u64> {
+        let blocked = self.0.blocked.load(Relaxed);
+        blocked.then(|| self.0.written.load(Relaxed))
+    }
+
+    fn phase(&self) -> u8 {
+        self.0.phase.load(Relaxed)
+    }
+
+    /// Remembers what came of a write or a flush.
+    fn wrote<T>(&self, polled: Poll<io::Result<T>>, count: impl Fn(&T) -> usize) -> Poll<io::Result<T>> {
+        self.0.blocked.store(polled.is_pending(), Relaxed);
+        if let Poll::Ready(Ok(taken)) = &polled {
+            self.0.written.fetch_add(count(taken) as u64, Relaxed);
+        }
+        polled
+    }
+}
+
+/// How a client stopped waiting.
+#[derive(Debug)]
+pub(super) enum End {
+    /// In order.
+    Left,
+    /// Its connection broke.
+    Broke(io::Error),
+    /// It sent more ahead of the answer than is held.
+    Overran,
+    /// Its body's framing is wrong.
+    Misframed(&'static str),
 }
 
 pub(super) struct Hold {
     stream: ClientStream,
     head: Vec<u8>,
     given: usize,
+    /// What of the body came with the head.
+    begun: Vec<u8>,
+    body: Rest,
     held: Vec<u8>,
-    phase: Phase,
-    error: Option<io::Error>,
+    link: Link,
+    end: Option<End>,
 }
 
 impl Hold {
-    /// hyper reads `raw.head`; `raw.early` is held already.
-    pub(super) fn new(stream: ClientStream, raw: RawHead, phase: Phase) -> Self {
+    /// hyper reads `raw.head` and the body; of `raw.early`, what is not the body's is held already.
+    pub(super) fn new(stream: ClientStream, raw: RawHead, link: Link) -> Self {
+        let RawHead {
+            head,
+            early: mut begun,
+            mut body,
+        } = raw;
+        let (count, end) = match body.take(&begun) {
+            Ok(count) => (count, None),
+            Err(what) => (0, Some(End::Misframed(what))),
+        };
+        let held = begun.split_off(count);
         Self {
             stream,
-            head: raw.head,
+            head,
             given: 0,
-            held: raw.early,
-            phase,
-            error: None,
+            begun,
+            body,
+            held,
+            link,
+            end,
         }
     }
 
@@ -80,14 +152,74 @@ impl Hold {
         (self.stream, self.head)
     }
 
-    /// The stream and what was held.
-    pub(super) fn into_parts(self) -> (ClientStream, Vec<u8>) {
-        (self.stream, self.held)
+    /// The stream, what was held, and whether the request's body has been read to its end.
+    pub(super) fn into_parts(self) -> (ClientStream, Vec<u8>, bool) {
+        let is_read = self.begun.is_empty() && self.body.is_done() && self.end.is_none();
+        (self.stream, self.held, is_read)
     }
 
-    /// What broke the stream, if it did not end in order.
-    pub(super) fn into_error(self) -> Option<io::Error> {
-        self.error
+    /// How the client left, if it did.
+    pub(super) fn left(&self) -> Option<String> {
+        match &self.end {
+            Some(End::Left) => Some("closed in order".to_owned()),
+            Some(End::Broke(error)) => Some(error.to_string()),
+            Some(End::Misframed(what)) => Some((*what).to_owned()),
+            Some(End::Overran) | None => None,
+        }
+    }
+
+    /// The stream, and how its client stopped waiting.
+    pub(super) fn into_end(self) -> (ClientStream, End) {
+        (self.stream, self.end.unwrap_or(End::Left))
+    }
+
+    fn ended(&mut self, kind: io::ErrorKind, end: End) -> Poll<io::Result<()>> {
+        self.end = Some(end);
+        Poll::Ready(Err(kind.into()))
+    }
+
+    /// The next piece of the request's body; what follows it in the same piece is held.
+    fn read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
+            return self.ended(error.kind(), End::Broke(error));
+        }
+        let new = buf.filled().get(before..).unwrap_or_default();
+        if new.is_empty() {
+            self.end = Some(End::Left);
+        }
+        match self.body.take(new) {
+            Ok(count) => {
+                self.held.extend_from_slice(new.get(count..).unwrap_or_default());
+                buf.set_filled(before + count);
+                Poll::Ready(Ok(()))
+            }
+            Err(what) => {
+                buf.set_filled(before);
+                self.ended(io::ErrorKind::InvalidData, End::Misframed(what))
+            }
+        }
+    }
+
+    /// Holds what comes behind the request; only its end is told.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 2048];
+        while self.held.len() < HELD_MAX {
+            let mut piece = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece)) {
+                Ok(()) if piece.filled().is_empty() => {
+                    self.end = Some(End::Left);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(()) => self.held.extend_from_slice(piece.filled()),
+                Err(error) => return self.ended(error.kind(), End::Broke(error)),
+            }
+        }
+        if self.link.phase() == Link::WAITING {
+            return self.ended(io::ErrorKind::InvalidData, End::Overran);
+        }
+        // Requests that are sent ahead wait where they are; writing the answer notices a client that is gone.
+        Poll::Pending
     }
 }
 
@@ -105,24 +237,23 @@ impl AsyncRead for Hold {
             this.given += count;
             return Poll::Ready(Ok(()));
         }
-        if !this.phase.is(Phase::WAITING) {
+        if !matches!(this.link.phase(), Link::WAITING | Link::STREAMING) {
             return Poll::Pending;
         }
-        let mut scratch = [0; 2048];
-        while this.held.len() < HELD_MAX {
-            let mut piece = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece)) {
-                Ok(()) if piece.filled().is_empty() => return Poll::Ready(Ok(())),
-                Ok(()) => this.held.extend_from_slice(piece.filled()),
-                Err(error) => {
-                    let kind = error.kind();
-                    this.error = Some(error);
-                    return Poll::Ready(Err(kind.into()));
-                }
-            }
+        if let Some(End::Misframed(_)) = this.end {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
-        // Full: nothing wakes this read again, and the deadlines of the stages above bound the wait.
-        Poll::Pending
+        if !this.begun.is_empty() {
+            let count = this.begun.len().min(buf.remaining());
+            buf.put_slice(this.begun.get(..count).unwrap_or_default());
+            this.begun.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        if this.body.is_done() {
+            this.read_ahead(cx)
+        } else {
+            this.read_body(cx, buf)
+        }
     }
 }
 
@@ -132,14 +263,21 @@ impl AsyncWrite for Hold {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if !self.phase.is(Phase::ANSWERING) {
+        if !matches!(self.link.phase(), Link::STREAMING | Link::ANSWERING) {
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.link.wrote(polled, |count| *count)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // hyper flushes when it has written all that it has.
+        let handed = self.link.0.handed.load(Relaxed);
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        if handed && matches!(polled, Poll::Ready(Ok(()))) {
+            self.link.0.delivered.store(true, Relaxed);
+        }
+        self.link.wrote(polled, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -53,7 +53,10 @@ pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
     set_proxy_status(fields, failure, None);
     match failure.http_status() {
         Some(405) => {
-            fields.insert(header::ALLOW, HeaderValue::from_static("GET"));
+            let allow = failure.allow.as_deref().unwrap_or("GET");
+            if let Ok(allow) = HeaderValue::from_str(allow) {
+                fields.insert(header::ALLOW, allow);
+            }
         }
         // RFC 9110 section 15.5.22: a 426 names what to upgrade to, which section 7.8 wants listed in Connection.
         Some(426) => {

@@ -2,16 +2,20 @@
 
 use super::origin::{Origin, OriginPattern, Tuple, without_userinfo};
 use super::wechat::referer_app_id;
-use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, enumerated, shown};
+use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules, enumerated, shown};
 use crate::reason::{Failure, Reason};
 
 /// Checks Origin and Referer against `route`'s rules, whether they are enforced or not.
 ///
 /// # Errors
 /// A [`Failure`] with one of the `origin_…` reasons or [`Reason::RefererAppidMismatch`].
-pub(super) fn check(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(super) fn check(
+    route: &Route,
+    rules: &WebSocketRules,
+    asked: &Asked<'_>,
+) -> Result<(), Failure> {
     let value = match asked.origins {
-        [] => return check_missing(route, asked),
+        [] => return check_missing(rules, asked),
         [value] => *value,
         several => {
             let values = enumerated(several.iter().map(|value| shown_origin(value)));
@@ -31,18 +35,17 @@ pub(super) fn check(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
             ));
         }
     };
-    let rules = &route.websocket;
     if !rules
         .origins
         .iter()
         .any(|rule| admits(rule, &origin, route, asked))
     {
-        return Err(not_allowed(value, &origin, route));
+        return Err(not_allowed(value, &origin, route, rules));
     }
     // Also where another entry lists the same Origin: whoever lists app ids wants foreign ones refused.
     let preset = OriginRule::Wechat;
     if rules.origins.contains(&preset) && admits(&preset, &origin, route, asked) {
-        check_app_ids(route, asked)?;
+        check_app_ids(rules, asked)?;
     }
     Ok(())
 }
@@ -51,14 +54,13 @@ fn shown_origin(value: &[u8]) -> String {
     shown(&without_userinfo(value))
 }
 
-fn check_missing(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
-    let rules = &route.websocket;
+fn check_missing(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {
     if rules.missing_origin == MissingOrigin::Allow {
         return Ok(());
     }
     let app_id = super::sole_app_id(asked.referers);
     if rules.origins.contains(&OriginRule::Wechat) {
-        check_app_ids(route, asked)?;
+        check_app_ids(rules, asked)?;
         if app_id.is_some() {
             return Ok(());
         }
@@ -86,8 +88,8 @@ fn check_missing(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
 }
 
 /// Refuses a Referer that names an app id which the route does not list.
-fn check_app_ids(route: &Route, asked: &Asked<'_>) -> Result<(), Failure> {
-    let listed = &route.websocket.wechat_app_ids;
+fn check_app_ids(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {
+    let listed = &rules.wechat_app_ids;
     let is_foreign = |id: &&str| !listed.iter().any(|own| own == id);
     let mut ids = asked
         .referers
@@ -134,8 +136,8 @@ fn own_origin(route: &Route) -> Option<OriginPattern> {
     }
 }
 
-fn not_allowed(value: &[u8], origin: &Origin, route: &Route) -> Failure {
-    let rules = &route.websocket.origins;
+fn not_allowed(value: &[u8], origin: &Origin, route: &Route, rules: &WebSocketRules) -> Failure {
+    let rules = &rules.origins;
     let own = own_origin(route);
     let written = rules.iter().map(|rule| match (rule, &own) {
         (OriginRule::SameHost, Some(own)) => format!("self ({own})"),

@@ -19,28 +19,42 @@ fn route(host: Option<&str>, path: &str, origins: &[&str]) -> Route {
     Route {
         host: host.map(|host| HostPattern::parse(host).unwrap()),
         path: PathPattern::parse(path).unwrap(),
-        websocket: WebSocketRules {
-            origins: origins
-                .iter()
-                .map(|text| OriginRule::parse(text).unwrap())
-                .collect(),
-            missing_origin: MissingOrigin::Refuse,
-            wechat_app_ids: Vec::new(),
-            enforcement: Enforcement::Enforce,
-            subprotocols: Vec::new(),
-            idle_timeout: None,
-            ping: None,
-            max_lifetime: None,
-            max_message: None,
-            explain_refusals: false,
-        },
-        upstream: "app".to_owned(),
+        serves: Serves::Forward(Forward {
+            upstream: "app".to_owned(),
+            websocket: Some(WebSocketRules {
+                origins: origins
+                    .iter()
+                    .map(|text| OriginRule::parse(text).unwrap())
+                    .collect(),
+                missing_origin: MissingOrigin::Refuse,
+                wechat_app_ids: Vec::new(),
+                enforcement: Enforcement::Enforce,
+                subprotocols: Vec::new(),
+                idle_timeout: None,
+                ping: None,
+                max_lifetime: None,
+                max_message: None,
+                explain_refusals: false,
+            }),
+            http: None,
+        }),
     }
+}
+
+fn forward(route: &mut Route) -> &mut Forward {
+    match &mut route.serves {
+        Serves::Forward(forward) => forward,
+        Serves::Respond(_) => panic!("{route} has no upstream"),
+    }
+}
+
+fn rules(route: &mut Route) -> &mut WebSocketRules {
+    forward(route).websocket.as_mut().unwrap()
 }
 
 fn wechat_route(host: Option<&str>, origins: &[&str]) -> Route {
     let mut route = route(host, STREAM, origins);
-    route.websocket.wechat_app_ids = vec!["wxAAA".to_owned(), "wxBBB".to_owned()];
+    rules(&mut route).wechat_app_ids = vec!["wxAAA".to_owned(), "wxBBB".to_owned()];
     route
 }
 
@@ -75,7 +89,7 @@ impl Default for Request<'_> {
 }
 
 impl Request<'_> {
-    fn check<'r>(&self, routes: &'r [Route]) -> Result<Permit<'r>, Failure> {
+    fn check<'r>(&self, routes: &'r [Route]) -> Result<Permit<'r, WebSocketRules>, Failure> {
         let asked = Asked {
             secure: self.secure,
             sni: self.sni,
@@ -211,7 +225,7 @@ fn a_host_other_than_the_tls_name_needs_both_to_be_ours() {
 #[test]
 fn the_first_refusal_wins() {
     let mut strict = route(Some("api.example.com"), STREAM, &BASE);
-    strict.websocket.subprotocols = vec!["voice.v1".to_owned()];
+    rules(&mut strict).subprotocols = vec!["voice.v1".to_owned()];
     let routes = [strict];
     let wrong = Request {
         sni: Some("other.example"),
@@ -249,7 +263,7 @@ fn the_first_matching_route_decides() {
         route(None, "/*", &["https://c.example.com"]),
     ];
     for (route, name) in routes.iter_mut().zip(["one", "two", "three"]) {
-        route.upstream = name.to_owned();
+        forward(route).upstream = name.to_owned();
     }
     #[rustfmt::skip]
     let table = [
@@ -268,7 +282,7 @@ fn the_first_matching_route_decides() {
         };
         let upstream = request
             .check(&routes)
-            .map(|permit| permit.route().upstream.as_str());
+            .map(|permit| permit.upstream());
         assert_eq!(
             upstream.map_err(|failure| failure.reason),
             expected,
@@ -291,7 +305,7 @@ fn subprotocols_need_one_in_common_only_where_a_list_is_set() {
     ];
     for (allowed, offered, expected) in table {
         let mut route = route(None, STREAM, &BASE);
-        route.websocket.subprotocols = allowed.iter().map(|name| (*name).to_owned()).collect();
+        rules(&mut route).subprotocols = allowed.iter().map(|name| (*name).to_owned()).collect();
         let request = Request {
             subprotocols: offered.to_vec(),
             ..Request::default()

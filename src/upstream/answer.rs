@@ -6,8 +6,8 @@ use http::{Version, response};
 use crate::http::fields::{only, tokens};
 use crate::http::opening::{Opening, extension_names};
 use crate::listener::describe_bytes;
-use crate::policy::{Permit, shown_subprotocol};
-use crate::reason::{Failure, Reason};
+use crate::policy::{Permit, WebSocketRules, shown_subprotocol};
+use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::record::{peer_list, peer_text};
 
 /// A failure to get any valid response head; `seen` holds the first bytes that came.
@@ -53,6 +53,21 @@ fn is_reset(error: &hyper::Error) -> bool {
     false
 }
 
+/// What came of an answer that was `waited` for in vain; `seen` holds its first bytes.
+pub(super) fn nothing(seen: &[u8], waited: &str) -> String {
+    if seen.is_empty() {
+        format!("no byte of an answer in {waited}")
+    } else {
+        format!("no complete answer in {waited}; {}", describe_bytes(seen))
+    }
+}
+
+/// What is to be said of the interim responses that came before an answer.
+pub(super) fn interim(statuses: &[u16]) -> Option<Note> {
+    let shown: Vec<_> = statuses.iter().map(ToString::to_string).collect();
+    (!shown.is_empty()).then(|| Note::new(NoteCode::UpstreamInterim, shown.join(", ")))
+}
+
 /// hyper's words with those of what it ran into.
 pub(super) fn source_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
@@ -61,13 +76,11 @@ pub(super) fn source_words(error: &hyper::Error) -> String {
     }
 }
 
-/// The reason for an answer other than 101, which is relayed with its own status.
+/// Whether the length of an answer can be read in one way only, and no transfer coding would be lost.
 ///
 /// # Errors
-/// `upstream_malformed_response` for one whose length is ambiguous (it can't be relayed without choosing a reading),
-/// whose transfer coding would be lost, or whose status means nothing here. A 304 is an answer, relayed as a
-/// redirect, only where the request was `conditional`.
-pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failure, Failure> {
+/// `upstream_malformed_response`.
+fn framing(head: &response::Parts) -> Result<(), Failure> {
     let (coded, known) = match only(&head.headers, &header::TRANSFER_ENCODING) {
         Ok(None) => (false, true),
         Ok(Some(coding)) => (true, coding.as_bytes().eq_ignore_ascii_case(b"chunked")),
@@ -88,6 +101,34 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
         );
         return Err(malformed(detail));
     }
+    Ok(())
+}
+
+/// Whether an answer to a plain request can be passed on.
+///
+/// # Errors
+/// `upstream_malformed_response` and `upstream_101_unsolicited`.
+pub(super) fn plain(head: &response::Parts) -> Result<(), Failure> {
+    match head.status.as_u16() {
+        101 => Err(Failure::new(
+            Reason::Upstream101Unsolicited,
+            found(&head.headers, "upgrade"),
+        )),
+        200..=599 => framing(head),
+        status => Err(malformed(format!(
+            "status {status}, which no class of RFC 9110 has"
+        ))),
+    }
+}
+
+/// The reason for an answer other than 101, which is relayed with its own status.
+///
+/// # Errors
+/// `upstream_malformed_response` for one whose length is ambiguous (it can't be relayed without choosing a reading),
+/// whose transfer coding would be lost, or whose status means nothing here. A 304 is an answer, relayed as a
+/// redirect, only where the request was `conditional`.
+pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failure, Failure> {
+    framing(head)?;
     let status = head.status.as_u16();
     let reason = match status {
         304 if !conditional => {
@@ -147,7 +188,7 @@ pub(super) fn verify(
     head: &response::Parts,
     wire: &[u8],
     opening: &Opening,
-    permit: &Permit<'_>,
+    permit: &Permit<'_, WebSocketRules>,
 ) -> Result<(), Failure> {
     let fields = &head.headers;
     if head.version != Version::HTTP_11 {
@@ -220,7 +261,7 @@ fn verify_accept(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
 fn verify_subprotocol(
     fields: &HeaderMap,
     opening: &Opening,
-    permit: &Permit<'_>,
+    permit: &Permit<'_, WebSocketRules>,
 ) -> Result<(), Failure> {
     let refuse = |why: &str| {
         let detail = format!("{}; {why}", found(fields, "sec-websocket-protocol"));
@@ -231,7 +272,7 @@ fn verify_subprotocol(
         Ok(Some(chosen)) => chosen,
         Err(_) => return refuse("more than one field"),
     };
-    let allowed = &permit.route().websocket.subprotocols;
+    let allowed = &permit.rules().subprotocols;
     if !opening
         .subprotocols
         .iter()

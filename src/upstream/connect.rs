@@ -27,9 +27,9 @@ pub struct Connected {
 ///
 /// # Errors
 /// The reason of the last endpoint when none can be connected to.
-pub async fn connect(
+pub async fn connect<R>(
     upstream: &Upstream,
-    permit: &Permit<'_>,
+    permit: &Permit<'_, R>,
     write_stall: Duration,
     attempts: &mut Vec<Attempt>,
 ) -> Result<Connected, Failure> {
@@ -45,7 +45,11 @@ pub async fn connect(
                 });
                 return Ok(Connected {
                     stream: UpstreamStream::Echo(echo::start(
-                        permit.route().websocket.subprotocols.clone(),
+                        permit
+                            .route()
+                            .websocket()
+                            .map(|(_, rules)| rules.subprotocols.clone())
+                            .unwrap_or_default(),
                     )),
                     endpoint: endpoint.to_string(),
                 });

@@ -15,7 +15,39 @@ use crate::http::respond::X_REQUEST_ID;
 ///
 /// Field names keep the case in which they came: the client's spelling travels in the request's extensions.
 #[must_use]
-pub fn rebuild(mut request: Parts, identity: &Identity, request_id: &str) -> Parts {
+pub fn rebuild(request: Parts, identity: &Identity, request_id: &str) -> Parts {
+    let mut request = passed_on(request, identity, request_id);
+    let fields = &mut request.headers;
+    // "0" at most, as a body is refused; the answer to an upgrade needs none of it.
+    fields.remove(header::CONTENT_LENGTH);
+    fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    request
+}
+
+/// Rebuilds a permitted plain request for the upstream, in the same way. Its trailers are announced as they were; the
+/// 100 for its body is the proxy's own.
+#[must_use]
+pub fn rebuild_plain(request: Parts, identity: &Identity, request_id: &str) -> Parts {
+    let takes_trailers = tokens(&request.headers, &header::TE)
+        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    let trailer = request.headers.get(header::TRAILER).cloned();
+    let mut request = passed_on(request, identity, request_id);
+    let fields = &mut request.headers;
+    fields.remove(header::EXPECT);
+    if takes_trailers {
+        // RFC 9110 section 10.1.4: TE is a field of this hop, and Connection says so.
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        fields.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+    }
+    if let Some(trailer) = trailer {
+        fields.insert(header::TRAILER, trailer);
+    }
+    request
+}
+
+/// What both kinds of request have in common.
+fn passed_on(mut request: Parts, identity: &Identity, request_id: &str) -> Parts {
     let mut fields = end_to_end(&request.headers);
     // RFC 9112 section 3.2.2: in absolute form the target's host counts, whatever Host says.
     if let Some(authority) = request.uri.authority()
@@ -27,14 +59,10 @@ pub fn rebuild(mut request: Parts, identity: &Identity, request_id: &str) -> Par
         .get(header::HOST)
         .cloned()
         .unwrap_or(HeaderValue::from_static(""));
-    // "0" at most, as a body is refused; the answer to an upgrade needs none of it.
-    fields.remove(header::CONTENT_LENGTH);
     identity.write(&mut fields, &host);
     if let Ok(id) = HeaderValue::from_str(request_id) {
         fields.insert(X_REQUEST_ID, id);
     }
-    fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     request.headers = fields;
     request.uri = origin_form(&request.uri);
     request.version = Version::HTTP_11;
@@ -48,10 +76,13 @@ fn origin_form(uri: &Uri) -> Uri {
     }
 }
 
-/// The head of an upstream's answer as it goes to the client: end-to-end fields, and what ends the connection or
-/// completes the switch.
-pub(super) fn relayed(mut head: response::Parts) -> response::Parts {
+/// The head of an upstream's answer as it goes to the client: end-to-end fields, and what completes the switch or, for
+/// the `last` answer of the client's connection, ends it.
+pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts {
     let mut fields = end_to_end(&head.headers);
+    if let Some(trailer) = head.headers.get(header::TRAILER) {
+        fields.insert(header::TRAILER, trailer.clone());
+    }
     match head.status.as_u16() {
         101 => {
             fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -64,14 +95,13 @@ pub(super) fn relayed(mut head: response::Parts) -> response::Parts {
                 header::UPGRADE,
                 upgrade.unwrap_or(HeaderValue::from_static("websocket")),
             );
-            fields.insert(
-                header::CONNECTION,
-                HeaderValue::from_static("upgrade, close"),
-            );
+            let connection = if last { "upgrade, close" } else { "upgrade" };
+            fields.insert(header::CONNECTION, HeaderValue::from_static(connection));
         }
-        _ => {
+        _ if last => {
             fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        _ => {}
     }
     head.headers = fields;
     head.version = Version::HTTP_11;

@@ -27,6 +27,15 @@ pub fn resolve(
         let tls = fields
             .get("tls")
             .and_then(|cursor| tls(cursor, folder, certificates, report));
+        let redirect_to_https = fields.get("redirect_to_https").and_then(|cursor| {
+            let flag = cursor.flag(report)?;
+            if flag && fields.is_meant("tls") {
+                let message = "found true beside tls: what comes here is on TLS already";
+                let help = Some("write it on the listener for port 80".to_owned());
+                cursor.error_with(report, message, help);
+            }
+            Some(flag)
+        });
         let Some(cursor) = fields.get("address") else {
             continue;
         };
@@ -41,7 +50,11 @@ pub fn resolve(
             }
             _ => seen.push((address, item.site.clone())),
         }
-        listeners.push(Listener { address, tls });
+        listeners.push(Listener {
+            address,
+            tls,
+            redirect_to_https: redirect_to_https.unwrap_or(false),
+        });
     }
     listeners
 }

@@ -112,8 +112,14 @@ pub static LISTENER: Block = Block {
             "none",
             "Without it the listener is plain, for use behind a hop that ends TLS.",
         ),
+        optional(
+            "redirect_to_https",
+            Kind::Value("true or false"),
+            "false",
+            "For a listener without `tls`: plain requests are answered 308 to https://, opening handshakes 426 with words, as their clients follow no redirect.",
+        ),
     ],
-    planned: &["proxy_protocol", "redirect_to_https"],
+    planned: &["proxy_protocol"],
 };
 
 /// `listeners[].tls`.
@@ -174,14 +180,94 @@ pub static ROUTE: Block = Block {
             Kind::Value("path"),
             "The request's path, compared byte by byte. `/public/*` matches everything below `/public/`.",
         ),
-        required(
+        optional(
             "websocket",
             Kind::Block(&WEBSOCKET),
-            "What an opening handshake must bring.",
+            "none",
+            "What an opening handshake must bring. Without it the route takes none.",
         ),
-        required("upstream", Kind::Value("name"), "A name of `upstreams`."),
+        optional(
+            "http",
+            Kind::Block(&HTTP),
+            "none",
+            "What a plain request must bring; `{}` takes the defaults. Without it the route takes none. May stand beside `websocket`.",
+        ),
+        optional(
+            "respond",
+            Kind::Block(&RESPOND),
+            "none",
+            "The proxy answers GET and HEAD itself, without an upstream. Not beside `websocket`, `http` and `upstream`.",
+        ),
+        optional(
+            "upstream",
+            Kind::Value("name"),
+            "none",
+            "A name of `upstreams`; needed beside `websocket` and `http`.",
+        ),
     ],
-    planned: &["http", "respond"],
+    planned: &[],
+};
+
+/// `routes[].http`.
+pub static HTTP: Block = Block {
+    keys: &[
+        optional(
+            "methods",
+            Kind::Values("method"),
+            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            "The methods let through. GET takes HEAD with it; CONNECT and TRACE are never forwarded.",
+        ),
+        optional(
+            "max_body",
+            Kind::Value("size or `off`"),
+            "10MiB",
+            "The largest body of a request, up to 1TiB.",
+        ),
+        optional(
+            "request_timeout",
+            Kind::Value("duration or `off`"),
+            "5m",
+            "From the end of a request's head to the end of its body.",
+        ),
+        optional(
+            "response_timeout",
+            Kind::Value("duration"),
+            "1m",
+            "From the end of the request to the head of the answer.",
+        ),
+        optional(
+            "idle_timeout",
+            Kind::Value("duration or `off`"),
+            "5m",
+            "How long the upstream may stay silent in the middle of an answer.",
+        ),
+    ],
+    planned: &[],
+};
+
+/// `routes[].respond`.
+pub static RESPOND: Block = Block {
+    keys: &[
+        optional(
+            "status",
+            Kind::Value("200 to 599"),
+            "200",
+            "The status of the answer.",
+        ),
+        optional(
+            "body",
+            Kind::Value("text"),
+            "empty",
+            "The whole body, at most 64KiB, sent as it stands here.",
+        ),
+        optional(
+            "content_type",
+            Kind::Value("media type"),
+            "text/plain; charset=utf-8",
+            "The Content-Type of the answer.",
+        ),
+    ],
+    planned: &[],
 };
 
 /// `routes[].websocket`.
@@ -324,6 +410,12 @@ pub static LIMITS: Block = Block {
             Kind::Value("duration"),
             "10s",
             "From there to the end of the request head.",
+        ),
+        optional(
+            "keep_alive",
+            Kind::Value("duration"),
+            "75s",
+            "How long a connection may wait for its next request. Longer than the same timer of a load balancer in front, or requests are lost between the two.",
         ),
         optional(
             "write_stall",

@@ -298,7 +298,7 @@ fn wechat_is_admitted_with_a_listed_app_id() {
 #[test]
 fn a_missing_origin_passes_where_it_is_allowed_and_only_a_missing_one() {
     let mut route = route(None, STREAM, &["https://app.example.com"]);
-    route.websocket.missing_origin = MissingOrigin::Allow;
+    rules(&mut route).missing_origin = MissingOrigin::Allow;
     #[rustfmt::skip]
     let table: &[(&[&[u8]], &str)] = &[
         (&[], "allow"),
@@ -371,8 +371,8 @@ fn a_wildcard_admits_only_more_of_the_first_label() {
 #[test]
 fn report_lets_origin_refusals_through_and_notes_them() {
     let mut route = wechat_route(None, &["https://app.example.com", "wechat"]);
-    route.websocket.enforcement = Enforcement::Report;
-    route.websocket.subprotocols = vec!["voice.v1".to_owned()];
+    rules(&mut route).enforcement = Enforcement::Report;
+    rules(&mut route).subprotocols = vec!["voice.v1".to_owned()];
     let routes = [route];
     let foreign = "https://servicewechat.com/wxEVIL/0/";
     #[rustfmt::skip]

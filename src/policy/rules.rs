@@ -1,0 +1,155 @@
+//! The rules of `routes`, as the configuration resolves them.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{HostPattern, OriginRule, PathPattern};
+
+/// The methods of a plain request that a route takes unless it lists its own (RFC 9110 section 9.3, RFC 5789): all but
+/// CONNECT and TRACE, which are never forwarded.
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// One entry of `routes`.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `None`: any host.
+    pub host: Option<HostPattern>,
+    /// Exact bytes, or a prefix at a segment boundary.
+    pub path: PathPattern,
+    /// What becomes of a request.
+    pub serves: Serves,
+}
+
+impl Route {
+    /// Whether the route is for `host` (lower case).
+    pub(super) fn takes_host(&self, host: &str) -> bool {
+        self.host
+            .as_ref()
+            .is_none_or(|pattern| pattern.matches(host))
+    }
+
+    /// What opening handshakes must bring and where they go, if the route takes them.
+    #[must_use]
+    pub fn websocket(&self) -> Option<(&Forward, &WebSocketRules)> {
+        match &self.serves {
+            Serves::Forward(forward) => forward.websocket.as_ref().map(|rules| (forward, rules)),
+            Serves::Respond(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = &self.host {
+            write!(f, "{host}")?;
+        }
+        write!(f, "{}", self.path)
+    }
+}
+
+/// What becomes of a request for a route.
+#[derive(Clone, Debug)]
+pub enum Serves {
+    /// It is handed to an upstream.
+    Forward(Forward),
+    /// The proxy answers it.
+    Respond(Respond),
+}
+
+/// `routes[].upstream` and what may go there: at least one of the two kinds.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// Name of the upstream.
+    pub upstream: String,
+    /// What an opening handshake must bring; `None`: there are none on this route.
+    pub websocket: Option<WebSocketRules>,
+    /// What a plain request must bring; `None`: there are none on this route.
+    pub http: Option<HttpRules>,
+}
+
+/// `routes[].respond`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// From 200 to 599.
+    pub status: u16,
+    /// The whole of it.
+    pub body: String,
+    /// Its media type: a valid field value.
+    pub content_type: String,
+}
+
+/// `routes[].http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRules {
+    /// The methods let through, in upper case.
+    pub methods: Vec<String>,
+    /// Bytes of a request's body, without its chunks' framing; `None`: any number.
+    pub max_body: Option<u64>,
+    /// From the end of a request's head to the end of its body; `None`: any time, as long as something comes.
+    pub request_timeout: Option<Duration>,
+    /// From the end of the request to the head of the answer.
+    pub response_timeout: Duration,
+    /// How long the upstream may stay silent in the middle of an answer; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl HttpRules {
+    /// Whether the route takes `method`. Whoever may GET may ask for the head alone (RFC 9110 section 9.3.2).
+    #[must_use]
+    pub fn allows(&self, method: &str) -> bool {
+        let lists = |wanted: &str| self.methods.iter().any(|own| own == wanted);
+        lists(method) || (method == "HEAD" && lists("GET"))
+    }
+}
+
+/// `routes[].websocket`.
+#[derive(Clone, Debug)]
+pub struct WebSocketRules {
+    /// Admitted origins; at least one.
+    pub origins: Vec<OriginRule>,
+    /// Admit requests without an Origin field.
+    pub missing_origin: MissingOrigin,
+    /// WeChat app ids whose Referer stands in for a missing Origin under the `wechat` preset.
+    pub wechat_app_ids: Vec<String>,
+    /// Whether Origin and Referer refusals are enforced.
+    pub enforcement: Enforcement,
+    /// Empty: whatever client and upstream agree on.
+    pub subprotocols: Vec<String>,
+    /// `None`: tunnels may stay silent for ever.
+    pub idle_timeout: Option<Duration>,
+    /// `None`: the client gets no Pings of the proxy.
+    pub ping: Option<Ping>,
+    /// `None`: tunnels may stay open for ever.
+    pub max_lifetime: Option<Duration>,
+    /// Bytes of a message's payload on the wire, in either direction; `None`: any size.
+    pub max_message: Option<u64>,
+    /// Whether a refused handshake is answered 101 and then closed with the reason's code.
+    pub explain_refusals: bool,
+}
+
+/// `routes[].websocket.ping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Silence in both directions after which the client gets a Ping.
+    pub interval: Duration,
+    /// How long the client may stay silent after a Ping.
+    pub timeout: Duration,
+}
+
+/// `routes[].websocket.missing_origin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingOrigin {
+    /// `origin_missing`.
+    Refuse,
+    /// Let through: for clients that are not browsers and bring a token.
+    Allow,
+}
+
+/// `routes[].websocket.policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// Refuse.
+    Enforce,
+    /// Let through and note what would be refused.
+    Report,
+}

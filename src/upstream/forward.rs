@@ -1,0 +1,223 @@
+//! Plain requests: handed to an endpoint over a connection that is kept for the next one, and their answers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Method, Request, Response, header};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::answer;
+use super::group::{Busy, Group, Member};
+use super::line::{Line, Seen, Unanswered};
+use super::pool;
+use super::relay::{Passed, Patience, RelayBody};
+use super::request;
+use super::upload::Upload;
+use crate::http::Body;
+use crate::policy::{HttpRules, Permit};
+use crate::reason::{Failure, Note, NoteCode, Reason};
+use crate::record::{Attempt, millis};
+
+/// The answer to a plain request.
+pub struct Served {
+    /// Its head and its body as it comes.
+    pub response: Response<Body>,
+    /// What becomes of the body.
+    pub passed: Arc<Passed>,
+    /// What is worth saying.
+    pub notes: Vec<Note>,
+    /// From the request handed over to the head of the answer.
+    pub waited: Duration,
+}
+
+/// Hands a plain request to the endpoints in turn until one answers. Another one is tried only while the client can't
+/// notice: when nothing was sent, or when the method may be repeated (RFC 9110 section 9.2.2), none of the body was
+/// taken and no byte of an answer came.
+///
+/// # Errors
+/// The reasons for an upstream that can't be reached or whose answer does not come or can't be passed on; those of
+/// [`Upload::failure`].
+pub async fn forward(
+    group: &Arc<Group>,
+    permit: &Permit<'_, HttpRules>,
+    client: IpAddr,
+    request: Parts,
+    upload: &Upload,
+    head_limit: usize,
+    attempts: &mut Vec<Attempt>,
+) -> Result<Served, Failure> {
+    let mut last = None;
+    for member in group.candidates(client)? {
+        // A kept connection may have been closed by the upstream just now, which says nothing of a fresh one.
+        for fresh in [false, true] {
+            let begun = Instant::now();
+            let seen = Seen::default();
+            let kept = if fresh { None } else { member.idle().take() };
+            let (line, busy) = match kept {
+                Some(line) => {
+                    attempts.push(Attempt {
+                        endpoint: member.endpoint.to_string(),
+                        outcome: "reused".into(),
+                        detail: None,
+                        ms: 0,
+                    });
+                    (line, member.busy())
+                }
+                None if fresh => match dial(group, &member, permit, head_limit, &seen, attempts).await {
+                    Ok(dialled) => dialled,
+                    Err(failure) => {
+                        last = Some(failure);
+                        break;
+                    }
+                },
+                None => continue,
+            };
+            let asking = Asking {
+                line,
+                busy,
+                member: Arc::clone(&member),
+                rules: permit.rules(),
+            };
+            let failed = match asking.ask(&request, upload, begun).await {
+                Ok(served) => return Ok(served),
+                Err(failed) => failed,
+            };
+            if let Some(failure) = upload.failure() {
+                return Err(failure);
+            }
+            let repeatable = failed.unsent
+                || (is_idempotent(&request.method) && upload.is_whole() && failed.unheard);
+            if !repeatable {
+                return Err(failed.failure);
+            }
+            if let Some(attempt) = attempts.last_mut() {
+                attempt.outcome = failed.failure.reason.code().into();
+                attempt.detail.clone_from(&failed.failure.detail);
+                attempt.ms = millis(begun.elapsed());
+            }
+            last = Some(failed.failure);
+        }
+    }
+    Err(last
+        .unwrap_or_else(|| Failure::new(Reason::UpstreamRefused, "the upstream has no endpoint")))
+}
+
+async fn dial(
+    group: &Arc<Group>,
+    member: &Arc<Member>,
+    permit: &Permit<'_, HttpRules>,
+    head_limit: usize,
+    seen: &Seen,
+    attempts: &mut Vec<Attempt>,
+) -> Result<(Line, Busy), Failure> {
+    let connected = group.dial(member, permit, attempts).await?;
+    let line = Line::open(connected.stream, head_limit, seen)
+        .await
+        .map_err(|error| answer::failure(&error, &seen.lock()))?;
+    Ok((line, connected.busy))
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PUT,
+        Method::DELETE,
+    ]
+    .contains(method)
+}
+
+/// One request on one connection.
+struct Asking<'a> {
+    line: Line,
+    busy: Busy,
+    member: Arc<Member>,
+    rules: &'a HttpRules,
+}
+
+/// Why it got no answer.
+struct NoAnswer {
+    failure: Failure,
+    /// Nothing of the request was sent.
+    unsent: bool,
+    /// The upstream closed without a byte of an answer.
+    unheard: bool,
+}
+
+impl From<Failure> for NoAnswer {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            unsent: false,
+            unheard: false,
+        }
+    }
+}
+
+impl Asking<'_> {
+    async fn ask(mut self, request: &Parts, upload: &Upload, begun: Instant) -> Result<Served, NoAnswer> {
+        let sent = Request::from_parts(request.clone(), upload.body());
+        let seen = self.line.seen().clone();
+        let answered = tokio::select! {
+            biased;
+            answered = self.line.send(sent) => answered,
+            () = silence(upload, self.rules.response_timeout) => {
+                let waited = humantime::format_duration(self.rules.response_timeout).to_string();
+                let detail = answer::nothing(&seen.lock(), &waited);
+                return Err(Failure::new(Reason::UpstreamResponseTimeout, detail).into());
+            }
+        };
+        let (response, interim) = answered.map_err(|Unanswered { error, unsent }| {
+            let seen = seen.lock();
+            NoAnswer {
+                failure: answer::failure(&error, &seen),
+                unsent,
+                unheard: seen.is_empty(),
+            }
+        })?;
+        let waited = begun.elapsed();
+        let (head, body) = response.into_parts();
+        answer::plain(&head)?;
+        let Self {
+            line,
+            busy,
+            member,
+            rules,
+        } = self;
+        let lifetime = pool::lifetime(&head.headers);
+        let home = Box::new(move |line| {
+            drop(busy);
+            if let Some(lifetime) = lifetime {
+                pool::keep(&member, line, lifetime);
+            }
+        });
+        let patience = Patience::Between(rules.idle_timeout);
+        let (body, passed) = RelayBody::new(body, line, patience, Some(home));
+        let head = request::relayed(head, false);
+        Ok(Served {
+            response: Response::from_parts(head, body.boxed_unsync()),
+            passed,
+            notes: answer::interim(&interim).into_iter().collect::<Vec<Note>>(),
+            waited,
+        })
+    }
+}
+
+/// Completes when the upstream had `patience` to answer, or to take more of the body: not while it is the client that
+/// is waited for, which has a deadline of its own.
+async fn silence(upload: &Upload, patience: Duration) {
+    let mut before = upload.progress();
+    loop {
+        sleep_until(Instant::now() + patience).await;
+        let now = upload.progress();
+        if now.is_some() && now == before {
+            return;
+        }
+        before = now;
+    }
+}

@@ -1,0 +1,187 @@
+//! A connection to an upstream that speaks HTTP, for one request or, kept open, for one after the other.
+//!
+//! Driven inside the task of whoever waits for its answer: a connection that nobody uses does nothing, and whether the
+//! upstream has closed it is seen when it is taken up again.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::{Body, HYPER_MIN_BUFFER};
+use crate::listener::FIRST_BYTES;
+use crate::stream::UpstreamStream;
+
+/// Interim responses whose status is kept: an upstream may send many, and a record needs to show only that it did.
+const INTERIM_SHOWN: usize = 8;
+
+/// An open connection.
+pub(super) struct Line {
+    sender: http1::SendRequest<Body>,
+    connection: http1::Connection<TokioIo<Tap>, Body>,
+    seen: Seen,
+}
+
+/// The first bytes of what an upstream answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(Arc<Mutex<Vec<u8>>>);
+
+/// A request that got no answer.
+pub(super) struct Unanswered {
+    /// hyper's words.
+    pub error: hyper::Error,
+    /// Whether nothing of it was sent.
+    pub unsent: bool,
+}
+
+/// The head of an answer, and the statuses of the interim responses before it.
+pub(super) type Answer = (Response<Incoming>, Vec<u16>);
+
+impl Line {
+    /// Makes a fresh stream one. `head_limit` bounds a response head, in bytes; `seen` gets the first bytes of the
+    /// answer.
+    pub async fn open(
+        stream: UpstreamStream,
+        head_limit: usize,
+        seen: &Seen,
+    ) -> Result<Self, hyper::Error> {
+        let stream = Tap {
+            stream,
+            seen: seen.clone(),
+        };
+        let (sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .max_buf_size(head_limit.max(HYPER_MIN_BUFFER))
+            .handshake(TokioIo::new(stream))
+            .await?;
+        Ok(Self {
+            sender,
+            connection,
+            seen: seen.clone(),
+        })
+    }
+
+    /// The first bytes of the answer to its request.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Sends a request and drives the connection until the final response head is there.
+    pub async fn send(&mut self, mut request: Request<Body>) -> Result<Answer, Unanswered> {
+        self.seen.lock().clear();
+        let interim = Arc::new(Mutex::new(Vec::new()));
+        let statuses = Arc::clone(&interim);
+        hyper::ext::on_informational(&mut request, move |response| {
+            let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+            if statuses.len() < INTERIM_SHOWN {
+                statuses.push(response.status().as_u16());
+            }
+        });
+        let mut response = pin!(self.sender.try_send_request(request));
+        let connection = &mut self.connection;
+        let mut ended = None;
+        let response = poll_fn(|cx| {
+            if ended.is_none()
+                && let Poll::Ready(outcome) = connection.poll_without_shutdown(cx)
+            {
+                ended = Some(outcome);
+            }
+            match response.as_mut().poll(cx) {
+                Poll::Pending => match ended.take() {
+                    Some(Err(error)) => Poll::Ready(Err(Unanswered {
+                        error,
+                        unsent: false,
+                    })),
+                    // In order, and the response is on its way through the channel.
+                    Some(Ok(())) => {
+                        ended = Some(Ok(()));
+                        Poll::Pending
+                    }
+                    None => Poll::Pending,
+                },
+                Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|mut failed| Unanswered {
+                    unsent: failed.take_message().is_some(),
+                    error: failed.into_error(),
+                })),
+            }
+        })
+        .await?;
+        let interim = interim.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((response, interim))
+    }
+
+    /// Does what the connection has to do for a body on its way. Whether it has ended.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.connection.poll_without_shutdown(cx)
+    }
+
+    /// Whether another request can be sent: the last answer is whole, and the upstream has not closed.
+    pub fn is_free(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.poll(&mut cx).is_pending() && self.sender.is_ready()
+    }
+
+    /// The stream, once the answer ended HTTP on it, and the bytes that came behind the answer.
+    pub async fn switched(mut self) -> Option<(UpstreamStream, Bytes)> {
+        let done = poll_fn(|cx| self.connection.poll_without_shutdown(cx)).await;
+        done.ok()?;
+        let parts = self.connection.into_parts();
+        Some((parts.io.into_inner().stream, parts.read_buf))
+    }
+}
+
+impl Seen {
+    /// What came so far.
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stream below hyper; keeps the first bytes that the upstream sent.
+struct Tap {
+    stream: UpstreamStream,
+    seen: Seen,
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let new = buf.filled().get(before..).unwrap_or_default();
+        if !new.is_empty() {
+            let mut seen = self.seen.lock();
+            let room = FIRST_BYTES.saturating_sub(seen.len());
+            seen.extend(new.iter().take(room));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,133 @@
+//! Connections that wait for the next plain request, per endpoint.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::time::{Instant, sleep_until};
+
+use super::group::Member;
+use super::line::Line;
+use crate::http::fields::tokens;
+
+/// Connections kept for one endpoint: more than a sidecar's backend works on at once.
+const KEPT_MAX: usize = 64;
+
+/// How long a connection is kept whose upstream does not say for how long it keeps its end. Shorter than the shortest
+/// default that is met (5 s, Node), as a request that crosses with the upstream's close is lost.
+const KEPT_FOR: Duration = Duration::from_secs(4);
+
+/// The longest that an upstream's word is taken.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Between our giving a connection up and the upstream's.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The connections of one endpoint that wait, the last used last.
+#[derive(Default)]
+pub(super) struct Idle(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<(Instant, Line)>,
+    is_watched: bool,
+}
+
+impl std::fmt::Debug for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Idle").finish_non_exhaustive()
+    }
+}
+
+impl Idle {
+    /// The connection used last that can take another request.
+    pub fn take(&self) -> Option<Line> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((until, mut line)) = state.waiting.pop() {
+            if until > Instant::now() && line.is_free() {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// Drops those whose time is over; gives when the next one's is.
+    fn sweep(&self) -> Option<Instant> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        state
+            .waiting
+            .retain_mut(|(until, line)| *until > now && line.is_free());
+        let next = state.waiting.iter().map(|(until, _)| *until).min();
+        state.is_watched = next.is_some();
+        next
+    }
+}
+
+/// How long a connection may wait for its next request, by what the upstream says with its answer: `None`: not at all.
+/// `Keep-Alive: timeout=5` is what Node, Apache and others write beside Connection.
+pub(super) fn lifetime(fields: &HeaderMap) -> Option<Duration> {
+    let name = http::HeaderName::from_static("keep-alive");
+    let said = tokens(fields, &name).find_map(|member| {
+        let member = std::str::from_utf8(member).ok()?;
+        let (name, value) = member.split_once('=')?;
+        let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
+        is_timeout.then(|| value.trim().parse().ok())?
+    });
+    match said {
+        None => Some(KEPT_FOR),
+        Some(seconds) => Duration::from_secs(seconds)
+            .min(LONGEST)
+            .checked_sub(MARGIN)
+            .filter(|left| !left.is_zero()),
+    }
+}
+
+/// Keeps a connection for so long.
+pub(super) fn keep(member: &Arc<Member>, line: Line, lifetime: Duration) {
+    let until = Instant::now() + lifetime;
+    let mut state = member.idle().0.lock().unwrap_or_else(PoisonError::into_inner);
+    if state.waiting.len() >= KEPT_MAX {
+        state.waiting.remove(0);
+    }
+    state.waiting.push((until, line));
+    if !std::mem::replace(&mut state.is_watched, true) {
+        let member = Arc::downgrade(member);
+        tokio::spawn(async move {
+            let mut next = until;
+            loop {
+                sleep_until(next).await;
+                match member.upgrade().and_then(|member| member.idle().sweep()) {
+                    Some(instant) => next = instant,
+                    None => return,
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upstreams_own_timeout_is_kept_below() {
+        for (said, expected) in [
+            (None, Some(4)),
+            (Some("timeout=5"), Some(4)),
+            (Some("max=100, Timeout = 20"), Some(19)),
+            (Some("timeout=3600"), Some(59)),
+            (Some("timeout=1"), None),
+            (Some("timeout=0"), None),
+            (Some("timeout=soon"), Some(4)),
+        ] {
+            let mut fields = HeaderMap::new();
+            if let Some(said) = said {
+                fields.insert("keep-alive", said.parse().unwrap());
+            }
+            assert_eq!(lifetime(&fields), expected.map(Duration::from_secs), "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The body of an upstream's answer on its way to the client.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::answer;
+use super::line::Line;
+use crate::http::BodyError;
+use crate::reason::{Failure, Reason};
+
+/// What became of a body: known once it was read.
+#[derive(Debug, Default)]
+pub struct Passed {
+    bytes: AtomicU64,
+    cut: OnceLock<Failure>,
+}
+
+impl Passed {
+    /// Bytes that came, without the framing of chunks.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Why it ended before its end, if the upstream is to blame: `upstream_response_cut` or
+    /// `upstream_response_stalled`.
+    #[must_use]
+    pub fn cut(&self) -> Option<&Failure> {
+        self.cut.get()
+    }
+}
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// All of it until then.
+    Until(Instant),
+    /// Each piece so long; `None`: for ever.
+    Between(Option<Duration>),
+}
+
+/// A body that drives the connection which it comes from.
+pub(super) struct RelayBody {
+    body: Incoming,
+    /// Until the connection has ended.
+    line: Option<Line>,
+    patience: Patience,
+    deadline: Option<Pin<Box<Sleep>>>,
+    passed: Arc<Passed>,
+    /// What ends the body, held back for one turn.
+    broken: Option<BodyError>,
+    /// Gets the connection when the answer is whole.
+    home: Option<Box<dyn FnOnce(Line) + Send>>,
+}
+
+impl RelayBody {
+    /// `home` gets the connection if it can serve another request after this body.
+    pub fn new(
+        body: Incoming,
+        line: Line,
+        patience: Patience,
+        home: Option<Box<dyn FnOnce(Line) + Send>>,
+    ) -> (Self, Arc<Passed>) {
+        let first = match patience {
+            Patience::Until(instant) => Some(instant),
+            Patience::Between(silence) => silence.map(|silence| Instant::now() + silence),
+        };
+        let passed = Arc::<Passed>::default();
+        let body = Self {
+            body,
+            line: Some(line),
+            patience,
+            deadline: first.map(|instant| Box::pin(tokio::time::sleep_until(instant))),
+            passed: Arc::clone(&passed),
+            broken: None,
+            home,
+        };
+        (body, passed)
+    }
+
+    /// Fails one turn later: hyper throws away what it has not written yet when a body fails, and writes it when a
+    /// body is not ready. Without this a short answer that breaks off would not reach the client at all.
+    fn fail(
+        &mut self,
+        cx: &Context<'_>,
+        failure: Failure,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.broken = Some(failure.detail.clone().unwrap_or_default().into());
+        // Only the first counts, and a body fails once.
+        let _ = self.passed.cut.set(failure);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn late(&self) -> Failure {
+        let detail = match self.patience {
+            Patience::Until(_) => "the upstream's answer did not end in time".to_owned(),
+            Patience::Between(silence) => format!(
+                "nothing came for {}, after {} bytes",
+                humantime::format_duration(silence.unwrap_or_default()),
+                self.passed.bytes()
+            ),
+        };
+        Failure::new(Reason::UpstreamResponseStalled, detail)
+    }
+
+    fn came(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.passed.bytes.fetch_add(data.len() as u64, Relaxed);
+        }
+        if let (Patience::Between(Some(silence)), Some(deadline)) =
+            (self.patience, &mut self.deadline)
+        {
+            deadline.as_mut().reset(Instant::now() + silence);
+        }
+    }
+}
+
+impl HttpBody for RelayBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(line) = &mut this.line
+            && line.poll(cx).is_ready()
+        {
+            // What it still had to say comes through the body.
+            this.line = None;
+        }
+        // First, as a body that is always ready would never let it be looked at.
+        if let Some(deadline) = &mut this.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            let failure = this.late();
+            return this.fail(cx, failure);
+        }
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.came(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let words = answer::source_words(&error);
+                this.fail(cx, Failure::new(Reason::UpstreamResponseCut, words))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RelayBody {
+    fn drop(&mut self) {
+        // The client's HTTP lets go of it at its end, and where an answer has none (HEAD, 204, 304) at once.
+        if let (Some(mut line), Some(home)) = (self.line.take(), self.home.take())
+            && self.body.is_end_stream()
+            && line.is_free()
+        {
+            home(line);
+        }
+    }
+}

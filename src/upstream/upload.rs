@@ -1,0 +1,181 @@
+//! The body of a plain request on its way to the upstream.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use crate::http::{Body, BodyError, respond};
+use crate::policy::HttpRules;
+use crate::reason::{Failure, Reason};
+
+/// A request's body, and what became of it.
+#[derive(Debug)]
+pub struct Upload(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// Until it is read to its end.
+    body: Option<Incoming>,
+    /// Bytes that came, without the framing of chunks.
+    bytes: u64,
+    most: Option<u64>,
+    timeout: Option<Duration>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether anything of it was asked for.
+    is_begun: bool,
+    /// Whether it is the client that is waited for.
+    is_waiting: bool,
+    failure: Option<Failure>,
+}
+
+impl Upload {
+    /// A body within the bounds of `rules`, whose time begins now.
+    #[must_use]
+    pub fn new(body: Incoming, rules: &HttpRules) -> Self {
+        let deadline = rules.request_timeout.map(tokio::time::sleep);
+        Self(Arc::new(Mutex::new(State {
+            body: (!body.is_end_stream()).then_some(body),
+            bytes: 0,
+            most: rules.max_body,
+            timeout: rules.request_timeout,
+            deadline: deadline.map(Box::pin),
+            is_begun: false,
+            is_waiting: false,
+            failure: None,
+        })))
+    }
+
+    /// Bytes that came so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        lock(&self.0).bytes
+    }
+
+    /// Why it ended before its end, if the client is to blame: `http_body_too_large`, `http_body_timeout` or
+    /// `http_body_incomplete`.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        lock(&self.0).failure.clone()
+    }
+
+    /// How much has come, or `None` while the client is waited for.
+    pub(super) fn progress(&self) -> Option<u64> {
+        let state = lock(&self.0);
+        (!state.is_waiting).then_some(state.bytes)
+    }
+
+    /// Whether none of it has been taken, so that it can be sent to another endpoint.
+    pub(super) fn is_whole(&self) -> bool {
+        !lock(&self.0).is_begun
+    }
+
+    /// The body for a request.
+    pub(super) fn body(&self) -> Body {
+        if lock(&self.0).body.is_none() {
+            return respond::empty();
+        }
+        Sent(Arc::clone(&self.0)).boxed_unsync()
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Sent(Arc<Mutex<State>>);
+
+impl State {
+    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let words = failure.reason.code();
+        self.is_waiting = false;
+        self.failure.get_or_insert(failure);
+        Poll::Ready(Some(Err(words.into())))
+    }
+
+    fn late(&self) -> Failure {
+        let timeout = humantime::format_duration(self.timeout.unwrap_or_default());
+        let detail = format!("{} bytes came in {timeout}", self.bytes);
+        Failure::new(Reason::HttpBodyTimeout, detail)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.is_begun = true;
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        self.is_waiting = polled.is_pending();
+        match polled {
+            Poll::Ready(None) => {
+                self.body = None;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.bytes += length as u64;
+                match self.most.filter(|most| self.bytes > *most) {
+                    Some(most) => self.fail(too_large(most)),
+                    None => Poll::Ready(Some(Ok(frame))),
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let detail = format!("after {} bytes: {error}", self.bytes);
+                self.fail(Failure::new(Reason::HttpBodyIncomplete, detail))
+            }
+            Poll::Pending => match &mut self.deadline {
+                Some(deadline) if deadline.as_mut().poll(cx).is_ready() => {
+                    let failure = self.late();
+                    self.fail(failure)
+                }
+                _ => Poll::Pending,
+            },
+        }
+    }
+}
+
+/// A body that goes over `most` bytes.
+fn too_large(most: u64) -> Failure {
+    Failure::new(Reason::HttpBodyTooLarge, format!("over {most} bytes"))
+}
+
+/// Refuses a request that announces a body over `most` bytes before any of it is read.
+///
+/// # Errors
+/// `http_body_too_large`.
+pub fn check_announced(announced: Option<u64>, most: Option<u64>) -> Result<(), Failure> {
+    match (announced, most) {
+        (Some(length), Some(most)) if length > most => {
+            let detail = format!("Content-Length is {length}, over {most} bytes");
+            Err(Failure::new(Reason::HttpBodyTooLarge, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        lock(&self.0).poll(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        lock(&self.0).body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let state = lock(&self.0);
+        state.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
