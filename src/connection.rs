@@ -7,7 +7,8 @@ mod explain;
 mod stop;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
 use crate::tunnel::frame::Extensions;
 use crate::tunnel::{self, Ends, Tunnel};
-use crate::upstream::{self, Answer, Opened, Refused};
+use crate::upstream::{self, Answer, Busy, Group, InUse, Opened, Place, Refused};
 
 /// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
 /// for what is on its way, little enough that connections without a tunnel don't hold up the exit.
@@ -47,6 +48,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Shared {
     /// The configuration that admits them.
     pub config: Arc<Config>,
+    /// Its upstreams, by name.
+    pub upstreams: Arc<BTreeMap<String, Arc<Group>>>,
     /// The listener's bound address.
     pub listener: SocketAddr,
     /// Its TLS settings, if it has any.
@@ -108,10 +111,10 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         () = shared.stop.cancelled() => Err(cut_short(shared.stop.cause(), draft.stage()).into()),
     };
     match outcome {
-        Ok(tunnel) => {
+        Ok((tunnel, in_use)) => {
             // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
             let tasks = shared.tasks.clone();
-            tasks.spawn(Carry::new(tunnel, draft.rest(), shared, slot));
+            tasks.spawn(Carry::new(tunnel, in_use, draft.rest(), shared, slot));
         }
         Err(Ended { failure, client }) => {
             draft.finish(failure);
@@ -185,7 +188,11 @@ struct Life<'a> {
 
 impl Life<'_> {
     /// accept, tls, http, policy, upstream; what comes next is a tunnel.
-    async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Tunnel, Ended> {
+    async fn stages(
+        &self,
+        mut socket: TcpStream,
+        draft: &mut Draft,
+    ) -> Result<(Tunnel, InUse), Ended> {
         let limits = &self.shared.config.limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
@@ -218,7 +225,7 @@ impl Life<'_> {
         raw: RawHead,
         stream: ClientStream,
         draft: &mut Draft,
-    ) -> Result<Tunnel, Ended> {
+    ) -> Result<(Tunnel, InUse), Ended> {
         let limits = &self.shared.config.limits;
         let has_early = !raw.early.is_empty();
         let (request, exchange) = match Exchange::begin(stream, raw, limits.header_bytes).await {
@@ -257,14 +264,17 @@ impl Life<'_> {
         let rebuilt = upstream::rebuild(request, &identity, &request_id);
         let asking = Instant::now();
         let asked = exchange
-            .meanwhile(self.ask(&permit, &opening, upstream, rebuilt, draft))
+            .meanwhile(self.ask(&permit, &opening, upstream, identity.client, rebuilt, draft))
             .await;
         let (exchange, answer) = asked.map_err(|gone| gave_up(&gone, asking))?;
-        let opened = match answer {
-            Ok(Answer::Switched(opened)) => *opened,
-            Ok(Answer::Refused(refused)) => {
+        let (place, opened) = match answer {
+            Ok((place, Answer::Switched(opened))) => (place, *opened),
+            Ok((_, Answer::Refused(refused))) => {
                 return Err(match explanation {
-                    None => self.relay(exchange, *refused, upstream, draft).await,
+                    None => {
+                        self.relay(exchange, *refused, upstream.settings(), draft)
+                            .await
+                    }
                     explained => {
                         self.refuse(exchange, refused.failure, explained, draft)
                             .await
@@ -273,14 +283,16 @@ impl Life<'_> {
             }
             Err(failure) => return Err(self.refuse(exchange, failure, explanation, draft).await),
         };
-        let ends = self.switch(exchange, opened, asking, draft).await?;
+        let (ends, busy) = self.switch(exchange, opened, asking, draft).await?;
 
-        let settings = self.shared.tunnel_settings(permit.route(), upstream);
+        let settings = self
+            .shared
+            .tunnel_settings(permit.route(), upstream.settings());
         let tunnel = Tunnel::new(ends, settings, turn(draft.conn()));
         // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
         draft.opened();
         draft.enter(Stage::Tunnel);
-        Ok(tunnel)
+        Ok((tunnel, InUse { place, busy }))
     }
 
     /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
@@ -372,14 +384,15 @@ impl Life<'_> {
         &self,
         permit: &Permit<'_>,
         opening: &Opening,
-        upstream: &Upstream,
+        upstream: &Arc<Group>,
+        client: IpAddr,
         request: Parts,
         draft: &mut Draft,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<(Place, Answer), Failure> {
+        let place = upstream.place()?;
         let begun = Instant::now();
         let attempts = &mut draft.record.attempts;
-        let stall = self.shared.config.limits.write_stall;
-        let connected = upstream::connect(upstream, permit, stall, attempts).await;
+        let connected = upstream::connect(upstream, permit, client, attempts).await;
         let skipped = attempts
             .iter()
             .filter(|attempt| attempt.outcome != "connected")
@@ -391,10 +404,17 @@ impl Life<'_> {
         }
         let begun = Instant::now();
         let limit = self.shared.config.limits.header_bytes;
-        let answer =
-            upstream::handshake(connected, request, opening, permit, upstream, limit).await;
+        let answer = upstream::handshake(
+            connected,
+            request,
+            opening,
+            permit,
+            upstream.settings(),
+            limit,
+        )
+        .await;
         draft.record.handshake_ms = Some(millis(begun.elapsed()));
-        answer
+        Ok((place, answer?))
     }
 
     /// Answers 101 and takes the client's stream back.
@@ -404,7 +424,7 @@ impl Life<'_> {
         opened: Opened,
         asking: Instant,
         draft: &mut Draft,
-    ) -> Result<Ends, Failure> {
+    ) -> Result<(Ends, Busy), Failure> {
         draft.record.notes.extend(opened.notes);
         let extensions = Extensions::agreed(opened.extensions.iter().map(String::as_str));
         let mut response = Response::from_parts(opened.head, respond::empty());
@@ -427,13 +447,14 @@ impl Life<'_> {
                 format!("{} bytes", held.len()),
             ));
         }
-        Ok(Ends {
+        let ends = Ends {
             client: stream,
             client_early: held,
             upstream: opened.stream,
             upstream_early: opened.early.into(),
             extensions,
-        })
+        };
+        Ok((ends, opened.busy))
     }
 
     /// Passes on what the upstream answered instead of 101.

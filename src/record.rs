@@ -37,6 +37,8 @@ pub enum Event {
     Closed,
     /// A listener is bound.
     Listening,
+    /// Health checks changed what is thought of an endpoint.
+    UpstreamHealth,
     /// A shutdown began.
     Draining,
     /// The process ends.
@@ -54,6 +56,7 @@ impl Event {
             Self::Opened => "opened",
             Self::Closed => "closed",
             Self::Listening => "listening",
+            Self::UpstreamHealth => "upstream_health",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
             Self::RecordsSuppressed => "records_suppressed",

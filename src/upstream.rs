@@ -7,6 +7,8 @@
 mod answer;
 mod connect;
 mod echo;
+mod group;
+mod health;
 mod request;
 
 use std::future::{Future, poll_fn};
@@ -30,6 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 pub use connect::{Connected, connect};
+pub use group::{Busy, Group, InUse, Member, Place};
 pub use request::rebuild;
 
 use crate::config::Upstream;
@@ -52,6 +55,8 @@ pub enum Answer {
 pub struct Opened {
     /// The connection, no longer HTTP.
     pub stream: UpstreamStream,
+    /// Counts it on its endpoint.
+    pub busy: Busy,
     /// The head of the 101.
     pub head: http::response::Parts,
     /// The names of the extensions that were agreed on.
@@ -86,10 +91,11 @@ pub async fn handshake(
     upstream: &Upstream,
     head_limit: usize,
 ) -> Result<Answer, Failure> {
+    let Connected { stream, busy, .. } = connected;
     let deadline = Instant::now() + upstream.handshake_timeout;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let stream = Tap {
-        stream: connected.stream,
+        stream,
         seen: Arc::clone(&seen),
     };
     let conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
@@ -157,6 +163,7 @@ pub async fn handshake(
     let head = request::relayed(head);
     Ok(Answer::Switched(Box::new(Opened {
         stream,
+        busy,
         head,
         extensions,
         early,

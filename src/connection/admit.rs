@@ -1,24 +1,26 @@
 //! Who may pass: a request against the rules of HTTP and of the configuration.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use tokio::time::Instant;
 
 use super::Life;
 use super::explain::Explanation;
-use crate::config::Upstream;
 use crate::http::forwarded::Identity;
 use crate::http::opening::{self, Kind, Opening};
 use crate::policy::{self, Asked, Authority, HostSet, Permit};
 use crate::reason::{Failure, Reason, Stage};
 use crate::record::{Draft, millis};
 use crate::tls;
+use crate::upstream::Group;
 
 /// A request that may be handed on, and to whom.
 pub(super) struct Admitted<'a> {
     pub permit: Permit<'a>,
     pub opening: Opening,
-    pub upstream: &'a Upstream,
+    pub upstream: &'a Arc<Group>,
     /// For a refusal that the upstream may still bring.
     pub explanation: Option<Explanation>,
 }
@@ -69,7 +71,7 @@ impl Life<'_> {
         let permit = permit?;
         let name = &permit.route().upstream;
         // The one place where the name is looked up; a configuration in which it is unknown does not load.
-        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
+        let upstream = self.shared.upstreams.get(name).ok_or_else(|| {
             let detail = format!("no upstream is named {name}");
             Failure::new(Reason::InternalAborted, detail)
         })?;
