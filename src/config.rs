@@ -11,6 +11,7 @@ mod scalar;
 pub mod shape;
 mod source;
 mod syntax;
+mod upstream;
 mod yaml;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 
 pub use problem::{Problem, Severity};
 pub use source::{Outcome, Source, parse, read};
+pub use upstream::{Balance, Endpoint, HealthCheck, OnAbort, Upstream, UpstreamTls};
 
 use crate::policy::Route;
 use crate::reason::Level;
@@ -111,44 +113,6 @@ pub enum UnknownSni {
     Refuse,
     /// The first certificate.
     Default,
-}
-
-/// One named upstream.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Its name in the file.
-    pub name: String,
-    /// At least one; tried in turn when connecting fails.
-    pub endpoints: Vec<Endpoint>,
-    /// Per endpoint: name look-up and TCP connect.
-    pub connect_timeout: Duration,
-    /// From the request sent to the final response head.
-    pub handshake_timeout: Duration,
-    /// What the client gets when this upstream goes without a Close.
-    pub on_abort: OnAbort,
-}
-
-/// What a client gets when the upstream ends a tunnel without a Close frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnAbort {
-    /// A Close frame of the proxy's own.
-    CloseFrame,
-    /// The same bare end.
-    Transparent,
-}
-
-/// Where an upstream listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `http://host:port`; the host is a name or an address without brackets.
-    Http {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// `builtin:echo`: an echo server inside the proxy, for a first try.
-    Echo,
 }
 
 /// Bounds on what peers may use.
@@ -253,14 +217,4 @@ pub enum ClientAddress {
     Truncated,
     /// Not at all.
     Off,
-}
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Echo => f.write_str("builtin:echo"),
-        }
-    }
 }

@@ -4,14 +4,18 @@ mod admit;
 mod carry;
 mod describe;
 mod explain;
+mod open;
+mod plain;
+mod refuse;
+mod repeat;
 mod stop;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::Response;
 use http::request::Parts;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -19,24 +23,22 @@ use tokio_util::task::TaskTracker;
 
 use admit::{Admitted, Denied};
 use carry::Carry;
-use describe::{describe, describe_unread, request_id};
-use explain::Explanation;
+use describe::{describe, describe_unread};
+pub use repeat::Repeats;
 pub use stop::Stop;
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
-use crate::http::opening::Opening;
-use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
+use crate::http::{Exchange, Unparsed};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
-use crate::policy::{Permit, Route};
-use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
+use crate::policy::{Permit, WebSocketRules};
+use crate::reason::{Failure, Reason, Stage};
 use crate::record::{Draft, Sink, millis};
 use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
-use crate::tunnel::frame::Extensions;
-use crate::tunnel::{self, Ends, Tunnel};
-use crate::upstream::{self, Answer, Opened, Refused};
+use crate::tunnel::{self, Tunnel};
+use crate::upstream::{Group, InUse};
 
 /// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
 /// for what is on its way, little enough that connections without a tunnel don't hold up the exit.
@@ -47,14 +49,20 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Shared {
     /// The configuration that admits them.
     pub config: Arc<Config>,
+    /// Its upstreams, by name.
+    pub upstreams: Arc<BTreeMap<String, Arc<Group>>>,
     /// The listener's bound address.
     pub listener: SocketAddr,
     /// Its TLS settings, if it has any.
     pub tls: Option<tls::Server>,
+    /// Whether it only sends clients to the same place over TLS.
+    pub redirect_to_https: bool,
     /// Where records go.
     pub sink: Sink,
     /// The settings of the tunnels of each route, made when the first is opened.
     pub settings: Vec<OnceLock<Arc<tunnel::Settings>>>,
+    /// Who asked lately what is no use to ask.
+    pub repeats: Arc<Repeats>,
     /// Whether a shutdown has begun, and how far it is.
     pub stop: Stop,
     /// All tasks that serve connections.
@@ -63,10 +71,14 @@ pub struct Shared {
 
 impl Shared {
     /// What the configuration says of the tunnels of a route.
-    fn tunnel_settings(&self, route: &Route, upstream: &Upstream) -> Arc<tunnel::Settings> {
+    fn tunnel_settings(
+        &self,
+        permit: &Permit<'_, WebSocketRules>,
+        upstream: &Upstream,
+    ) -> Arc<tunnel::Settings> {
         let config = &self.config;
         let make = || {
-            let rules = &route.websocket;
+            let rules = permit.rules();
             Arc::new(tunnel::Settings {
                 idle: rules.idle_timeout,
                 max_lifetime: rules.max_lifetime,
@@ -81,7 +93,7 @@ impl Shared {
             })
         };
         let mut routes = config.routes.iter();
-        let place = routes.position(|candidate| std::ptr::eq(candidate, route));
+        let place = routes.position(|candidate| std::ptr::eq(candidate, permit.route()));
         let shared = place.and_then(|place| self.settings.get(place));
         shared.map_or_else(make, |settings| Arc::clone(settings.get_or_init(make)))
     }
@@ -105,16 +117,22 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let outcome = tokio::select! {
         biased;
         outcome = life.stages(socket, &mut draft) => outcome,
-        () = shared.stop.cancelled() => Err(cut_short(shared.stop.cause(), draft.stage()).into()),
+        () = shared.stop.cancelled() => Err(Ended {
+            failure: draft.is_pending().then(|| cut_short(shared.stop.cause(), draft.stage())),
+            client: None,
+        }),
     };
     match outcome {
-        Ok(tunnel) => {
+        Ok((tunnel, in_use)) => {
             // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
             let tasks = shared.tasks.clone();
-            tasks.spawn(Carry::new(tunnel, draft.rest(), shared, slot));
+            tasks.spawn(Carry::new(tunnel, in_use, draft.rest(), shared, slot));
         }
         Err(Ended { failure, client }) => {
-            draft.finish(failure);
+            match failure {
+                Some(failure) => draft.finish(failure),
+                None => drop(draft),
+            }
             Box::pin(see_off(client, None, shared)).await;
             drop(slot);
         }
@@ -164,15 +182,41 @@ fn cut_short(cause: &str, stage: Stage) -> Failure {
 
 /// How a connection without a tunnel ended.
 struct Ended {
-    failure: Failure,
-    /// Still open so that the client can read its refusal.
+    /// Why its last request failed; `None`: all of them have their records.
+    failure: Option<Failure>,
+    /// Still open so that the client can read its answer.
     client: Option<ClientStream>,
+}
+
+impl Ended {
+    /// In order, after an answer.
+    fn done(client: ClientStream) -> Self {
+        Self {
+            failure: None,
+            client: Some(client),
+        }
+    }
+}
+
+/// What a connection goes on with after a request.
+enum Next {
+    /// A tunnel, and what it holds of its upstream.
+    Tunnel(Box<(Tunnel, InUse)>),
+    /// Another request, the beginning of which may have come.
+    Request { stream: ClientStream, held: Vec<u8> },
+}
+
+/// A request that was read and described.
+struct Asked {
+    exchange: Exchange,
+    request: Parts,
+    identity: Identity,
 }
 
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
         Self {
-            failure,
+            failure: Some(failure),
             client: None,
         }
     }
@@ -185,7 +229,11 @@ struct Life<'a> {
 
 impl Life<'_> {
     /// accept, tls, http, policy, upstream; what comes next is a tunnel.
-    async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Tunnel, Ended> {
+    async fn stages(
+        &self,
+        mut socket: TcpStream,
+        draft: &mut Draft,
+    ) -> Result<(Tunnel, InUse), Ended> {
         let limits = &self.shared.config.limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
@@ -207,9 +255,31 @@ impl Life<'_> {
             }
         };
 
-        draft.enter(Stage::Http);
-        let (raw, stream) = Box::pin(self.read_head(stream, deadline, draft)).await?;
-        Box::pin(self.handle(raw, stream, draft)).await
+        let (mut stream, mut deadline) = (stream, deadline);
+        let mut ahead = Vec::with_capacity(1024);
+        loop {
+            draft.enter(Stage::Http);
+            let (raw, read) = Box::pin(self.read_head(stream, deadline, ahead, draft)).await?;
+            (stream, ahead) = match Box::pin(self.handle(raw, read, draft)).await? {
+                Next::Tunnel(opened) => return Ok(*opened),
+                Next::Request { stream, held } => (stream, held),
+            };
+            if !self.is_used_again(&mut stream, &mut ahead).await {
+                return Err(Ended::done(stream));
+            }
+            draft.again();
+            deadline = Instant::now() + limits.request_head;
+        }
+    }
+
+    /// Waits for a further request; a shutdown ends the wait, as nothing is lost by it.
+    async fn is_used_again(&self, stream: &mut ClientStream, ahead: &mut Vec<u8>) -> bool {
+        let deadline = Instant::now() + self.shared.config.limits.keep_alive;
+        tokio::select! {
+            biased;
+            begun = head::begun(stream, deadline, ahead) => begun,
+            () = self.shared.stop.draining() => false,
+        }
     }
 
     /// The rest of http, policy, upstream.
@@ -218,7 +288,7 @@ impl Life<'_> {
         raw: RawHead,
         stream: ClientStream,
         draft: &mut Draft,
-    ) -> Result<Tunnel, Ended> {
+    ) -> Result<Next, Ended> {
         let limits = &self.shared.config.limits;
         let has_early = !raw.early.is_empty();
         let (request, exchange) = match Exchange::begin(stream, raw, limits.header_bytes).await {
@@ -232,6 +302,7 @@ impl Life<'_> {
                 return Err(self.refuse_unread(stream, failure, draft).await);
             }
         };
+        let (request, body) = request.into_parts();
         let identity = Identity::read(
             self.peer,
             self.shared.tls.is_some(),
@@ -239,48 +310,36 @@ impl Life<'_> {
             &self.shared.config.trusted_proxies,
         );
         describe(&request, &identity, draft);
-        let Admitted {
-            permit,
-            opening,
-            upstream,
-            explanation,
-        } = match self.admit(&request, &identity, has_early, draft) {
+        let admitted = match self.admit(&request, &identity, has_early, draft) {
             Ok(admitted) => admitted,
             Err(Denied {
                 failure,
                 explanation,
-            }) => return Err(self.refuse(exchange, failure, explanation, draft).await),
-        };
-
-        draft.enter(Stage::Upstream);
-        let request_id = request_id(draft);
-        let rebuilt = upstream::rebuild(request, &identity, &request_id);
-        let asking = Instant::now();
-        let asked = exchange
-            .meanwhile(self.ask(&permit, &opening, upstream, rebuilt, draft))
-            .await;
-        let (exchange, answer) = asked.map_err(|gone| gave_up(&gone, asking))?;
-        let opened = match answer {
-            Ok(Answer::Switched(opened)) => *opened,
-            Ok(Answer::Refused(refused)) => {
-                return Err(match explanation {
-                    None => self.relay(exchange, *refused, upstream, draft).await,
-                    explained => {
-                        self.refuse(exchange, refused.failure, explained, draft)
-                            .await
-                    }
-                });
+            }) => {
+                // A body that nobody reads holds up the answer.
+                drop(body);
+                let explanation = explanation.map(|explanation| *explanation);
+                return Err(self.refuse(exchange, failure, explanation, draft).await);
             }
-            Err(failure) => return Err(self.refuse(exchange, failure, explanation, draft).await),
         };
-        let ends = self.switch(exchange, opened, asking, draft).await?;
-
-        let settings = self.shared.tunnel_settings(permit.route(), upstream);
-        let tunnel = Tunnel::new(ends, settings, turn(draft.conn()));
-        // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
-        draft.opened();
-        draft.enter(Stage::Tunnel);
-        Ok(tunnel)
+        let asked = Asked {
+            exchange,
+            request,
+            identity,
+        };
+        match admitted {
+            Admitted::Opening(opening) => {
+                let opened = Box::pin(self.open(asked, opening, draft)).await?;
+                Ok(Next::Tunnel(Box::new(opened)))
+            }
+            Admitted::Plain(forwarded) => {
+                Box::pin(self.forward(asked, body, forwarded, draft)).await
+            }
+            Admitted::Answer(response) => {
+                drop(body);
+                Box::pin(self.answer(asked, response, draft)).await
+            }
+        }
     }
 
     /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
@@ -345,11 +404,11 @@ impl Life<'_> {
         &self,
         mut stream: ClientStream,
         deadline: Instant,
+        mut bytes: Vec<u8>,
         draft: &mut Draft,
     ) -> Result<(RawHead, ClientStream), Ended> {
         let begun = Instant::now();
         let limit = self.shared.config.limits.header_bytes;
-        let mut bytes = Vec::with_capacity(1024);
         let read = self
             .unless_draining(head::read(&mut stream, limit, deadline, &mut bytes))
             .await;
@@ -366,151 +425,6 @@ impl Life<'_> {
         describe_unread(&bytes, draft);
         Err(self.refuse_unread(stream, failure, draft).await)
     }
-
-    /// The upstream stage: connect, hand the request on, verify the answer.
-    async fn ask(
-        &self,
-        permit: &Permit<'_>,
-        opening: &Opening,
-        upstream: &Upstream,
-        request: Parts,
-        draft: &mut Draft,
-    ) -> Result<Answer, Failure> {
-        let begun = Instant::now();
-        let attempts = &mut draft.record.attempts;
-        let stall = self.shared.config.limits.write_stall;
-        let connected = upstream::connect(upstream, permit, stall, attempts).await;
-        let skipped = attempts
-            .iter()
-            .filter(|attempt| attempt.outcome != "connected")
-            .count();
-        draft.record.connect_ms = Some(millis(begun.elapsed()));
-        let connected = connected?;
-        if skipped > 0 {
-            draft.note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
-        }
-        let begun = Instant::now();
-        let limit = self.shared.config.limits.header_bytes;
-        let answer =
-            upstream::handshake(connected, request, opening, permit, upstream, limit).await;
-        draft.record.handshake_ms = Some(millis(begun.elapsed()));
-        answer
-    }
-
-    /// Answers 101 and takes the client's stream back.
-    async fn switch(
-        &self,
-        exchange: Exchange,
-        opened: Opened,
-        asking: Instant,
-        draft: &mut Draft,
-    ) -> Result<Ends, Failure> {
-        draft.record.notes.extend(opened.notes);
-        let extensions = Extensions::agreed(opened.extensions.iter().map(String::as_str));
-        let mut response = Response::from_parts(opened.head, respond::empty());
-        respond::set_request_id(response.headers_mut(), &request_id(draft));
-        let patience = self.shared.config.limits.write_stall;
-        let Answered {
-            stream,
-            held,
-            error,
-        } = exchange.answer(response, patience).await;
-        if let Some(error) = error {
-            let waited =
-                humantime::format_duration(Duration::from_millis(millis(asking.elapsed())));
-            let detail = format!("after {waited}, while the 101 was being written: {error}");
-            return Err(Failure::new(Reason::ClientGaveUp, detail));
-        }
-        if !held.is_empty() {
-            draft.note(Note::new(
-                NoteCode::EarlyBytesHeld,
-                format!("{} bytes", held.len()),
-            ));
-        }
-        Ok(Ends {
-            client: stream,
-            client_early: held,
-            upstream: opened.stream,
-            upstream_early: opened.early.into(),
-            extensions,
-        })
-    }
-
-    /// Passes on what the upstream answered instead of 101.
-    async fn relay(
-        &self,
-        exchange: Exchange,
-        refused: Refused,
-        upstream: &Upstream,
-        draft: &mut Draft,
-    ) -> Ended {
-        draft.record.notes.extend(refused.notes);
-        let mut response = refused.response;
-        respond::identify(&mut response, &request_id(draft), &refused.failure);
-        let limits = &self.shared.config.limits;
-        let patience = upstream.handshake_timeout + limits.write_stall;
-        let answered = exchange.answer(response, patience).await;
-        let stream = match (refused.cut.get(), answered.error) {
-            (None, None) => Some(answered.stream),
-            // Writing fails after it too, which says nothing of the client.
-            (Some(words), _) => {
-                draft.note(Note::new(NoteCode::RelayCut, words));
-                None
-            }
-            (None, Some(error)) => {
-                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
-                None
-            }
-        };
-        Ended {
-            failure: refused.failure,
-            client: stream,
-        }
-    }
-
-    /// Answers a request with a refusal of our own.
-    async fn refuse(
-        &self,
-        exchange: Exchange,
-        failure: Failure,
-        explanation: Option<Explanation>,
-        draft: &mut Draft,
-    ) -> Ended {
-        if let Some(explanation) = explanation {
-            return self.explain(exchange, failure, explanation, draft).await;
-        }
-        let response = respond::boxed(respond::refusal(&failure, &request_id(draft)));
-        let patience = self.shared.config.limits.write_stall;
-        let answered = exchange.answer(response, patience).await;
-        if let Some(error) = answered.error {
-            draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
-        }
-        Ended {
-            failure,
-            client: Some(answered.stream),
-        }
-    }
-
-    /// The same where there is no request that hyper could answer; without a status the connection just ends.
-    async fn refuse_unread(
-        &self,
-        mut stream: ClientStream,
-        failure: Failure,
-        draft: &mut Draft,
-    ) -> Ended {
-        let answerable = failure.http_status().is_some();
-        if answerable {
-            let response = respond::refusal(&failure, &request_id(draft));
-            let patience = self.shared.config.limits.write_stall;
-            if let Err(error) = respond::write(&mut stream, &response, patience).await {
-                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
-            }
-        }
-        Ended {
-            failure,
-            client: answerable.then_some(stream),
-        }
-    }
 }
 
 /// A connection that broke before its head was complete.
@@ -523,26 +437,4 @@ fn broken_head(error: &std::io::Error) -> Failure {
         };
         Failure::new(reason, tls::ended_words(error))
     })
-}
-
-/// Where in the spread of a shutdown this connection's turn is: its number's multiple of the golden ratio, which lies
-/// between those of all numbers before it.
-fn turn(conn: &str) -> u32 {
-    const GOLDEN: u32 = 0x9e37_79b9;
-    let number = conn
-        .get(8..)
-        .and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    number.unwrap_or_default().wrapping_mul(GOLDEN)
-}
-
-fn gave_up(gone: &Gone, asking: Instant) -> Failure {
-    let waited = humantime::format_duration(Duration::from_millis(millis(asking.elapsed())));
-    let how = gone
-        .error
-        .as_ref()
-        .map_or_else(|| "closed in order".to_owned(), tls::ended_words);
-    Failure::new(
-        Reason::ClientGaveUp,
-        format!("left after waiting {waited}: {how}"),
-    )
 }

@@ -44,6 +44,9 @@ pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
 /// A response body: our own short text, or the upstream's as it comes.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
+/// A request's body, read as it is asked for.
+pub type RequestBody = Incoming;
+
 /// Why a body could not be produced to its end.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -76,17 +79,20 @@ pub struct Unparsed {
 pub struct Gone {
     /// What it did.
     pub how: Leaving,
-    /// The stream, no longer hyper's: still open after [`Leaving::Overran`] and [`Leaving::Misframed`].
+    /// The stream, no longer hyper's: still open after [`Leaving::Misframed`].
     pub stream: ClientStream,
 }
 
 /// What a client did in place of waiting for its answer.
 #[derive(Debug)]
 pub enum Leaving {
-    /// It left: in order (`None`), or its connection broke.
-    Left(Option<io::Error>),
-    /// It sent more behind its opening handshake than is held.
-    Overran,
+    /// It left, in the middle of its request's body or while it should have waited.
+    Left {
+        /// How its connection broke; `None`: it ended in order.
+        error: Option<io::Error>,
+        /// Whether the body had not come whole.
+        in_body: bool,
+    },
     /// The framing of its request's body is wrong, in words.
     Misframed(&'static str),
 }
@@ -147,10 +153,7 @@ impl Exchange {
             .timer(TokioTimer::new())
             // The head is complete already; this only keeps hyper's own default from mattering.
             .header_read_timeout(Duration::from_secs(30))
-            .serve_connection(
-                TokioIo::new(Hold::new(stream, raw, link.clone())),
-                handover,
-            );
+            .serve_connection(TokioIo::new(Hold::new(stream, raw, link.clone())), handover);
         let mut request = pin!(request);
         let begun = poll_fn(|cx| {
             if let Poll::Ready(Ok(request)) = request.as_mut().poll(cx) {
@@ -183,25 +186,13 @@ impl Exchange {
         }
     }
 
-    /// Runs `work` while the client of an opening handshake waits.
-    ///
-    /// # Errors
-    /// [`Gone`] when the client leaves first, or sends on; `work` is dropped then.
-    pub async fn waiting<F: Future>(self, work: F) -> Result<(Self, F::Output), Gone> {
-        self.link.wait();
-        self.meanwhile(work).await
-    }
-
-    /// Runs `work` while a plain request's body comes as far as it is read, after a 100 where the client waits for one.
+    /// Runs `work` while the client waits. The request's body comes as far as `work` reads it, after a 100 where the
+    /// client waits for one.
     ///
     /// # Errors
     /// [`Gone`] when the client leaves first; `work` is dropped then.
-    pub async fn streaming<F: Future>(self, work: F) -> Result<(Self, F::Output), Gone> {
-        self.link.stream();
-        self.meanwhile(work).await
-    }
-
-    async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
+    pub async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
+        self.link.pass();
         let mut work = pin!(work);
         let output = poll_fn(|cx| {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
@@ -214,11 +205,17 @@ impl Exchange {
         match output {
             Some(output) => Ok((self, output)),
             None => {
-                let (stream, end) = self.connection.into_parts().io.into_inner().into_end();
+                let (stream, end, in_body) =
+                    self.connection.into_parts().io.into_inner().into_end();
                 let how = match end {
-                    End::Left => Leaving::Left(None),
-                    End::Broke(error) => Leaving::Left(Some(error)),
-                    End::Overran => Leaving::Overran,
+                    End::Left => Leaving::Left {
+                        error: None,
+                        in_body,
+                    },
+                    End::Broke(error) => Leaving::Left {
+                        error: Some(error),
+                        in_body,
+                    },
                     End::Misframed(what) => Leaving::Misframed(what),
                 };
                 Err(Gone { how, stream })
@@ -235,7 +232,7 @@ impl Exchange {
             answer,
             link,
         } = self;
-        link.stream();
+        link.pass();
         let response = response.map(|body| {
             let link = link.clone();
             HandedOver { body, link }.boxed_unsync()

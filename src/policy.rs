@@ -193,7 +193,11 @@ pub fn matching<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Matched<'r
     Ok(Matched { route, note })
 }
 
-fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
+/// Whether any route is for the host that a request asks for.
+///
+/// # Errors
+/// `host_not_allowed`.
+pub fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
     let host = &asked.authority.host;
     if routes.iter().any(|route| route.takes_host(host)) {
         return Ok(());

@@ -410,9 +410,30 @@ reasons! {
     UpstreamPortsExhausted = "upstream_ports_exhausted", Upstream, Proxy, Warn, Status::Fixed(503), "connection_limit_reached",
         "the proxy has no descriptor or no local port left for a connection to the upstream",
         "raise nofile or lower `limits.connections`; spread over several addresses in `upstreams.*.endpoints`";
+    UpstreamNoneHealthy = "upstream_none_healthy", Upstream, Upstream, Warn, Status::Fixed(503), "destination_unavailable",
+        "the health checks of every endpoint of the upstream failed, so that none was dialled",
+        "the upstream_health records say since when and why: is the upstream up, and does it answer `upstreams.*.health_check.path` with a status in the 200s?";
+    UpstreamTunnelLimit = "upstream_tunnel_limit", Upstream, Proxy, Warn, Status::Fixed(503), "connection_limit_reached",
+        "as many tunnels to the upstream as allowed are open",
+        "raise `upstreams.*.max_tunnels`, or look for clients that open many tunnels and never close them";
+    UpstreamTlsToPlainPort = "upstream_tls_to_plain_port", Upstream, Upstream, Warn, Status::Fixed(502), "tls_protocol_error",
+        "the upstream answered the proxy's ClientHello with something that is not TLS: its port is a plain one",
+        "write http:// in place of https:// in `upstreams.*.endpoints`, or give the upstream's TLS port there";
+    UpstreamTlsVerifyFailed = "upstream_tls_verify_failed", Upstream, Upstream, Warn, Status::Fixed(502), "tls_certificate_error",
+        "the upstream's certificate is not trusted, is for another name, or is outside its dates",
+        "detail says which: name its issuer's file in `upstreams.*.tls.ca`, the name in it in `upstreams.*.tls.server_name`, or renew it";
+    UpstreamTlsFailed = "upstream_tls_failed", Upstream, Upstream, Warn, Status::Fixed(502), "tls_protocol_error",
+        "the TLS handshake with the upstream failed, and not because of its certificate",
+        "detail has the alert or what broke: compare the TLS versions and cipher suites of the upstream (the proxy speaks 1.2 and 1.3), and whether it wants a certificate (`upstreams.*.tls.cert`)";
+    UpstreamTlsTimeout = "upstream_tls_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "connection_timeout",
+        "the upstream accepted the connection and did not finish the TLS handshake in time",
+        "a blocked event loop in the upstream, or a port that is no TLS port and waits for something else; the deadline is `upstreams.*.connect_timeout`, which covers the handshake";
+    UpstreamAlpnH2 = "upstream_alpn_h2", Upstream, Upstream, Warn, Status::Fixed(502), "tls_protocol_error",
+        "the upstream speaks HTTP/2 only on this port, and an upgrade needs HTTP/1.1",
+        "let the upstream accept http/1.1 beside h2 (Node: allowHTTP1 in http2.createSecureServer), or name its HTTP/1.1 port in `upstreams.*.endpoints`";
     UpstreamPlainToTlsPort = "upstream_plain_to_tls_port", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
-        "the upstream answered in TLS: its port wants TLS and the proxy spoke plain HTTP",
-        "give `upstreams.*.endpoints` the upstream's plain HTTP port";
+        "the upstream's port wants TLS and the proxy spoke plain HTTP to it: it answered in TLS, or with an HTTP error that says so",
+        "write https:// in place of http:// in `upstreams.*.endpoints`, or give the upstream's plain HTTP port there";
     UpstreamHandshakeTimeout = "upstream_handshake_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "http_response_timeout",
         "the upstream took the request and did not answer it in time",
         "a blocked event loop or slow authentication in the upstream; the deadline is `upstreams.*.handshake_timeout`";

@@ -39,6 +39,8 @@ pub enum Event {
     Request,
     /// A listener is bound.
     Listening,
+    /// Health checks changed what is thought of an endpoint.
+    UpstreamHealth,
     /// A shutdown began.
     Draining,
     /// The process ends.
@@ -57,6 +59,7 @@ impl Event {
             Self::Closed => "closed",
             Self::Request => "request",
             Self::Listening => "listening",
+            Self::UpstreamHealth => "upstream_health",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
             Self::RecordsSuppressed => "records_suppressed",

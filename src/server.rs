@@ -1,8 +1,11 @@
 //! Start and stop: from a configuration file to bound listeners, and from a signal to the last record.
 
+mod upstreams;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -10,13 +13,14 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config, Endpoint, Problem, Severity, Shutdown, Source};
+use crate::config::{self, Config, Problem, Severity, Shutdown, Source};
 use crate::connection::{self, Shared, Stop};
 use crate::listener::Listener;
 use crate::policy::HostPattern;
 use crate::reason::{Level, Stage};
 use crate::record::{Draft, Event, Record, Sink};
 use crate::tls;
+use crate::upstream::Group;
 
 /// After the shutdown's deadline, how long the tasks that were cut may take to write their records.
 const CUT_GRACE: Duration = Duration::from_secs(1);
@@ -41,6 +45,7 @@ pub struct Plan {
     /// What is worth the operator's attention and keeps nothing from starting.
     pub warnings: Vec<Problem>,
     tls: Vec<Option<tls::Server>>,
+    upstream_tls: upstreams::Clients,
 }
 
 impl Plan {
@@ -88,7 +93,9 @@ impl Plan {
         let Some(config) = outcome.config else {
             return Err(sorted(problems));
         };
-        problems.extend(own_endpoints(&config, &outcome.source));
+        problems.extend(upstreams::own_endpoints(&config, &outcome.source));
+        let (upstream_tls, findings) = upstreams::clients(&config, &outcome.source);
+        problems.extend(findings);
         problems.extend(uncovered_hosts(&config, &identities, &outcome.source));
         if problems
             .iter()
@@ -125,6 +132,7 @@ impl Plan {
             config: Arc::new(config),
             warnings: sorted(problems),
             tls,
+            upstream_tls,
         })
     }
 }
@@ -180,38 +188,6 @@ fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
     }
 }
 
-/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left.
-fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for upstream in config.upstreams.values() {
-        for (index, endpoint) in upstream.endpoints.iter().enumerate() {
-            let Endpoint::Http { host, port } = endpoint else {
-                continue;
-            };
-            let is_own = |listener: &config::Listener| {
-                let ip = listener.address.ip();
-                let reaches = match host.parse::<IpAddr>() {
-                    Ok(dialled) if ip.is_unspecified() => {
-                        dialled.is_ipv4() == ip.is_ipv4()
-                            && (dialled.is_loopback() || dialled.is_unspecified())
-                    }
-                    Ok(dialled) => dialled == ip || (dialled.is_unspecified() && ip.is_loopback()),
-                    Err(_) => host == "localhost" && (ip.is_loopback() || ip.is_unspecified()),
-                };
-                *port == listener.address.port() && reaches
-            };
-            if let Some(own) = config.listeners.iter().position(is_own) {
-                let site = format!("upstreams.{}.endpoints[{index}]", upstream.name);
-                let message = format!(
-                    "found \"{endpoint}\", which is listeners[{own}] of this proxy itself; write the backend's own address"
-                );
-                problems.push(source.problem(Severity::Error, &site, message));
-            }
-        }
-    }
-    problems
-}
-
 /// Why the proxy did not start.
 #[derive(Debug)]
 pub struct BindError {
@@ -249,6 +225,7 @@ impl std::error::Error for BindError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<(Listener, Arc<Shared>)>,
+    upstreams: Arc<BTreeMap<String, Arc<Group>>>,
     sink: Sink,
     stop: Stop,
     tasks: TaskTracker,
@@ -261,11 +238,18 @@ impl Server {
     /// # Errors
     /// The first address that can't be bound.
     pub fn bind(plan: Plan, sink: Sink) -> Result<Self, BindError> {
-        let Plan { config, tls, .. } = plan;
+        let Plan {
+            config,
+            tls,
+            upstream_tls,
+            ..
+        } = plan;
+        let upstreams = Arc::new(upstreams::groups(&config, upstream_tls));
         let slots = Arc::new(Semaphore::new(
             config.limits.connections.min(Semaphore::MAX_PERMITS),
         ));
         let stop = Stop::default();
+        let repeats = Arc::default();
         let tasks = TaskTracker::new();
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
@@ -280,10 +264,13 @@ impl Server {
             })?;
             let shared = Shared {
                 config: Arc::clone(&config),
+                upstreams: Arc::clone(&upstreams),
                 listener: listener.address(),
                 tls,
+                redirect_to_https: settings.redirect_to_https,
                 sink: sink.clone(),
                 settings: config.routes.iter().map(|_| OnceLock::new()).collect(),
+                repeats: Arc::clone(&repeats),
                 stop: stop.clone(),
                 tasks: tasks.clone(),
             };
@@ -301,6 +288,7 @@ impl Server {
         }
         Ok(Self {
             listeners,
+            upstreams,
             sink,
             stop,
             tasks,
@@ -323,6 +311,7 @@ impl Server {
     pub async fn run(self, mut signal: impl AsyncFnMut() -> &'static str) {
         let Self {
             listeners,
+            upstreams,
             sink,
             stop,
             tasks: connections,
@@ -337,6 +326,11 @@ impl Server {
                     () = accept(listener, shared) => {}
                 }
             });
+        }
+        for group in upstreams.values() {
+            let (group, stop) = (Arc::clone(group), stop.clone());
+            let sink = sink.clone();
+            accepting.spawn(async move { group.checks(sink, stop.draining()).await });
         }
         let name = signal().await;
         let open = connections.len();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::{client, server};
 
 /// A stream that first gives back bytes that were already read from it.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ either_stream! {
         /// On a listener without TLS.
         Plain(Box<Replay<TcpStream>>),
         /// After the TLS handshake.
-        Tls(Box<TlsStream<Replay<TcpStream>>>),
+        Tls(Box<server::TlsStream<Replay<TcpStream>>>),
     }
 }
 
@@ -141,6 +141,10 @@ either_stream! {
     UpstreamStream {
         /// `http://`.
         Tcp(TcpStream),
+        /// `https://`.
+        Tls(Box<client::TlsStream<TcpStream>>),
+        /// `unix:`.
+        Unix(UnixStream),
         /// `builtin:echo`.
         Echo(DuplexStream),
     }

@@ -4,10 +4,12 @@
 //! from the ClientHello that is read before any certificate is chosen. One deadline covers hello and handshake.
 //! Everything of rustls that the rest of the program meets is in this module.
 
+mod client;
 mod development;
 mod failure;
 mod hello;
 mod identity;
+mod refused;
 
 use std::sync::Arc;
 
@@ -19,9 +21,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+pub use client::{Client, SystemRoots};
 pub use development::{DevelopmentCertificateError, ensure_development_certificate};
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
 pub use identity::{Finding, Identity, load};
+pub use refused::refused_late;
 
 use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};

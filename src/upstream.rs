@@ -8,7 +8,10 @@ mod answer;
 mod connect;
 mod echo;
 mod forward;
+mod group;
+mod health;
 mod line;
+mod pool;
 mod relay;
 mod request;
 mod upload;
@@ -24,14 +27,14 @@ use tokio::time::{Instant, timeout_at};
 
 pub use connect::{Connected, connect};
 pub use forward::{Served, forward};
+pub use group::{Busy, Group, InUse, Member, Place};
 pub use relay::Passed;
 pub use request::{rebuild, rebuild_plain};
-pub use upload::Upload;
+pub use upload::{Upload, check_announced};
 
 use crate::config::Upstream;
 use crate::http::opening::Opening;
 use crate::http::{Body, respond};
-use crate::listener::describe_bytes;
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::stream::UpstreamStream;
@@ -50,6 +53,8 @@ pub enum Answer {
 pub struct Opened {
     /// The connection, no longer HTTP.
     pub stream: UpstreamStream,
+    /// Counts it on its endpoint.
+    pub busy: Busy,
     /// The head of the 101.
     pub head: http::response::Parts,
     /// The names of the extensions that were agreed on.
@@ -84,13 +89,14 @@ pub async fn handshake(
     upstream: &Upstream,
     head_limit: usize,
 ) -> Result<Answer, Failure> {
+    let Connected { stream, busy, .. } = connected;
     let deadline = Instant::now() + upstream.handshake_timeout;
     let seen = Seen::default();
     let conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
         .iter()
         .any(|name| request.headers.contains_key(name));
     let exchange = async {
-        let mut line = Line::open(connected.stream, head_limit, &seen).await?;
+        let mut line = Line::open(stream, head_limit, &seen).await?;
         let request = http::Request::from_parts(request, respond::empty());
         let (response, interim) = line.send(request).await.map_err(|failed| failed.error)?;
         Ok((response, interim, line))
@@ -144,6 +150,7 @@ pub async fn handshake(
     let head = request::relayed(head, true);
     Ok(Answer::Switched(Box::new(Opened {
         stream,
+        busy,
         head,
         extensions,
         early,

@@ -166,7 +166,12 @@ fn served(config: &Config, route: &Route) -> String {
     };
     let upstream = config.upstreams.get(&forward.upstream);
     let endpoints = upstream.map(|upstream| upstream.endpoints.as_slice());
-    let endpoints = listed(&mut endpoints.unwrap_or_default().iter().map(Endpoint::to_string));
+    let endpoints = listed(
+        &mut endpoints
+            .unwrap_or_default()
+            .iter()
+            .map(Endpoint::to_string),
+    );
     let mut text = format!(" to {} ({endpoints})", forward.upstream);
     if let Some(rules) = &forward.websocket {
         let origins = listed(&mut rules.origins.iter().map(ToString::to_string));

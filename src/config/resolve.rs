@@ -54,7 +54,7 @@ pub fn resolve(
     let hop_idle = load_balancer.as_ref().and_then(|hop| hop.idle_timeout);
     let upstreams = fields
         .get("upstreams")
-        .map(|upstreams| upstreams::resolve(upstreams, report));
+        .map(|upstreams| upstreams::resolve(upstreams, folder, report));
     let mut upstreams = upstreams.unwrap_or_default();
     let routes = fields
         .get("routes")

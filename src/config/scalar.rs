@@ -223,6 +223,16 @@ impl Cursor<'_> {
         None
     }
 
+    /// A whole number from 1 to `most`; `None` inside for `off`.
+    pub fn count_or_off(&self, most: usize, report: &mut Report<'_>) -> Option<Option<usize>> {
+        let expected = format!("a whole number from 1 to {most}, or off");
+        let spelled = self.spelled(&expected, report)?;
+        match spelled.text.as_str() {
+            "off" => Some(None),
+            _ => self.count(most, report).map(Some),
+        }
+    }
+
     /// A whole number from 1 to `most`.
     pub fn count(&self, most: usize, report: &mut Report<'_>) -> Option<usize> {
         let expected = format!("a whole number from 1 to {most}");

@@ -169,8 +169,8 @@ fn every_value_of_a_full_file_arrives() {
     let [route] = &*config.routes else {
         panic!("{:?}", config.routes);
     };
-    assert_eq!(route.upstream, "voice.v2");
-    let rules = &route.websocket;
+    let (forward, rules) = route.websocket().unwrap();
+    assert_eq!(forward.upstream, "voice.v2");
     assert_eq!(rules.origins.len(), 4);
     assert_eq!(rules.missing_origin, MissingOrigin::Allow);
     assert_eq!(rules.wechat_app_ids, ["wx0123456789abcdef"]);
@@ -213,6 +213,7 @@ fn every_value_of_a_full_file_arrives() {
             header_bytes: 64 * 1024,
             tls_handshake: Duration::from_secs(5),
             request_head: Duration::from_secs(6),
+            keep_alive: Duration::from_secs(75),
             write_stall: Duration::from_secs(7),
             close_wait: Duration::from_secs(8),
         }
@@ -374,7 +375,7 @@ fn a_ping_comes_before_the_load_balancer_loses_patience() {
     ] {
         let (config, said) = with(websocket, hop);
         assert_eq!(said, "", "{websocket} {hop}");
-        let ping = config.unwrap().routes[0].websocket.ping;
+        let ping = config.unwrap().routes[0].websocket().unwrap().1.ping;
         assert_eq!(ping.is_none(), websocket.contains("off"), "{websocket}");
         if let Some(ping) = ping {
             assert_eq!(ping.timeout, Duration::from_secs(10));
@@ -398,7 +399,7 @@ fn values_come_from_the_environment() {
     assert_eq!(config.limits.connections, 500);
     assert_eq!(config.limits.header_bytes, 32 * 1024);
     assert_eq!(
-        config.routes[0].websocket.idle_timeout,
+        config.routes[0].websocket().unwrap().1.idle_timeout,
         Some(Duration::from_secs(90))
     );
     let endpoint = &config.upstreams["app"].endpoints[0];

@@ -1,32 +1,54 @@
 //! Who may pass: a request against the rules of HTTP and of the configuration.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use tokio::time::Instant;
 
-use super::Life;
 use super::explain::Explanation;
-use crate::config::Upstream;
+use super::{Life, plain};
 use crate::http::forwarded::Identity;
 use crate::http::opening::{self, Kind, Opening};
-use crate::policy::{self, Asked, Authority, HostSet, Permit};
-use crate::reason::{Failure, Reason, Stage};
+use crate::policy::{
+    self, Asked, Authority, HostSet, HttpRules, Matched, Permit, Plain, WebSocketRules,
+};
+use crate::reason::{Failure, Level, Reason, Stage};
 use crate::record::{Draft, millis};
 use crate::tls;
+use crate::upstream::{self, Group};
 
-/// A request that may be handed on, and to whom.
-pub(super) struct Admitted<'a> {
-    pub permit: Permit<'a>,
+/// A request that may pass.
+pub(super) enum Admitted<'a> {
+    /// An opening handshake.
+    Opening(AdmittedOpening<'a>),
+    /// A plain request.
+    Plain(AdmittedPlain<'a>),
+    /// A plain request that the proxy answers.
+    Answer(Response<Bytes>),
+}
+
+/// An opening handshake that may be handed on, and to whom.
+pub(super) struct AdmittedOpening<'a> {
+    pub permit: Permit<'a, WebSocketRules>,
     pub opening: Opening,
-    pub upstream: &'a Upstream,
+    pub upstream: &'a Arc<Group>,
     /// For a refusal that the upstream may still bring.
     pub explanation: Option<Explanation>,
+}
+
+/// A plain request that may be handed on, and to whom.
+pub(super) struct AdmittedPlain<'a> {
+    pub permit: Permit<'a, HttpRules>,
+    pub upstream: &'a Arc<Group>,
 }
 
 /// A request that may not.
 pub(super) struct Denied {
     pub failure: Failure,
-    pub explanation: Option<Explanation>,
+    pub explanation: Option<Box<Explanation>>,
 }
 
 impl From<Failure> for Denied {
@@ -63,23 +85,13 @@ impl Life<'_> {
             draft.note(note);
         }
         draft.enter(Stage::Policy);
-        let asked = opening.as_ref();
-        let permit = self.check_policy(request, identity, &authority, asked, has_early, draft);
+        // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
+        if has_early && opening.is_some() {
+            return Err(Reason::HttpEarlyData.into());
+        }
+        let admitted = self.check_policy(request, identity, &authority, opening, draft);
         draft.record.policy_ms = Some(millis(begun.elapsed()));
-        let permit = permit?;
-        let name = &permit.route().upstream;
-        // The one place where the name is looked up; a configuration in which it is unknown does not load.
-        let upstream = self.shared.config.upstreams.get(name).ok_or_else(|| {
-            let detail = format!("no upstream is named {name}");
-            Failure::new(Reason::InternalAborted, detail)
-        })?;
-        let opening = opening.ok_or(Reason::PlainHttpRequest)?;
-        Ok(Admitted {
-            explanation: Explanation::wanted(permit.route(), &opening),
-            upstream,
-            permit,
-            opening,
-        })
+        admitted
     }
 
     fn check_policy(
@@ -87,10 +99,9 @@ impl Life<'_> {
         request: &Parts,
         identity: &Identity,
         authority: &Authority,
-        opening: Option<&Opening>,
-        has_early: bool,
+        opening: Option<Opening>,
         draft: &mut Draft,
-    ) -> Result<Permit<'_>, Denied> {
+    ) -> Result<Admitted<'_>, Denied> {
         let no_names = HostSet::default();
         let values = |name| -> Vec<&[u8]> {
             request
@@ -101,9 +112,8 @@ impl Life<'_> {
                 .collect()
         };
         let (origins, referers) = (values(header::ORIGIN), values(header::REFERER));
-        let offered = opening
-            .map(|opening| opening.subprotocols.as_slice())
-            .unwrap_or_default();
+        let offered = opening.as_ref().map(|opening| opening.subprotocols.clone());
+        let offered = offered.unwrap_or_default();
         let subprotocols: Vec<&str> = offered.iter().map(String::as_str).collect();
         let asked = Asked {
             secure: identity.secure,
@@ -120,27 +130,91 @@ impl Life<'_> {
             referers: &referers,
             subprotocols: &subprotocols,
         };
-        // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
-        if has_early && opening.is_some() {
-            return Err(Reason::HttpEarlyData.into());
+        let routes = &self.shared.config.routes;
+        // Behind a hop that ended TLS there is nowhere to send the client.
+        if self.shared.redirect_to_https && !identity.secure {
+            policy::check_host(routes, &asked)?;
+            return match opening {
+                Some(_) => Err(Reason::RedirectRefused.into()),
+                None => Ok(Admitted::Answer(plain::redirect(
+                    &authority.host,
+                    &request.uri,
+                ))),
+            };
         }
-        let matched = policy::matching(&self.shared.config.routes, &asked)?;
+        let matched = policy::matching(routes, &asked)?;
         let route = matched.route;
         draft.record.route = Some(route.to_string());
         let Some(opening) = opening else {
-            return Err(Reason::PlainHttpRequest.into());
+            return self.check_plain(matched, request, identity, draft);
         };
-        let denied = |failure| Denied {
+        let permit = policy::check(matched, &asked).map_err(|failure| Denied {
             failure,
-            explanation: Explanation::wanted(route, opening),
-        };
-        let permit = policy::check(matched, &asked).map_err(denied)?;
-        draft.record.upstream = Some(permit.route().upstream.clone());
-        draft.record.referer_app_id = permit.referer_app_id().map(str::to_owned);
-        draft.record.notes.extend_from_slice(permit.notes());
+            explanation: Explanation::wanted(route, &opening).map(Box::new),
+        })?;
+        permitted(&permit, draft);
+        let explanation = Explanation::wanted(route, &opening);
         if self.shared.stop.is_draining() {
-            return Err(denied(Reason::Draining.into()));
+            return Err(Denied {
+                failure: Reason::Draining.into(),
+                explanation: explanation.map(Box::new),
+            });
         }
-        Ok(permit)
+        Ok(Admitted::Opening(AdmittedOpening {
+            upstream: self.upstream(permit.upstream())?,
+            explanation,
+            permit,
+            opening,
+        }))
     }
+
+    fn check_plain<'a>(
+        &'a self,
+        matched: Matched<'a>,
+        request: &Parts,
+        identity: &Identity,
+        draft: &mut Draft,
+    ) -> Result<Admitted<'a>, Denied> {
+        let plain = policy::check_plain(matched, request.method.as_str()).map_err(|failure| {
+            let record = &draft.record;
+            let words = [record.path.as_deref(), record.user_agent.as_deref()];
+            let now = std::time::Instant::now();
+            let is_probe = failure.reason == Reason::PlainHttpRequest;
+            match is_probe
+                && self
+                    .shared
+                    .repeats
+                    .is_repeated(identity.client, &words, now)
+            {
+                true => failure.at(Level::Debug),
+                false => failure,
+            }
+        })?;
+        let permit = match plain {
+            Plain::Respond(respond) => return Ok(Admitted::Answer(plain::response(respond))),
+            Plain::Forward(permit) => permit,
+        };
+        permitted(&permit, draft);
+        let length = request.headers.get(header::CONTENT_LENGTH);
+        let announced = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        upstream::check_announced(announced, permit.rules().max_body)?;
+        Ok(Admitted::Plain(AdmittedPlain {
+            upstream: self.upstream(permit.upstream())?,
+            permit,
+        }))
+    }
+
+    /// The one place where the name is looked up; a configuration in which it is unknown does not load.
+    fn upstream(&self, name: &str) -> Result<&Arc<Group>, Failure> {
+        self.shared.upstreams.get(name).ok_or_else(|| {
+            let detail = format!("no upstream is named {name}");
+            Failure::new(Reason::InternalAborted, detail)
+        })
+    }
+}
+
+fn permitted<R>(permit: &Permit<'_, R>, draft: &mut Draft) {
+    draft.record.upstream = Some(permit.upstream().to_owned());
+    draft.record.referer_app_id = permit.referer_app_id().map(str::to_owned);
+    draft.record.notes.extend_from_slice(permit.notes());
 }

@@ -12,11 +12,12 @@ use super::stop::Watch;
 use super::{Shared, see_off};
 use crate::record::Resting;
 use crate::tunnel::Tunnel;
+use crate::upstream::InUse;
 
 /// The task of a tunnel. Written out, as an `async fn` would hold what it is given twice.
 pub(super) struct Carry {
     /// Taken at its end.
-    open: Option<(Tunnel, Resting)>,
+    open: Option<(Tunnel, Resting, InUse)>,
     stop: Watch,
     shared: Arc<Shared>,
     /// What comes after the end.
@@ -27,12 +28,13 @@ pub(super) struct Carry {
 impl Carry {
     pub fn new(
         tunnel: Tunnel,
+        in_use: InUse,
         resting: Resting,
         shared: Arc<Shared>,
         slot: OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            open: Some((tunnel, resting)),
+            open: Some((tunnel, resting, in_use)),
             stop: shared.stop.watch(),
             shared,
             last: None,
@@ -46,10 +48,10 @@ impl Future for Carry {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if let Some((tunnel, _)) = &mut this.open {
+        if let Some((tunnel, ..)) = &mut this.open {
             let shutdown = this.stop.poll(cx);
             let closed = ready!(tunnel.poll(cx, shutdown));
-            if let Some((tunnel, resting)) = this.open.take() {
+            if let Some((tunnel, resting, _)) = this.open.take() {
                 let mut draft = resting.wake();
                 let failure = describe_end(closed, &mut draft.record);
                 draft.finish(failure);

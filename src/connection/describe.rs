@@ -16,8 +16,8 @@ use crate::tunnel::frame::Close;
 /// The id that joins this request's records, answers and the upstream's own log; the connection's where none could
 /// be read.
 pub(super) fn request_id(draft: &mut Draft) -> String {
-    let conn = draft.conn().to_owned();
-    draft.record.request_id.get_or_insert(conn).clone()
+    let own = draft.own_request_id();
+    draft.record.request_id.get_or_insert(own).clone()
 }
 
 /// Puts into the record what the request says of itself.
@@ -28,10 +28,10 @@ pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) 
     };
     let request_id = match forwarded::request_id(&request.headers) {
         Ok(Some(id)) => id.to_owned(),
-        Ok(None) => draft.conn().to_owned(),
+        Ok(None) => draft.own_request_id(),
         Err(why) => {
             draft.note(Note::new(NoteCode::RequestIdReplaced, why));
-            draft.conn().to_owned()
+            draft.own_request_id()
         }
     };
     draft.set_client(identity.client);

@@ -101,7 +101,7 @@ impl Life<'_> {
             Err(why) => draft.note(Note::new(NoteCode::ResponseNotDelivered, why)),
         }
         Ended {
-            failure: failure.with_status(StatusCode::SWITCHING_PROTOCOLS.as_u16()),
+            failure: Some(failure.with_status(StatusCode::SWITCHING_PROTOCOLS.as_u16())),
             client: Some(stream),
         }
     }

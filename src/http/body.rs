@@ -43,7 +43,9 @@ impl Rest {
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         match &mut self.0 {
             Kind::Length(left) => {
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let count = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 *left -= count as u64;
                 Ok(count)
             }
@@ -132,7 +134,9 @@ impl Chunks {
             }
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size,
-            (State::DataCr | State::DataLf, _) => return Err("a chunk's data is longer than its size"),
+            (State::DataCr | State::DataLf, _) => {
+                return Err("a chunk's data is longer than its size");
+            }
             (State::Trailer, b'\r') => State::LastLf,
             (State::TrailerLine, b'\r') => State::TrailerEnd,
             (State::Trailer | State::TrailerLine, byte) => {
@@ -179,7 +183,10 @@ mod tests {
             (&b"0\r\n\r\n"[..], Ok(Some(5))),
             (b"0\r\n\r\nGET /", Ok(Some(5))),
             (b"3\r\nabc\r\n0\r\n\r\n", Ok(Some(13))),
-            (b"3;a=\"b\"\r\n\r\n\r\r\n000\r\nX-A: b\r\n\r\nG", Ok(Some(29))),
+            (
+                b"3;a=\"b\"\r\n\r\n\r\r\n000\r\nX-A: b\r\n\r\nG",
+                Ok(Some(29)),
+            ),
             (b"A\r\n0123456789\r\n", Ok(None)),
             (b"0\r\n", Ok(None)),
             (b"\r\n", Err("a chunk has no size")),
@@ -189,13 +196,31 @@ mod tests {
             (b"-1\r\n", Err("a chunk's size is not hexadecimal")),
             (b"3\nabc", Err("a chunk's size is not hexadecimal")),
             (b"3\rabc", Err("a line of the chunks ends in CR without LF")),
-            (b"3;\nabc", Err("a line of the chunks ends in LF without CR")),
-            (b"3;\0\r\n", Err("a line of the chunks has a control character")),
-            (b"2\r\nabc\r\n", Err("a chunk's data is longer than its size")),
+            (
+                b"3;\nabc",
+                Err("a line of the chunks ends in LF without CR"),
+            ),
+            (
+                b"3;\0\r\n",
+                Err("a line of the chunks has a control character"),
+            ),
+            (
+                b"2\r\nabc\r\n",
+                Err("a chunk's data is longer than its size"),
+            ),
             (b"2\r\nab\n", Err("a chunk's data is longer than its size")),
-            (b"0\r\nX: y\n", Err("a line of the chunks ends in LF without CR")),
-            (b"0\r\n\r\r", Err("a line of the chunks ends in CR without LF")),
-            (b"00000000000000003\r\n", Err("a chunk's size has more than 16 digits")),
+            (
+                b"0\r\nX: y\n",
+                Err("a line of the chunks ends in LF without CR"),
+            ),
+            (
+                b"0\r\n\r\r",
+                Err("a line of the chunks ends in CR without LF"),
+            ),
+            (
+                b"00000000000000003\r\n",
+                Err("a chunk's size has more than 16 digits"),
+            ),
         ] {
             assert_eq!(read(bytes), expected, "{}", bytes.escape_ascii());
         }
@@ -204,8 +229,14 @@ mod tests {
     #[test]
     fn lines_have_bounds() {
         let long = |start: &str, length: usize| [start.as_bytes(), &vec![b'x'; length]].concat();
-        assert_eq!(read(&long("1;", LINE_MAX + 1)), Err("a chunk's extension is too long"));
-        assert_eq!(read(&long("0\r\n", TRAILERS_MAX + 1)), Err("the trailers are too long"));
+        assert_eq!(
+            read(&long("1;", LINE_MAX + 1)),
+            Err("a chunk's extension is too long")
+        );
+        assert_eq!(
+            read(&long("0\r\n", TRAILERS_MAX + 1)),
+            Err("the trailers are too long")
+        );
     }
 
     #[test]

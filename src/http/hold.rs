@@ -45,21 +45,14 @@ struct State {
 impl Link {
     /// At first, nothing.
     const PARSING: u8 = 0;
-    /// Read: an opening handshake waits for its answer, and its client must, too.
-    const WAITING: u8 = 1;
-    /// Read and write: a plain request and its answer, both of which may be on their way at once.
-    const STREAMING: u8 = 2;
+    /// Read and write: a request and its answer, both of which may be on their way at once.
+    const PASSING: u8 = 1;
     /// Write, and nothing else matters any more.
-    const ANSWERING: u8 = 3;
+    const ANSWERING: u8 = 2;
 
-    /// An opening handshake waits for its answer.
-    pub fn wait(&self) {
-        self.0.phase.store(Self::WAITING, Relaxed);
-    }
-
-    /// A plain request may pass.
-    pub fn stream(&self) {
-        self.0.phase.store(Self::STREAMING, Relaxed);
+    /// The request may pass.
+    pub fn pass(&self) {
+        self.0.phase.store(Self::PASSING, Relaxed);
     }
 
     /// The answer is known and is the last.
@@ -88,7 +81,11 @@ impl Link {
     }
 
     /// Remembers what came of a write or a flush.
-    fn wrote<T>(&self, polled: Poll<io::Result<T>>, count: impl Fn(&T) -> usize) -> Poll<io::Result<T>> {
+    fn wrote<T>(
+        &self,
+        polled: Poll<io::Result<T>>,
+        count: impl Fn(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
         self.0.blocked.store(polled.is_pending(), Relaxed);
         if let Poll::Ready(Ok(taken)) = &polled {
             self.0.written.fetch_add(count(taken) as u64, Relaxed);
@@ -104,8 +101,6 @@ pub(super) enum End {
     Left,
     /// Its connection broke.
     Broke(io::Error),
-    /// It sent more ahead of the answer than is held.
-    Overran,
     /// Its body's framing is wrong.
     Misframed(&'static str),
 }
@@ -164,13 +159,14 @@ impl Hold {
             Some(End::Left) => Some("closed in order".to_owned()),
             Some(End::Broke(error)) => Some(error.to_string()),
             Some(End::Misframed(what)) => Some((*what).to_owned()),
-            Some(End::Overran) | None => None,
+            None => None,
         }
     }
 
-    /// The stream, and how its client stopped waiting.
-    pub(super) fn into_end(self) -> (ClientStream, End) {
-        (self.stream, self.end.unwrap_or(End::Left))
+    /// The stream, how its client stopped waiting, and whether that was before the end of its request's body.
+    pub(super) fn into_end(self) -> (ClientStream, End, bool) {
+        let in_body = !self.body.is_done();
+        (self.stream, self.end.unwrap_or(End::Left), in_body)
     }
 
     fn ended(&mut self, kind: io::ErrorKind, end: End) -> Poll<io::Result<()>> {
@@ -190,7 +186,8 @@ impl Hold {
         }
         match self.body.take(new) {
             Ok(count) => {
-                self.held.extend_from_slice(new.get(count..).unwrap_or_default());
+                self.held
+                    .extend_from_slice(new.get(count..).unwrap_or_default());
                 buf.set_filled(before + count);
                 Poll::Ready(Ok(()))
             }
@@ -215,10 +212,8 @@ impl Hold {
                 Err(error) => return self.ended(error.kind(), End::Broke(error)),
             }
         }
-        if self.link.phase() == Link::WAITING {
-            return self.ended(io::ErrorKind::InvalidData, End::Overran);
-        }
-        // Requests that are sent ahead wait where they are; writing the answer notices a client that is gone.
+        // Full: nothing wakes this read again. The deadlines of the stages above bound the wait, and writing the answer
+        // notices a client that is gone.
         Poll::Pending
     }
 }
@@ -237,7 +232,7 @@ impl AsyncRead for Hold {
             this.given += count;
             return Poll::Ready(Ok(()));
         }
-        if !matches!(this.link.phase(), Link::WAITING | Link::STREAMING) {
+        if this.link.phase() != Link::PASSING {
             return Poll::Pending;
         }
         if let Some(End::Misframed(_)) = this.end {
@@ -263,7 +258,7 @@ impl AsyncWrite for Hold {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if !matches!(self.link.phase(), Link::STREAMING | Link::ANSWERING) {
+        if self.link.phase() == Link::PARSING {
             return Poll::Ready(Ok(buf.len()));
         }
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);

@@ -2,7 +2,9 @@
 
 use super::origin::{Origin, OriginPattern, Tuple, without_userinfo};
 use super::wechat::referer_app_id;
-use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules, enumerated, shown};
+use super::{
+    Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules, enumerated, shown,
+};
 use crate::reason::{Failure, Reason};
 
 /// Checks Origin and Referer against `route`'s rules, whether they are enforced or not.

@@ -32,7 +32,7 @@ impl Route {
     #[must_use]
     pub fn websocket(&self) -> Option<(&Forward, &WebSocketRules)> {
         match &self.serves {
-            Serves::Forward(forward) => forward.websocket.as_ref().map(|rules| (forward, rules)),
+            Serves::Forward(forward) => Some((forward, forward.websocket.as_ref()?)),
             Serves::Respond(_) => None,
         }
     }
@@ -51,7 +51,7 @@ impl fmt::Display for Route {
 #[derive(Clone, Debug)]
 pub enum Serves {
     /// It is handed to an upstream.
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// The proxy answers it.
     Respond(Respond),
 }

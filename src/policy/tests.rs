@@ -19,7 +19,7 @@ fn route(host: Option<&str>, path: &str, origins: &[&str]) -> Route {
     Route {
         host: host.map(|host| HostPattern::parse(host).unwrap()),
         path: PathPattern::parse(path).unwrap(),
-        serves: Serves::Forward(Forward {
+        serves: Serves::Forward(Box::new(Forward {
             upstream: "app".to_owned(),
             websocket: Some(WebSocketRules {
                 origins: origins
@@ -37,14 +37,14 @@ fn route(host: Option<&str>, path: &str, origins: &[&str]) -> Route {
                 explain_refusals: false,
             }),
             http: None,
-        }),
+        })),
     }
 }
 
 fn forward(route: &mut Route) -> &mut Forward {
     match &mut route.serves {
         Serves::Forward(forward) => forward,
-        Serves::Respond(_) => panic!("{route} has no upstream"),
+        Serves::Respond(_) => panic!("a route without an upstream"),
     }
 }
 
@@ -280,9 +280,7 @@ fn the_first_matching_route_decides() {
             origins: vec![origin.as_bytes()],
             ..Request::default()
         };
-        let upstream = request
-            .check(&routes)
-            .map(|permit| permit.upstream());
+        let upstream = request.check(&routes).map(|permit| permit.upstream());
         assert_eq!(
             upstream.map_err(|failure| failure.reason),
             expected,

@@ -15,6 +15,10 @@ pub struct Draft {
     stage: Stage,
     opened: Option<Instant>,
     finished: bool,
+    /// Who dialled, which is the client of every request whose peer does not say otherwise.
+    source: Option<IpAddr>,
+    /// Further requests of the connection.
+    repeated: u32,
     /// What is known so far.
     pub record: Box<Record>,
 }
@@ -37,6 +41,8 @@ impl Draft {
             stage: Stage::Accept,
             opened: None,
             finished: false,
+            source: peer.map(|peer| peer.ip()),
+            repeated: 0,
             record: Box::new(Record {
                 conn: Some(conn),
                 listener: Some(listener.to_string()),
@@ -67,6 +73,52 @@ impl Draft {
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Whether there is something that still needs its record.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        !self.finished
+    }
+
+    /// An id for the request that has none: the connection's, and behind it the number of a further request.
+    #[must_use]
+    pub fn own_request_id(&self) -> String {
+        match self.repeated {
+            0 => self.conn().to_owned(),
+            more => format!("{}-{}", self.conn(), more + 1),
+        }
+    }
+
+    /// Writes `request`: a plain request answered with `status`, and what went wrong with the rest of the answer.
+    /// Nothing is pending then, until [`Draft::again`].
+    pub fn served(&mut self, status: u16, level: Level, failure: Option<Failure>) {
+        self.finished = true;
+        let mut record = self.record.clone();
+        record.level = Some(level);
+        if let Some(failure) = failure {
+            record.fail(failure, self.stage);
+        }
+        record.event = Event::Request;
+        record.status = Some(status);
+        self.sink.emit(*record);
+    }
+
+    /// The connection's next request has begun.
+    pub fn again(&mut self) {
+        self.finished = false;
+        self.repeated += 1;
+        let last = std::mem::take(&mut *self.record);
+        *self.record = Record {
+            conn: last.conn,
+            client: self.source.and_then(|ip| self.sink.address(ip, None)),
+            peer: last.peer,
+            listener: last.listener,
+            sni: last.sni,
+            tls_version: last.tls_version,
+            alpn: last.alpn,
+            ..Record::default()
+        };
     }
 
     /// Names the real client, which is the peer unless a trusted proxy says otherwise.
@@ -167,6 +219,8 @@ impl Resting {
             stage: Stage::Tunnel,
             opened: self.opened,
             finished: false,
+            source: None,
+            repeated: 0,
             record: Box::new(packed.as_ref().map(Packed::unpack).unwrap_or_default()),
         }
     }

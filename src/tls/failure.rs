@@ -141,7 +141,7 @@ pub fn record_error(error: &io::Error) -> Option<String> {
     tls_error(error).map(ToString::to_string)
 }
 
-fn tls_error(error: &io::Error) -> Option<&Error> {
+pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 

@@ -45,14 +45,14 @@ impl Identity {
 pub struct Finding {
     /// Errors keep the proxy from starting.
     pub severity: Severity,
-    /// `cert` or `key`.
+    /// `cert`, `key` or `ca`.
     pub field: &'static str,
     /// What, in words for the operator.
     pub message: String,
 }
 
 impl Finding {
-    fn error(field: &'static str, message: String) -> Self {
+    pub(super) fn error(field: &'static str, message: String) -> Self {
         Self {
             severity: Severity::Error,
             field,
@@ -114,7 +114,7 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
+pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
     let mut chain = Vec::new();
     for item in read_pem(path).map_err(|error| unreadable("cert", path, &error))? {
         if let rustls_pemfile::Item::X509Certificate(certificate) = item {
@@ -131,7 +131,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
     Ok(chain)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
+pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
     let mut keys = Vec::new();
     for item in read_pem(path).map_err(|error| unreadable("key", path, &error))? {
         match item {

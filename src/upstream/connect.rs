@@ -1,149 +1,284 @@
 //! Dialling an upstream's endpoints in turn.
 
 use std::io;
+use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout_at};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::echo;
-use crate::config::{Endpoint, Upstream};
+use super::group::{Busy, Group, Member};
+use crate::config::Endpoint;
 use crate::policy::Permit;
 use crate::reason::{Failure, Reason};
 use crate::record::{Attempt, millis};
 use crate::stream::{UpstreamStream, keep_alive};
 
-/// A connection to an upstream, on which nothing was sent yet.
+/// How long to wait before a unix socket whose backlog is full is asked again: the system does not tell when it has
+/// room.
+const FULL_WAIT: Duration = Duration::from_millis(10);
+
+/// A connection to an upstream, on which nothing was sent yet but TLS's own.
 #[derive(Debug)]
 pub struct Connected {
     pub(super) stream: UpstreamStream,
     /// The endpoint, with the address where a name was resolved.
     pub endpoint: String,
+    /// Counts the connection on its endpoint.
+    pub busy: Busy,
 }
 
-/// Connects to the first endpoint that can be; `attempts` gets an entry for each one tried.
-/// `write_stall` is `limits.write_stall`, which [`keep_alive`] needs.
+/// Connects to the first endpoint that can be, of those that `client` may get; `attempts` gets an entry for each
+/// address tried.
 ///
 /// # Errors
-/// The reason of the last endpoint when none can be connected to.
+/// `upstream_none_healthy`, or the reason of the last endpoint when none can be connected to.
 pub async fn connect<R>(
-    upstream: &Upstream,
+    group: &Group,
     permit: &Permit<'_, R>,
-    write_stall: Duration,
+    client: IpAddr,
     attempts: &mut Vec<Attempt>,
 ) -> Result<Connected, Failure> {
     let mut last = None;
-    for endpoint in &upstream.endpoints {
-        match endpoint {
-            Endpoint::Echo => {
-                attempts.push(Attempt {
-                    endpoint: endpoint.to_string(),
-                    outcome: "connected".into(),
-                    detail: None,
-                    ms: 0,
-                });
-                return Ok(Connected {
-                    stream: UpstreamStream::Echo(echo::start(
-                        permit
-                            .route()
-                            .websocket()
-                            .map(|(_, rules)| rules.subprotocols.clone())
-                            .unwrap_or_default(),
-                    )),
-                    endpoint: endpoint.to_string(),
-                });
-            }
-            Endpoint::Http { host, port } => {
-                match dial(endpoint, host, *port, upstream.connect_timeout, attempts).await {
-                    Ok(connected) => {
-                        if let UpstreamStream::Tcp(socket) = &connected.stream {
-                            keep_alive(socket, write_stall);
-                        }
-                        return Ok(connected);
-                    }
-                    Err(failure) => last = Some(failure),
-                }
-            }
+    for member in group.candidates(client)? {
+        match group.dial(&member, permit, attempts).await {
+            Ok(connected) => return Ok(connected),
+            Err(failure) => last = Some(failure),
         }
     }
     Err(last
         .unwrap_or_else(|| Failure::new(Reason::UpstreamRefused, "the upstream has no endpoint")))
 }
 
-/// Tries every address of one endpoint within one `timeout`: each may take its share of the time that is left, so
-/// that one which drops what is sent to it leaves time for those behind it.
-async fn dial(
-    endpoint: &Endpoint,
-    host: &str,
-    port: u16,
+impl Group {
+    /// Connects to one endpoint, within `connect_timeout`; `attempts` gets an entry for each address tried.
+    ///
+    /// # Errors
+    /// The reason of the last address, when none can be connected to.
+    pub async fn dial<R>(
+        &self,
+        member: &Arc<Member>,
+        permit: &Permit<'_, R>,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Connected, Failure> {
+        // From here on, so that of many clients at once not all choose the same endpoint.
+        let busy = member.busy();
+        let websocket = permit.route().websocket();
+        let allowed = websocket.map_or(&[][..], |(_, rules)| &rules.subprotocols);
+        let timeout = self.settings().connect_timeout;
+        let dialled = self
+            .open(&member.endpoint, allowed, timeout, attempts)
+            .await;
+        match &dialled {
+            Ok(_) => member.connected(true),
+            // Our own want says nothing of the endpoint.
+            Err(failure) if failure.reason == Reason::UpstreamPortsExhausted => {}
+            Err(_) => member.connected(false),
+        }
+        let (stream, endpoint) = dialled?;
+        Ok(Connected {
+            stream,
+            endpoint,
+            busy,
+        })
+    }
+
+    /// The same without a permit, for what carries nothing of a client's. `subprotocols` are those that the echo server
+    /// may agree to.
+    pub(super) async fn open(
+        &self,
+        endpoint: &Endpoint,
+        subprotocols: &[String],
+        timeout: Duration,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<(UpstreamStream, String), Failure> {
+        let mut trying = Trying {
+            attempts,
+            timeout,
+            deadline: Instant::now() + timeout,
+        };
+        match endpoint {
+            Endpoint::Echo => {
+                let stream = UpstreamStream::Echo(echo::start(subprotocols.to_vec()));
+                trying.tried(&endpoint.to_string(), Instant::now(), None);
+                Ok((stream, endpoint.to_string()))
+            }
+            Endpoint::Unix(path) => trying.unix(endpoint, path).await,
+            Endpoint::Http { host, port } | Endpoint::Https { host, port } => {
+                self.open_tcp(endpoint, (host, *port), trying).await
+            }
+        }
+    }
+
+    /// Tries every address of one endpoint: each may take its share of the time that is left, so that one which drops
+    /// what is sent to it leaves time for those behind it. The name is looked up each time.
+    async fn open_tcp(
+        &self,
+        endpoint: &Endpoint,
+        (host, port): (&str, u16),
+        mut trying: Trying<'_>,
+    ) -> Result<(UpstreamStream, String), Failure> {
+        let begun = Instant::now();
+        let addresses = trying.look_up(host, port).await;
+        let addresses = addresses.inspect_err(|failure| {
+            trying.tried(&endpoint.to_string(), begun, Some(failure));
+        })?;
+        let mut last = None;
+        for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
+            let shown = shown(endpoint, address);
+            let begun = Instant::now();
+            let left = share(trying.deadline.saturating_duration_since(begun), left);
+            match self.open_address(endpoint, host, address, left).await {
+                Ok(stream) => {
+                    trying.tried(&shown, begun, None);
+                    return Ok((stream, shown));
+                }
+                Err(failure) => {
+                    trying.tried(&shown, begun, Some(&failure));
+                    last = Some(failure);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            Failure::new(Reason::UpstreamDnsFailed, format!("{host} has no address"))
+        }))
+    }
+
+    /// TCP and, where the endpoint has it, TLS, within `patience`.
+    async fn open_address(
+        &self,
+        endpoint: &Endpoint,
+        host: &str,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<UpstreamStream, Failure> {
+        let begun = Instant::now();
+        let deadline = begun + patience;
+        let socket = match timeout_at(deadline, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(error)) => {
+                return Err(Failure::new(reason(&error), format!("{address}: {error}")));
+            }
+            Err(_) => {
+                let ms = millis(begun.elapsed());
+                let detail = format!("{address}: no answer in {ms}ms");
+                return Err(Failure::new(Reason::UpstreamConnectTimeout, detail));
+            }
+        };
+        // As on the client's side: small frames must not wait. On a dead socket the next write tells.
+        let _ = socket.set_nodelay(true);
+        keep_alive(&socket, self.write_stall);
+        let tls = match (endpoint, &self.tls) {
+            (Endpoint::Https { .. }, Some(tls)) => tls,
+            (Endpoint::Https { .. }, None) => {
+                // The settings are made for every upstream that has such an endpoint.
+                let detail = format!("no TLS settings for {endpoint}");
+                return Err(Failure::new(Reason::InternalAborted, detail));
+            }
+            _ => return Ok(UpstreamStream::Tcp(socket)),
+        };
+        let connected = begun.elapsed();
+        match timeout_at(deadline, tls.connect(socket, host)).await {
+            Ok(secured) => secured,
+            Err(_) => {
+                let detail = format!(
+                    "{address}: connected in {}ms, and the TLS handshake was not complete after {}ms",
+                    millis(connected),
+                    millis(begun.elapsed())
+                );
+                Err(Failure::new(Reason::UpstreamTlsTimeout, detail))
+            }
+        }
+    }
+}
+
+/// An attempt at one endpoint.
+struct Trying<'a> {
+    attempts: &'a mut Vec<Attempt>,
     timeout: Duration,
-    attempts: &mut Vec<Attempt>,
-) -> Result<Connected, Failure> {
-    let begun = Instant::now();
-    let deadline = begun + timeout;
-    let mut tried = |shown: String, ms: u64, failure: Option<&Failure>| {
-        attempts.push(Attempt {
-            endpoint: shown,
+    deadline: Instant,
+}
+
+impl Trying<'_> {
+    fn tried(&mut self, endpoint: &str, begun: Instant, failure: Option<&Failure>) {
+        self.attempts.push(Attempt {
+            endpoint: endpoint.to_owned(),
             outcome: failure
                 .map_or("connected", |failure| failure.reason.code())
                 .into(),
             detail: failure.and_then(|failure| failure.detail.clone()),
-            ms,
+            ms: millis(begun.elapsed()),
         });
-    };
-    let addresses: Result<Vec<SocketAddr>, _> =
-        match timeout_at(deadline, lookup_host((host, port))).await {
-            Ok(Ok(addresses)) => Ok(addresses.collect()),
-            Ok(Err(error)) => Err(format!("{host}: {error}")),
+    }
+
+    /// At least one address.
+    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        let words = match timeout_at(self.deadline, lookup_host((host, port))).await {
+            Ok(Ok(addresses)) => {
+                let addresses: Vec<_> = addresses.collect();
+                if !addresses.is_empty() {
+                    return Ok(addresses);
+                }
+                format!("{host} has no address")
+            }
+            Ok(Err(error)) => format!("{host}: {error}"),
             Err(_) => {
-                let waited = humantime::format_duration(timeout);
-                Err(format!("{host}: no answer from the resolver in {waited}"))
+                let waited = humantime::format_duration(self.timeout);
+                format!("{host}: no answer from the resolver in {waited}")
             }
         };
-    let mut last = match &addresses {
-        Ok(addresses) if !addresses.is_empty() => None,
-        Ok(_) => Some(Failure::new(
-            Reason::UpstreamDnsFailed,
-            format!("{host} has no address"),
-        )),
-        Err(words) => Some(Failure::new(Reason::UpstreamDnsFailed, words.clone())),
-    };
-    if let Some(failure) = &last {
-        tried(endpoint.to_string(), millis(begun.elapsed()), Some(failure));
+        Err(Failure::new(Reason::UpstreamDnsFailed, words))
     }
-    let addresses = addresses.unwrap_or_default();
-    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
-        let shown = match endpoint.to_string() {
-            spelled if spelled == format!("http://{address}") => spelled,
-            spelled => format!("{spelled} ({address})"),
-        };
+
+    async fn unix(
+        &mut self,
+        endpoint: &Endpoint,
+        path: &Path,
+    ) -> Result<(UpstreamStream, String), Failure> {
         let begun = Instant::now();
-        let share = share(deadline.saturating_duration_since(begun), left);
-        let connected = timeout_at(begun + share, TcpStream::connect(address)).await;
-        let ms = millis(begun.elapsed());
-        let failure = match connected {
-            Ok(Ok(socket)) => {
-                tried(shown.clone(), ms, None);
-                // As on the client's side: small frames must not wait. On a dead socket the next write tells.
-                let _ = socket.set_nodelay(true);
-                return Ok(Connected {
-                    stream: UpstreamStream::Tcp(socket),
-                    endpoint: shown,
-                });
+        let shown = endpoint.to_string();
+        let asking = async {
+            loop {
+                match UnixStream::connect(path).await {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        sleep(FULL_WAIT).await;
+                    }
+                    connected => return connected,
+                }
             }
-            Ok(Err(error)) => Failure::new(reason(&error), format!("{address}: {error}")),
-            Err(_) => Failure::new(
-                Reason::UpstreamConnectTimeout,
-                format!("{address}: no answer in {ms}ms"),
-            ),
         };
-        tried(shown, ms, Some(&failure));
-        last = Some(failure);
+        let failure = match timeout_at(self.deadline, asking).await {
+            Ok(Ok(socket)) => {
+                self.tried(&shown, begun, None);
+                return Ok((UpstreamStream::Unix(socket), shown));
+            }
+            Ok(Err(error)) => unix_failure(path, &error),
+            Err(_) => {
+                let ms = millis(begun.elapsed());
+                let detail = format!("{}: no room in its backlog for {ms}ms", path.display());
+                Failure::new(Reason::UpstreamConnectTimeout, detail)
+            }
+        };
+        self.tried(&shown, begun, Some(&failure));
+        Err(failure)
     }
-    Err(last.unwrap_or_else(|| {
-        Failure::new(Reason::UpstreamDnsFailed, format!("{host} has no address"))
-    }))
+}
+
+/// The endpoint with the address, where that is not what it is spelled with.
+fn shown(endpoint: &Endpoint, address: SocketAddr) -> String {
+    let spelled = endpoint.to_string();
+    let is_address = spelled
+        .split_once("://")
+        .is_some_and(|(_, rest)| rest == address.to_string());
+    if is_address {
+        spelled
+    } else {
+        format!("{spelled} ({address})")
+    }
 }
 
 /// What the next of `addresses` may take of the time that is left.
@@ -151,11 +286,26 @@ fn share(left: Duration, addresses: usize) -> Duration {
     left / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)
 }
 
+fn unix_failure(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new(reason(error), format!("{}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => failure.with_hint(
+            "let the proxy's user write to the socket file of `upstreams.*.endpoints`, and enter the folders above it",
+        ),
+        io::ErrorKind::NotFound => failure.with_hint(
+            "the upstream has not made its socket: it is down, starting, or listens on another path than \
+             `upstreams.*.endpoints` says",
+        ),
+        _ => failure,
+    }
+}
+
 /// The one place where error numbers of a connection attempt become reasons.
 fn reason(error: &io::Error) -> Reason {
     use rustix::io::Errno;
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::CONNREFUSED) => Reason::UpstreamRefused,
+        // A unix socket that is not there is one on which nothing listens.
+        Some(Errno::CONNREFUSED | Errno::NOENT) => Reason::UpstreamRefused,
         Some(Errno::TIMEDOUT) => Reason::UpstreamConnectTimeout,
         Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => Reason::UpstreamResetOnConnect,
         Some(
@@ -197,6 +347,15 @@ mod tests {
             (Errno::HOSTUNREACH, Reason::UpstreamUnreachable),
             (Errno::NETUNREACH, Reason::UpstreamUnreachable),
             (Errno::ACCESS, Reason::UpstreamUnreachable),
+            (Errno::PERM, Reason::UpstreamUnreachable),
+            (Errno::NETDOWN, Reason::UpstreamUnreachable),
+            (Errno::HOSTDOWN, Reason::UpstreamUnreachable),
+            (Errno::CONNABORTED, Reason::UpstreamResetOnConnect),
+            (Errno::PIPE, Reason::UpstreamResetOnConnect),
+            (Errno::NOBUFS, Reason::UpstreamPortsExhausted),
+            (Errno::NOMEM, Reason::UpstreamPortsExhausted),
+            (Errno::AGAIN, Reason::UpstreamPortsExhausted),
+            (Errno::NOENT, Reason::UpstreamRefused),
         ] {
             assert_eq!(
                 reason(&io::Error::from_raw_os_error(errno.raw_os_error())),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep_until};
 
@@ -18,7 +18,7 @@ use super::request;
 use super::upload::Upload;
 use crate::http::Body;
 use crate::policy::{HttpRules, Permit};
-use crate::reason::{Failure, Note, NoteCode, Reason};
+use crate::reason::{Failure, Note, Reason};
 use crate::record::{Attempt, millis};
 
 /// The answer to a plain request.
@@ -66,13 +66,15 @@ pub async fn forward(
                     });
                     (line, member.busy())
                 }
-                None if fresh => match dial(group, &member, permit, head_limit, &seen, attempts).await {
-                    Ok(dialled) => dialled,
-                    Err(failure) => {
-                        last = Some(failure);
-                        break;
+                None if fresh => {
+                    match dial(group, &member, permit, head_limit, &seen, attempts).await {
+                        Ok(dialled) => dialled,
+                        Err(failure) => {
+                            last = Some(failure);
+                            break;
+                        }
                     }
-                },
+                }
                 None => continue,
             };
             let asking = Asking {
@@ -81,7 +83,7 @@ pub async fn forward(
                 member: Arc::clone(&member),
                 rules: permit.rules(),
             };
-            let failed = match asking.ask(&request, upload, begun).await {
+            let failed = match asking.ask(&request, upload).await {
                 Ok(served) => return Ok(served),
                 Err(failed) => failed,
             };
@@ -160,7 +162,8 @@ impl From<Failure> for NoAnswer {
 }
 
 impl Asking<'_> {
-    async fn ask(mut self, request: &Parts, upload: &Upload, begun: Instant) -> Result<Served, NoAnswer> {
+    async fn ask(mut self, request: &Parts, upload: &Upload) -> Result<Served, NoAnswer> {
+        let begun = Instant::now();
         let sent = Request::from_parts(request.clone(), upload.body());
         let seen = self.line.seen().clone();
         let answered = tokio::select! {

@@ -113,7 +113,10 @@ impl Line {
             }
         })
         .await?;
-        let interim = interim.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let interim = interim
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Ok((response, interim))
     }
 

@@ -88,7 +88,11 @@ pub(super) fn lifetime(fields: &HeaderMap) -> Option<Duration> {
 /// Keeps a connection for so long.
 pub(super) fn keep(member: &Arc<Member>, line: Line, lifetime: Duration) {
     let until = Instant::now() + lifetime;
-    let mut state = member.idle().0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut state = member
+        .idle()
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if state.waiting.len() >= KEPT_MAX {
         state.waiting.remove(0);
     }
@@ -127,7 +131,11 @@ mod tests {
             if let Some(said) = said {
                 fields.insert("keep-alive", said.parse().unwrap());
             }
-            assert_eq!(lifetime(&fields), expected.map(Duration::from_secs), "{said:?}");
+            assert_eq!(
+                lifetime(&fields),
+                expected.map(Duration::from_secs),
+                "{said:?}"
+            );
         }
     }
 }

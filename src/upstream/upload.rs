@@ -8,10 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
-use crate::http::{Body, BodyError, respond};
+use crate::http::{Body, BodyError, RequestBody, respond};
 use crate::policy::HttpRules;
 use crate::reason::{Failure, Reason};
 
@@ -22,7 +21,7 @@ pub struct Upload(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     /// Until it is read to its end.
-    body: Option<Incoming>,
+    body: Option<RequestBody>,
     /// Bytes that came, without the framing of chunks.
     bytes: u64,
     most: Option<u64>,
@@ -38,7 +37,7 @@ struct State {
 impl Upload {
     /// A body within the bounds of `rules`, whose time begins now.
     #[must_use]
-    pub fn new(body: Incoming, rules: &HttpRules) -> Self {
+    pub fn new(body: RequestBody, rules: &HttpRules) -> Self {
         let deadline = rules.request_timeout.map(tokio::time::sleep);
         Self(Arc::new(Mutex::new(State {
             body: (!body.is_end_stream()).then_some(body),
@@ -129,13 +128,14 @@ impl State {
                 let detail = format!("after {} bytes: {error}", self.bytes);
                 self.fail(Failure::new(Reason::HttpBodyIncomplete, detail))
             }
-            Poll::Pending => match &mut self.deadline {
-                Some(deadline) if deadline.as_mut().poll(cx).is_ready() => {
-                    let failure = self.late();
-                    self.fail(failure)
+            Poll::Pending => {
+                let deadline = self.deadline.as_mut();
+                if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
+                    return Poll::Pending;
                 }
-                _ => Poll::Pending,
-            },
+                let failure = self.late();
+                self.fail(failure)
+            }
         }
     }
 }
@@ -171,11 +171,17 @@ impl HttpBody for Sent {
     }
 
     fn is_end_stream(&self) -> bool {
-        lock(&self.0).body.as_ref().is_none_or(HttpBody::is_end_stream)
+        lock(&self.0)
+            .body
+            .as_ref()
+            .is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let state = lock(&self.0);
-        state.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        state
+            .body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }

@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "upstream",
         &[
-            "config", "http", "listener", "policy", "reason", "record", "stream",
+            "config", "http", "listener", "policy", "reason", "record", "stream", "tls",
         ],
     ),
     // Whether a broken stream is TLS's doing, and the words for first bytes.
@@ -63,6 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "reason",
             "record",
             "tls",
+            "upstream",
         ],
     ),
     ("cli", &["config", "reason", "record", "server"]),
@@ -75,6 +76,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rustls_pemfile", &["tls/identity.rs"]),
     ("x509_parser", &["tls.rs", "tls/"]),
     ("rcgen", &["tls.rs", "tls/"]),
+    ("rustls_native_certs", &["tls/client.rs"]),
     ("hyper", &["http.rs", "http/", "upstream.rs", "upstream/"]),
     (
         "hyper_util",

@@ -165,7 +165,8 @@ fn certificate(
     })
 }
 
-fn file(fields: &Fields<'_>, name: &str, report: &mut Report<'_>) -> Option<String> {
+/// The path behind `name`.
+pub(super) fn file(fields: &Fields<'_>, name: &str, report: &mut Report<'_>) -> Option<String> {
     let cursor = fields.get(name)?;
     let text = cursor.text("the path of a PEM file", report)?;
     if text.starts_with("-----BEGIN") {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::problem::quoted;
 use super::super::reader::{Cursor, Fields, Report};
-use super::super::shape;
+use super::super::{Endpoint, shape};
 use super::upstreams::Upstreams;
 use super::{duration, word};
 use crate::policy::{
@@ -97,7 +97,10 @@ fn serves(
     let websocket = websocket.map(|cursor| self::websocket(cursor, host, hop_idle, report));
     let http = http.map(|cursor| self::http(cursor, report));
     let is_meant = |name: &&str| fields.is_meant(name);
-    if websocket.is_none() && http.is_none() && !["websocket", "http", "respond"].iter().any(is_meant) {
+    if websocket.is_none()
+        && http.is_none()
+        && !["websocket", "http", "respond"].iter().any(is_meant)
+    {
         item.error(
             report,
             "found none of websocket, http and respond, expected what the route serves",
@@ -116,11 +119,19 @@ fn serves(
         return None;
     };
     let (websocket, http) = (websocket.flatten(), http.flatten());
-    (websocket.is_some() || http.is_some()).then_some(Serves::Forward(Forward {
+    let resolved = upstreams.resolved.get(&upstream);
+    let is_echo = resolved.is_some_and(|upstream| upstream.endpoints.contains(&Endpoint::Echo));
+    if let (Some(cursor), true) = (fields.get("http"), is_echo) {
+        let message = format!(
+            "found it beside upstream {upstream}, whose builtin:echo answers opening handshakes alone"
+        );
+        cursor.key_error(report, message, None);
+    }
+    (websocket.is_some() || http.is_some()).then_some(Serves::Forward(Box::new(Forward {
         upstream,
         websocket,
         http,
-    }))
+    })))
 }
 
 fn http(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<HttpRules> {
@@ -193,7 +204,9 @@ fn respond(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Respond> {
             200
         }
     };
-    let body = fields.get("body").map(|cursor| (cursor.text("the text of the answer", report), cursor));
+    let body = fields
+        .get("body")
+        .map(|cursor| (cursor.text("the text of the answer", report), cursor));
     let body = match body {
         Some((Some(text), cursor)) if text.len() > RESPOND_BYTES => {
             let message = format!("found {} bytes, allowed: {RESPOND_BYTES}", text.len());
@@ -201,7 +214,10 @@ fn respond(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Respond> {
             String::new()
         }
         Some((Some(text), cursor)) if matches!(status, 204 | 205 | 304) && !text.is_empty() => {
-            cursor.error(report, format!("found a body, which an answer of status {status} has not"));
+            cursor.error(
+                report,
+                format!("found a body, which an answer of status {status} has not"),
+            );
             String::new()
         }
         body => body.and_then(|(text, _)| text).unwrap_or_default(),

@@ -1,17 +1,27 @@
 //! `upstreams`: names, endpoints and time limits.
 
+mod endpoint;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::problem::{nearest, quoted, shown};
-use super::super::reader::{Cursor, Report};
-use super::super::shape;
-use super::super::{Endpoint, OnAbort, Upstream};
-use super::{duration, word};
+use ::http::uri::PathAndQuery;
 
-const ENDPOINT: &str = "http://host:port or builtin:echo";
+use super::super::problem::{nearest, quoted, shown};
+use super::super::reader::{Cursor, Fields, Report};
+use super::super::shape;
+use super::super::{
+    Balance, CertificateFiles, Endpoint, HealthCheck, OnAbort, Upstream, UpstreamTls,
+};
+use super::listeners::file;
+use super::{duration, word};
+use endpoint::{ENDPOINT, endpoint, is_host};
+
+/// Far beyond what one process is given descriptors for.
+const MOST_TUNNELS: usize = 1_000_000;
 
 /// Names that a report lists, and names that are compared with a wrong one.
 const MOST_NAMES: usize = 20;
@@ -84,7 +94,7 @@ impl Upstreams<'_> {
 }
 
 /// The upstreams that could be read, and the names of all.
-pub fn resolve<'t>(cursor: &Cursor<'t>, report: &mut Report<'_>) -> Upstreams<'t> {
+pub fn resolve<'t>(cursor: &Cursor<'t>, folder: &Path, report: &mut Report<'_>) -> Upstreams<'t> {
     let mut upstreams = Upstreams::default();
     let Some(names) = cursor.named(report) else {
         return upstreams;
@@ -104,7 +114,7 @@ pub fn resolve<'t>(cursor: &Cursor<'t>, report: &mut Report<'_>) -> Upstreams<'t
             );
             cursor.key_error(report, message, None);
         }
-        if let Some(upstream) = upstream(name, cursor, report) {
+        if let Some(upstream) = upstream(name, cursor, folder, report) {
             upstreams
                 .resolved
                 .insert((*name).to_owned(), Arc::new(upstream));
@@ -114,22 +124,36 @@ pub fn resolve<'t>(cursor: &Cursor<'t>, report: &mut Report<'_>) -> Upstreams<'t
     upstreams
 }
 
-fn upstream(name: &str, cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Upstream> {
+fn upstream(
+    name: &str,
+    cursor: &Cursor<'_>,
+    folder: &Path,
+    report: &mut Report<'_>,
+) -> Option<Upstream> {
     const ON_ABORT: [(&str, OnAbort); 2] = [
         ("close_frame", OnAbort::CloseFrame),
         ("transparent", OnAbort::Transparent),
     ];
+    const BALANCE: [(&str, Balance); 3] = [
+        ("round_robin", Balance::RoundRobin),
+        ("least_connections", Balance::LeastConnections),
+        ("client_ip", Balance::ClientIp),
+    ];
     let fields = cursor.fields(&shape::UPSTREAM, report)?;
+    let mut all_read = fields.get("endpoints").is_some();
     let endpoints = fields.get("endpoints");
     let items = endpoints.and_then(|endpoints| endpoints.some_items(ENDPOINT, report));
+    all_read &= items.is_some();
     let mut endpoints = Vec::new();
     for item in items.unwrap_or_default() {
         let Some(spelled) = item.spelled(ENDPOINT, report) else {
+            all_read = false;
             continue;
         };
-        match endpoint(&spelled.text) {
+        match endpoint(&spelled.text, folder) {
             Ok(endpoint) => endpoints.push(endpoint),
             Err((message, help)) => {
+                all_read = false;
                 // A report is passed around: it repeats no password.
                 let found = match spelled.text.rsplit_once('@') {
                     Some((_, address)) => format!("found \"…@{}\"", shown(address, 80)),
@@ -139,9 +163,31 @@ fn upstream(name: &str, cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<
             }
         }
     }
+    let is_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Https { .. });
+    if let Some(cursor) = fields.get("tls")
+        && all_read
+        && !endpoints.iter().any(is_tls)
+    {
+        cursor.key_error(
+            report,
+            "found tls, and no endpoint that is reached over it",
+            Some("write https:// in endpoints, or remove tls".to_owned()),
+        );
+    }
+    let tls = fields.get("tls");
+    let health_check = fields.get("health_check");
+    let max_tunnels = fields.get("max_tunnels");
     Some(Upstream {
         name: name.to_owned(),
         endpoints,
+        balance: word(&fields, "balance", &BALANCE, Balance::RoundRobin, report),
+        max_tunnels: max_tunnels
+            .and_then(|cursor| cursor.count_or_off(MOST_TUNNELS, report))
+            .flatten(),
+        tls: tls
+            .and_then(|cursor| upstream_tls(cursor, folder, report))
+            .unwrap_or_default(),
+        health_check: health_check.and_then(|cursor| self::health_check(cursor, report)),
         connect_timeout: duration(&fields, "connect_timeout", Duration::from_secs(2), report),
         handshake_timeout: duration(
             &fields,
@@ -153,114 +199,102 @@ fn upstream(name: &str, cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<
     })
 }
 
-/// What is wrong with an endpoint, after "found …, ", and what to write instead.
-type Wrong = (String, Option<String>);
-
-fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
-    if text == "builtin:echo" {
-        return Ok(Endpoint::Echo);
-    }
-    if text.starts_with("builtin:") {
-        let help = Some("did you mean \"builtin:echo\"?".to_owned());
-        return Err((format!("expected {ENDPOINT}"), help));
-    }
-    if text.starts_with("unix:") {
-        return Err((
-            format!("where unix: is not supported by this version; expected {ENDPOINT}"),
-            None,
-        ));
-    }
-    let Some((scheme, rest)) = text.split_once("://") else {
-        let help = if text.parse::<u16>().is_ok() {
-            Some(format!("write http://127.0.0.1:{text}"))
-        } else {
-            authority(text)
-                .is_ok()
-                .then(|| format!("write http://{text}"))
-        };
-        return Err((format!("expected {ENDPOINT}"), help));
-    };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" | "wss" => {
-            let message =
-                format!("where {scheme}:// is not supported by this version; expected {ENDPOINT}");
-            return Err((message, None));
+fn upstream_tls(
+    cursor: &Cursor<'_>,
+    folder: &Path,
+    report: &mut Report<'_>,
+) -> Option<UpstreamTls> {
+    let fields = cursor.fields(&shape::UPSTREAM_TLS, report)?;
+    let ca = file(&fields, "ca", report).map(|ca| folder.join(ca));
+    let server_name = fields.get("server_name");
+    let server_name = server_name.and_then(|cursor| self::server_name(cursor, report));
+    let (cert, key) = (file(&fields, "cert", report), file(&fields, "key", report));
+    for (here, there) in [("cert", "key"), ("key", "cert")] {
+        if let Some(cursor) = fields.get(here)
+            && !fields.is_meant(there)
+        {
+            let message = format!("found {here} without {there}, allowed: both or none");
+            let help = format!("add {there}, the PEM file that belongs to it");
+            cursor.key_error(report, message, Some(help));
         }
-        "ws" => {
-            let help = authority(rest)
-                .is_ok()
-                .then(|| format!("write http://{rest}"));
-            return Err((format!("expected {ENDPOINT}"), help));
-        }
-        _ => return Err((format!("expected {ENDPOINT}"), None)),
     }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (address, path) = rest.split_at(end);
-    if let Some((_, address)) = address.rsplit_once('@') {
-        let message = "expected no user name or password".to_owned();
-        return Err((message, Some(format!("write http://{address}"))));
-    }
-    if !matches!(path, "" | "/") {
-        let message = "expected no path or query: the client's own are sent on".to_owned();
-        return Err((message, Some(format!("write http://{address}"))));
-    }
-    let (host, port) = authority(address)?;
-    Ok(Endpoint::Http { host, port })
+    let identity = cert.zip(key).map(|(cert, key)| CertificateFiles {
+        cert: folder.join(cert),
+        key: folder.join(key),
+        site: cursor.site.clone(),
+    });
+    Some(UpstreamTls {
+        ca,
+        server_name,
+        identity,
+    })
 }
 
-/// `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn authority(text: &str) -> Result<(String, u16), Wrong> {
-    let wrong = |message: &str| Err((message.to_owned(), None));
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else {
-            return wrong("expected a ] after the IPv6 address");
-        };
-        let Ok(address) = address.parse::<Ipv6Addr>() else {
-            return wrong("expected an IPv6 address in the brackets");
-        };
-        (address.to_string(), port)
-    } else if text.matches(':').count() > 1 {
-        let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
-        let help = match text.rsplit_once(':') {
-            // It is an address as a whole, too, but hardly meant as one.
-            Some((address, port)) if is_address(address) && port.parse::<u16>().is_ok() => {
-                Some(format!("write http://[{address}]:{port}"))
-            }
-            _ => is_address(text).then(|| format!("write http://[{text}]:80")),
-        };
-        return Err(("expected an IPv6 address in brackets".to_owned(), help));
-    } else {
-        let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-        if !is_host(host) {
-            return wrong("expected a host name or address before the port");
-        }
-        (host.to_ascii_lowercase(), port)
-    };
-    if port.is_empty() {
-        return Ok((host, 80));
+fn server_name(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<String> {
+    const WHAT: &str = "a host name such as app.internal";
+    let name = cursor.text(WHAT, report)?;
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        let message = format!("found the address {}, expected {WHAT}", quoted(&name));
+        let help = "remove server_name: an address in endpoints is verified as it is, and cannot be asked for by name";
+        cursor.error_with(report, message, Some(help.to_owned()));
+        return None;
     }
-    let digits = port.strip_prefix(':').unwrap_or_default();
-    let is_plain = digits.bytes().all(|b| b.is_ascii_digit());
-    match digits.parse::<u16>() {
-        Ok(port) if port != 0 && is_plain => Ok((host, port)),
-        _ => wrong("expected a port from 1 to 65535"),
+    if !is_host(&name) {
+        let host = name
+            .split_once("://")
+            .map_or(name.as_str(), |(_, rest)| rest);
+        let host = host.split([':', '/']).next().unwrap_or_default();
+        let help = (host != name && is_host(host)).then(|| format!("write {host}"));
+        cursor.error_with(
+            report,
+            format!("found {}, expected {WHAT}", quoted(&name)),
+            help,
+        );
+        return None;
     }
+    Some(name.to_ascii_lowercase())
 }
 
-/// A name that DNS can carry, underscores as container networks use them included, or an IPv4 address.
-fn is_host(host: &str) -> bool {
-    let bare = host.strip_suffix('.').unwrap_or(host);
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+fn health_check(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<HealthCheck> {
+    let fields = cursor.fields_or_off(&shape::HEALTH_CHECK, report)??;
+    let interval = duration(&fields, "interval", Duration::from_secs(5), report);
+    let timeout = duration(&fields, "timeout", Duration::from_secs(2), report);
+    let path = health_path(&fields, report)?;
+    Some(HealthCheck {
+        path,
+        interval,
+        timeout,
+    })
+}
+
+fn health_path(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<String> {
+    const WHAT: &str = "a path such as /health";
+    let cursor = fields.get("path")?;
+    let path = cursor.text(WHAT, report)?;
+    let is_path = |path: &str| {
+        path.starts_with('/') && !path.contains('#') && path.parse::<PathAndQuery>().is_ok()
     };
-    let last = bare.rsplit('.').next().unwrap_or_default();
-    // `127.0.0.1.5` and `300.1.1.1` are neither names nor addresses.
-    let is_numeric = last.bytes().all(|b| b.is_ascii_digit());
-    bare.len() <= 253
-        && bare.split('.').all(is_label)
-        && (!is_numeric || host.parse::<Ipv4Addr>().is_ok())
+    if is_path(&path) {
+        return Some(path);
+    }
+    let rest = path
+        .split_once("://")
+        .map_or(path.as_str(), |(_, rest)| rest);
+    let from_slash = match path.contains("://") {
+        true => rest
+            .find('/')
+            .and_then(|at| rest.get(at..))
+            .map(str::to_owned),
+        false => Some(format!("/{path}")),
+    };
+    let help = from_slash
+        .filter(|path| is_path(path))
+        .map(|path| format!("write {path}"));
+    cursor.error_with(
+        report,
+        format!("found {}, expected {WHAT}", quoted(&path)),
+        help,
+    );
+    None
 }

@@ -1,6 +1,9 @@
 //! The tables of keys, one for each mapping of the file.
 
+mod upstream;
+
 use super::{Block, Key, Kind};
+pub use upstream::{HEALTH_CHECK, UPSTREAM, UPSTREAM_TLS};
 
 const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key {
@@ -49,7 +52,7 @@ pub static ROOT: Block = Block {
         required(
             "upstreams",
             Kind::Named(&UPSTREAM),
-            "WebSocket servers by name; letters, digits, `-`, `_` and `.` make a name.",
+            "Servers by name; letters, digits, `-`, `_` and `.` make a name.",
         ),
         optional(
             "load_balancer",
@@ -352,36 +355,6 @@ pub static PING: Block = Block {
         ),
     ],
     planned: &[],
-};
-
-/// `upstreams.*`.
-pub static UPSTREAM: Block = Block {
-    keys: &[
-        required(
-            "endpoints",
-            Kind::Values("`http://host:port` or `builtin:echo`"),
-            "Where the server listens; at least one. Without a port it is 80. `builtin:echo` is an echo server inside the proxy.",
-        ),
-        optional(
-            "connect_timeout",
-            Kind::Value("duration"),
-            "2s",
-            "For the name look-up and the TCP connection, per endpoint; the addresses of a name share it.",
-        ),
-        optional(
-            "handshake_timeout",
-            Kind::Value("duration"),
-            "10s",
-            "From the request sent to the head of the answer.",
-        ),
-        optional(
-            "on_abort",
-            Kind::Value("`close_frame` or `transparent`"),
-            "close_frame",
-            "What the client gets when the upstream goes without a Close: a Close of the proxy's own, or the same bare end.",
-        ),
-    ],
-    planned: &["balance", "max_tunnels", "tls", "health_check"],
 };
 
 /// `limits`.

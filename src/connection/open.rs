@@ -1,0 +1,200 @@
+//! An opening handshake that may pass: the upstream asked, its answer passed on, and the tunnel that follows.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::admit::AdmittedOpening;
+use super::describe::request_id;
+use super::{Asked, Ended, Life};
+use crate::config::Upstream;
+use crate::http::opening::Opening;
+use crate::http::{Answered, Exchange, respond};
+use crate::policy::{Permit, WebSocketRules};
+use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
+use crate::record::{Draft, millis};
+use crate::tunnel::frame::Extensions;
+use crate::tunnel::{Ends, Tunnel};
+use crate::upstream::{self, Answer, Busy, Group, InUse, Opened, Place, Refused};
+
+impl Life<'_> {
+    /// The upstream stage of an opening handshake; what comes next is a tunnel.
+    pub(super) async fn open(
+        &self,
+        asked: Asked,
+        admitted: AdmittedOpening<'_>,
+        draft: &mut Draft,
+    ) -> Result<(Tunnel, InUse), Ended> {
+        draft.enter(Stage::Upstream);
+        let request_id = request_id(draft);
+        let Asked {
+            exchange,
+            request,
+            identity,
+        } = asked;
+        let AdmittedOpening {
+            permit,
+            opening,
+            upstream,
+            explanation,
+        } = admitted;
+        let rebuilt = upstream::rebuild(request, &identity, &request_id);
+        let asking = Instant::now();
+        let asked = exchange
+            .meanwhile(self.ask(&permit, &opening, upstream, identity.client, rebuilt, draft))
+            .await;
+        let (exchange, answer) = match asked {
+            Ok(answered) => answered,
+            Err(gone) => return Err(self.gone(gone, asking, draft).await),
+        };
+        let (place, opened) = match answer {
+            Ok((place, Answer::Switched(opened))) => (place, *opened),
+            Ok((_, Answer::Refused(refused))) => {
+                return Err(match explanation {
+                    None => {
+                        self.relay(exchange, *refused, upstream.settings(), draft)
+                            .await
+                    }
+                    explained => {
+                        self.refuse(exchange, refused.failure, explained, draft)
+                            .await
+                    }
+                });
+            }
+            Err(failure) => return Err(self.refuse(exchange, failure, explanation, draft).await),
+        };
+        let (ends, busy) = self.switch(exchange, opened, asking, draft).await?;
+
+        let settings = self.shared.tunnel_settings(&permit, upstream.settings());
+        let tunnel = Tunnel::new(ends, settings, turn(draft.conn()));
+        // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
+        draft.opened();
+        draft.enter(Stage::Tunnel);
+        Ok((tunnel, InUse { place, busy }))
+    }
+
+    /// The upstream stage: connect, hand the request on, verify the answer.
+    async fn ask(
+        &self,
+        permit: &Permit<'_, WebSocketRules>,
+        opening: &Opening,
+        upstream: &Arc<Group>,
+        client: IpAddr,
+        request: Parts,
+        draft: &mut Draft,
+    ) -> Result<(Place, Answer), Failure> {
+        let place = upstream.place()?;
+        let begun = Instant::now();
+        let attempts = &mut draft.record.attempts;
+        let connected = upstream::connect(upstream, permit, client, attempts).await;
+        let skipped = attempts
+            .iter()
+            .filter(|attempt| attempt.outcome != "connected")
+            .count();
+        draft.record.connect_ms = Some(millis(begun.elapsed()));
+        let connected = connected?;
+        if skipped > 0 {
+            draft.note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
+        }
+        let begun = Instant::now();
+        let limit = self.shared.config.limits.header_bytes;
+        let answer = upstream::handshake(
+            connected,
+            request,
+            opening,
+            permit,
+            upstream.settings(),
+            limit,
+        )
+        .await;
+        draft.record.handshake_ms = Some(millis(begun.elapsed()));
+        Ok((place, answer?))
+    }
+
+    /// Answers 101 and takes the client's stream back.
+    async fn switch(
+        &self,
+        exchange: Exchange,
+        opened: Opened,
+        asking: Instant,
+        draft: &mut Draft,
+    ) -> Result<(Ends, Busy), Failure> {
+        draft.record.notes.extend(opened.notes);
+        let extensions = Extensions::agreed(opened.extensions.iter().map(String::as_str));
+        let mut response = Response::from_parts(opened.head, respond::empty());
+        respond::set_request_id(response.headers_mut(), &request_id(draft));
+        let patience = self.shared.config.limits.write_stall;
+        let Answered {
+            stream,
+            held,
+            error,
+        } = exchange.answer(response, patience).await;
+        if let Some(error) = error {
+            let waited =
+                humantime::format_duration(Duration::from_millis(millis(asking.elapsed())));
+            let detail = format!("after {waited}, while the 101 was being written: {error}");
+            return Err(Failure::new(Reason::ClientGaveUp, detail));
+        }
+        if !held.is_empty() {
+            draft.note(Note::new(
+                NoteCode::EarlyBytesHeld,
+                format!("{} bytes", held.len()),
+            ));
+        }
+        let ends = Ends {
+            client: stream,
+            client_early: held,
+            upstream: opened.stream,
+            upstream_early: opened.early.into(),
+            extensions,
+        };
+        Ok((ends, opened.busy))
+    }
+
+    /// Passes on what the upstream answered instead of 101.
+    async fn relay(
+        &self,
+        exchange: Exchange,
+        refused: Refused,
+        upstream: &Upstream,
+        draft: &mut Draft,
+    ) -> Ended {
+        draft.record.notes.extend(refused.notes);
+        let mut response = refused.response;
+        respond::identify(&mut response, &request_id(draft), &refused.failure);
+        let limits = &self.shared.config.limits;
+        let patience = upstream.handshake_timeout + limits.write_stall;
+        let answered = exchange.answer(response, patience).await;
+        let stream = match (refused.passed.cut(), answered.error) {
+            (None, None) => Some(answered.stream),
+            // Writing fails after it too, which says nothing of the client.
+            (Some(cut), _) => {
+                let words = cut.detail.clone().unwrap_or_default();
+                draft.note(Note::new(NoteCode::RelayCut, words));
+                None
+            }
+            (None, Some(error)) => {
+                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
+                None
+            }
+        };
+        Ended {
+            failure: Some(refused.failure),
+            client: stream,
+        }
+    }
+}
+
+/// Where in the spread of a shutdown this connection's turn is: its number's multiple of the golden ratio, which lies
+/// between those of all numbers before it.
+fn turn(conn: &str) -> u32 {
+    const GOLDEN: u32 = 0x9e37_79b9;
+    let number = conn
+        .get(8..)
+        .and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    number.unwrap_or_default().wrapping_mul(GOLDEN)
+}

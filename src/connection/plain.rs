@@ -1,0 +1,201 @@
+//! Plain requests that may pass: handed to the upstream, or answered by the proxy itself.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+
+use super::admit::AdmittedPlain;
+use super::describe::request_id;
+use super::{Asked, Ended, Life, Next};
+use crate::http::fields::tokens;
+use crate::http::{Body, Delivered, Exchange, RequestBody, Undelivered, respond};
+use crate::policy::Respond;
+use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
+use crate::record::{Draft, millis};
+use crate::upstream::{self, Passed, Served, Upload};
+
+impl Life<'_> {
+    /// The upstream stage of a plain request, to the end of its answer.
+    pub(super) async fn forward(
+        &self,
+        asked: Asked,
+        body: RequestBody,
+        admitted: AdmittedPlain<'_>,
+        draft: &mut Draft,
+    ) -> Result<Next, Ended> {
+        draft.enter(Stage::Upstream);
+        let Asked {
+            exchange,
+            request,
+            identity,
+        } = asked;
+        let AdmittedPlain { permit, upstream } = admitted;
+        let is_last = self.is_last(&request);
+        let upload = Upload::new(body, permit.rules());
+        let rebuilt = upstream::rebuild_plain(request, &identity, &request_id(draft));
+        let asking = Instant::now();
+        let limit = self.shared.config.limits.header_bytes;
+        let attempts = &mut draft.record.attempts;
+        let work = upstream::forward(
+            upstream,
+            &permit,
+            identity.client,
+            rebuilt,
+            &upload,
+            limit,
+            attempts,
+        );
+        let answered = exchange.meanwhile(work).await;
+        draft.record.bytes_client_to_upstream = Some(upload.bytes());
+        let skipped = draft.record.attempts.len().saturating_sub(1);
+        if skipped > 0 {
+            draft.note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
+        }
+        let (exchange, served) = match answered {
+            Ok((exchange, Ok(served))) => (exchange, served),
+            Ok((exchange, Err(failure))) => {
+                // A body that nobody reads holds up the answer.
+                drop(upload);
+                return Err(self.refuse(exchange, failure, None, draft).await);
+            }
+            Err(gone) => return Err(self.gone(gone, asking, draft).await),
+        };
+        let Served {
+            response,
+            passed,
+            notes,
+            waited,
+        } = served;
+        draft.record.notes.extend(notes);
+        draft.record.response_ms = Some(millis(waited));
+        let delivery = Delivery {
+            asking,
+            is_last,
+            from_upstream: Some((&passed, &upload)),
+        };
+        self.deliver(exchange, response, delivery, draft).await
+    }
+
+    /// Answers a request as the configuration says.
+    pub(super) async fn answer(
+        &self,
+        asked: Asked,
+        response: Response<Bytes>,
+        draft: &mut Draft,
+    ) -> Result<Next, Ended> {
+        let delivery = Delivery {
+            asking: Instant::now(),
+            is_last: self.is_last(&asked.request),
+            from_upstream: None,
+        };
+        let response = respond::boxed(response);
+        self.deliver(asked.exchange, response, delivery, draft)
+            .await
+    }
+
+    /// Writes an answer to its end, and the request's record.
+    async fn deliver(
+        &self,
+        exchange: Exchange,
+        mut response: Response<Body>,
+        delivery: Delivery<'_>,
+        draft: &mut Draft,
+    ) -> Result<Next, Ended> {
+        let Delivery {
+            asking,
+            is_last,
+            from_upstream,
+        } = delivery;
+        respond::set_request_id(response.headers_mut(), &request_id(draft));
+        if is_last {
+            close_after(response.headers_mut());
+        }
+        let status = response.status();
+        let patience = self.shared.config.limits.write_stall;
+        let Delivered {
+            stream,
+            held,
+            whole,
+            error,
+        } = exchange.deliver(response, patience).await;
+        let mut cut = None;
+        if let Some((passed, upload)) = from_upstream {
+            cut = passed.cut().cloned();
+            draft.record.bytes_client_to_upstream = Some(upload.bytes());
+            draft.record.bytes_upstream_to_client = Some(passed.bytes());
+        }
+        draft.record.lasted_ms = Some(millis(asking.elapsed()));
+        let is_cut = cut.is_some();
+        let failure = cut.or_else(|| error.map(undelivered));
+        let level = match status.is_server_error() && from_upstream.is_some() {
+            true => Level::Warn,
+            false => Level::Info,
+        };
+        draft.served(status.as_u16(), level, failure);
+        Err(match whole && !is_cut {
+            true if !is_last => return Ok(Next::Request { stream, held }),
+            true => Ended::done(stream),
+            // What the client got is no whole answer, and must not look like one: the connection breaks off.
+            false if is_cut => Ended {
+                failure: None,
+                client: None,
+            },
+            false => Ended::done(stream),
+        })
+    }
+
+    /// Whether no other request follows: the client says so, or a shutdown has begun.
+    fn is_last(&self, request: &Parts) -> bool {
+        let closes = |token: &[u8]| token.eq_ignore_ascii_case(b"close");
+        self.shared.stop.is_draining() || tokens(&request.headers, &header::CONNECTION).any(closes)
+    }
+}
+
+/// What goes with an answer on its way.
+struct Delivery<'a> {
+    /// When the request was handed on.
+    asking: Instant,
+    is_last: bool,
+    from_upstream: Option<(&'a Passed, &'a Upload)>,
+}
+
+fn undelivered(error: Undelivered) -> Failure {
+    match error {
+        Undelivered::Left(how) => Failure::new(Reason::ClientLeftResponse, how),
+        Undelivered::Stalled => Reason::ClientStalledResponse.into(),
+        Undelivered::Broken(words) => Failure::new(Reason::UpstreamResponseCut, words),
+    }
+}
+
+fn close_after(fields: &mut HeaderMap) {
+    let value = match fields.contains_key(header::CONNECTION) {
+        true => "upgrade, close",
+        false => "close",
+    };
+    fields.insert(header::CONNECTION, HeaderValue::from_static(value));
+}
+
+/// The answer of a `respond` route.
+pub(super) fn response(respond: &Respond) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(respond.body.clone()));
+    if let Ok(status) = StatusCode::from_u16(respond.status) {
+        *response.status_mut() = status;
+    }
+    if let Ok(kind) = HeaderValue::from_str(&respond.content_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}
+
+/// The way to the same place over TLS (RFC 9110 section 15.4.9: the method stays).
+pub(super) fn redirect(host: &str, target: &http::Uri) -> Response<Bytes> {
+    let path = target.path_and_query().map_or("/", |path| path.as_str());
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(location) = HeaderValue::from_str(&format!("https://{host}{path}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}

@@ -1,0 +1,80 @@
+//! What a plan has to know of upstreams beside their configuration: their TLS files, and that they are not this proxy.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::config::{Config, Endpoint, Listener, Problem, Severity, Source};
+use crate::tls;
+use crate::upstream::Group;
+
+/// The TLS settings of the upstreams that have an endpoint with TLS, by name.
+pub(super) type Clients = BTreeMap<String, tls::Client>;
+
+/// Reads the TLS files of all upstreams that need them; the system's authorities at most once.
+pub(super) fn clients(config: &Config, source: &Source) -> (Clients, Vec<Problem>) {
+    let system = OnceCell::new();
+    let mut clients = Clients::new();
+    let mut problems = Vec::new();
+    for (name, upstream) in &config.upstreams {
+        let is_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Https { .. });
+        let Some(first) = upstream.endpoints.iter().position(is_tls) else {
+            continue;
+        };
+        let roots = || Arc::clone(system.get_or_init(|| Arc::new(tls::SystemRoots::load())));
+        let (client, findings) = tls::Client::load(&upstream.tls, roots);
+        clients.extend(client.map(|client| (name.clone(), client)));
+        for finding in findings {
+            // Without a file it is the endpoint that asks for what is missing.
+            let site = match finding.field {
+                "ca" if upstream.tls.ca.is_none() => format!("upstreams.{name}.endpoints[{first}]"),
+                field => format!("upstreams.{name}.tls.{field}"),
+            };
+            problems.push(source.problem(finding.severity, &site, finding.message));
+        }
+    }
+    (clients, problems)
+}
+
+/// The upstreams as connections use them, by name.
+pub(super) fn groups(config: &Config, mut clients: Clients) -> BTreeMap<String, Arc<Group>> {
+    let stall = config.limits.write_stall;
+    let group = |(name, upstream): (&String, &Arc<_>)| {
+        let group = Group::new(Arc::clone(upstream), clients.remove(name), stall);
+        (name.clone(), group)
+    };
+    config.upstreams.iter().map(group).collect()
+}
+
+/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left.
+pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for upstream in config.upstreams.values() {
+        for (index, endpoint) in upstream.endpoints.iter().enumerate() {
+            let Some((host, port)) = endpoint.address() else {
+                continue;
+            };
+            let is_own = |listener: &Listener| {
+                let ip = listener.address.ip();
+                let reaches = match host.parse::<IpAddr>() {
+                    Ok(dialled) if ip.is_unspecified() => {
+                        dialled.is_ipv4() == ip.is_ipv4()
+                            && (dialled.is_loopback() || dialled.is_unspecified())
+                    }
+                    Ok(dialled) => dialled == ip || (dialled.is_unspecified() && ip.is_loopback()),
+                    Err(_) => host == "localhost" && (ip.is_loopback() || ip.is_unspecified()),
+                };
+                port == listener.address.port() && reaches
+            };
+            if let Some(own) = config.listeners.iter().position(is_own) {
+                let site = format!("upstreams.{}.endpoints[{index}]", upstream.name);
+                let message = format!(
+                    "found \"{endpoint}\", which is listeners[{own}] of this proxy itself; write the backend's own address"
+                );
+                problems.push(source.problem(Severity::Error, &site, message));
+            }
+        }
+    }
+    problems
+}

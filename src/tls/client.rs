@@ -1,0 +1,186 @@
+//! TLS toward upstreams: the settings of one upstream from its files, and the handshake as a client.
+//!
+//! Certificates are always verified (RFC 5280, RFC 9525). Takes a connected socket; gives an encrypting
+//! [`UpstreamStream`]; fails with `upstream_tls_…`, `upstream_alpn_h2` and `upstream_reset_on_connect`.
+
+use std::future::{Future, poll_fn};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::identity::{self, Finding};
+use super::{ALPN_HTTP11, SEND_BUFFER, refused};
+use crate::config::UpstreamTls;
+use crate::listener::FIRST_BYTES;
+use crate::reason::{Failure, Reason};
+use crate::stream::UpstreamStream;
+
+/// One upstream's TLS settings, ready for handshakes.
+#[derive(Clone, Debug)]
+pub struct Client {
+    config: Arc<ClientConfig>,
+    /// In place of the endpoint's host.
+    name: Option<String>,
+    /// Whom it trusts, in words.
+    trusts: Arc<str>,
+}
+
+/// The authorities that the system trusts, as the library found them.
+#[derive(Debug)]
+pub struct SystemRoots {
+    store: Arc<RootCertStore>,
+    /// What could not be read.
+    errors: Vec<String>,
+}
+
+impl SystemRoots {
+    /// Looks them up: where OpenSSL on this system would, or in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    #[must_use]
+    pub fn load() -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        let mut store = RootCertStore::empty();
+        // Some systems list certificates that are none; the others are good all the same.
+        store.add_parsable_certificates(found.certs);
+        Self {
+            store: Arc::new(store),
+            errors: found.errors.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Client {
+    /// Reads the files that `settings` name; `system` gives the authorities where they name none. The client is there
+    /// exactly if no finding is an error; findings name the keys `ca`, `cert` and `key`.
+    #[must_use]
+    pub fn load(
+        settings: &UpstreamTls,
+        system: impl FnOnce() -> Arc<SystemRoots>,
+    ) -> (Option<Self>, Vec<Finding>) {
+        let mut findings = Vec::new();
+        let roots = match &settings.ca {
+            Some(file) => {
+                read_roots(file).map(|roots| (Arc::new(roots), file.display().to_string()))
+            }
+            None => {
+                let system = system();
+                system_roots(&system).map(|roots| (roots, "the system".to_owned()))
+            }
+        };
+        let roots = roots.map_err(|finding| findings.push(finding)).ok();
+        let own = settings.identity.as_ref().and_then(|files| {
+            let chain = identity::read_chain(&files.cert);
+            let key = identity::read_key(&files.key);
+            // Both are read before either is given up, so that both are reported.
+            let chain = chain.map_err(|finding| findings.push(finding)).ok();
+            let key = key.map_err(|finding| findings.push(finding)).ok();
+            Some((chain?, key?))
+        });
+        let Some((roots, trusts)) = roots.filter(|_| findings.is_empty()) else {
+            return (None, findings);
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let versions = &[&rustls::version::TLS13, &rustls::version::TLS12];
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map(|builder| builder.with_root_certificates(roots))
+            .and_then(|builder| match own {
+                Some((chain, key)) => builder.with_client_auth_cert(chain, key),
+                None => Ok(builder.with_no_client_auth()),
+            });
+        let mut config = match config {
+            Ok(config) => config,
+            Err(error) => {
+                let message = format!("the certificate and its key can't be used: {error}");
+                findings.push(Finding::error("key", message));
+                return (None, findings);
+            }
+        };
+        config.alpn_protocols = vec![ALPN_HTTP11.to_vec()];
+        let client = Self {
+            config: Arc::new(config),
+            name: settings.server_name.clone(),
+            trusts: trusts.into(),
+        };
+        (Some(client), findings)
+    }
+
+    /// Does the client's side of a handshake with the endpoint `host`, a name or an address. The caller sets the
+    /// deadline; dropped before its end the socket is closed.
+    ///
+    /// # Errors
+    /// The reasons for an upstream that is not what it should be.
+    pub async fn connect(&self, socket: TcpStream, host: &str) -> Result<UpstreamStream, Failure> {
+        let name = self.name.as_deref().unwrap_or(host);
+        let Ok(server_name) = ServerName::try_from(name.to_owned()) else {
+            let detail = format!("{name:?} is no name that a certificate could be for");
+            return Err(Failure::new(Reason::UpstreamTlsVerifyFailed, detail));
+        };
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let mut handshake = pin!(connector.connect_with(server_name, socket, |tls| {
+            tls.set_buffer_limit(Some(SEND_BUFFER));
+        }));
+        let mut seen = Vec::new();
+        let outcome = poll_fn(|cx| {
+            // Looked at before the handshake takes them: the library does not give back what is no TLS.
+            if seen.is_empty()
+                && let Some(socket) = handshake.get_ref()
+            {
+                let mut bytes = [0; FIRST_BYTES];
+                let mut bytes = ReadBuf::new(&mut bytes);
+                if socket.poll_peek(cx, &mut bytes).is_ready() {
+                    seen.extend_from_slice(bytes.filled());
+                }
+            }
+            handshake.as_mut().poll(cx)
+        })
+        .await;
+        match outcome {
+            Ok(stream) => Ok(UpstreamStream::Tls(Box::new(stream))),
+            Err(error) => Err(refused::refused(&error, &seen, name, &self.trusts)),
+        }
+    }
+}
+
+fn read_roots(file: &Path) -> Result<RootCertStore, Finding> {
+    let mut store = RootCertStore::empty();
+    for (index, certificate) in read_authorities(file)?.into_iter().enumerate() {
+        store.add(certificate).map_err(|error| {
+            let message = format!(
+                "certificate {} in {} can't be an authority: {error}",
+                index + 1,
+                file.display()
+            );
+            Finding::error("ca", message)
+        })?;
+    }
+    Ok(store)
+}
+
+fn read_authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
+    let chain = identity::read_chain(file);
+    chain.map_err(|finding| Finding {
+        field: "ca",
+        ..finding
+    })
+}
+
+fn system_roots(system: &SystemRoots) -> Result<Arc<RootCertStore>, Finding> {
+    if !system.store.is_empty() {
+        return Ok(Arc::clone(&system.store));
+    }
+    let why = match system.errors.first() {
+        Some(error) => format!(" ({error})"),
+        None => String::new(),
+    };
+    let message = format!(
+        "https:// needs authorities to trust, and this system has none{why}; install ca-certificates, or name a file \
+         in tls.ca"
+    );
+    Err(Finding::error("ca", message))
+}

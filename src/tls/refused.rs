@@ -1,0 +1,156 @@
+//! Why a handshake with an upstream failed: errors of the TLS library as reasons.
+
+use std::io;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisbehaved};
+
+use super::failure::tls_error;
+use crate::listener::describe_bytes;
+use crate::reason::{Failure, Reason};
+use crate::record::peer_list;
+
+/// An error in the handshake with an upstream that is verified as `name`; `seen` holds the first bytes that came and
+/// `trusts` names the authorities, in words.
+pub(super) fn refused(error: &io::Error, seen: &[u8], name: &str, trusts: &str) -> Failure {
+    let Some(tls) = tls_error(error) else {
+        return broke_off(error, seen);
+    };
+    match tls {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) if !is_record(seen) => {
+            Failure::new(Reason::UpstreamTlsToPlainPort, describe_bytes(seen))
+        }
+        Error::InvalidCertificate(problem) => {
+            let words = unverified(problem, name, trusts);
+            Failure::new(Reason::UpstreamTlsVerifyFailed, words)
+        }
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+            let detail =
+                "the upstream chose a protocol by ALPN that was not offered; offered: http/1.1";
+            Failure::new(Reason::UpstreamAlpnH2, detail)
+        }
+        Error::AlertReceived(alert) => alerted(*alert),
+        error => Failure::new(Reason::UpstreamTlsFailed, error.to_string()),
+    }
+}
+
+/// What TLS says about an upstream's connection that broke after the handshake and before an answer came, if it was
+/// TLS that broke it. TLS 1.3 lets a server refuse the client's certificate then (RFC 8446 section 4.4.2.4).
+#[must_use]
+pub fn refused_late(error: &io::Error) -> Option<Failure> {
+    tls_error(error).map(|error| match error {
+        Error::AlertReceived(alert) => alerted(*alert),
+        error => Failure::new(Reason::UpstreamTlsFailed, error.to_string()),
+    })
+}
+
+/// The first byte of a TLS record is its content type, from change_cipher_spec to application_data.
+fn is_record(seen: &[u8]) -> bool {
+    matches!(seen, [20..=23, 3, ..])
+}
+
+fn broke_off(error: &io::Error, seen: &[u8]) -> Failure {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let is_reset = matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset
+    );
+    if is_reset && seen.is_empty() {
+        let detail = format!("in the TLS handshake: {error}");
+        return Failure::new(Reason::UpstreamResetOnConnect, detail);
+    }
+    let after = if seen.is_empty() {
+        "without a byte of an answer to the ClientHello".to_owned()
+    } else {
+        describe_bytes(seen)
+    };
+    let how = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "closed in the middle of the TLS handshake".to_owned(),
+        _ => format!("broke in the middle of the TLS handshake: {error}"),
+    };
+    Failure::new(Reason::UpstreamTlsFailed, format!("{how}, {after}"))
+}
+
+fn alerted(alert: AlertDescription) -> Failure {
+    let detail = format!("the upstream sent alert {} ({alert:?})", u8::from(alert));
+    match alert {
+        AlertDescription::NoApplicationProtocol => {
+            Failure::new(Reason::UpstreamAlpnH2, format!("{detail}; offered: http/1.1"))
+        }
+        AlertDescription::CertificateRequired
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnknownCA
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::AccessDenied => Failure::new(Reason::UpstreamTlsFailed, detail)
+            .with_hint(
+                "the upstream asks for a client certificate: give it one that it trusts with `upstreams.*.tls.cert` \
+                 and `upstreams.*.tls.key`",
+            ),
+        AlertDescription::UnrecognisedName => Failure::new(Reason::UpstreamTlsFailed, detail)
+            .with_hint("the upstream serves another name: write it as `upstreams.*.tls.server_name`"),
+        _ => Failure::new(Reason::UpstreamTlsFailed, detail),
+    }
+}
+
+/// What is wrong with the upstream's certificate, and what was expected of it.
+fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
+    match problem {
+        CertificateError::UnknownIssuer => {
+            format!(
+                "the certificate for {name} is not trusted: none of the authorities of {trusts} has issued it, or an \
+                 intermediate is missing in the upstream's chain"
+            )
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let names = presented.iter().map(|name| plain(name).as_bytes());
+            let presented = match presented.is_empty() {
+                true => "no name at all".to_owned(),
+                false => peer_list(names, ", "),
+            };
+            format!(
+                "the certificate is for {presented}; expected {}",
+                shown(expected)
+            )
+        }
+        CertificateError::NotValidForName => {
+            format!("the certificate is not for the expected name {name}")
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the certificate for {name} expired on {}", day(*not_after))
+        }
+        CertificateError::Expired => format!("the certificate for {name} has expired"),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!(
+                "the certificate for {name} is not valid before {}",
+                day(*not_before)
+            )
+        }
+        CertificateError::NotValidYet => format!("the certificate for {name} is not valid yet"),
+        other => format!("the certificate for {name} can't be verified: {other}"),
+    }
+}
+
+/// A presented name without the library's notation around it.
+fn plain(name: &str) -> &str {
+    let inner = name
+        .strip_prefix("DnsName(\"")
+        .or_else(|| name.strip_prefix("IpAddress("));
+    inner.map_or(name, |inner| inner.trim_end_matches([')', '"']))
+}
+
+fn shown(name: &ServerName<'_>) -> String {
+    match name {
+        ServerName::IpAddress(address) => std::net::IpAddr::from(*address).to_string(),
+        name => name.to_str().into_owned(),
+    }
+}
+
+fn day(time: UnixTime) -> String {
+    let time = UNIX_EPOCH + Duration::from_secs(time.as_secs());
+    humantime::format_rfc3339_seconds(time).to_string()
+}

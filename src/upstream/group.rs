@@ -1,0 +1,258 @@
+//! An upstream at run time: its endpoints, what is known of each, and which one a client gets.
+//!
+//! Takes a client's address; gives its endpoints in the order in which they are to be tried. Fails with
+//! `upstream_none_healthy` and `upstream_tunnel_limit`.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha1::{Digest, Sha1};
+use tokio::time::Instant;
+
+use super::pool::Idle;
+use crate::config::{Balance, Endpoint, Upstream};
+use crate::reason::{Failure, Reason};
+use crate::tls;
+
+/// How long an endpoint that could not be connected to comes behind the others.
+const SHUNNED: Duration = Duration::from_secs(10);
+
+/// One upstream of the configuration, shared by all connections.
+#[derive(Debug)]
+pub struct Group {
+    settings: Arc<Upstream>,
+    pub(super) tls: Option<tls::Client>,
+    /// `limits.write_stall`, for the sockets.
+    pub(super) write_stall: Duration,
+    members: Vec<Arc<Member>>,
+    turn: AtomicUsize,
+    tunnels: AtomicUsize,
+}
+
+/// One endpoint of a group.
+#[derive(Debug)]
+pub struct Member {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    open: AtomicUsize,
+    state: Mutex<State>,
+    idle: Idle,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When connecting to it last failed, unless it worked since.
+    failed: Option<Instant>,
+    is_unhealthy: bool,
+}
+
+/// Counts a tunnel or a request on its endpoint until dropped.
+#[derive(Debug)]
+pub struct Busy(Arc<Member>);
+
+/// A place among the tunnels of a group until dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Group>);
+
+/// What an open tunnel holds of its upstream.
+#[derive(Debug)]
+pub struct InUse {
+    /// Its place among the group's tunnels.
+    pub place: Place,
+    /// The endpoint that it goes to.
+    pub busy: Busy,
+}
+
+impl Group {
+    /// The upstream with nothing known of its endpoints: all count as healthy. `tls` is there if one of them needs it.
+    #[must_use]
+    pub fn new(
+        settings: Arc<Upstream>,
+        tls: Option<tls::Client>,
+        write_stall: Duration,
+    ) -> Arc<Self> {
+        let member = |endpoint: &Endpoint| {
+            Arc::new(Member {
+                endpoint: endpoint.clone(),
+                open: AtomicUsize::new(0),
+                state: Mutex::default(),
+                idle: Idle::default(),
+            })
+        };
+        Arc::new(Self {
+            members: settings.endpoints.iter().map(member).collect(),
+            settings,
+            tls,
+            write_stall,
+            turn: AtomicUsize::new(0),
+            tunnels: AtomicUsize::new(0),
+        })
+    }
+
+    /// What the configuration says of it.
+    #[must_use]
+    pub fn settings(&self) -> &Upstream {
+        &self.settings
+    }
+
+    /// Its endpoints, in the file's order.
+    #[must_use]
+    pub fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// Open tunnels to all endpoints together.
+    #[must_use]
+    pub fn tunnels(&self) -> usize {
+        self.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// A place for one tunnel more.
+    ///
+    /// # Errors
+    /// `upstream_tunnel_limit` where `max_tunnels` are open.
+    pub fn place(self: &Arc<Self>) -> Result<Place, Failure> {
+        let most = self.settings.max_tunnels.unwrap_or(usize::MAX);
+        let count = |open: usize| (open < most).then_some(open + 1);
+        match self
+            .tunnels
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count)
+        {
+            Ok(_) => Ok(Place(Arc::clone(self))),
+            Err(open) => {
+                let detail = format!("{open} tunnels to {} are open", self.settings.name);
+                Err(Failure::new(Reason::UpstreamTunnelLimit, detail))
+            }
+        }
+    }
+
+    /// The endpoints for a client, in the order in which they are to be tried: by `balance`, those that could not be
+    /// connected to a short while ago last, and those that are not healthy not at all.
+    ///
+    /// # Errors
+    /// `upstream_none_healthy` where there is none.
+    pub fn candidates(&self, client: IpAddr) -> Result<Vec<Arc<Member>>, Failure> {
+        self.candidates_at(client, Instant::now())
+    }
+
+    fn candidates_at(&self, client: IpAddr, now: Instant) -> Result<Vec<Arc<Member>>, Failure> {
+        let members = self.members.iter().filter(|member| member.is_healthy());
+        let mut members: Vec<_> = members.cloned().collect();
+        if members.is_empty() {
+            let detail = format!(
+                "the last health check of every endpoint of {} failed ({})",
+                self.settings.name,
+                self.members.len()
+            );
+            return Err(Failure::new(Reason::UpstreamNoneHealthy, detail));
+        }
+        members.sort_by_cached_key(|member| member.is_shunned(now));
+        let shunned = members.partition_point(|member| !member.is_shunned(now));
+        let (first, last) = members.split_at_mut(shunned);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for members in [first, last] {
+            self.order(members, client, turn);
+        }
+        Ok(members)
+    }
+
+    fn order(&self, members: &mut [Arc<Member>], client: IpAddr, turn: usize) {
+        let first = turn.checked_rem(members.len()).unwrap_or_default();
+        members.rotate_left(first);
+        match self.settings.balance {
+            Balance::RoundRobin => {}
+            // Of endpoints with equally many it stays the one whose turn it is.
+            Balance::LeastConnections => members.sort_by_cached_key(|member| member.open()),
+            Balance::ClientIp => {
+                let client = network(client);
+                members.sort_by_cached_key(|member| weight(&client, &member.endpoint));
+            }
+        }
+    }
+}
+
+impl Member {
+    /// Counts one use of it until the guard is dropped.
+    pub fn busy(self: &Arc<Self>) -> Busy {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Open tunnels and requests.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Its connections that wait for another plain request.
+    pub(super) fn idle(&self) -> &Idle {
+        &self.idle
+    }
+
+    /// Whether its last health checks did not fail.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        !self.state().is_unhealthy
+    }
+
+    /// What health checks found.
+    pub(super) fn set_healthy(&self, is_healthy: bool) {
+        self.state().is_unhealthy = !is_healthy;
+    }
+
+    /// When connecting to it last failed, unless it worked since.
+    #[must_use]
+    pub fn failed(&self) -> Option<Instant> {
+        self.state().failed
+    }
+
+    /// What came of connecting to it.
+    pub(super) fn connected(&self, worked: bool) {
+        self.state().failed = (!worked).then(Instant::now);
+    }
+
+    fn is_shunned(&self, now: Instant) -> bool {
+        self.failed()
+            .is_some_and(|failed| now.saturating_duration_since(failed) < SHUNNED)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The part of an address that stays with a client: all of IPv4, the network (/64) of IPv6, where the rest changes
+/// often (RFC 8981).
+fn network(client: IpAddr) -> Vec<u8> {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().into_iter().take(8).collect(),
+    }
+}
+
+/// Where an endpoint stands for a client: a number of its own for each pair, the same in every process, so that an
+/// endpoint that comes or goes moves no client but its own (rendezvous hashing).
+fn weight(client: &[u8], endpoint: &Endpoint) -> [u8; 20] {
+    Sha1::new()
+        .chain_update(client)
+        .chain_update(endpoint.to_string())
+        .finalize()
+        .into()
+}
+
+#[cfg(test)]
+mod tests;
