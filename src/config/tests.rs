@@ -436,6 +436,8 @@ fn the_defaults_of_the_reference_are_the_ones_in_use() {
             "routes[].websocket.wechat_app_ids" => false,
             // By default there is no mapping that it could stand in.
             "routes[].websocket.ping.timeout" => false,
+            path if path.starts_with("routes[].http.") => false,
+            path if path.starts_with("routes[].respond.") => false,
             _ => is_writable,
         };
         if is_writable {
