@@ -1,8 +1,8 @@
 //! The upstream stage: a fresh connection per opening handshake, and the upstream's answer verified in full
 //! (RFC 6455 section 4.1, as its client).
 //!
-//! Takes a [`Permit`], without which nothing is dialled; gives a switched stream, or an answer to relay; fails with
-//! the `upstream_…` reasons. Connections are never reused.
+//! Takes a [`Permit`], without which nothing of a client is dialled for; gives a switched stream, or an answer to relay;
+//! fails with the `upstream_…` reasons. Connections are never reused. A [`Group`] knows the endpoints of an upstream.
 
 mod answer;
 mod connect;
@@ -93,6 +93,7 @@ pub async fn handshake(
 ) -> Result<Answer, Failure> {
     let Connected { stream, busy, .. } = connected;
     let deadline = Instant::now() + upstream.handshake_timeout;
+    let is_plain = !matches!(stream, UpstreamStream::Tls(_));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let stream = Tap {
         stream,
@@ -127,15 +128,19 @@ pub async fn handshake(
     if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
         let failure = answer::refused(&head, conditional)?;
         let cut = Arc::default();
-        let body = RelayBody {
+        let mut body = RelayBody {
             body,
             connection: Some(connection),
+            first: None,
             deadline: Box::pin(tokio::time::sleep_until(
                 Instant::now() + upstream.handshake_timeout,
             )),
             cut: Arc::clone(&cut),
             broken: None,
         };
+        if is_plain && head.status == http::StatusCode::BAD_REQUEST {
+            answer::check_tls_wanted(&body.peek().await)?;
+        }
         let response = Response::from_parts(request::relayed(head), body.boxed_unsync());
         return Ok(Answer::Refused(Box::new(Refused {
             failure,
@@ -288,6 +293,8 @@ impl AsyncWrite for Tap {
 struct RelayBody {
     body: Incoming,
     connection: Option<Connection>,
+    /// What was looked at ahead.
+    first: Option<Bytes>,
     deadline: Pin<Box<Sleep>>,
     cut: Arc<OnceLock<String>>,
     /// What ends the body, held back for one turn.
@@ -295,6 +302,18 @@ struct RelayBody {
 }
 
 impl RelayBody {
+    /// The bytes of the body that have come already; they are still given to whoever reads it.
+    async fn peek(&mut self) -> Bytes {
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+        if let Poll::Ready(Some(Ok(frame))) = polled
+            && let Ok(bytes) = frame.into_data()
+        {
+            self.first = Some(bytes.clone());
+            return bytes;
+        }
+        Bytes::new()
+    }
+
     /// Fails one turn later: hyper throws away what it has not written yet when a body fails, and writes it when a
     /// body is not ready. Without this a short answer that breaks off would not reach the client at all.
     fn fail(
@@ -319,6 +338,9 @@ impl HttpBody for RelayBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(bytes) = this.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -345,10 +367,17 @@ impl HttpBody for RelayBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.first.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let ahead = self.first.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + ahead);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint
     }
 }
