@@ -1,8 +1,8 @@
 //! The upstream stage: a fresh connection per opening handshake, and the upstream's answer verified in full
 //! (RFC 6455 section 4.1, as its client).
 //!
-//! Takes a [`Permit`], without which nothing is dialled; gives a switched stream, or an answer to relay; fails with
-//! the `upstream_…` reasons. Connections are never reused.
+//! Takes a [`Permit`], without which nothing of a client is dialled for; gives a switched stream, or an answer to relay;
+//! fails with the `upstream_…` reasons. Connections are never reused. A [`Group`] knows the endpoints of an upstream.
 
 mod answer;
 mod connect;
@@ -116,7 +116,11 @@ pub async fn handshake(
     if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
         let failure = answer::refused(&head, conditional)?;
         let patience = Patience::Until(Instant::now() + upstream.handshake_timeout);
-        let (body, passed) = RelayBody::new(body, line, patience, None);
+        let is_tls = line.is_tls();
+        let (mut body, passed) = RelayBody::new(body, line, patience, None);
+        if !is_tls && head.status == http::StatusCode::BAD_REQUEST {
+            answer::check_tls_wanted(&body.peek().await)?;
+        }
         let head = request::relayed(head, true);
         let response = Response::from_parts(head, body.boxed_unsync());
         return Ok(Answer::Refused(Box::new(Refused {

@@ -229,7 +229,7 @@ impl Cursor<'_> {
         let spelled = self.spelled(&expected, report)?;
         match spelled.text.as_str() {
             "off" => Some(None),
-            _ => self.count(most, report).map(Some),
+            _ => self.counted(&spelled, most, &expected, report).map(Some),
         }
     }
 
@@ -237,6 +237,16 @@ impl Cursor<'_> {
     pub fn count(&self, most: usize, report: &mut Report<'_>) -> Option<usize> {
         let expected = format!("a whole number from 1 to {most}");
         let spelled = self.spelled(&expected, report)?;
+        self.counted(&spelled, most, &expected, report)
+    }
+
+    fn counted(
+        &self,
+        spelled: &Spelled,
+        most: usize,
+        expected: &str,
+        report: &mut Report<'_>,
+    ) -> Option<usize> {
         let is_plain = spelled.text.bytes().all(|b| b.is_ascii_digit());
         match spelled.text.parse::<usize>() {
             Ok(count) if is_plain && (1..=most).contains(&count) => Some(count),

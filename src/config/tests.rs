@@ -195,14 +195,41 @@ fn every_value_of_a_full_file_arrives() {
         host: host.to_owned(),
         port,
     };
+    let https = |host: &str, port| Endpoint::Https {
+        host: host.to_owned(),
+        port,
+    };
     assert_eq!(
         upstream.endpoints,
         [
             http("127.0.0.1", 3000),
             http("::1", 3000),
-            http("backend_1.internal", 80)
+            http("backend_1.internal", 80),
+            https("app.internal", 443),
+            https("2001:db8::7", 8443),
+            Endpoint::Unix("/run/app.sock".into()),
+            Endpoint::Unix("/etc/wsgate/run/app.sock".into()),
         ]
     );
+    assert_eq!(upstream.balance, Balance::ClientIp);
+    assert_eq!(upstream.max_tunnels, Some(2000));
+    let own = CertificateFiles {
+        cert: "/etc/wsgate/certs/own.pem".into(),
+        key: "/etc/wsgate/own-key.pem".into(),
+        site: "upstreams.voice.v2.tls".to_owned(),
+    };
+    let tls = UpstreamTls {
+        ca: Some("/etc/wsgate/certs/ca.pem".into()),
+        server_name: Some("app.internal".to_owned()),
+        identity: Some(own),
+    };
+    assert_eq!(upstream.tls, tls);
+    let check = HealthCheck {
+        path: "/health?deep=1".to_owned(),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(1),
+    };
+    assert_eq!(upstream.health_check, Some(check));
     assert_eq!(upstream.connect_timeout, Duration::from_millis(500));
     assert_eq!(upstream.handshake_timeout, Duration::from_secs(120));
     assert_eq!(upstream.on_abort, OnAbort::Transparent);
@@ -435,7 +462,9 @@ fn the_defaults_of_the_reference_are_the_ones_in_use() {
             // An empty list of app ids is refused: it says nothing.
             "routes[].websocket.wechat_app_ids" => false,
             // By default there is no mapping that it could stand in.
-            "routes[].websocket.ping.timeout" => false,
+            "routes[].websocket.ping.timeout"
+            | "upstreams.*.health_check.interval"
+            | "upstreams.*.health_check.timeout" => false,
             path if path.starts_with("routes[].http.") => false,
             path if path.starts_with("routes[].respond.") => false,
             _ => is_writable,

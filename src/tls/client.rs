@@ -96,8 +96,11 @@ impl Client {
         let mut config = match config {
             Ok(config) => config,
             Err(error) => {
-                let message = format!("the certificate and its key can't be used: {error}");
-                findings.push(Finding::error("key", message));
+                let finding = match &settings.identity {
+                    Some(files) => identity::unusable(files, &error),
+                    None => Finding::error("ca", error.to_string()),
+                };
+                findings.push(finding);
                 return (None, findings);
             }
         };

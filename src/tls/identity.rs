@@ -93,25 +93,24 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
             let key = Arc::new(key);
             (Some(Identity { key, names }), findings)
         }
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            findings.push(Finding::error(
-                "key",
-                format!(
-                    "{} is not the key of the first certificate in {}; put the leaf first, or name its own key",
-                    files.key.display(),
-                    files.cert.display()
-                ),
-            ));
-            (None, findings)
-        }
         Err(error) => {
-            findings.push(Finding::error(
-                "key",
-                format!("{} can't be used: {error}", files.key.display()),
-            ));
+            findings.push(unusable(files, &error));
             (None, findings)
         }
     }
+}
+
+/// Why a chain and a key that could be read can't be used together.
+pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Finding {
+    let message = match error {
+        rustls::Error::InconsistentKeys(_) => format!(
+            "{} is not the key of the first certificate in {}; put the leaf first, or name its own key",
+            files.key.display(),
+            files.cert.display()
+        ),
+        error => format!("{} can't be used: {error}", files.key.display()),
+    };
+    Finding::error("key", message)
 }
 
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {

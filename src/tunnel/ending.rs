@@ -151,7 +151,12 @@ impl First {
                 let detail = format!("{}; {}", violation.words(), describe_bytes(bytes));
                 return Some((Kind::Refused(side), Failure::new(reason, detail)));
             }
-            (Some(Over::Ended | Over::Truncated), Side::Upstream) => Reason::UpstreamEofNoClose,
+            (Some(Over::Ended), Side::Upstream) => Reason::UpstreamEofNoClose,
+            (Some(Over::Truncated), Side::Upstream) => {
+                let detail = "its TLS stream ended without close_notify";
+                let failure = Failure::new(Reason::UpstreamEofNoClose, detail);
+                return Some((Kind::Ended(side), failure));
+            }
             (Some(Over::Ended), Side::Client) => Reason::ClientEofNoClose,
             (Some(Over::Truncated), Side::Client) => Reason::TlsTruncated,
             (Some(Over::Broke(_) | Over::GivenUp) | None, _) => {

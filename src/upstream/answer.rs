@@ -9,6 +9,7 @@ use crate::listener::describe_bytes;
 use crate::policy::{Permit, WebSocketRules, shown_subprotocol};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::record::{peer_list, peer_text};
+use crate::tls;
 
 /// A failure to get any valid response head; `seen` holds the first bytes that came.
 pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
@@ -17,6 +18,15 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
     let words = source_words(error);
     if seen.starts_with(&TLS_ALERT) {
         return Failure::new(Reason::UpstreamPlainToTlsPort, describe_bytes(seen));
+    }
+    if seen.is_empty()
+        && let Some(failure) = io_error(error).and_then(tls::refused_late)
+    {
+        return failure;
+    }
+    if is_http2(seen) {
+        let detail = format!("the upstream sent HTTP/2 frames; {}", describe_bytes(seen));
+        return Failure::new(Reason::UpstreamAlpnH2, detail);
     }
     if error.is_parse_too_large() {
         return Failure::new(Reason::UpstreamHeadTooLarge, words);
@@ -38,19 +48,59 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
     Failure::new(Reason::UpstreamClosedBeforeResponse, detail)
 }
 
+/// Whether an answer begins with the SETTINGS frame that every HTTP/2 server sends first (RFC 9113 section 3.4): a
+/// length of few entries, its type, no flags, stream 0.
+fn is_http2(seen: &[u8]) -> bool {
+    matches!(seen, [0, _, _, 4, 0, 0, 0, 0, 0, ..])
+}
+
 fn is_reset(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    io_error(error).is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ConnectionReset | ConnectionAborted | BrokenPipe
+        )
+    })
+}
+
+/// What the connection itself ran into.
+fn io_error(error: &hyper::Error) -> Option<&std::io::Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-            return matches!(
-                error.kind(),
-                ConnectionReset | ConnectionAborted | BrokenPipe
-            );
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
         }
         cause = error.source();
     }
-    false
+    None
+}
+
+/// Refuses a 400 to a request in clear whose body's `beginning` says that the port wants TLS.
+///
+/// # Errors
+/// `upstream_plain_to_tls_port`.
+pub(super) fn check_tls_wanted(beginning: &[u8]) -> Result<(), Failure> {
+    // nginx, Go's net/http, Apache.
+    const WORDS: [&str; 3] = [
+        "plain HTTP request was sent to HTTPS port",
+        "Client sent an HTTP request to an HTTPS server",
+        "speaking plain HTTP to an SSL-enabled server port",
+    ];
+    // Any of them comes at the beginning.
+    let beginning = beginning.get(..4096).unwrap_or(beginning);
+    let said = |words: &&str| {
+        beginning
+            .windows(words.len())
+            .any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+    };
+    match WORDS.iter().find(|words| said(words)) {
+        None => Ok(()),
+        Some(words) => Err(Failure::new(
+            Reason::UpstreamPlainToTlsPort,
+            format!("the upstream answered 400: {words}"),
+        )),
+    }
 }
 
 /// What came of an answer that was `waited` for in vain; `seen` holds its first bytes.

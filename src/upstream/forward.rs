@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep_until};
 
@@ -200,7 +200,11 @@ impl Asking<'_> {
             }
         });
         let patience = Patience::Between(rules.idle_timeout);
-        let (body, passed) = RelayBody::new(body, line, patience, Some(home));
+        let is_tls = line.is_tls();
+        let (mut body, passed) = RelayBody::new(body, line, patience, Some(home));
+        if !is_tls && head.status == StatusCode::BAD_REQUEST {
+            answer::check_tls_wanted(&body.peek().await)?;
+        }
         let head = request::relayed(head, false);
         Ok(Served {
             response: Response::from_parts(head, body.boxed_unsync()),

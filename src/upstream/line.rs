@@ -27,6 +27,7 @@ pub(super) struct Line {
     sender: http1::SendRequest<Body>,
     connection: http1::Connection<TokioIo<Tap>, Body>,
     seen: Seen,
+    is_tls: bool,
 }
 
 /// The first bytes of what an upstream answered.
@@ -52,6 +53,7 @@ impl Line {
         head_limit: usize,
         seen: &Seen,
     ) -> Result<Self, hyper::Error> {
+        let is_tls = matches!(stream, UpstreamStream::Tls(_));
         let stream = Tap {
             stream,
             seen: seen.clone(),
@@ -65,12 +67,18 @@ impl Line {
             sender,
             connection,
             seen: seen.clone(),
+            is_tls,
         })
     }
 
     /// The first bytes of the answer to its request.
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// Whether it is over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// Sends a request and drives the connection until the final response head is there.

@@ -1,5 +1,6 @@
 //! The body of an upstream's answer on its way to the client.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -50,6 +51,8 @@ pub(super) enum Patience {
 /// A body that drives the connection which it comes from.
 pub(super) struct RelayBody {
     body: Incoming,
+    /// Its beginning, if somebody has looked at it.
+    first: Option<Bytes>,
     /// Until the connection has ended.
     line: Option<Line>,
     patience: Patience,
@@ -76,6 +79,7 @@ impl RelayBody {
         let passed = Arc::<Passed>::default();
         let body = Self {
             body,
+            first: None,
             line: Some(line),
             patience,
             deadline: first.map(|instant| Box::pin(tokio::time::sleep_until(instant))),
@@ -84,6 +88,18 @@ impl RelayBody {
             home,
         };
         (body, passed)
+    }
+
+    /// The bytes of the body that have come already; they are still given to whoever reads it.
+    pub async fn peek(&mut self) -> Bytes {
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+        if let Poll::Ready(Some(Ok(frame))) = polled
+            && let Ok(bytes) = frame.into_data()
+        {
+            self.first = Some(bytes.clone());
+            return bytes;
+        }
+        Bytes::new()
     }
 
     /// Fails one turn later: hyper throws away what it has not written yet when a body fails, and writes it when a
@@ -133,6 +149,9 @@ impl HttpBody for RelayBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(bytes) = this.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -164,11 +183,15 @@ impl HttpBody for RelayBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.first.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let seen = self.first.as_ref().map_or(0, Bytes::len) as u64;
+        match self.body.size_hint().exact() {
+            Some(left) => SizeHint::with_exact(left + seen),
+            None => SizeHint::default(),
+        }
     }
 }
 
@@ -176,7 +199,7 @@ impl Drop for RelayBody {
     fn drop(&mut self) {
         // The client's HTTP lets go of it at its end, and where an answer has none (HEAD, 204, 304) at once.
         if let (Some(mut line), Some(home)) = (self.line.take(), self.home.take())
-            && self.body.is_end_stream()
+            && self.is_end_stream()
             && line.is_free()
         {
             home(line);

@@ -15,8 +15,12 @@ use crate::harness::{
 mod answers;
 /// Endpoints in turn, addresses in turn, and the resolver.
 mod connecting;
+/// Several endpoints, and unix sockets.
+pub mod groups;
 /// What of a refusal reaches the client.
 mod relay;
+/// Over TLS.
+pub mod secure;
 /// What happens while the upstream is asked.
 mod waiting;
 

@@ -119,7 +119,7 @@ impl Setup {
         yaml + &self.extra
     }
 
-    /// A folder with this configuration as `proxy.yaml` and its certificate.
+    /// A folder with this configuration as `proxy.yaml`, its certificate, and the authority of both in `ca.pem`.
     pub fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::shared();
@@ -129,6 +129,7 @@ impl Setup {
             &[HOST, "localhost", "127.0.0.1"],
             Kind::Good,
         );
+        fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         fs::write(folder.path().join("proxy.yaml"), self.yaml()).unwrap();
         folder
     }

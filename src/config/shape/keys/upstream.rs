@@ -63,14 +63,14 @@ pub static UPSTREAM_TLS: Block = Block {
         optional(
             "ca",
             Kind::Value("path"),
-            "the system's",
-            "PEM file with the authorities to trust, in place of the system's.",
+            "none",
+            "PEM file with the authorities to trust; without it the system's are.",
         ),
         optional(
             "server_name",
             Kind::Value("host name"),
-            "the endpoint's host",
-            "The name to ask for, and that the upstream's certificate must be for.",
+            "none",
+            "The name to ask for, and that the upstream's certificate must be for; without it the endpoint's host.",
         ),
         optional(
             "cert",
