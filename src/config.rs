@@ -35,7 +35,7 @@ use crate::reason::Level;
 pub struct Config {
     /// At least one.
     pub listeners: Vec<Listener>,
-    /// Peers whose forwarded fields are believed.
+    /// Peers whose forwarded fields and PROXY protocol headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What is known of the hop in front, if there is one.
     pub load_balancer: Option<Arc<LoadBalancer>>,
@@ -67,6 +67,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain, for use behind a hop that terminates TLS.
     pub tls: Option<Tls>,
+    /// Whether a connection begins with a PROXY protocol header, and is refused without one; only with trusted proxies.
+    pub proxy_protocol: bool,
 }
 
 /// TLS settings of a listener.

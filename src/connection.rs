@@ -4,6 +4,7 @@ mod admit;
 mod carry;
 mod describe;
 mod explain;
+mod front;
 mod stop;
 
 use std::borrow::Cow;
@@ -28,7 +29,7 @@ use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::Opening;
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
-use crate::listener::{self, Accepted, FirstBytes, Looks};
+use crate::listener::{Accepted, FirstBytes, Looks};
 use crate::policy::{Permit, Route};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
 use crate::record::{Draft, Sink, millis};
@@ -51,6 +52,8 @@ pub struct Shared {
     pub listener: SocketAddr,
     /// Its TLS settings, if it has any.
     pub tls: Option<tls::Server>,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Where records go.
     pub sink: Sink,
     /// The settings of the tunnels of each route, made when the first is opened.
@@ -98,9 +101,10 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
     draft.enter(Stage::Accept);
-    let life = Life {
+    let mut life = Life {
         shared: &shared,
         peer,
+        secure: shared.tls.is_some(),
     };
     let outcome = tokio::select! {
         biased;
@@ -180,22 +184,22 @@ impl From<Failure> for Ended {
 
 struct Life<'a> {
     shared: &'a Shared,
+    /// The hop nearest to us that says anything in HTTP: who dialled, or whom its PROXY header names.
     peer: SocketAddr,
+    /// Whether that hop's connection is TLS.
+    secure: bool,
 }
 
 impl Life<'_> {
     /// accept, tls, http, policy, upstream; what comes next is a tunnel.
-    async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Tunnel, Ended> {
+    async fn stages(&mut self, mut socket: TcpStream, draft: &mut Draft) -> Result<Tunnel, Ended> {
         let limits = &self.shared.config.limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
             None => limits.request_head,
         };
         let deadline = Instant::now() + first_deadline;
-        let first = self
-            .unless_draining(listener::first_bytes(&mut socket, deadline))
-            .await
-            .map_err(Failure::unanswered)??;
+        let first = self.begin(&mut socket, deadline, draft).await?;
 
         // Each part in a box of its own: a connection that waits for its client's next step is as small as that step.
         let (stream, deadline) = match &self.shared.tls {
@@ -234,7 +238,7 @@ impl Life<'_> {
         };
         let identity = Identity::read(
             self.peer,
-            self.shared.tls.is_some(),
+            self.secure,
             &request.headers,
             &self.shared.config.trusted_proxies,
         );

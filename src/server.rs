@@ -282,6 +282,7 @@ impl Server {
                 config: Arc::clone(&config),
                 listener: listener.address(),
                 tls,
+                proxy_protocol: settings.proxy_protocol,
                 sink: sink.clone(),
                 settings: config.routes.iter().map(|_| OnceLock::new()).collect(),
                 stop: stop.clone(),

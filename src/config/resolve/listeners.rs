@@ -11,10 +11,12 @@ use super::word;
 
 const ADDRESS: &str = "an IP address and a port such as 0.0.0.0:8443 or [::]:8443";
 
-/// The listeners that could be read; certificates are also added to `certificates`, of the others too.
+/// The listeners that could be read; certificates are also added to `certificates`, of the others too. `has_trusted`
+/// says whether any hop in front is trusted.
 pub fn resolve(
     cursor: &Cursor<'_>,
     folder: &Path,
+    has_trusted: bool,
     certificates: &mut Vec<CertificateFiles>,
     report: &mut Report<'_>,
 ) -> Vec<Listener> {
@@ -27,6 +29,7 @@ pub fn resolve(
         let tls = fields
             .get("tls")
             .and_then(|cursor| tls(cursor, folder, certificates, report));
+        let proxy_protocol = proxy_protocol(&fields, has_trusted, report);
         let Some(cursor) = fields.get("address") else {
             continue;
         };
@@ -41,9 +44,29 @@ pub fn resolve(
             }
             _ => seen.push((address, item.site.clone())),
         }
-        listeners.push(Listener { address, tls });
+        listeners.push(Listener {
+            address,
+            tls,
+            proxy_protocol,
+        });
     }
     listeners
+}
+
+fn proxy_protocol(fields: &Fields<'_>, has_trusted: bool, report: &mut Report<'_>) -> bool {
+    const WORDS: [(&str, bool); 2] = [("off", false), ("required", true)];
+    let required = word(fields, "proxy_protocol", &WORDS, false, report);
+    if let Some(cursor) = fields
+        .get("proxy_protocol")
+        .filter(|_| required && !has_trusted)
+    {
+        cursor.error_with(
+            report,
+            "found required without trusted_proxies, so that every connection would be refused",
+            Some("list the load balancer's addresses in trusted_proxies".to_owned()),
+        );
+    }
+    required
 }
 
 fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {

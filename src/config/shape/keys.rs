@@ -39,7 +39,7 @@ pub static ROOT: Block = Block {
             "trusted_proxies",
             Kind::Values("network or address"),
             "[]",
-            "Peers in front of the proxy whose forwarded fields (`X-Forwarded-*`, `Forwarded`) are believed.",
+            "Peers in front of the proxy whose forwarded fields (`X-Forwarded-*`, `Forwarded`) and PROXY protocol headers are believed.",
         ),
         required(
             "routes",
@@ -112,8 +112,14 @@ pub static LISTENER: Block = Block {
             "none",
             "Without it the listener is plain, for use behind a hop that ends TLS.",
         ),
+        optional(
+            "proxy_protocol",
+            Kind::Value("`off` or `required`"),
+            "off",
+            "Whether each connection begins with a PROXY protocol header (version 1 or 2) that names the client; taken from `trusted_proxies` only.",
+        ),
     ],
-    planned: &["proxy_protocol", "redirect_to_https"],
+    planned: &["redirect_to_https"],
 };
 
 /// `listeners[].tls`.
