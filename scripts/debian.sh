@@ -29,6 +29,15 @@ missing_to_build() {
   has make || echo make        # jemalloc's own build
 }
 
+# Debian starts a server when it installs one, unless this file says no. It goes away with the shell that wrote it; one
+# that was there before stays as it is.
+start_nothing() {
+  [ ! -e /usr/sbin/policy-rc.d ] || return 0
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+}
+
 # Installs what the function named by the argument lists, and asks it again.
 install_missing() {
   local packages
@@ -40,9 +49,12 @@ install_missing() {
   fi
   echo "installing $packages"
   export DEBIAN_FRONTEND=noninteractive
-  quietly apt-get -o DPkg::Lock::Timeout=300 update
-  # shellcheck disable=SC2086 # several words
-  quietly apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $packages
+  (
+    start_nothing
+    quietly apt-get -o DPkg::Lock::Timeout=300 update
+    # shellcheck disable=SC2086 # several words
+    quietly apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $packages
+  )
   hash -r
   packages=$("$1" | tr '\n' ' ')
   [ -z "$packages" ] || die "still missing after their installation: $packages"

@@ -37,7 +37,7 @@ use crate::reason::Level;
 pub struct Config {
     /// At least one.
     pub listeners: Vec<Listener>,
-    /// Peers whose forwarded fields are believed.
+    /// Peers whose forwarded fields and PROXY protocol headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What is known of the hop in front, if there is one.
     pub load_balancer: Option<Arc<LoadBalancer>>,
@@ -71,6 +71,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// Whether requests are sent to the same place over TLS; only without `tls`.
     pub redirect_to_https: bool,
+    /// Whether a connection begins with a PROXY protocol header, and is refused without one; only with trusted proxies.
+    pub proxy_protocol: bool,
 }
 
 /// TLS settings of a listener.

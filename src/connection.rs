@@ -4,6 +4,7 @@ mod admit;
 mod carry;
 mod describe;
 mod explain;
+mod front;
 mod open;
 mod plain;
 mod refuse;
@@ -31,7 +32,7 @@ use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::{Exchange, Unparsed};
-use crate::listener::{self, Accepted, FirstBytes, Looks};
+use crate::listener::{Accepted, FirstBytes, Looks};
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Reason, Stage};
 use crate::record::{Draft, Sink, millis};
@@ -57,6 +58,8 @@ pub struct Shared {
     pub tls: Option<tls::Server>,
     /// Whether it only sends clients to the same place over TLS.
     pub redirect_to_https: bool,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Where records go.
     pub sink: Sink,
     /// The settings of the tunnels of each route, made when the first is opened.
@@ -110,9 +113,10 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
     draft.enter(Stage::Accept);
-    let life = Life {
+    let mut life = Life {
         shared: &shared,
         peer,
+        secure: shared.tls.is_some(),
     };
     let outcome = tokio::select! {
         biased;
@@ -224,13 +228,16 @@ impl From<Failure> for Ended {
 
 struct Life<'a> {
     shared: &'a Shared,
+    /// The hop nearest to us that says anything in HTTP: who dialled, or whom its PROXY header names.
     peer: SocketAddr,
+    /// Whether that hop's connection is TLS.
+    secure: bool,
 }
 
 impl Life<'_> {
     /// accept, tls, http, policy, upstream; what comes next is a tunnel.
     async fn stages(
-        &self,
+        &mut self,
         mut socket: TcpStream,
         draft: &mut Draft,
     ) -> Result<(Tunnel, InUse), Ended> {
@@ -240,10 +247,7 @@ impl Life<'_> {
             None => limits.request_head,
         };
         let deadline = Instant::now() + first_deadline;
-        let first = self
-            .unless_draining(listener::first_bytes(&mut socket, deadline))
-            .await
-            .map_err(Failure::unanswered)??;
+        let first = self.begin(&mut socket, deadline, draft).await?;
 
         // Each part in a box of its own: a connection that waits for its client's next step is as small as that step.
         let (stream, deadline) = match &self.shared.tls {
@@ -305,7 +309,7 @@ impl Life<'_> {
         let (request, body) = request.into_parts();
         let identity = Identity::read(
             self.peer,
-            self.shared.tls.is_some(),
+            self.secure,
             &request.headers,
             &self.shared.config.trusted_proxies,
         );

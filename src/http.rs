@@ -13,6 +13,7 @@ pub mod head;
 mod hold;
 pub mod opening;
 pub mod respond;
+pub mod trace;
 
 use std::future::{Future, poll_fn};
 use std::io;

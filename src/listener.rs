@@ -3,6 +3,8 @@
 //! Takes an address; gives [`Accepted`] connections with their first bytes; fails with the `tcp_…` reasons and
 //! those for a protocol that this listener does not speak. Accepting never waits for a connection.
 
+pub mod proxy_header;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

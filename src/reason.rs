@@ -203,7 +203,16 @@ reasons! {
         "a load balancer that connects ahead of need, or a client that stalls; the deadline is `limits.tls_handshake` with TLS and `limits.request_head` without";
     ProxyProtocolUnexpected = "proxy_protocol_unexpected", Accept, Network, Info, NoStatus, "",
         "the first bytes are a PROXY protocol header, which this listener does not take",
-        "switch PROXY protocol off on the load balancer and let it send X-Forwarded-For, with its addresses in `trusted_proxies`";
+        "set `listeners[].proxy_protocol`: required and list the load balancer in `trusted_proxies`, or switch PROXY protocol off on it and let it send X-Forwarded-For";
+    ProxyProtocolMissing = "proxy_protocol_missing", Accept, Network, Info, NoStatus, "",
+        "this listener wants a PROXY protocol header first, and something else came from the hop in front",
+        "switch PROXY protocol (version 1 or 2) on at the load balancer for this port, or remove `listeners[].proxy_protocol`";
+    ProxyProtocolInvalid = "proxy_protocol_invalid", Accept, Network, Info, NoStatus, "",
+        "the PROXY protocol header is malformed, cut off or fails its checksum",
+        "detail says what is wrong: look at the hop in front that writes the header, and at what stands between it and the proxy";
+    ProxyProtocolUntrusted = "proxy_protocol_untrusted", Accept, Client, Info, NoStatus, "",
+        "this listener takes connections from trusted hops alone, as their PROXY protocol header names the client, and this peer is none",
+        "if peer is the load balancer, add its address to `trusted_proxies`; if not, let a firewall keep all others from this port";
     TlsOnPlainPort = "tls_on_plain_port", Accept, Client, Info, NoStatus, "",
         "a TLS ClientHello arrived on a listener without TLS",
         "point wss:// at the TLS port, give this listener `listeners[].tls`, or let the load balancer terminate TLS";

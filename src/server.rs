@@ -268,6 +268,7 @@ impl Server {
                 listener: listener.address(),
                 tls,
                 redirect_to_https: settings.redirect_to_https,
+                proxy_protocol: settings.proxy_protocol,
                 sink: sink.clone(),
                 settings: config.routes.iter().map(|_| OnceLock::new()).collect(),
                 repeats: Arc::clone(&repeats),

@@ -44,12 +44,17 @@ pub fn resolve(
         return None;
     }
     let fields = root.fields(&ROOT, report)?;
-    let listeners = fields
-        .get("listeners")
-        .map(|listeners| listeners::resolve(listeners, folder, certificates, report));
     let trusted_proxies = fields
         .get("trusted_proxies")
         .map(|proxies| trusted_proxies(proxies, report));
+    // What is listed there and can't be read is told once.
+    let has_trusted = match fields.get("trusted_proxies") {
+        Some(proxies) => !matches!(proxies.node, Node::List(items) if items.is_empty()),
+        None => fields.is_meant("trusted_proxies"),
+    };
+    let listeners = fields
+        .get("listeners")
+        .map(|listeners| listeners::resolve(listeners, folder, has_trusted, certificates, report));
     let load_balancer = load_balancer(&fields, report);
     let hop_idle = load_balancer.as_ref().and_then(|hop| hop.idle_timeout);
     let upstreams = fields

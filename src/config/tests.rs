@@ -139,6 +139,7 @@ fn every_value_of_a_full_file_arrives() {
     assert_eq!(tls.address, "0.0.0.0:8443".parse::<SocketAddr>().unwrap());
     assert_eq!(plain.address, "[::]:8080".parse::<SocketAddr>().unwrap());
     assert!(plain.tls.is_none());
+    assert!(tls.proxy_protocol && !plain.proxy_protocol);
     let tls = tls.tls.as_ref().unwrap();
     assert_eq!(
         tls.certificates,

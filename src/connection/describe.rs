@@ -7,6 +7,7 @@ use http::request::Parts;
 
 use crate::http::forwarded::{self, Identity};
 use crate::http::glimpse::Glimpse;
+use crate::http::trace::trace_id;
 use crate::policy::without_userinfo;
 use crate::reason::{Failure, Note, NoteCode};
 use crate::record::{Draft, Record, millis, peer_list, peer_text};
@@ -41,6 +42,7 @@ pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) 
     );
     let record = &mut draft.record;
     record.request_id = Some(request_id);
+    record.trace_id = trace_id(&request.headers).map(str::to_owned);
     record.http_version = Some("1.1".into());
     record.method = Some(peer_text(request.method.as_str().as_bytes()));
     record.host = match request.uri.authority() {

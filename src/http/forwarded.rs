@@ -3,40 +3,34 @@
 //! What a peer says of others is believed only from `trusted_proxies`, and of a chain only the part that trusted
 //! hops wrote: the rightmost address that is not trusted is the client.
 
+mod names;
+
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use self::names::is_identity;
 use super::fields::tokens;
 use crate::policy::Authority;
 use crate::reason::{Note, NoteCode};
 use crate::record::{peer_list, peer_text};
 
+/// Where WeChat's cloud hosting puts the client's address.
+const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Fields beside `x-forwarded-…` that only a proxy may set: who or where the client is, or another path to serve.
-const IDENTITY: [&str; 8] = [
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-original-forwarded-for",
-];
-
-/// Whether a field may be set only by a proxy. An underscore counts as a dash, which it becomes in CGI variables.
-fn is_identity(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    name.starts_with("x-forwarded-") || IDENTITY.contains(&name.as_str())
-}
-
 /// Most addresses of a chain that are passed on; a longer one is no chain of real proxies.
 const CHAIN_MAX: usize = 32;
+
+/// Whether an address is one of the hops that may speak for others; an IPv4 address in IPv6 counts as the former.
+#[must_use]
+pub fn is_trusted(ip: IpAddr, trusted_proxies: &[IpNet]) -> bool {
+    let ip = ip.to_canonical();
+    trusted_proxies.iter().any(|net| net.contains(&ip))
+}
 
 /// The client as this request tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +48,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads what `peer` says, as far as it is believed. `tls` is whether the connection here is TLS.
+    /// Reads what `peer` says, as far as it is believed. `tls` is whether its connection is TLS, here or at the hop
+    /// that passes it on by TCP and says so.
     #[must_use]
     pub fn read(
         peer: SocketAddr,
@@ -62,10 +57,7 @@ impl Identity {
         fields: &HeaderMap,
         trusted_proxies: &[IpNet],
     ) -> Self {
-        let is_trusted = |ip: &IpAddr| {
-            let ip = ip.to_canonical();
-            trusted_proxies.iter().any(|net| net.contains(&ip))
-        };
+        let is_trusted = |ip: &IpAddr| is_trusted(*ip, trusted_proxies);
         let peer = peer.ip().to_canonical();
         let trusted = is_trusted(&peer);
         let mut chain = vec![peer];
@@ -161,10 +153,16 @@ fn is_secure(scheme: &[u8]) -> bool {
 }
 
 /// The addresses of the chain in the order they were written; `None` for what is no address. X-Forwarded-For goes
-/// before Forwarded: a balancer that writes only the former lets a client's own Forwarded through.
+/// before Forwarded: a balancer that writes only the former lets a client's own Forwarded through. For the same reason
+/// X-Original-Forwarded-For counts only where neither is there: elsewhere it is what the client sent as the former.
 fn chain_of(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
     if fields.contains_key(&X_FORWARDED_FOR) {
         return tokens(fields, &X_FORWARDED_FOR).map(address).collect();
+    }
+    if !fields.contains_key(header::FORWARDED) {
+        return tokens(fields, &X_ORIGINAL_FORWARDED_FOR)
+            .map(address)
+            .collect();
     }
     tokens(fields, &header::FORWARDED)
         .map(|element| {
@@ -315,6 +313,32 @@ mod tests {
                 "10.0.0.1:1",
                 &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")],
                 "1.2.3.4",
+            ),
+            (
+                "10.0.0.1:1",
+                &[("x-original-forwarded-for", "6.6.6.6, 1.2.3.4")],
+                "1.2.3.4",
+            ),
+            (
+                "10.0.0.1:1",
+                &[
+                    ("x-original-forwarded-for", "6.6.6.6"),
+                    ("x-forwarded-for", "1.2.3.4"),
+                ],
+                "1.2.3.4",
+            ),
+            (
+                "10.0.0.1:1",
+                &[
+                    ("x-original-forwarded-for", "6.6.6.6"),
+                    ("forwarded", "for=1.2.3.4"),
+                ],
+                "1.2.3.4",
+            ),
+            (
+                "203.0.113.9:1",
+                &[("x-original-forwarded-for", "6.6.6.6")],
+                "203.0.113.9",
             ),
             (
                 "[::ffff:10.0.0.1]:1",

@@ -121,6 +121,12 @@ impl Draft {
         };
     }
 
+    /// Names who is behind the peer of this connection, for all its requests.
+    pub fn set_source(&mut self, source: IpAddr) {
+        self.source = Some(source);
+        self.set_client(source);
+    }
+
     /// Names the real client, which is the peer unless a trusted proxy says otherwise.
     pub fn set_client(&mut self, client: IpAddr) {
         self.record.client = self.sink.address(client, None);

@@ -121,6 +121,7 @@ mod tests {
             event: Event::Opened,
             stage: Some(Stage::Tunnel),
             by: Some(By::Proxy),
+            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
             alpn: Some("http/1.1".to_owned()),
             path: Some("/\"path\":\"\\x00\u{1}\u{1f}\u{7f}é".to_owned()),
             notes: NoteCode::ALL

@@ -7,6 +7,7 @@
 //   protocols  list to offer, default none
 //   deflate    offer permessage-deflate, default true; then every message is compressed
 //   headers    more request headers
+//   local      address to connect from, default the system's choice
 //   auto_pong  answer Pings, default true
 //   cases      see README.md, default text, binary, big_text, big_binary, close
 //   timeout_ms for each step, default 10000
@@ -27,6 +28,7 @@ const ws = new WebSocket(url, options.protocols ?? [], {
   servername: options.servername,
   origin: options.origin,
   headers: options.headers,
+  localAddress: options.local,
   handshakeTimeout: timeout,
   autoPong: options.auto_pong ?? true,
   perMessageDeflate: options.deflate === false ? false : { threshold: 0 },

@@ -1,5 +1,8 @@
 //! The accept stage: connections that end before a protocol is spoken.
 
+/// PROXY protocol headers, where they are wanted.
+pub mod proxy_header;
+
 use std::io::ErrorKind;
 
 use wsgate::reason::Reason;

@@ -27,6 +27,8 @@ mod drain;
 mod ends;
 /// Express with express-ws, the first user's stack.
 mod express;
+/// HAProxy and nginx in front of the proxy.
+mod hops;
 /// Node's `ws` as the client, and WeChat's clients, which it can look like.
 mod node;
 /// Python's `websockets` as the client.
@@ -38,6 +40,9 @@ const MIB: u64 = 1024 * 1024;
 
 /// A browser on a loaded machine takes its time to answer a Close: less than tests wait for anything.
 const PATIENT: &str = "limits: { close_wait: 15s }\n";
+
+/// More keys of a listener: TLS with the tests' certificate.
+const TLS: &str = ", tls: { certificates: [{ cert: good.pem, key: good-key.pem }] }";
 
 /// A running proxy with one route for each upstream.
 struct Gate {
@@ -86,14 +91,18 @@ impl Gate {
 
     /// The same with other top-level keys than [`PATIENT`].
     fn open_with(ways: &[Way<'_>], more: &str) -> Self {
+        Self::open_on(TLS, ways, more)
+    }
+
+    /// The same on a listener with other keys than [`TLS`], flow style, comma first.
+    fn open_on(listener: &str, ways: &[Way<'_>], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::shared();
         authority.write(folder.path(), "good", &["localhost"], Certificate::Good);
         let path = folder.path().join("ca.pem");
         fs::write(&path, authority.pem()).unwrap();
-        let mut yaml = "listeners:\n  - address: 127.0.0.1:0\n    \
-                        tls: { certificates: [{ cert: good.pem, key: good-key.pem }] }\nroutes:\n"
-            .to_owned();
+        let mut yaml =
+            format!("listeners:\n  - {{ address: \"127.0.0.1:0\"{listener} }}\nroutes:\n");
         for (number, way) in ways.iter().enumerate() {
             let Way {
                 path, websocket, ..

@@ -11,10 +11,12 @@ use super::word;
 
 const ADDRESS: &str = "an IP address and a port such as 0.0.0.0:8443 or [::]:8443";
 
-/// The listeners that could be read; certificates are also added to `certificates`, of the others too.
+/// The listeners that could be read; certificates are also added to `certificates`, of the others too. `has_trusted`
+/// says whether any hop in front is trusted.
 pub fn resolve(
     cursor: &Cursor<'_>,
     folder: &Path,
+    has_trusted: bool,
     certificates: &mut Vec<CertificateFiles>,
     report: &mut Report<'_>,
 ) -> Vec<Listener> {
@@ -36,6 +38,7 @@ pub fn resolve(
             }
             Some(flag)
         });
+        let proxy_protocol = proxy_protocol(&fields, has_trusted, report);
         let Some(cursor) = fields.get("address") else {
             continue;
         };
@@ -54,9 +57,26 @@ pub fn resolve(
             address,
             tls,
             redirect_to_https: redirect_to_https.unwrap_or(false),
+            proxy_protocol,
         });
     }
     listeners
+}
+
+fn proxy_protocol(fields: &Fields<'_>, has_trusted: bool, report: &mut Report<'_>) -> bool {
+    const WORDS: [(&str, bool); 2] = [("off", false), ("required", true)];
+    let required = word(fields, "proxy_protocol", &WORDS, false, report);
+    if let Some(cursor) = fields
+        .get("proxy_protocol")
+        .filter(|_| required && !has_trusted)
+    {
+        cursor.error_with(
+            report,
+            "found required without trusted_proxies, so that every connection would be refused",
+            Some("list the load balancer's addresses in trusted_proxies".to_owned()),
+        );
+    }
+    required
 }
 
 fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {

@@ -42,7 +42,7 @@ pub static ROOT: Block = Block {
             "trusted_proxies",
             Kind::Values("network or address"),
             "[]",
-            "Peers in front of the proxy whose forwarded fields (`X-Forwarded-*`, `Forwarded`) are believed.",
+            "Peers in front of the proxy whose forwarded fields (`X-Forwarded-*`, `Forwarded`) and PROXY protocol headers are believed.",
         ),
         required(
             "routes",
@@ -121,8 +121,14 @@ pub static LISTENER: Block = Block {
             "false",
             "For a listener without `tls`: plain requests are answered 308 to https://, opening handshakes 426 with words, as their clients follow no redirect.",
         ),
+        optional(
+            "proxy_protocol",
+            Kind::Value("`off` or `required`"),
+            "off",
+            "Whether each connection begins with a PROXY protocol header (version 1 or 2) that names the client; taken from `trusted_proxies` only.",
+        ),
     ],
-    planned: &["proxy_protocol"],
+    planned: &[],
 };
 
 /// `listeners[].tls`.

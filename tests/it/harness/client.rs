@@ -62,9 +62,13 @@ impl Client {
 
     /// A TLS handshake as the test wants it.
     pub fn tls_with(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<Self> {
+        Self::tls_over(try_socket(address)?, name, config)
+    }
+
+    /// The same over a connection that has been used before.
+    pub fn tls_over(mut socket: TcpStream, name: &str, config: ClientConfig) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut socket = try_socket(address)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }

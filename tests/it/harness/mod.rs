@@ -6,6 +6,7 @@ pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod frames;
+pub mod hops;
 pub mod inside;
 pub mod peers;
 pub mod proxy;

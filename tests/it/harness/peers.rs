@@ -92,6 +92,13 @@ pub fn said(program: &str, arguments: &[&str]) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// All that a short program says, wherever it says it.
+pub fn said_in_all(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8(text).unwrap()
+}
+
 /// The interpreter of a program of `tests/interop`, by the program's extension.
 fn interpreter(program: &str) -> Command {
     if program.ends_with(".py") {

@@ -26,6 +26,8 @@ pub const HOST: &str = "api.example.com";
 pub struct Setup {
     /// Under `listeners[0].tls`; `None`: a plain listener.
     pub tls: Option<String>,
+    /// More keys of `listeners[0]`, each line indented by the harness.
+    pub listener: String,
     /// More keys of `routes[0].websocket`, each line indented by the harness.
     pub websocket: String,
     /// Origins of the route.
@@ -68,6 +70,7 @@ impl Setup {
     pub fn plain(endpoint: &str) -> Self {
         Self {
             tls: None,
+            listener: String::new(),
             websocket: String::new(),
             origins: format!("[{ORIGIN}]"),
             routes: String::new(),
@@ -95,6 +98,7 @@ impl Setup {
         if let Some(tls) = &self.tls {
             yaml += &format!("    tls:\n{}", indented(tls, 6));
         }
+        yaml += &indented(&self.listener, 4);
         yaml += &format!("routes:\n  - path: {}\n", self.path);
         if let Some(host) = &self.host {
             yaml += &format!("    host: {host}\n");

@@ -32,6 +32,14 @@ fn an_untrusted_peer_cannot_say_who_it_is_or_what_it_asks() {
         ("True-Client-IP", "6.6.6.6"),
         ("CF-Connecting-IP", "6.6.6.6"),
         ("X-Original-Forwarded-For", "6.6.6.6"),
+        ("X-WX-OPENID", "evil"),
+        ("x-wx-unionid", "evil"),
+        ("X_WX_FROM_APPID", "evil"),
+        ("Fastly-Client-IP", "6.6.6.6"),
+        ("X-Cluster-Client-IP", "6.6.6.6"),
+        ("X-Envoy-External-Address", "6.6.6.6"),
+        ("X-SSL-Client-Verify", "evil"),
+        ("Client-Cert", "evil"),
     ];
     for (mut guard, proto) in [(Guard::tls(), "https"), (Guard::plain(), "http")] {
         // Each alone, and all together.
@@ -52,6 +60,11 @@ fn an_untrusted_peer_cannot_say_who_it_is_or_what_it_asks() {
                 "{detail}"
             );
             assert_eq!(opened.text("client"), "127.0.0.1");
+            let records = format!("{opened:?}{:?}", admitted.closed);
+            assert!(
+                !records.contains("6.6.6.6") && !records.contains("evil"),
+                "{records}"
+            );
             expect_identity(&admitted.head, "127.0.0.1", proto, "api.example.com");
             for gone in ["6.6.6.6", "evil", "/admin", "10.0.0.1"] {
                 assert!(!admitted.head.contains(gone), "{}", admitted.head);
@@ -79,6 +92,10 @@ fn of_a_trusted_peers_chain_the_rightmost_untrusted_hop_is_the_client() {
         (&[("X-Forwarded-For", "")], "127.0.0.1", "127.0.0.1"),
         (&[("Forwarded", "for=203.0.113.7;proto=http")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
         (&[("Forwarded", "for=6.6.6.6, For=\"[2001:db8::7]:1\"")], "2001:db8::7", "2001:db8::7, 127.0.0.1"),
+        // WeChat's cloud hosting; elsewhere it is what the client itself sent as X-Forwarded-For.
+        (&[("X-Original-Forwarded-For", "6.6.6.6, 203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        (&[("X-Original-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
+        (&[("X-Original-Forwarded-For", "6.6.6.6"), ("Forwarded", "for=203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
         // A balancer that writes only the one lets a client's other through.
         (&[("Forwarded", "for=6.6.6.6"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
     ];
@@ -130,10 +147,15 @@ fn what_a_trusted_peer_says_of_scheme_and_host_is_passed_on() {
     // Fields of the trusted hop that the proxy does not write itself stay.
     let prefixed = handshake(
         "/ws",
-        &[("X-Forwarded-Prefix", "/app"), ("X-Real-IP", "203.0.113.7")],
+        &[
+            ("X-Forwarded-Prefix", "/app"),
+            ("X-Real-IP", "203.0.113.7"),
+            ("X-WX-OPENID", "oAbC"),
+        ],
     );
     let head = guard.admit(prefixed).head;
     assert_eq!(field(&head, "x-forwarded-prefix"), Some("/app"));
+    assert_eq!(field(&head, "x-wx-openid"), Some("oAbC"));
     assert_eq!(field(&head, "x-real-ip"), Some("203.0.113.7"));
     // But not in a spelling that CGI makes the same: what is behind us may see either.
     let underscored = [
@@ -169,6 +191,27 @@ fn the_scheme_of_a_trusted_peer_counts_for_self() {
             let verdict = guard.verdict(handshake("/ws", &changes));
             assert_eq!(verdict, expected, "{is_trusted} {proto} {origin}");
         }
+    }
+}
+
+/// Through the tunnel's rest, and valid or not as it came.
+#[test]
+fn a_trace_is_passed_on_and_named() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut guard = Guard::plain();
+    let valid = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let unlike = format!("00-{TRACE}-0000000000000000-01");
+    for (parent, trace) in [(valid.as_str(), TRACE), (&unlike, ""), ("Nonsense", "")] {
+        let state = "rojo=00f067aa0ba902b7, congo=t61rcWkgMzE";
+        let admitted = guard.admit(handshake(
+            "/ws",
+            &[("traceparent", parent), ("tracestate", state)],
+        ));
+        assert_eq!(field(&admitted.head, "traceparent"), Some(parent));
+        assert_eq!(field(&admitted.head, "tracestate"), Some(state));
+        assert_eq!(admitted.opened.text("trace_id"), trace);
+        assert_eq!(admitted.closed.text("trace_id"), trace);
+        assert_eq!(admitted.opened.notes(), [""; 0]);
     }
 }
 
