@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -105,6 +106,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         shared: &shared,
         peer,
         secure: shared.tls.is_some(),
+        hops: &shared.config.trusted_proxies,
     };
     let outcome = tokio::select! {
         biased;
@@ -188,6 +190,8 @@ struct Life<'a> {
     peer: SocketAddr,
     /// Whether that hop's connection is TLS.
     secure: bool,
+    /// Whose fields are believed.
+    hops: &'a [IpNet],
 }
 
 impl Life<'_> {
@@ -236,12 +240,7 @@ impl Life<'_> {
                 return Err(self.refuse_unread(stream, failure, draft).await);
             }
         };
-        let identity = Identity::read(
-            self.peer,
-            self.secure,
-            &request.headers,
-            &self.shared.config.trusted_proxies,
-        );
+        let identity = Identity::read(self.peer, self.secure, &request.headers, self.hops);
         describe(&request, &identity, draft);
         let Admitted {
             permit,

@@ -61,7 +61,10 @@ fn an_untrusted_peer_cannot_say_who_it_is_or_what_it_asks() {
             );
             assert_eq!(opened.text("client"), "127.0.0.1");
             let records = format!("{opened:?}{:?}", admitted.closed);
-            assert!(!records.contains("6.6.6.6") && !records.contains("evil"), "{records}");
+            assert!(
+                !records.contains("6.6.6.6") && !records.contains("evil"),
+                "{records}"
+            );
             expect_identity(&admitted.head, "127.0.0.1", proto, "api.example.com");
             for gone in ["6.6.6.6", "evil", "/admin", "10.0.0.1"] {
                 assert!(!admitted.head.contains(gone), "{}", admitted.head);
