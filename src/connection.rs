@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::request::Parts;
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -117,6 +118,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         shared: &shared,
         peer,
         secure: shared.tls.is_some(),
+        hops: &shared.config.trusted_proxies,
     };
     let outcome = tokio::select! {
         biased;
@@ -232,6 +234,8 @@ struct Life<'a> {
     peer: SocketAddr,
     /// Whether that hop's connection is TLS.
     secure: bool,
+    /// Whose fields are believed.
+    hops: &'a [IpNet],
 }
 
 impl Life<'_> {
@@ -307,12 +311,7 @@ impl Life<'_> {
             }
         };
         let (request, body) = request.into_parts();
-        let identity = Identity::read(
-            self.peer,
-            self.secure,
-            &request.headers,
-            &self.shared.config.trusted_proxies,
-        );
+        let identity = Identity::read(self.peer, self.secure, &request.headers, self.hops);
         describe(&request, &identity, draft);
         let admitted = match self.admit(&request, &identity, has_early, draft) {
             Ok(admitted) => admitted,

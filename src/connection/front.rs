@@ -63,9 +63,14 @@ impl Life<'_> {
             .unless_draining(proxy_header::read(socket, is_trusted, deadline))
             .await
             .map_err(Failure::unanswered)??;
-        if let Source::Client(client) = told.source {
-            self.peer = client;
-            draft.set_source(client.ip().to_canonical());
+        match told.source {
+            Source::Hop => {}
+            // Somebody speaks by way of the hop, and must not be taken for it.
+            Source::Unnamed => self.hops = &[],
+            Source::Client(client) => {
+                self.peer = client;
+                draft.set_source(client.ip().to_canonical());
+            }
         }
         self.secure |= told.secure;
         Ok(told.source)

@@ -216,17 +216,23 @@ fn the_client_is_the_one_that_the_header_names() {
                 assert_eq!(field(&head, "x-forwarded-proto"), Some(proto));
             }
         }
-        // A client behind a hop that only passes bytes on may not speak for others.
+        // A client behind a hop that only passes bytes on may not speak for others, named or not.
         let spoofed = [
             ("X-Forwarded-For", "6.6.6.6"),
             ("X-WX-OPENID", "someone-else"),
         ];
-        let (closed, head) = open(&mut proxy, &upstream, V2, V2.len(), &spoofed, is_tls);
-        assert_eq!(closed.text("client"), CLIENT);
-        assert_eq!(closed.notes(), ["spoofed_header_stripped"]);
-        assert_eq!(field(&head, "x-forwarded-for"), Some(CLIENT));
-        assert_eq!(field(&head, "x-wx-openid"), None);
-        assert!(!format!("{closed:?}").contains("someone-else"));
+        for (header, client) in [(V2, CLIENT), (UNKNOWN, "127.0.0.1"), (UNSPEC, "127.0.0.1")] {
+            let piece = header.len();
+            let (closed, head) = open(&mut proxy, &upstream, header, piece, &spoofed, is_tls);
+            assert_eq!(closed.text("client"), client);
+            assert_eq!(closed.notes(), ["spoofed_header_stripped"]);
+            assert_eq!(field(&head, "x-forwarded-for"), Some(client));
+            assert_eq!(field(&head, "x-wx-openid"), None);
+            assert!(!format!("{closed:?}").contains("someone-else"));
+        }
+        // The hop itself may.
+        let (closed, _) = open(&mut proxy, &upstream, LOCAL, LOCAL.len(), &spoofed, is_tls);
+        assert_eq!(closed.text("client"), "6.6.6.6");
     }
 }
 
