@@ -3,19 +3,30 @@
 // node ws_server.js [JSON_OPTIONS]
 //   deflate   offer permessage-deflate, default true; every message is compressed, however short
 //   cert, key PEM files: serve TLS
+//   h2        with them: speak nothing but HTTP/2
+//   client_ca PEM file: ask clients for a certificate of its authority
+//   unix      the path of a socket to listen on, in place of a port
 //   refuse    {"status": 403, "headers": {…}, "body": "…"}: answer every handshake with that
 //   quiet     log connections and their ends only, default false
 
 const fs = require('fs');
 const http = require('http');
+const http2 = require('http2');
 const https = require('https');
 const { WebSocketServer } = require('ws');
 const { log, exitWithStdin, pairs, closeArguments } = require('./common');
 
 const options = JSON.parse(process.argv[2] ?? '{}');
 
+// What GET /health is answered with; the body of a PUT changes it.
+let health = 200;
+
 // A plain request is answered with what arrived.
 function answer(request, response) {
+  if (request.url === '/health' && request.method === 'GET') {
+    response.statusCode = health;
+    return response.end('health\n');
+  }
   const chunks = [];
   request.on('data', (chunk) => chunks.push(chunk));
   request.on('end', () => {
@@ -27,14 +38,20 @@ function answer(request, response) {
       body: Buffer.concat(chunks).toString('latin1'),
     };
     log(seen);
+    if (seen.url === '/health' && seen.method === 'PUT') health = Number(seen.body);
     response.setHeader('Content-Type', 'application/json');
     response.end(JSON.stringify(seen));
   });
 }
 
-const server = options.cert
-  ? https.createServer({ cert: fs.readFileSync(options.cert), key: fs.readFileSync(options.key) }, answer)
-  : http.createServer(answer);
+function listener() {
+  if (!options.cert) return http.createServer(answer);
+  const tls = { cert: fs.readFileSync(options.cert), key: fs.readFileSync(options.key) };
+  if (options.client_ca) Object.assign(tls, { ca: fs.readFileSync(options.client_ca), requestCert: true });
+  return options.h2 ? http2.createSecureServer(tls, answer) : https.createServer(tls, answer);
+}
+
+const server = listener();
 
 const sockets = new WebSocketServer({
   noServer: true,
@@ -96,5 +113,7 @@ sockets.on('connection', (ws, request) => {
 sockets.on('wsClientError', (error) => log({ event: 'handshake_error', message: error.message }));
 server.on('tlsClientError', (error) => log({ event: 'tls_error', code: error.code, message: error.message }));
 
-server.listen(0, '127.0.0.1', () => log({ listening: server.address().port }));
+const said = () => log({ listening: server.address().port ?? 0 });
+if (options.unix) server.listen(options.unix, said);
+else server.listen(0, '127.0.0.1', said);
 exitWithStdin();

@@ -35,6 +35,8 @@ mod node;
 mod python;
 /// What the proxy itself says in a tunnel.
 mod spoken;
+/// Node behind TLS, on a unix socket, in numbers, and ill.
+mod upstreams;
 
 const MIB: u64 = 1024 * 1024;
 

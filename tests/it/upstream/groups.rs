@@ -11,7 +11,7 @@ use super::{ask, attempts, is_own, unconnected};
 use crate::harness::certs::Authority;
 use crate::harness::frames::{self, CLOSE, masked, plain};
 use crate::harness::secure::{self, SecureUpstream, config};
-use crate::harness::upstream::{Nobody, field};
+use crate::harness::upstream::{Call, Nobody, field};
 use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, Upstream, eventually, handshake};
 
 /// An open tunnel through `proxy`, for the client that `X-Forwarded-For` names.
@@ -143,7 +143,7 @@ fn an_endpoint_that_failed_is_tried_last_for_a_while() {
 
 #[test]
 fn a_handshake_that_was_sent_goes_to_no_other_endpoint() {
-    let resetting = Upstream::start(|call| call.reset());
+    let resetting = Upstream::start(Call::reset);
     let other = Upstream::echo();
     let setup = Setup::plain(&format!("{}, {}", resetting.url(), other.url()));
     let (response, line) = ask(&setup);
