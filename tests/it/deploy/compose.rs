@@ -184,5 +184,7 @@ fn the_backend_and_its_proxy_work_together() {
     assert_eq!(first, crate::harness::frames::CLOSE);
     assert_eq!(payload[..2], 1012_u16.to_be_bytes());
     late.send(crate::harness::frames::masked(first, payload));
+    assert_eq!(late.rest(), b"");
+    drop(late);
     assert_eq!(app.ended().code(), Some(0));
 }

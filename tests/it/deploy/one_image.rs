@@ -146,9 +146,9 @@ fn the_configuration_passes_its_check() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said, "proxy.yaml: ok: 1 listener, 1 route, 1 upstream\n");
     // A service without its app id is told so.
-    let (code, _, said) = run(&["check"], folder.path());
-    assert_eq!(code, 2);
-    assert!(said.contains("WX_APP_ID"), "{said}");
+    let (code, report, said) = run(&["check"], folder.path());
+    assert_eq!(code, 2, "{said}");
+    assert!(report.contains("WX_APP_ID"), "{report}");
 }
 
 #[test]
