@@ -19,6 +19,8 @@ mod harness;
 mod accept;
 /// The command line, and what `check` says of certificates.
 mod cli;
+/// The container image, and the examples of `deploy/`.
+mod deploy;
 /// Malformed requests, and requests that are no opening handshake.
 mod http;
 /// Real peers on both sides: Node, Express, Python and Chromium.

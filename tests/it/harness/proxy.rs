@@ -279,6 +279,11 @@ impl Proxy {
         command
             .arg("--config")
             .arg(folder.path().join("proxy.yaml"));
+        Self::follow(folder, command, listeners)
+    }
+
+    /// The same by a command to which nothing is added.
+    pub fn follow(folder: TempDir, mut command: Command, listeners: usize) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
