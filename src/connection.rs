@@ -21,7 +21,7 @@ use admit::{Admitted, Denied};
 use carry::Carry;
 use describe::{describe, describe_unread, request_id};
 use explain::Explanation;
-pub use stop::Stop;
+pub use stop::{Patience, Stop};
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
@@ -55,9 +55,9 @@ pub struct Shared {
     pub sink: Sink,
     /// The settings of the tunnels of each route, made when the first is opened.
     pub settings: Vec<OnceLock<Arc<tunnel::Settings>>>,
-    /// Whether a shutdown has begun, and how far it is.
+    /// Whether a drain has begun, and how far it is.
     pub stop: Stop,
-    /// All tasks that serve connections.
+    /// The tasks of all tunnels, and of all connections that may still become one.
     pub tasks: TaskTracker,
 }
 
@@ -93,8 +93,9 @@ impl Shared {
     }
 }
 
-/// Carries one connection from its first byte to its record; a tunnel goes on in a task of its own.
-pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+/// Carries one connection from its first byte to its record, unless `patience` ends before; a tunnel goes on in a task of
+/// its own.
+pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
     draft.enter(Stage::Accept);
@@ -105,7 +106,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let outcome = tokio::select! {
         biased;
         outcome = life.stages(socket, &mut draft) => outcome,
-        () = shared.stop.cancelled() => Err(cut_short(shared.stop.cause(), draft.stage()).into()),
+        () = patience.over() => Err(cut_short(patience.cause(), draft.stage()).into()),
     };
     match outcome {
         Ok(tunnel) => {
@@ -115,7 +116,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         }
         Err(Ended { failure, client }) => {
             draft.finish(failure);
-            Box::pin(see_off(client, None, shared)).await;
+            Box::pin(see_off(client, None, shared, patience)).await;
             drop(slot);
         }
     }
@@ -126,18 +127,19 @@ async fn see_off(
     client: Option<ClientStream>,
     upstream: Option<UpstreamStream>,
     shared: Arc<Shared>,
+    patience: Patience,
 ) {
-    let patience = shared.config.limits.close_wait;
+    let close_wait = shared.config.limits.close_wait;
     let lingering = async {
         tokio::join!(
             async {
                 if let Some(client) = client {
-                    linger(client, patience).await;
+                    linger(client, close_wait).await;
                 }
             },
             async {
                 if let Some(upstream) = upstream {
-                    linger(upstream, patience).await;
+                    linger(upstream, close_wait).await;
                 }
             },
         )
@@ -146,7 +148,7 @@ async fn see_off(
         _ = lingering => {}
         // The record is written: the peers only lose the rest of their time to read.
         () = shared.drain_patience() => {}
-        () = shared.stop.cancelled() => {}
+        () = patience.over() => {}
     }
 }
 

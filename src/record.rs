@@ -37,8 +37,10 @@ pub enum Event {
     Closed,
     /// A listener is bound.
     Listening,
-    /// A shutdown began.
+    /// A drain began, or a signal came during one.
     Draining,
+    /// A drain that ends no process is over.
+    Drained,
     /// The process ends.
     Stopped,
     /// Refusals of one reason were too many to write; `count` says how many.
@@ -55,6 +57,7 @@ impl Event {
             Self::Closed => "closed",
             Self::Listening => "listening",
             Self::Draining => "draining",
+            Self::Drained => "drained",
             Self::Stopped => "stopped",
             Self::RecordsSuppressed => "records_suppressed",
             Self::RecordsDropped => "records_dropped",

@@ -1,5 +1,7 @@
 //! Start and stop: from a configuration file to bound listeners, and from a signal to the last record.
 
+mod drain;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,8 +10,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::{self, Service, State};
 use crate::config::{self, Config, Endpoint, Problem, Severity, Shutdown, Source};
 use crate::connection::{self, Shared, Stop};
 use crate::listener::Listener;
@@ -17,9 +22,10 @@ use crate::policy::HostPattern;
 use crate::reason::{Level, Stage};
 use crate::record::{Draft, Event, Record, Sink};
 use crate::tls;
+use drain::Drain;
 
-/// After the shutdown's deadline, how long the tasks that were cut may take to write their records.
-const CUT_GRACE: Duration = Duration::from_secs(1);
+/// Descriptors that each of the proxy's own services may take.
+pub const SERVICE_DESCRIPTORS: usize = admin::CONNECTIONS + 2;
 
 /// How long a blocked standard output may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -180,16 +186,23 @@ fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
     }
 }
 
-/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left.
+/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left, or reach
+/// what is for its operator alone.
 fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let listeners = config.listeners.iter().enumerate();
+    let mut own: Vec<_> = listeners
+        .map(|(index, listener)| (format!("listeners[{index}]"), listener.address))
+        .collect();
+    own.extend(config.probes.map(|address| ("probes".to_owned(), address)));
+    own.extend(config.admin.map(|address| ("admin".to_owned(), address)));
     for upstream in config.upstreams.values() {
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
             let Endpoint::Http { host, port } = endpoint else {
                 continue;
             };
-            let is_own = |listener: &config::Listener| {
-                let ip = listener.address.ip();
+            let is_own = |address: &SocketAddr| {
+                let ip = address.ip();
                 let reaches = match host.parse::<IpAddr>() {
                     Ok(dialled) if ip.is_unspecified() => {
                         dialled.is_ipv4() == ip.is_ipv4()
@@ -198,12 +211,12 @@ fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
                     Ok(dialled) => dialled == ip || (dialled.is_unspecified() && ip.is_loopback()),
                     Err(_) => host == "localhost" && (ip.is_loopback() || ip.is_unspecified()),
                 };
-                *port == listener.address.port() && reaches
+                *port == address.port() && reaches
             };
-            if let Some(own) = config.listeners.iter().position(is_own) {
+            if let Some((name, _)) = own.iter().find(|(_, address)| is_own(address)) {
                 let site = format!("upstreams.{}.endpoints[{index}]", upstream.name);
                 let message = format!(
-                    "found \"{endpoint}\", which is listeners[{own}] of this proxy itself; write the backend's own address"
+                    "found \"{endpoint}\", which is {name} of this proxy itself; write the backend's own address"
                 );
                 problems.push(source.problem(Severity::Error, &site, message));
             }
@@ -215,27 +228,26 @@ fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
 /// Why the proxy did not start.
 #[derive(Debug)]
 pub struct BindError {
+    /// The key that has the address.
+    key: String,
     address: SocketAddr,
     cause: io::Error,
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let remedy = match self.cause.kind() {
-            io::ErrorKind::AddrInUse => "; stop what listens there, or change listeners[].address",
+        let key = &self.key;
+        write!(f, "can't listen on {}: {}", self.address, self.cause)?;
+        match self.cause.kind() {
+            io::ErrorKind::AddrInUse => write!(f, "; stop what listens there, or change {key}"),
             io::ErrorKind::AddrNotAvailable => {
-                "; it is no address of this machine: change listeners[].address"
+                write!(f, "; it is no address of this machine: change {key}")
             }
             io::ErrorKind::PermissionDenied => {
-                "; ports below 1024 need a privilege: change listeners[].address"
+                write!(f, "; ports below 1024 need a privilege: change {key}")
             }
-            _ => "",
-        };
-        write!(
-            f,
-            "can't listen on {}: {}{remedy}",
-            self.address, self.cause
-        )
+            _ => Ok(()),
+        }
     }
 }
 
@@ -249,6 +261,7 @@ impl std::error::Error for BindError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<(Listener, Arc<Shared>)>,
+    services: Vec<(Listener, Service)>,
     sink: Sink,
     stop: Stop,
     tasks: TaskTracker,
@@ -275,6 +288,7 @@ impl Server {
                 config.limits.write_stall,
             )
             .map_err(|cause| BindError {
+                key: "listeners[].address".to_owned(),
                 address: settings.address,
                 cause,
             })?;
@@ -289,6 +303,23 @@ impl Server {
             };
             listeners.push((listener, Arc::new(shared)));
         }
+        // Last, so that whoever can ask whether the proxy is ready is right to be told so.
+        let mut services = Vec::new();
+        for (service, address) in [
+            (Service::Probes, config.probes),
+            (Service::Admin, config.admin),
+        ] {
+            let Some(address) = address else {
+                continue;
+            };
+            let bound = admin::bind(address, config.limits.write_stall);
+            let bound = bound.map_err(|cause| BindError {
+                key: format!("{}.address", service.name()),
+                address,
+                cause,
+            })?;
+            services.push((bound, service));
+        }
         for (listener, shared) in &listeners {
             let kind = if shared.tls.is_some() {
                 "with TLS"
@@ -299,8 +330,14 @@ impl Server {
             record.listener = Some(listener.address().to_string());
             sink.emit(record);
         }
+        for (listener, service) in &services {
+            let mut record = Record::lifecycle(Event::Listening, Level::Info, service.name());
+            record.listener = Some(listener.address().to_string());
+            sink.emit(record);
+        }
         Ok(Self {
             listeners,
+            services,
             sink,
             stop,
             tasks,
@@ -315,94 +352,78 @@ impl Server {
             .map(|(listener, _)| listener.address())
     }
 
+    /// The bound addresses of the proxy's own services, each with the name of its key.
+    pub fn services(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let services = self.services.iter();
+        services.map(|(listener, service)| (service.name(), listener.address()))
+    }
+
     /// Serves until `signal` says so the first time, and for `shutdown.delay` as before; then drains: new handshakes are
     /// refused, open tunnels may finish until `shutdown.drain` is over. What is left then is cut, and when `signal` says
-    /// so again all is cut at once. Ends with `stopped`.
+    /// so again all is cut at once. Ends with `stopped`. A drain that was asked for through the admin listener goes the
+    /// same way, and ends nothing but the tunnels: what follows it waits for `signal`.
     ///
     /// `signal` gives the name of each one, for the record.
-    pub async fn run(self, mut signal: impl AsyncFnMut() -> &'static str) {
-        let Self {
-            listeners,
-            sink,
-            stop,
-            tasks: connections,
-            shutdown: Shutdown { delay, drain, .. },
-        } = self;
-        let accepting = TaskTracker::new();
-        for (listener, shared) in listeners {
-            let stop = stop.clone();
-            accepting.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = accept(listener, shared) => {}
-                }
-            });
+    pub async fn run(self, signal: impl AsyncFnMut() -> &'static str) {
+        let accepting = CancellationToken::new();
+        let accept_tasks = TaskTracker::new();
+        let late = TaskTracker::new();
+        for (listener, shared) in self.listeners {
+            accept_tasks.spawn(accept(listener, shared, late.clone(), accepting.clone()));
         }
-        let name = signal().await;
-        let open = connections.len();
-        let limit = humantime::format_duration(drain);
-        let detail = if delay.is_zero() {
-            // Whoever reads the record can rely on it: from here on handshakes are refused.
-            stop.drain();
-            format!("{name}; {open} connections open, at most {limit} to finish")
-        } else {
-            let delay = humantime::format_duration(delay);
-            format!(
-                "{name}; {open} connections open; handshakes are accepted for {delay} more, then at most {limit} to \
-                 finish"
-            )
-        };
-        sink.emit(Record::lifecycle(Event::Draining, Level::Info, detail));
-        let again = tokio::time::timeout(delay, signal()).await.ok();
-        stop.drain();
-        connections.close();
-        let by_signal = |name| {
-            let how = format!("by a second signal ({name})");
-            (format!("a second signal ({name}) came"), Some(how))
-        };
-        let (cause, how) = match again {
-            Some(name) => by_signal(name),
-            None => tokio::select! {
-                () = connections.wait() => ("every connection had ended".to_owned(), None),
-                () = tokio::time::sleep(drain) => {
-                    (format!("the shutdown's deadline ({limit}) passed"), Some(format!("after {limit}")))
-                }
-                name = signal() => by_signal(name),
-            },
-        };
-        let how = match how {
-            None => cause.clone(),
-            Some(how) => format!("{} connections were cut {how}", connections.len()),
-        };
-        stop.cut(cause);
-        accepting.close();
-        accepting.wait().await;
-        // A task that does not end now is stuck in a destructor or a blocking call; its guard still writes.
-        if tokio::time::timeout(CUT_GRACE, connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                left = connections.len(),
-                "connections did not end when they were cut"
-            );
+        let state = State::new(self.tasks.clone());
+        // They answer until this function returns.
+        let mut services = JoinSet::new();
+        for (listener, service) in self.services {
+            services.spawn(admin::serve(listener, service, state.clone()));
         }
-        let closing = sink.clone();
+        let drain = Drain {
+            signal,
+            settings: self.shutdown,
+            sink: self.sink.clone(),
+            stop: self.stop,
+            state,
+            early: self.tasks,
+            late,
+            accepting,
+            accept_tasks,
+        };
+        let how = drain.run().await;
         // Waiting for the writer blocks a thread, which must not be one that runs connections.
-        let closed = tokio::task::spawn_blocking(move || closing.close(&how, LAST_WORDS));
+        let sink = self.sink;
+        let closed = tokio::task::spawn_blocking(move || sink.close(&how, LAST_WORDS));
         if let Err(error) = closed.await {
             tracing::error!(%error, "the last records may be missing");
         }
     }
 }
 
-/// Accepts until cancelled; each connection gets a task of its own before anything is read from it.
-async fn accept(listener: Listener, shared: Arc<Shared>) {
+/// Accepts until `accepting` is cancelled; each connection gets a task of its own before anything is read from it, among
+/// `late` if it comes during a drain.
+async fn accept(
+    listener: Listener,
+    shared: Arc<Shared>,
+    late: TaskTracker,
+    accepting: CancellationToken,
+) {
+    let mut cancelled = std::pin::pin!(accepting.cancelled());
     loop {
-        match listener.accept().await {
+        let outcome = tokio::select! {
+            // What the kernel holds already is taken, so that it gets its refusal and no reset.
+            biased;
+            outcome = listener.accept() => outcome,
+            () = &mut cancelled => return,
+        };
+        match outcome {
             Ok(accepted) => {
-                let serving = connection::serve(accepted, Arc::clone(&shared));
-                shared.tasks.spawn(serving);
+                let patience = shared.stop.patience();
+                let tasks = if patience.is_late() {
+                    &late
+                } else {
+                    &shared.tasks
+                };
+                let serving = connection::serve(accepted, Arc::clone(&shared), patience.clone());
+                tasks.spawn(serving);
             }
             Err(not_accepted) => {
                 let mut draft = Draft::new(shared.sink.clone(), shared.listener, not_accepted.peer);
