@@ -10,6 +10,7 @@ pub mod inside;
 pub mod peers;
 pub mod proxy;
 pub mod quiet;
+pub mod services;
 pub mod upstream;
 
 use std::time::{Duration, Instant};
