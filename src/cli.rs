@@ -1,12 +1,16 @@
 //! The command line.
 
+mod ask;
 mod check;
+mod drain;
 mod explain;
+mod health;
 mod run;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -15,7 +19,7 @@ const DEFAULT_CONFIG: &str = "proxy.yaml";
 
 /// The proxy ended as it was asked to, or the command did what it should.
 const OK: u8 = 0;
-/// The proxy could not start, or not go on.
+/// The proxy could not start, or not go on; or it is not there, or not well.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 const WRONG: u8 = 2;
@@ -37,6 +41,21 @@ enum Command {
     Run,
     /// Report every problem of the configuration and its certificates; exits with 2 when there is an error.
     Check,
+    /// Ask the running proxy whether it is well, at probes.address; exits with 0 if it is and 1 if not.
+    Health {
+        /// Ask whether it is ready for new connections, which it is not during a drain.
+        #[arg(long)]
+        ready: bool,
+        /// How long to wait for the answer.
+        #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = timeout)]
+        timeout: Duration,
+    },
+    /// Let the running proxy send its tunnels away without ending, through admin.address.
+    Drain {
+        /// Return when the last connection has ended or shutdown.drain is over.
+        #[arg(long)]
+        wait: bool,
+    },
     /// Say what a reason code of a record means and what to do; without a code, list all.
     Explain {
         /// Such as origin_not_allowed.
@@ -47,14 +66,24 @@ enum Command {
     },
 }
 
-/// Runs the command line of this process. Returns 0 when done as asked, 1 when the proxy could not start, 2 when the
-/// command line or the configuration is wrong.
+/// A duration that is not zero and not beyond an hour.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(timeout) if !timeout.is_zero() && timeout <= Duration::from_secs(3600) => Ok(timeout),
+        _ => Err("expected a duration of up to 1h, such as 2s".to_owned()),
+    }
+}
+
+/// Runs the command line of this process. Returns 0 when done as asked, 1 when the proxy could not start or is not well,
+/// 2 when the command line or the configuration is wrong.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     ExitCode::from(match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&arguments.config),
         Command::Check => check::check(&arguments.config),
+        Command::Health { ready, timeout } => health::health(&arguments.config, ready, timeout),
+        Command::Drain { wait } => drain::drain(&arguments.config, wait),
         Command::Explain { code, markdown } => explain::explain(code.as_deref(), markdown),
     })
 }

@@ -51,6 +51,10 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What is written of the records.
     pub log: Log,
+    /// Where health checks are answered.
+    pub probes: Option<SocketAddr>,
+    /// Where a drain can be asked for.
+    pub admin: Option<SocketAddr>,
 }
 
 /// The hop in front of the proxy, as far as the operator tells.

@@ -27,7 +27,7 @@ use admit::{Admitted, Denied};
 use carry::Carry;
 use describe::{describe, describe_unread};
 pub use repeat::Repeats;
-pub use stop::Stop;
+pub use stop::{Patience, Stop};
 
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
@@ -67,9 +67,9 @@ pub struct Shared {
     pub settings: Vec<OnceLock<Arc<tunnel::Settings>>>,
     /// Who asked lately what is no use to ask.
     pub repeats: Arc<Repeats>,
-    /// Whether a shutdown has begun, and how far it is.
+    /// Whether a drain has begun, and how far it is.
     pub stop: Stop,
-    /// All tasks that serve connections.
+    /// The tasks of all tunnels, and of all connections that may still become one.
     pub tasks: TaskTracker,
 }
 
@@ -109,8 +109,9 @@ impl Shared {
     }
 }
 
-/// Carries one connection from its first byte to its record; a tunnel goes on in a task of its own.
-pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+/// Carries one connection from its first byte to its record, unless `patience` ends before; a tunnel goes on in a task of
+/// its own.
+pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
     draft.enter(Stage::Accept);
@@ -123,8 +124,8 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let outcome = tokio::select! {
         biased;
         outcome = life.stages(socket, &mut draft) => outcome,
-        () = shared.stop.cancelled() => Err(Ended {
-            failure: draft.is_pending().then(|| cut_short(shared.stop.cause(), draft.stage())),
+        () = patience.over() => Err(Ended {
+            failure: draft.is_pending().then(|| cut_short(patience.cause(), draft.stage())),
             client: None,
         }),
     };
@@ -139,7 +140,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
                 Some(failure) => draft.finish(failure),
                 None => drop(draft),
             }
-            Box::pin(see_off(client, None, shared)).await;
+            Box::pin(see_off(client, None, shared, patience)).await;
             drop(slot);
         }
     }
@@ -150,18 +151,19 @@ async fn see_off(
     client: Option<ClientStream>,
     upstream: Option<UpstreamStream>,
     shared: Arc<Shared>,
+    patience: Patience,
 ) {
-    let patience = shared.config.limits.close_wait;
+    let close_wait = shared.config.limits.close_wait;
     let lingering = async {
         tokio::join!(
             async {
                 if let Some(client) = client {
-                    linger(client, patience).await;
+                    linger(client, close_wait).await;
                 }
             },
             async {
                 if let Some(upstream) = upstream {
-                    linger(upstream, patience).await;
+                    linger(upstream, close_wait).await;
                 }
             },
         )
@@ -170,7 +172,7 @@ async fn see_off(
         _ = lingering => {}
         // The record is written: the peers only lose the rest of their time to read.
         () = shared.drain_patience() => {}
-        () = shared.stop.cancelled() => {}
+        () = patience.over() => {}
     }
 }
 

@@ -9,6 +9,7 @@
 //! Each stage's output is the only way to make the next stage's input, and each fails with a
 //! [`reason::Failure`]. Whatever happens, a connection ends in exactly one terminal [`record`].
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod connection;

@@ -194,7 +194,7 @@ reasons! {
         "raise `limits.connections`, or look for clients that reconnect without back-off";
     TcpProbe = "tcp_probe", Accept, Client, Debug, NoStatus, "",
         "opened and closed without sending a byte, as TCP health checks do",
-        "nothing to do; to see fewer, make the load balancer's health check an HTTP one or less frequent";
+        "nothing to do; a health check that asks for /readyz at `probes.address` leaves no such records, and learns of a drain";
     TcpResetBeforeRequest = "tcp_reset_before_request", Accept, Network, Info, NoStatus, "",
         "the connection was reset before a complete request had arrived, or together with it",
         "single ones are lost mobile networks or scanners; many at once: look at the hop in front (its idle timer, its restarts)";
@@ -324,7 +324,7 @@ reasons! {
         "use GET; with wx.connectSocket leave out the client's method option";
     PlainHttpRequest = "plain_http_request", Http, Client, Info, Status::Fixed(426), "http_request_error",
         "an ordinary HTTP request without any WebSocket field arrived on a WebSocket route",
-        "a load balancer's health check belongs to `probes.address`; for plain requests give the route `routes[].http`; a browser page must use new WebSocket";
+        "a health check belongs to /healthz or /readyz at `probes.address`; for plain requests give the route `routes[].http`; a browser page must use new WebSocket";
     WsUpgradeHeaderMissing = "ws_upgrade_header_missing", Http, Network, Info, Status::Fixed(426), "http_upgrade_failed",
         "the WebSocket fields are there but Upgrade is not: a hop in front removed it",
         "let the hop in front pass Upgrade and Connection (nginx: proxy_set_header for both), or enable WebSocket on the CDN or load balancer";
@@ -394,8 +394,8 @@ reasons! {
         "an opening handshake arrived on a listener that only redirects to https, and no WebSocket client follows a redirect",
         "let the client dial wss://; the listener redirects because of `listeners[].redirect_to_https`";
     Draining = "draining", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
-        "the proxy is shutting down and takes no new tunnels",
-        "the load balancer should have stopped sending here: check its health check; clients reconnect after Retry-After";
+        "the proxy is shutting down or was asked to drain, and takes no new tunnels",
+        "the load balancer should have stopped sending here: let its health check ask for /readyz at `probes.address` and `shutdown.delay` last longer than that takes; clients reconnect after Retry-After";
 
     // upstream
     ClientGaveUp = "client_gave_up", Upstream, Client, Info, NoStatus, "",
@@ -614,10 +614,10 @@ reasons! {
         "the upstream stopped reading, and bytes for it waited too long",
         "a blocked event loop or paused sockets in the upstream; the deadline is `limits.write_stall`";
     DrainGraceful = "drain_graceful", Tunnel, Proxy, Info, NoStatus, "",
-        "the proxy is shutting down, and the client was sent a Close frame",
+        "the proxy is shutting down or was asked to drain, and the client was sent a Close frame",
         "clients are expected to reconnect; the code is `shutdown.close_code`, the pace `shutdown.spread`";
     DrainForced = "drain_forced", Tunnel, Proxy, Warn, NoStatus, "",
-        "a shutdown met the tunnel, and it ended before the client could be sent a Close frame: at the deadline, by a second signal, or as a side went away first",
+        "a shutdown or a drain met the tunnel, and it ended before the client could be sent a Close frame: at the deadline, by a second signal, or as a side went away first",
         "detail says what kept it; give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
     InternalAborted = "internal_aborted", Tunnel, Proxy, Error, NoStatus, "",
         "the proxy's own code ended without saying why: a bug, or the process was torn down",

@@ -41,8 +41,10 @@ pub enum Event {
     Listening,
     /// Health checks changed what is thought of an endpoint.
     UpstreamHealth,
-    /// A shutdown began.
+    /// A drain began, or a signal came during one.
     Draining,
+    /// A drain that ends no process is over.
+    Drained,
     /// The process ends.
     Stopped,
     /// Refusals of one reason were too many to write; `count` says how many.
@@ -61,6 +63,7 @@ impl Event {
             Self::Listening => "listening",
             Self::UpstreamHealth => "upstream_health",
             Self::Draining => "draining",
+            Self::Drained => "drained",
             Self::Stopped => "stopped",
             Self::RecordsSuppressed => "records_suppressed",
             Self::RecordsDropped => "records_dropped",

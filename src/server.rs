@@ -1,5 +1,6 @@
 //! Start and stop: from a configuration file to bound listeners, and from a signal to the last record.
 
+mod drain;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::{self, Service, State};
 use crate::config::{self, Config, Problem, Severity, Shutdown, Source};
 use crate::connection::{self, Shared, Stop};
 use crate::listener::Listener;
@@ -21,9 +25,10 @@ use crate::reason::{Level, Stage};
 use crate::record::{Draft, Event, Record, Sink};
 use crate::tls;
 use crate::upstream::Group;
+use drain::Drain;
 
-/// After the shutdown's deadline, how long the tasks that were cut may take to write their records.
-const CUT_GRACE: Duration = Duration::from_secs(1);
+/// Descriptors that each of the proxy's own services may take.
+pub const SERVICE_DESCRIPTORS: usize = admin::CONNECTIONS + 2;
 
 /// How long a blocked standard output may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -191,27 +196,26 @@ fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
 /// Why the proxy did not start.
 #[derive(Debug)]
 pub struct BindError {
+    /// The key that has the address.
+    key: String,
     address: SocketAddr,
     cause: io::Error,
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let remedy = match self.cause.kind() {
-            io::ErrorKind::AddrInUse => "; stop what listens there, or change listeners[].address",
+        let key = &self.key;
+        write!(f, "can't listen on {}: {}", self.address, self.cause)?;
+        match self.cause.kind() {
+            io::ErrorKind::AddrInUse => write!(f, "; stop what listens there, or change {key}"),
             io::ErrorKind::AddrNotAvailable => {
-                "; it is no address of this machine: change listeners[].address"
+                write!(f, "; it is no address of this machine: change {key}")
             }
             io::ErrorKind::PermissionDenied => {
-                "; ports below 1024 need a privilege: change listeners[].address"
+                write!(f, "; ports below 1024 need a privilege: change {key}")
             }
-            _ => "",
-        };
-        write!(
-            f,
-            "can't listen on {}: {}{remedy}",
-            self.address, self.cause
-        )
+            _ => Ok(()),
+        }
     }
 }
 
@@ -226,6 +230,7 @@ impl std::error::Error for BindError {
 pub struct Server {
     listeners: Vec<(Listener, Arc<Shared>)>,
     upstreams: Arc<BTreeMap<String, Arc<Group>>>,
+    services: Vec<(Listener, Service)>,
     sink: Sink,
     stop: Stop,
     tasks: TaskTracker,
@@ -259,6 +264,7 @@ impl Server {
                 config.limits.write_stall,
             )
             .map_err(|cause| BindError {
+                key: "listeners[].address".to_owned(),
                 address: settings.address,
                 cause,
             })?;
@@ -277,6 +283,23 @@ impl Server {
             };
             listeners.push((listener, Arc::new(shared)));
         }
+        // Last, so that whoever can ask whether the proxy is ready is right to be told so.
+        let mut services = Vec::new();
+        for (service, address) in [
+            (Service::Probes, config.probes),
+            (Service::Admin, config.admin),
+        ] {
+            let Some(address) = address else {
+                continue;
+            };
+            let bound = admin::bind(address, config.limits.write_stall);
+            let bound = bound.map_err(|cause| BindError {
+                key: format!("{}.address", service.name()),
+                address,
+                cause,
+            })?;
+            services.push((bound, service));
+        }
         for (listener, shared) in &listeners {
             let kind = if shared.tls.is_some() {
                 "with TLS"
@@ -287,9 +310,15 @@ impl Server {
             record.listener = Some(listener.address().to_string());
             sink.emit(record);
         }
+        for (listener, service) in &services {
+            let mut record = Record::lifecycle(Event::Listening, Level::Info, service.name());
+            record.listener = Some(listener.address().to_string());
+            sink.emit(record);
+        }
         Ok(Self {
             listeners,
             upstreams,
+            services,
             sink,
             stop,
             tasks,
@@ -304,100 +333,83 @@ impl Server {
             .map(|(listener, _)| listener.address())
     }
 
+    /// The bound addresses of the proxy's own services, each with the name of its key.
+    pub fn services(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let services = self.services.iter();
+        services.map(|(listener, service)| (service.name(), listener.address()))
+    }
+
     /// Serves until `signal` says so the first time, and for `shutdown.delay` as before; then drains: new handshakes are
     /// refused, open tunnels may finish until `shutdown.drain` is over. What is left then is cut, and when `signal` says
-    /// so again all is cut at once. Ends with `stopped`.
+    /// so again all is cut at once. Ends with `stopped`. A drain that was asked for through the admin listener goes the
+    /// same way, and ends nothing but the tunnels: what follows it waits for `signal`.
     ///
     /// `signal` gives the name of each one, for the record.
-    pub async fn run(self, mut signal: impl AsyncFnMut() -> &'static str) {
-        let Self {
-            listeners,
-            upstreams,
-            sink,
-            stop,
-            tasks: connections,
-            shutdown: Shutdown { delay, drain, .. },
-        } = self;
-        let accepting = TaskTracker::new();
-        for (listener, shared) in listeners {
-            let stop = stop.clone();
-            accepting.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = accept(listener, shared) => {}
-                }
-            });
+    pub async fn run(self, signal: impl AsyncFnMut() -> &'static str) {
+        let accepting = CancellationToken::new();
+        let accept_tasks = TaskTracker::new();
+        let late = TaskTracker::new();
+        for (listener, shared) in self.listeners {
+            accept_tasks.spawn(accept(listener, shared, late.clone(), accepting.clone()));
         }
-        for group in upstreams.values() {
-            let (group, stop) = (Arc::clone(group), stop.clone());
-            let sink = sink.clone();
-            accepting.spawn(async move { group.checks(sink, stop.draining()).await });
+        for group in self.upstreams.values() {
+            let checks =
+                Arc::clone(group).checks(self.sink.clone(), accepting.clone().cancelled_owned());
+            accept_tasks.spawn(checks);
         }
-        let name = signal().await;
-        let open = connections.len();
-        let limit = humantime::format_duration(drain);
-        let detail = if delay.is_zero() {
-            // Whoever reads the record can rely on it: from here on handshakes are refused.
-            stop.drain();
-            format!("{name}; {open} connections open, at most {limit} to finish")
-        } else {
-            let delay = humantime::format_duration(delay);
-            format!(
-                "{name}; {open} connections open; handshakes are accepted for {delay} more, then at most {limit} to \
-                 finish"
-            )
-        };
-        sink.emit(Record::lifecycle(Event::Draining, Level::Info, detail));
-        let again = tokio::time::timeout(delay, signal()).await.ok();
-        stop.drain();
-        connections.close();
-        let by_signal = |name| {
-            let how = format!("by a second signal ({name})");
-            (format!("a second signal ({name}) came"), Some(how))
-        };
-        let (cause, how) = match again {
-            Some(name) => by_signal(name),
-            None => tokio::select! {
-                () = connections.wait() => ("every connection had ended".to_owned(), None),
-                () = tokio::time::sleep(drain) => {
-                    (format!("the shutdown's deadline ({limit}) passed"), Some(format!("after {limit}")))
-                }
-                name = signal() => by_signal(name),
-            },
-        };
-        let how = match how {
-            None => cause.clone(),
-            Some(how) => format!("{} connections were cut {how}", connections.len()),
-        };
-        stop.cut(cause);
-        accepting.close();
-        accepting.wait().await;
-        // A task that does not end now is stuck in a destructor or a blocking call; its guard still writes.
-        if tokio::time::timeout(CUT_GRACE, connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                left = connections.len(),
-                "connections did not end when they were cut"
-            );
+        let state = State::new(self.tasks.clone());
+        // They answer until this function returns.
+        let mut services = JoinSet::new();
+        for (listener, service) in self.services {
+            services.spawn(admin::serve(listener, service, state.clone()));
         }
-        let closing = sink.clone();
+        let drain = Drain {
+            signal,
+            settings: self.shutdown,
+            sink: self.sink.clone(),
+            stop: self.stop,
+            state,
+            early: self.tasks,
+            late,
+            accepting,
+            accept_tasks,
+        };
+        let how = drain.run().await;
         // Waiting for the writer blocks a thread, which must not be one that runs connections.
-        let closed = tokio::task::spawn_blocking(move || closing.close(&how, LAST_WORDS));
+        let sink = self.sink;
+        let closed = tokio::task::spawn_blocking(move || sink.close(&how, LAST_WORDS));
         if let Err(error) = closed.await {
             tracing::error!(%error, "the last records may be missing");
         }
     }
 }
 
-/// Accepts until cancelled; each connection gets a task of its own before anything is read from it.
-async fn accept(listener: Listener, shared: Arc<Shared>) {
+/// Accepts until `accepting` is cancelled; each connection gets a task of its own before anything is read from it, among
+/// `late` if it comes during a drain.
+async fn accept(
+    listener: Listener,
+    shared: Arc<Shared>,
+    late: TaskTracker,
+    accepting: CancellationToken,
+) {
+    let mut cancelled = std::pin::pin!(accepting.cancelled());
     loop {
-        match listener.accept().await {
+        let outcome = tokio::select! {
+            // What the kernel holds already is taken, so that it gets its refusal and no reset.
+            biased;
+            outcome = listener.accept() => outcome,
+            () = &mut cancelled => return,
+        };
+        match outcome {
             Ok(accepted) => {
-                let serving = connection::serve(accepted, Arc::clone(&shared));
-                shared.tasks.spawn(serving);
+                let patience = shared.stop.patience();
+                let tasks = if patience.is_late() {
+                    &late
+                } else {
+                    &shared.tasks
+                };
+                let serving = connection::serve(accepted, Arc::clone(&shared), patience.clone());
+                tasks.spawn(serving);
             }
             Err(not_accepted) => {
                 let mut draft = Draft::new(shared.sink.clone(), shared.listener, not_accepted.peer);

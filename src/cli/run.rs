@@ -2,18 +2,19 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::ask::here;
 use super::check::lines;
 use super::{FAILED, OK, WRONG, say};
 use crate::config::{Config, Endpoint, LogFormat};
 use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
-use crate::server::{Plan, Purpose, Server};
+use crate::server::{Plan, Purpose, SERVICE_DESCRIPTORS, Server};
 
 /// Descriptors beside those of connections: listeners, standard streams, the runtime's own, a certificate being read.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -29,7 +30,7 @@ pub(super) fn run(file: &Path) -> u8 {
         }
     };
     say(io::stderr(), &lines(&plan.warnings));
-    raise_descriptor_limit(plan.config.limits.connections);
+    raise_descriptor_limit(&plan.config);
     match serve(plan) {
         Ok(()) => OK,
         Err(error) => {
@@ -52,7 +53,7 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let server = Server::bind(plan, sink)?;
-        say(io::stderr(), &banner(&config, server.addresses()));
+        say(io::stderr(), &banner(&config, &server));
         server
             .run(async || next_signal(&mut terminate, &mut interrupt, &mut hangup).await)
             .await;
@@ -115,7 +116,10 @@ fn start_diagnostics() {
 }
 
 /// Every tunnel takes two descriptors: the soft limit is raised to the hard one, and too low a hard one is said.
-fn raise_descriptor_limit(connections: usize) {
+fn raise_descriptor_limit(config: &Config) {
+    let connections = config.limits.connections;
+    let services = [config.probes, config.admin].into_iter().flatten().count();
+    let other = OTHER_DESCRIPTORS + (services * SERVICE_DESCRIPTORS) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(
         Resource::Nofile,
@@ -126,13 +130,11 @@ fn raise_descriptor_limit(connections: usize) {
     ) {
         tracing::warn!(%error, ?current, ?maximum, "can't raise the limit of open descriptors");
     }
-    let needed = (connections as u64)
-        .saturating_mul(2)
-        .saturating_add(OTHER_DESCRIPTORS);
+    let needed = (connections as u64).saturating_mul(2).saturating_add(other);
     if let Some(available) = getrlimit(Resource::Nofile).current
         && available < needed
     {
-        let fits = available.saturating_sub(OTHER_DESCRIPTORS) / 2;
+        let fits = available.saturating_sub(other) / 2;
         tracing::warn!(
             "limits.connections is {connections}, which needs {needed} descriptors, but the hard limit is {available}: \
              raise nofile, or set limits.connections to {fits} or less"
@@ -141,12 +143,15 @@ fn raise_descriptor_limit(connections: usize) {
 }
 
 /// What an operator wants to see at the start: where it listens, what it serves, how to try it.
-fn banner(config: &Config, addresses: impl Iterator<Item = SocketAddr>) -> String {
-    let addresses: Vec<_> = addresses.collect();
+fn banner(config: &Config, server: &Server) -> String {
+    let addresses: Vec<_> = server.addresses().collect();
     let mut text = format!("wsgate {}\n", env!("CARGO_PKG_VERSION"));
     for (address, listener) in addresses.iter().zip(&config.listeners) {
         let kind = if listener.tls.is_some() { "wss" } else { "ws" };
         let _ = writeln!(text, "  listening on {kind}://{address}");
+    }
+    for (name, address) in server.services() {
+        let _ = writeln!(text, "  {name} on http://{address}");
     }
     for route in config.routes.iter() {
         let _ = writeln!(text, "  route {route}{}", served(config, route));
@@ -189,12 +194,7 @@ fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
     let (address, listener) = (addresses.first()?, config.listeners.first()?);
     let route = config.routes.first()?;
     let (_, rules) = route.websocket()?;
-    let reachable = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let reachable = SocketAddr::new(reachable, address.port());
+    let reachable = here(*address);
     let scheme = if listener.tls.is_some() {
         "https"
     } else {

@@ -2,6 +2,7 @@
 
 mod listeners;
 mod routes;
+mod services;
 mod shutdown;
 mod upstreams;
 
@@ -68,8 +69,10 @@ pub fn resolve(
         upstreams.warn_of_unused(report);
     }
     let limits = limits(&fields, report);
+    let listeners = listeners.unwrap_or_default();
+    let services = services::resolve(&fields, &listeners, report);
     Some(Config {
-        listeners: listeners.unwrap_or_default(),
+        listeners,
         trusted_proxies: trusted_proxies.unwrap_or_default(),
         load_balancer: load_balancer.map(Arc::new),
         routes: Arc::from(routes.unwrap_or_default()),
@@ -77,6 +80,8 @@ pub fn resolve(
         shutdown: shutdown::resolve(&fields, &limits, report),
         limits,
         log: log(&fields, report),
+        probes: services.probes,
+        admin: services.admin,
     })
 }
 

@@ -3,8 +3,8 @@
 mod keys;
 
 pub use keys::{
-    CERTIFICATE, HEALTH_CHECK, HTTP, LIMITS, LISTENER, LOAD_BALANCER, LOG, PING, RESPOND, ROOT,
-    ROUTE, SHUTDOWN, TLS, UPSTREAM, UPSTREAM_TLS, WEBSOCKET,
+    ADMIN, CERTIFICATE, HEALTH_CHECK, HTTP, LIMITS, LISTENER, LOAD_BALANCER, LOG, PING, PROBES,
+    RESPOND, ROOT, ROUTE, SHUTDOWN, TLS, UPSTREAM, UPSTREAM_TLS, WEBSOCKET,
 };
 
 /// Names that fit many mappings: who writes one in the wrong place hardly meant the mapping that has it.

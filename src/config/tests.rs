@@ -264,6 +264,8 @@ fn every_value_of_a_full_file_arrives() {
             client_address: ClientAddress::Truncated,
         }
     );
+    assert_eq!(config.probes, Some("0.0.0.0:9900".parse().unwrap()));
+    assert_eq!(config.admin, Some("[::1]:9901".parse().unwrap()));
 }
 
 /// The shortest file with `more` at its end, and what is said of it without the place.

@@ -57,7 +57,9 @@ impl Future for Carry {
                 draft.finish(failure);
                 let (client, upstream) = tunnel.into_streams();
                 let shared = Arc::clone(&this.shared);
-                this.last = Some(Box::pin(see_off(Some(client), Some(upstream), shared)));
+                let patience = shared.stop.tunnel_patience();
+                let last = see_off(Some(client), Some(upstream), shared, patience);
+                this.last = Some(Box::pin(last));
             }
         }
         match &mut this.last {

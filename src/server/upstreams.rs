@@ -2,10 +2,10 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::config::{Config, Endpoint, Listener, Problem, Severity, Source};
+use crate::config::{Config, Endpoint, Problem, Severity, Source};
 use crate::tls;
 use crate::upstream::Group;
 
@@ -47,16 +47,23 @@ pub(super) fn groups(config: &Config, mut clients: Clients) -> BTreeMap<String, 
     config.upstreams.iter().map(group).collect()
 }
 
-/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left.
+/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left, or reach
+/// what is for its operator alone.
 pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let listeners = config.listeners.iter().enumerate();
+    let mut own: Vec<_> = listeners
+        .map(|(index, listener)| (format!("listeners[{index}]"), listener.address))
+        .collect();
+    own.extend(config.probes.map(|address| ("probes".to_owned(), address)));
+    own.extend(config.admin.map(|address| ("admin".to_owned(), address)));
     for upstream in config.upstreams.values() {
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
             let Some((host, port)) = endpoint.address() else {
                 continue;
             };
-            let is_own = |listener: &Listener| {
-                let ip = listener.address.ip();
+            let is_own = |address: &SocketAddr| {
+                let ip = address.ip();
                 let reaches = match host.parse::<IpAddr>() {
                     Ok(dialled) if ip.is_unspecified() => {
                         dialled.is_ipv4() == ip.is_ipv4()
@@ -65,12 +72,12 @@ pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
                     Ok(dialled) => dialled == ip || (dialled.is_unspecified() && ip.is_loopback()),
                     Err(_) => host == "localhost" && (ip.is_loopback() || ip.is_unspecified()),
                 };
-                port == listener.address.port() && reaches
+                port == address.port() && reaches
             };
-            if let Some(own) = config.listeners.iter().position(is_own) {
+            if let Some((name, _)) = own.iter().find(|(_, address)| is_own(address)) {
                 let site = format!("upstreams.{}.endpoints[{index}]", upstream.name);
                 let message = format!(
-                    "found \"{endpoint}\", which is listeners[{own}] of this proxy itself; write the backend's own address"
+                    "found \"{endpoint}\", which is {name} of this proxy itself; write the backend's own address"
                 );
                 problems.push(source.problem(Severity::Error, &site, message));
             }

@@ -21,12 +21,16 @@ mod accept;
 mod cli;
 /// The container image, and the examples of `deploy/`.
 mod deploy;
+/// Drains that are asked for through the admin listener.
+mod drain;
 /// Malformed requests, and requests that are no opening handshake.
 mod http;
 /// Real peers on both sides: Node, Express, Python and Chromium.
 mod interop;
 /// Host, path, Origin and subprotocols.
 mod policy;
+/// Health checks, and the command that is one.
+mod probes;
 /// The table of reasons, and what is generated from it.
 mod reasons;
 /// Exactly one record each, whatever happens.

@@ -53,9 +53,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    // Its sockets are bound as the listener's are.
+    ("admin", &["listener"]),
     (
         "server",
         &[
+            "admin",
             "config",
             "connection",
             "listener",
@@ -69,6 +72,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["config", "reason", "record", "server"]),
 ];
 
+/// The two sides of the proxy, and the services of its own, which are plain HTTP and pass nothing on.
+const HYPER: &[&str] = &["http.rs", "http/", "upstream.rs", "upstream/", "admin.rs"];
+
 /// A name, and the only files that may have it: files, or folders with a slash at the end.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("rustls", &["tls.rs", "tls/", "stream.rs"]),
@@ -77,11 +83,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("x509_parser", &["tls.rs", "tls/"]),
     ("rcgen", &["tls.rs", "tls/"]),
     ("rustls_native_certs", &["tls/client.rs"]),
-    ("hyper", &["http.rs", "http/", "upstream.rs", "upstream/"]),
-    (
-        "hyper_util",
-        &["http.rs", "http/", "upstream.rs", "upstream/"],
-    ),
+    ("hyper", HYPER),
+    ("hyper_util", HYPER),
     ("tokio_tungstenite", &["upstream/echo.rs"]),
     ("serde_yaml", &["config/yaml.rs"]),
     ("clap", &["cli.rs", "cli/"]),

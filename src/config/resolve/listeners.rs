@@ -79,7 +79,8 @@ fn proxy_protocol(fields: &Fields<'_>, has_trusted: bool, report: &mut Report<'_
     required
 }
 
-fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
+/// The address and port behind `cursor`.
+pub(super) fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
     let spelled = cursor.spelled(ADDRESS, report)?;
     let text = spelled.text.as_str();
     if let Ok(address) = text.parse() {

@@ -78,8 +78,20 @@ pub static ROOT: Block = Block {
             "{}",
             "What is written of the records.",
         ),
+        optional(
+            "probes",
+            Kind::Block(&PROBES),
+            "none",
+            "A listener for health checks, which answers /healthz and /readyz.",
+        ),
+        optional(
+            "admin",
+            Kind::Block(&ADMIN),
+            "none",
+            "A listener for whoever runs the proxy, which takes POST /drain.",
+        ),
     ],
-    planned: &["probes", "admin"],
+    planned: &[],
 };
 
 /// `load_balancer`.
@@ -471,5 +483,25 @@ pub static LOG: Block = Block {
             "How much of a client's address is written.",
         ),
     ],
+    planned: &[],
+};
+
+/// `probes`.
+pub static PROBES: Block = Block {
+    keys: &[required(
+        "address",
+        Kind::Value("IP:port"),
+        "Where health checks are answered, over plain HTTP; whoever reaches it can read whether the proxy is ready.",
+    )],
+    planned: &[],
+};
+
+/// `admin`.
+pub static ADMIN: Block = Block {
+    keys: &[required(
+        "address",
+        Kind::Value("IP:port"),
+        "Where a drain can be asked for, over plain HTTP; whoever reaches it can end every tunnel, so keep it on loopback.",
+    )],
     planned: &[],
 };

@@ -12,6 +12,7 @@ pub mod peers;
 pub mod proxy;
 pub mod quiet;
 pub mod secure;
+pub mod services;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

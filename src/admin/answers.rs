@@ -1,0 +1,200 @@
+//! What the services answer: a path and a method each, and whom the admin service does not listen to.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::state::{Phase, State};
+
+/// A short text.
+pub type Body = Full<Bytes>;
+
+/// Which paths are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Health checks.
+    Probes,
+    /// Those, and the drain.
+    Admin,
+}
+
+/// What may be asked for.
+#[derive(Clone, Copy)]
+enum Path {
+    Health,
+    Ready,
+    Drain,
+}
+
+impl Path {
+    const ALL: [Self; 3] = [Self::Health, Self::Ready, Self::Drain];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Drain => "/drain",
+        }
+    }
+
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Health | Self::Ready => "GET, HEAD",
+            Self::Drain => "GET, HEAD, POST",
+        }
+    }
+}
+
+impl Service {
+    /// The service's name, as the configuration spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Probes => "probes",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn paths(self) -> impl Iterator<Item = Path> {
+        let paths = Path::ALL.into_iter();
+        paths.filter(move |path| self == Self::Admin || !matches!(path, Path::Drain))
+    }
+
+    /// The answer to a request, whose body is not looked at.
+    pub(super) async fn answer<B>(self, request: &Request<B>, state: &State) -> Response<Body> {
+        if self == Self::Admin
+            && let Err(why) = is_from_no_page(request)
+        {
+            return text(StatusCode::FORBIDDEN, why);
+        }
+        let asked = request.uri().path();
+        let Some(path) = self.paths().find(|path| path.name() == asked) else {
+            return text(StatusCode::NOT_FOUND, self.directory());
+        };
+        match (path, request.method()) {
+            (Path::Health, &Method::GET | &Method::HEAD) => text(StatusCode::OK, "ok: running"),
+            (Path::Ready, &Method::GET | &Method::HEAD) => {
+                let status = match state.phase() {
+                    Phase::Ready => StatusCode::OK,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                text(status, state.to_string())
+            }
+            (Path::Drain, &Method::GET | &Method::HEAD) => text(StatusCode::OK, state.to_string()),
+            (Path::Drain, &Method::POST) => {
+                let is_first = state.ask().await;
+                let status = match state.phase() {
+                    Phase::Drained(_) => StatusCode::OK,
+                    _ => StatusCode::ACCEPTED,
+                };
+                let before = if is_first { "" } else { " (asked for before)" };
+                text(status, format!("{state}{before}"))
+            }
+            (path, _) => {
+                let allowed = path.methods();
+                let mut answer = text(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    format!("{} takes {allowed}", path.name()),
+                );
+                let fields = answer.headers_mut();
+                fields.insert(ALLOW, HeaderValue::from_static(allowed));
+                answer
+            }
+        }
+    }
+
+    fn directory(self) -> String {
+        let mut text = "nothing here; there is:".to_owned();
+        for path in self.paths() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n  {} {}", path.methods(), path.name());
+        }
+        text
+    }
+}
+
+/// A page in a browser on this machine reaches loopback too. It can't leave out the Origin of a POST, and one whose host
+/// name was made to lead here (DNS rebinding) can't leave out that name.
+fn is_from_no_page<B>(request: &Request<B>) -> Result<(), String> {
+    if request.headers().contains_key(ORIGIN) {
+        return Err("refused: the request has an Origin, so it comes from a web page".to_owned());
+    }
+    let in_target = request.uri().authority().cloned();
+    let fields = request.headers().get_all(HOST).iter();
+    let in_fields = fields.map(|value| Authority::try_from(value.as_bytes()).ok());
+    let mut is_named = false;
+    for host in in_target.map(Some).into_iter().chain(in_fields) {
+        is_named = true;
+        if !host.is_some_and(|host| is_local_name(host.host())) {
+            return Err(
+                "refused: the Host is neither an IP address nor localhost; call the service by its address"
+                    .to_owned(),
+            );
+        }
+    }
+    if is_named {
+        Ok(())
+    } else {
+        Err("refused: the request has no Host".to_owned())
+    }
+}
+
+fn is_local_name(host: &str) -> bool {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    host.eq_ignore_ascii_case("localhost") || bare.unwrap_or(host).parse::<IpAddr>().is_ok()
+}
+
+fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
+    let mut body = body.into();
+    body.push('\n');
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let fields = answer.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    fields.insert(CONTENT_TYPE, plain);
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_names_of_this_machine() {
+        for (target, fields, is_fine) in [
+            ("/drain", &["127.0.0.1:9901"][..], true),
+            ("/drain", &["[::1]:9901"], true),
+            ("/drain", &["localhost"], true),
+            ("/drain", &["LOCALHOST:80"], true),
+            ("/drain", &["10.0.0.7:9901"], true),
+            ("http://127.0.0.1:9901/drain", &["127.0.0.1:9901"], true),
+            ("/drain", &["evil.example.com"], false),
+            ("/drain", &["localhost.evil.example.com"], false),
+            ("/drain", &["127.0.0.1.evil.example.com"], false),
+            ("/drain", &["127.0.0.1", "evil.example.com"], false),
+            ("http://evil.example.com/drain", &["127.0.0.1"], false),
+            ("/drain", &[""], false),
+            ("/drain", &["a b"], false),
+            ("/drain", &[], false),
+        ] {
+            let mut request = Request::post(target);
+            for value in fields {
+                request = request.header(HOST, *value);
+            }
+            let request = request.body(()).unwrap();
+            let judged = is_from_no_page(&request);
+            assert_eq!(judged.is_ok(), is_fine, "{target} {fields:?}");
+        }
+    }
+}

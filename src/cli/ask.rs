@@ -1,0 +1,178 @@
+//! One small HTTP request to the running proxy, for the commands that speak to it: no runtime, no certificate, no name
+//! look-up.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::check::lines;
+use super::{WRONG, say};
+use crate::config::{self, Config, Problem, Severity};
+
+/// More than any answer of the services has.
+const LONGEST: u64 = 16 * 1024;
+
+/// What the proxy answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    /// On one line.
+    pub text: String,
+}
+
+/// The configuration in `file`, without its certificates. What keeps it from being used has been said, with the exit
+/// code to return; warnings are for `wsgate check`.
+pub(super) fn configuration(file: &Path) -> Result<Config, u8> {
+    let outcome = config::read(file);
+    outcome.config.ok_or_else(|| {
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        let errors: Vec<_> = outcome.problems.into_iter().filter(is_error).collect();
+        say(io::stderr(), &lines(&errors));
+        WRONG
+    })
+}
+
+/// Where the service with the key `name` is reached from this machine.
+///
+/// # Errors
+/// What is wrong with the configuration for this purpose, and the remedy.
+pub(super) fn reachable(
+    address: Option<SocketAddr>,
+    name: &str,
+    example: &str,
+) -> Result<SocketAddr, String> {
+    let address = address.ok_or_else(|| {
+        format!(
+            "the configuration has no {name}; add the line `{name}: {{ address: {example} }}` and restart the proxy"
+        )
+    })?;
+    if address.port() == 0 {
+        return Err(format!(
+            "{name}.address has the port 0, which is another one with each start; give it one, such as {example}"
+        ));
+    }
+    Ok(here(address))
+}
+
+/// An address to dial for one that is listened on.
+pub(super) fn here(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// Nothing listens there.
+    Refused(io::Error),
+    /// It did not come within the time.
+    Late(Duration),
+    /// Anything else of the system's words.
+    Failed(io::Error),
+    /// It is not what the proxy would say.
+    Foreign,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => write!(
+                f,
+                "nothing listens there ({error}); is the proxy running, and with this configuration?"
+            ),
+            Self::Late(timeout) => {
+                let timeout = humantime::format_duration(*timeout);
+                write!(f, "no answer within {timeout}")
+            }
+            Self::Failed(error) => write!(f, "no answer: {error}"),
+            Self::Foreign => f.write_str("the answer is not HTTP; something else listens there"),
+        }
+    }
+}
+
+/// Asks the service at `address`, and reads its answer, all within `timeout`.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    timeout: Duration,
+) -> Result<Answer, NoAnswer> {
+    let deadline = Instant::now() + timeout;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => NoAnswer::Refused(error),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => NoAnswer::Late(timeout),
+        _ => NoAnswer::Failed(error),
+    };
+    let mut socket = TcpStream::connect_timeout(&address, timeout).map_err(failed)?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
+    socket
+        .set_write_timeout(Some(left(deadline)))
+        .and_then(|()| socket.write_all(request.as_bytes()))
+        .map_err(failed)?;
+    let mut bytes = Vec::new();
+    let mut piece = [0; 1024];
+    // A read has a deadline of its own: without a new one each time, a byte at a time could take for ever.
+    while (bytes.len() as u64) < LONGEST {
+        socket
+            .set_read_timeout(Some(left(deadline)))
+            .map_err(failed)?;
+        match socket.read(&mut piece).map_err(failed)? {
+            0 => break,
+            count => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
+        }
+    }
+    parse(&bytes).ok_or(NoAnswer::Foreign)
+}
+
+/// What is left of the time; never zero, which would mean for ever.
+fn left(deadline: Instant) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left.max(Duration::from_millis(1))
+}
+
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let words: Vec<_> = body.split_whitespace().collect();
+    let mut text = words.join(" ");
+    text.retain(|c| !c.is_control());
+    Some(Answer { status, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_from_what_is_none() {
+        for (bytes, expected) in [
+            (
+                "HTTP/1.1 200 OK\r\nA: b\r\n\r\nok: running\n",
+                Some((200, "ok: running")),
+            ),
+            ("HTTP/1.1 503 x\r\n\r\na\nb\x1b[0m", Some((503, "a b[0m"))),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n", None),
+            ("HTTP/1.1 2", None),
+            ("SSH-2.0-x\r\n\r\n", None),
+            ("", None),
+        ] {
+            let found = parse(bytes.as_bytes());
+            let found = found
+                .as_ref()
+                .map(|found| (found.status, found.text.as_str()));
+            assert_eq!(found, expected, "{bytes:?}");
+        }
+    }
+}

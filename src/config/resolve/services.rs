@@ -1,0 +1,57 @@
+//! `probes` and `admin`: the addresses of the proxy's own services, held against those of the listeners.
+
+use std::net::SocketAddr;
+
+use super::super::Listener;
+use super::super::reader::{Fields, Report};
+use super::super::shape::{self, Block};
+use super::block;
+use super::listeners::address;
+
+/// Where the services listen that are there.
+#[derive(Debug, Default)]
+pub struct Services {
+    pub probes: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// The services; `top` are the fields of the file.
+pub fn resolve(top: &Fields<'_>, listeners: &[Listener], report: &mut Report<'_>) -> Services {
+    let listeners = listeners.iter().map(|listener| listener.address);
+    let mut taken: Vec<(SocketAddr, &str)> =
+        listeners.map(|address| (address, "a listener")).collect();
+    let mut service = |name: &'static str, shape: &'static Block, report: &mut Report<'_>| {
+        let fields = block(top, name, shape, report)?;
+        let cursor = fields.get("address")?;
+        let own = address(cursor, report)?;
+        let other = taken.iter().find(|(other, _)| overlap(own, *other));
+        if let Some((other, whose)) = other {
+            let message = if *other == own {
+                format!("found {own}, the address of {whose}")
+            } else {
+                format!("found {own}, which can't be taken beside {other} of {whose}")
+            };
+            cursor.error_with(report, message, Some("take another port".to_owned()));
+        } else if name == "admin" && !own.ip().is_loopback() {
+            let message = format!(
+                "{own} is no loopback address: whoever reaches it can end every tunnel; write 127.0.0.1:{} unless \
+                 something else keeps it private",
+                own.port()
+            );
+            cursor.warning(report, message);
+        }
+        taken.push((own, name));
+        Some(own)
+    };
+    Services {
+        probes: service("probes", &shape::PROBES, report),
+        admin: service("admin", &shape::ADMIN, report),
+    }
+}
+
+/// Whether the second of two sockets with these addresses can't be bound. A wildcard takes its own family only, and
+/// each port 0 is a port of its own.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_ip
+}

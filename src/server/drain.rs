@@ -1,0 +1,209 @@
+//! From being asked to stop to the words of the last record: by a signal, which ends the process, or through the admin
+//! listener, which does not.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use humantime::format_duration;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Phase, State};
+use crate::config::Shutdown;
+use crate::connection::Stop;
+use crate::reason::Level;
+use crate::record::{Event, Record, Sink};
+
+/// After a deadline, how long the tasks that were cut may take to write their records.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// At the end, how long connections that came during the drain may take: a second each to ask and to read their refusal.
+const LATE_GRACE: Duration = Duration::from_secs(2);
+
+/// What the way from the first word to the last needs.
+pub(super) struct Drain<S> {
+    /// Gives the name of each signal.
+    pub signal: S,
+    pub settings: Shutdown,
+    pub sink: Sink,
+    pub stop: Stop,
+    pub state: State,
+    /// Tunnels and what may become one: the connections that were there before the drain.
+    pub early: TaskTracker,
+    /// The connections that came during the drain.
+    pub late: TaskTracker,
+    /// Ends the listeners.
+    pub accepting: CancellationToken,
+    /// A task for each listener.
+    pub accept_tasks: TaskTracker,
+}
+
+/// How a drain was over.
+enum Over {
+    /// All by itself.
+    Ended,
+    /// Cut at `shutdown.drain`.
+    Deadline,
+    /// Cut by a signal after the one that ends the process.
+    Signal(&'static str),
+}
+
+impl<S: AsyncFnMut() -> &'static str> Drain<S> {
+    /// Waits until it is asked for, and drains; returns at the end of the process, with how that came.
+    pub async fn run(mut self) -> String {
+        let mut leaving = tokio::select! {
+            name = (self.signal)() => Some(name),
+            () = self.state.asked() => None,
+        };
+        self.begin(leaving);
+        let limit = format_duration(self.settings.drain);
+        let whose = match leaving {
+            Some(_) => "shutdown",
+            None => "drain",
+        };
+        let (cause, how) = match self.wait(&mut leaving).await {
+            // What may still be there came late, and is told by what meets it.
+            Over::Ended => ("the process ended".to_owned(), None),
+            Over::Deadline => (
+                format!("the {whose}'s deadline ({limit}) passed"),
+                Some(format!("after {limit}")),
+            ),
+            Over::Signal(name) => {
+                let how = format!("by a second signal ({name})");
+                (format!("a second signal ({name}) came"), Some(how))
+            }
+        };
+        let said = |cut| match &how {
+            None => "every connection had ended".to_owned(),
+            Some(how) => format!("{cut} connections were cut {how}"),
+        };
+        if leaving.is_some() {
+            let how = said(self.early.len() + self.late.len());
+            self.finish(&cause).await;
+            return how;
+        }
+        // Empty unless the deadline passed.
+        let cut = self.early.len();
+        if how.is_some() {
+            self.stop.cut(cause.clone());
+        }
+        self.rest(cut, said(cut)).await;
+        let name = (self.signal)().await;
+        let cause = format!("{name} came after the drain");
+        self.finish(&cause).await;
+        cause
+    }
+
+    /// From here on the proxy is not ready.
+    fn begin(&self, leaving: Option<&'static str>) {
+        let delay = self.settings.delay;
+        let by = leaving.unwrap_or("asked for through the admin listener");
+        let open = self.early.len();
+        let limit = format_duration(self.settings.drain);
+        let detail = if delay.is_zero() {
+            // Whoever reads the record can rely on it: from here on handshakes are refused.
+            self.refuse();
+            format!("{by}; {open} connections open, at most {limit} to finish")
+        } else {
+            self.state.enter(Phase::Delay);
+            let delay = format_duration(delay);
+            format!(
+                "{by}; {open} connections open; handshakes are accepted for {delay} more, then at most {limit} to \
+                 finish"
+            )
+        };
+        let record = Record::lifecycle(Event::Draining, Level::Info, detail);
+        self.sink.emit(record);
+    }
+
+    fn refuse(&self) {
+        self.stop.drain();
+        self.state.enter(Phase::Draining);
+    }
+
+    /// `shutdown.delay` and `shutdown.drain`, or less.
+    async fn wait(&mut self, leaving: &mut Option<&'static str>) -> Over {
+        let delay = self.settings.delay;
+        if !delay.is_zero() {
+            let delayed = self.unless_cut(sleep(delay), leaving).await;
+            self.refuse();
+            if let Err(name) = delayed {
+                return Over::Signal(name);
+            }
+        }
+        self.early.close();
+        let early = self.early.clone();
+        let deadline = Instant::now() + self.settings.drain;
+        let ended = timeout_at(deadline, early.wait());
+        match self.unless_cut(ended, leaving).await {
+            Ok(Ok(())) => Over::Ended,
+            Ok(Err(_)) => Over::Deadline,
+            Err(name) => Over::Signal(name),
+        }
+    }
+
+    /// `work`, unless a signal comes that is not the first one.
+    async fn unless_cut<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        leaving: &mut Option<&'static str>,
+    ) -> Result<T, &'static str> {
+        let mut work = pin!(work);
+        loop {
+            let name = tokio::select! {
+                done = &mut work => return Ok(done),
+                name = (self.signal)() => name,
+            };
+            if leaving.is_some() {
+                return Err(name);
+            }
+            *leaving = Some(name);
+            let open = self.early.len();
+            let detail = format!(
+                "{name}; {open} connections open; the drain under way goes on, and the process ends with it"
+            );
+            let record = Record::lifecycle(Event::Draining, Level::Info, detail);
+            self.sink.emit(record);
+        }
+    }
+
+    /// The drain is over and the process stays. What was cut has its record before this is said.
+    async fn rest(&self, cut: usize, how: String) {
+        ended(&self.early).await;
+        self.state.enter(Phase::Drained(cut));
+        let detail = format!("{how}; handshakes are refused until a signal ends the process");
+        let record = Record::lifecycle(Event::Drained, Level::Info, detail);
+        self.sink.emit(record);
+    }
+
+    /// Ends the listeners and every connection.
+    async fn finish(&self, cause: &str) {
+        self.accepting.cancel();
+        self.accept_tasks.close();
+        self.accept_tasks.wait().await;
+        self.late.close();
+        let late = Instant::now() + LATE_GRACE;
+        if self.early.is_empty() {
+            // Who is not finished then had no answer to wait for but a refusal.
+            let _ = timeout_at(late, self.late.wait()).await;
+        }
+        self.stop.end(cause);
+        ended(&self.early).await;
+        ended(&self.late).await;
+    }
+}
+
+/// Waits for tasks that were cut. One that does not end now is stuck in a destructor or a blocking call; its guard still
+/// writes.
+async fn ended(tasks: &TaskTracker) {
+    tasks.close();
+    let grace = Instant::now() + CUT_GRACE;
+    if timeout_at(grace, tasks.wait()).await.is_err() {
+        tracing::error!(
+            left = tasks.len(),
+            "connections did not end when they were cut"
+        );
+    }
+}
