@@ -248,10 +248,12 @@ impl<'t> Cursor<'t> {
         let is_there = |name| entries.iter().any(|(entry, _)| *entry == name);
         // A mapping that is meant for a later version is not held to the keys of this one.
         let is_foreign = is_there("<<") || shape.planned.iter().any(|name| is_there(name));
+        if is_foreign {
+            meant.extend(shape.keys.iter().map(|key| key.name));
+        }
         for key in shape.keys {
             // A misspelt key is reported once, not again as missing.
-            let is_missing = key.required && !is_there(key.name) && !meant.contains(&key.name);
-            if is_missing && !is_foreign {
+            if key.required && !is_there(key.name) && !meant.contains(&key.name) {
                 self.error(report, format!("missing required key \"{}\"", key.name));
             }
         }

@@ -63,6 +63,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
             Some(_) => "shutdown",
             None => "drain",
         };
+        let deadline = Instant::now() + self.settings.delay + self.settings.drain;
         let (cause, how) = match self.wait(&mut leaving).await {
             // What may still be there came late, and is told by what meets it.
             Over::Ended => ("the process ended".to_owned(), None),
@@ -81,7 +82,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         };
         if leaving.is_some() {
             let how = said(self.early.len() + self.late.len());
-            self.finish(&cause).await;
+            self.finish(&cause, deadline).await;
             return how;
         }
         // Empty unless the deadline passed.
@@ -92,7 +93,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         self.rest(cut, said(cut)).await;
         let name = (self.signal)().await;
         let cause = format!("{name} came after the drain");
-        self.finish(&cause).await;
+        self.finish(&cause, Instant::now()).await;
         cause
     }
 
@@ -178,16 +179,19 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         self.sink.emit(record);
     }
 
-    /// Ends the listeners and every connection.
-    async fn finish(&self, cause: &str) {
+    /// Ends the listeners and every connection; plain requests that came late may be answered until `deadline`.
+    async fn finish(&mut self, cause: &str, deadline: Instant) {
         self.accepting.cancel();
         self.accept_tasks.close();
         self.accept_tasks.wait().await;
         self.late.close();
-        let late = Instant::now() + LATE_GRACE;
+        let late = deadline.max(Instant::now() + LATE_GRACE);
         if self.early.is_empty() {
-            // Who is not finished then had no answer to wait for but a refusal.
-            let _ = timeout_at(late, self.late.wait()).await;
+            // Who is not finished then, or when a signal says so again, is told by its record.
+            tokio::select! {
+                _ = timeout_at(late, self.late.wait()) => {}
+                _ = (self.signal)() => {}
+            }
         }
         self.stop.end(cause);
         ended(&self.early).await;

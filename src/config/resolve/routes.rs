@@ -96,15 +96,10 @@ fn serves(
     }
     let websocket = websocket.map(|cursor| self::websocket(cursor, host, hop_idle, report));
     let http = http.map(|cursor| self::http(cursor, report));
-    let is_meant = |name: &&str| fields.is_meant(name);
-    if websocket.is_none()
-        && http.is_none()
-        && !["websocket", "http", "respond"].iter().any(is_meant)
-    {
-        item.error(
-            report,
-            "found none of websocket, http and respond, expected what the route serves",
-        );
+    let is_meant = |names: &[&str]| names.iter().any(|name| fields.is_meant(name));
+    if !is_meant(&["websocket", "http", "respond"]) {
+        let message = "missing one of the keys \"websocket\", \"http\" and \"respond\"";
+        item.error(report, message);
     }
     let upstream = fields.get("upstream").and_then(|cursor| {
         let name = cursor.text("a name of upstreams", report)?;
@@ -113,8 +108,8 @@ fn serves(
     });
     let Some(upstream) = upstream else {
         upstreams.claim_unclear();
-        if !fields.is_meant("upstream") {
-            item.error(report, "upstream is missing, expected a name of upstreams");
+        if is_meant(&["websocket", "http"]) && !is_meant(&["upstream"]) {
+            item.error(report, "missing required key \"upstream\"");
         }
         return None;
     };

@@ -160,7 +160,7 @@ fn the_image_is_small_and_says_how_it_is_run() {
     assert_eq!(
         image["HealthCheck"]
             .get("Test")
-            .or(image["Healthcheck"].get("Test")),
+            .or_else(|| image["Healthcheck"].get("Test")),
         Some(&serde_json::json!(["CMD", "/wsgate", "health"])),
         "{image:#}"
     );
