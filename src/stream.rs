@@ -105,7 +105,7 @@ impl<S> Beginning<S> {
     }
 
     /// The bytes kept; none are kept from here on.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub fn taken(&mut self) -> Vec<u8> {
         self.room = 0;
         std::mem::take(&mut self.seen)
     }
@@ -298,7 +298,7 @@ mod tests {
                 }
             }
             assert_eq!(all, b"first and more");
-            assert_eq!(stream.take(), b"first");
+            assert_eq!(stream.taken(), b"first");
         }
     }
 

@@ -129,11 +129,11 @@ impl Client {
         });
         match handshake.into_fallible().await {
             Ok(mut stream) => {
-                stream.get_mut().0.take();
+                stream.get_mut().0.taken();
                 Ok(UpstreamStream::Tls(Box::new(stream)))
             }
             Err((error, mut socket)) => {
-                let seen = socket.take();
+                let seen = socket.taken();
                 Err(refused::refused(&error, &seen, name, &self.trusts))
             }
         }
