@@ -86,6 +86,78 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
     }
 }
 
+/// A stream that keeps the first bytes read from it, until they are taken.
+#[derive(Debug)]
+pub struct Beginning<S> {
+    seen: Vec<u8>,
+    room: usize,
+    inner: S,
+}
+
+impl<S> Beginning<S> {
+    /// Keeps `most` bytes of what `inner` has.
+    pub fn new(most: usize, inner: S) -> Self {
+        Self {
+            seen: Vec::new(),
+            room: most,
+            inner,
+        }
+    }
+
+    /// The bytes kept; none are kept from here on.
+    pub fn taken(&mut self) -> Vec<u8> {
+        self.room = 0;
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Beginning<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
+        let new = buf.filled().get(before..).unwrap_or_default();
+        let kept = new.get(..this.room.min(new.len())).unwrap_or_default();
+        this.seen.extend_from_slice(kept);
+        this.room -= kept.len();
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
 macro_rules! either_stream {
     ($(#[$doc:meta])* $name:ident { $( $(#[$variant_doc:meta])* $variant:ident($type:ty) ),* $(,)? }) => {
         $(#[$doc])*
@@ -142,7 +214,7 @@ either_stream! {
         /// `http://`.
         Tcp(TcpStream),
         /// `https://`.
-        Tls(Box<client::TlsStream<TcpStream>>),
+        Tls(Box<client::TlsStream<Beginning<TcpStream>>>),
         /// `unix:`.
         Unix(UnixStream),
         /// `builtin:echo`.
@@ -207,6 +279,28 @@ pub async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: D
 mod tests {
 
     use super::*;
+
+    #[test]
+    fn an_idle_tunnel_holds_no_more_of_its_upstream_than_a_socket() {
+        assert!(size_of::<UpstreamStream>() <= size_of::<TcpStream>() + size_of::<usize>());
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_are_kept_at_any_read_size() {
+        for size in 1..=8 {
+            let mut stream = Beginning::new(5, &b"first and more"[..]);
+            let mut piece = vec![0; size];
+            let mut all = Vec::new();
+            loop {
+                match stream.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    count => all.extend_from_slice(&piece[..count]),
+                }
+            }
+            assert_eq!(all, b"first and more");
+            assert_eq!(stream.taken(), b"first");
+        }
+    }
 
     #[tokio::test]
     async fn replayed_bytes_come_first_at_any_read_size() {

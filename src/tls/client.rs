@@ -3,14 +3,11 @@
 //! Certificates are always verified (RFC 5280, RFC 9525). Takes a connected socket; gives an encrypting
 //! [`UpstreamStream`]; fails with `upstream_tls_…`, `upstream_alpn_h2` and `upstream_reset_on_connect`.
 
-use std::future::{Future, poll_fn};
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -19,7 +16,7 @@ use super::{ALPN_HTTP11, SEND_BUFFER, refused};
 use crate::config::UpstreamTls;
 use crate::listener::FIRST_BYTES;
 use crate::reason::{Failure, Reason};
-use crate::stream::UpstreamStream;
+use crate::stream::{Beginning, UpstreamStream};
 
 /// One upstream's TLS settings, ready for handshakes.
 #[derive(Clone, Debug)]
@@ -125,27 +122,20 @@ impl Client {
             return Err(Failure::new(Reason::UpstreamTlsVerifyFailed, detail));
         };
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let mut handshake = pin!(connector.connect_with(server_name, socket, |tls| {
+        // The library does not give back what is no TLS.
+        let socket = Beginning::new(FIRST_BYTES, socket);
+        let handshake = connector.connect_with(server_name, socket, |tls| {
             tls.set_buffer_limit(Some(SEND_BUFFER));
-        }));
-        let mut seen = Vec::new();
-        let outcome = poll_fn(|cx| {
-            // Looked at before the handshake takes them: the library does not give back what is no TLS.
-            if seen.is_empty()
-                && let Some(socket) = handshake.get_ref()
-            {
-                let mut bytes = [0; FIRST_BYTES];
-                let mut bytes = ReadBuf::new(&mut bytes);
-                if socket.poll_peek(cx, &mut bytes).is_ready() {
-                    seen.extend_from_slice(bytes.filled());
-                }
+        });
+        match handshake.into_fallible().await {
+            Ok(mut stream) => {
+                stream.get_mut().0.taken();
+                Ok(UpstreamStream::Tls(Box::new(stream)))
             }
-            handshake.as_mut().poll(cx)
-        })
-        .await;
-        match outcome {
-            Ok(stream) => Ok(UpstreamStream::Tls(Box::new(stream))),
-            Err(error) => Err(refused::refused(&error, &seen, name, &self.trusts)),
+            Err((error, mut socket)) => {
+                let seen = socket.taken();
+                Err(refused::refused(&error, &seen, name, &self.trusts))
+            }
         }
     }
 }

@@ -69,12 +69,11 @@ fn the_endpoint_with_the_fewest_tunnels_is_next() {
     assert_eq!(connections(&upstreams), [2, 2, 2]);
     // Both tunnels to the first one that was opened to end: it gets the next two.
     let to = |line: &Line| attempts(line)[0].0.clone();
-    let opened: Vec<_> = proxy
-        .lines()
-        .iter()
-        .filter(|line| line.text("event") == "opened")
-        .map(to)
-        .collect();
+    let opened = proxy.wait("all tunnels", |lines| {
+        let opened = lines.iter().filter(|line| line.text("event") == "opened");
+        let opened: Vec<_> = opened.map(to).collect();
+        (opened.len() == 6).then_some(opened)
+    });
     let emptied = opened[0].clone();
     let mut kept = Vec::new();
     for (index, tunnel) in tunnels.drain(..).enumerate() {
