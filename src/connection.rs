@@ -7,7 +7,7 @@ mod explain;
 mod stop;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,7 +27,9 @@ use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::opening::Opening;
+use crate::http::via::Pseudonym;
 use crate::http::{Answered, Exchange, Gone, Unparsed, respond};
+use crate::limits::{Clients, Held};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
 use crate::policy::{Permit, Route};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
@@ -59,6 +61,10 @@ pub struct Shared {
     pub stop: Stop,
     /// All tasks that serve connections.
     pub tasks: TaskTracker,
+    /// What one client may use; the same for all listeners.
+    pub clients: Arc<Clients>,
+    /// The name of this process in Via.
+    pub via: Arc<Pseudonym>,
 }
 
 impl Shared {
@@ -101,22 +107,24 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let life = Life {
         shared: &shared,
         peer,
+        held: OnceLock::new(),
     };
     let outcome = tokio::select! {
         biased;
         outcome = life.stages(socket, &mut draft) => outcome,
         () = shared.stop.cancelled() => Err(cut_short(shared.stop.cause(), draft.stage()).into()),
     };
+    let held = life.held.into_inner();
     match outcome {
         Ok(tunnel) => {
             // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
             let tasks = shared.tasks.clone();
-            tasks.spawn(Carry::new(tunnel, draft.rest(), shared, slot));
+            tasks.spawn(Carry::new(tunnel, draft.rest(), shared, slot, held));
         }
         Err(Ended { failure, client }) => {
             draft.finish(failure);
             Box::pin(see_off(client, None, shared)).await;
-            drop(slot);
+            drop((slot, held));
         }
     }
 }
@@ -181,11 +189,29 @@ impl From<Failure> for Ended {
 struct Life<'a> {
     shared: &'a Shared,
     peer: SocketAddr,
+    /// This connection among its client's, as soon as the client is known.
+    held: OnceLock<Box<Held>>,
 }
 
 impl Life<'_> {
+    /// Counts this connection among those of `client`, unless it is counted already. A trusted proxy is no client, so
+    /// that a connection from one waits for the client that its request names.
+    fn count(&self, client: IpAddr) -> Result<(), Failure> {
+        if self.held.get().is_none()
+            && let Some(held) = self.shared.clients.connect(client)?
+        {
+            // Nobody else sets it meanwhile: this connection has one task.
+            let _ = self.held.set(held);
+        }
+        Ok(())
+    }
+
     /// accept, tls, http, policy, upstream; what comes next is a tunnel.
     async fn stages(&self, mut socket: TcpStream, draft: &mut Draft) -> Result<Tunnel, Ended> {
+        if let Err(failure) = self.count(self.peer.ip()) {
+            listener::reset(socket);
+            return Err(failure.unanswered().into());
+        }
         let limits = &self.shared.config.limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
@@ -254,7 +280,7 @@ impl Life<'_> {
 
         draft.enter(Stage::Upstream);
         let request_id = request_id(draft);
-        let rebuilt = upstream::rebuild(request, &identity, &request_id);
+        let rebuilt = upstream::rebuild(request, &identity, &self.shared.via, &request_id);
         let asking = Instant::now();
         let asked = exchange
             .meanwhile(self.ask(&permit, &opening, upstream, rebuilt, draft))
@@ -330,10 +356,15 @@ impl Life<'_> {
             Err(tls::Failed {
                 failure,
                 plain: None,
-            }) => Err(failure.into()),
+                told,
+            }) => Err(Ended {
+                failure,
+                client: told.map(|socket| ClientStream::Plain(Box::new(socket))),
+            }),
             Err(tls::Failed {
                 failure,
                 plain: Some(socket),
+                ..
             }) => {
                 let stream = ClientStream::Plain(Box::new(Replay::new(Vec::new(), socket)));
                 Err(self.refuse_unread(stream, failure, draft).await)

@@ -11,6 +11,7 @@ pub mod head;
 mod hold;
 pub mod opening;
 pub mod respond;
+pub mod via;
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -227,6 +227,26 @@ impl Cursor<'_> {
     pub fn count(&self, most: usize, report: &mut Report<'_>) -> Option<usize> {
         let expected = format!("a whole number from 1 to {most}");
         let spelled = self.spelled(&expected, report)?;
+        self.counted(&spelled, most, &expected, report)
+    }
+
+    /// A whole number from 1 to `most`; `None` inside for `off`.
+    pub fn count_or_off(&self, most: usize, report: &mut Report<'_>) -> Option<Option<usize>> {
+        let expected = format!("a whole number from 1 to {most}, or off");
+        let spelled = self.spelled(&expected, report)?;
+        if spelled.text == "off" {
+            return Some(None);
+        }
+        self.counted(&spelled, most, &expected, report).map(Some)
+    }
+
+    fn counted(
+        &self,
+        spelled: &Spelled,
+        most: usize,
+        expected: &str,
+        report: &mut Report<'_>,
+    ) -> Option<usize> {
         let is_plain = spelled.text.bytes().all(|b| b.is_ascii_digit());
         match spelled.text.parse::<usize>() {
             Ok(count) if is_plain && (1..=most).contains(&count) => Some(count),

@@ -3,8 +3,8 @@
 mod keys;
 
 pub use keys::{
-    CERTIFICATE, LIMITS, LISTENER, LOAD_BALANCER, LOG, PING, ROOT, ROUTE, SHUTDOWN, TLS, UPSTREAM,
-    WEBSOCKET,
+    CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOAD_BALANCER, LOG, PING, ROOT, ROUTE, SHUTDOWN,
+    TLS, UPSTREAM, WEBSOCKET,
 };
 
 /// Names that fit many mappings: who writes one in the wrong place hardly meant the mapping that has it.

@@ -54,6 +54,7 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<Admitted<'_>, Denied> {
         let begun = Instant::now();
+        self.shared.via.check(&request.headers)?;
         let authority = opening::authority(&request.uri, &request.headers)?;
         let opening = match opening::check(request)? {
             Kind::Opening(opening) => Some(opening),
@@ -120,11 +121,30 @@ impl Life<'_> {
             referers: &referers,
             subprotocols: &subprotocols,
         };
+        let counted = match opening {
+            // All that are whole, so that guessing is no cheaper than being admitted.
+            Some(_) => self
+                .shared
+                .clients
+                .handshake(identity.client, Instant::now().into_std()),
+            None => Ok(()),
+        };
         // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
         if has_early && opening.is_some() {
             return Err(Reason::HttpEarlyData.into());
         }
-        let matched = policy::matching(&self.shared.config.routes, &asked)?;
+        let matched = policy::matching(&self.shared.config.routes, &asked);
+        if let Err(failure) = counted {
+            let route = matched.ok().map(|matched| matched.route);
+            draft.record.route = route.map(ToString::to_string);
+            return Err(Denied {
+                failure,
+                explanation: route
+                    .zip(opening)
+                    .and_then(|(route, opening)| Explanation::wanted(route, opening)),
+            });
+        }
+        let matched = matched?;
         let route = matched.route;
         draft.record.route = Some(route.to_string());
         let Some(opening) = opening else {
@@ -141,6 +161,8 @@ impl Life<'_> {
         if self.shared.stop.is_draining() {
             return Err(denied(Reason::Draining.into()));
         }
+        // Where the peer is a trusted proxy, the client is known only now.
+        self.count(identity.client).map_err(denied)?;
         Ok(permit)
     }
 }

@@ -45,7 +45,7 @@ impl Identity {
 pub struct Finding {
     /// Errors keep the proxy from starting.
     pub severity: Severity,
-    /// `cert` or `key`.
+    /// `cert` or `key`; of client certificates `ca`.
     pub field: &'static str,
     /// What, in words for the operator.
     pub message: String,
@@ -73,7 +73,7 @@ impl Finding {
 #[must_use]
 pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let chain = read_chain(&files.cert)
+    let chain = read_certificates("cert", &files.cert)
         .map_err(|finding| findings.push(finding))
         .ok();
     let key = read_key(&files.key)
@@ -114,9 +114,13 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
+/// The certificates of a PEM file, at least one; `field` is the key that names it.
+pub(super) fn read_certificates(
+    field: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Finding> {
     let mut chain = Vec::new();
-    for item in read_pem(path).map_err(|error| unreadable("cert", path, &error))? {
+    for item in read_pem(path).map_err(|error| unreadable(field, path, &error))? {
         if let rustls_pemfile::Item::X509Certificate(certificate) = item {
             chain.push(certificate);
         }
@@ -126,7 +130,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
             "{} holds no certificate (expected PEM with BEGIN CERTIFICATE)",
             path.display()
         );
-        return Err(Finding::error("cert", message));
+        return Err(Finding::error(field, message));
     }
     Ok(chain)
 }

@@ -8,14 +8,20 @@ use crate::http::fields::tokens;
 use crate::http::forwarded::Identity;
 use crate::http::opening::is_hop_by_hop;
 use crate::http::respond::X_REQUEST_ID;
+use crate::http::via::Pseudonym;
 
 /// Rebuilds a permitted opening handshake for the upstream: the path's bytes as received in origin form, Host as
 /// asked for, hop-by-hop fields gone (RFC 9110 section 7.6.1, over all Connection lines), exactly one
-/// `Connection: Upgrade` and `Upgrade: websocket`, forwarded fields fresh, Sec-WebSocket-* untouched.
+/// `Connection: Upgrade` and `Upgrade: websocket`, forwarded fields fresh, this hop in Via, Sec-WebSocket-* untouched.
 ///
 /// Field names keep the case in which they came: the client's spelling travels in the request's extensions.
 #[must_use]
-pub fn rebuild(mut request: Parts, identity: &Identity, request_id: &str) -> Parts {
+pub fn rebuild(
+    mut request: Parts,
+    identity: &Identity,
+    via: &Pseudonym,
+    request_id: &str,
+) -> Parts {
     let mut fields = end_to_end(&request.headers);
     // RFC 9112 section 3.2.2: in absolute form the target's host counts, whatever Host says.
     if let Some(authority) = request.uri.authority()
@@ -30,6 +36,7 @@ pub fn rebuild(mut request: Parts, identity: &Identity, request_id: &str) -> Par
     // "0" at most, as a body is refused; the answer to an upgrade needs none of it.
     fields.remove(header::CONTENT_LENGTH);
     identity.write(&mut fields, &host);
+    via.append(&mut fields);
     if let Ok(id) = HeaderValue::from_str(request_id) {
         fields.insert(X_REQUEST_ID, id);
     }
