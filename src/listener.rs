@@ -145,6 +145,9 @@ impl Listener {
                 }
             }
         };
+        if self.reserve.is_none() {
+            self.reserve = reserve();
+        }
         match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(slot) => {
                 // Voice frames are small; waiting to fill a segment only adds delay. It fails on a dead socket

@@ -23,6 +23,8 @@ mod cli;
 mod http;
 /// Real peers on both sides: Node, Express, Python and Chromium.
 mod interop;
+/// What one client may use, and what happens when descriptors run out.
+mod limits;
 /// Host, path, Origin and subprotocols.
 mod policy;
 /// The table of reasons, and what is generated from it.
