@@ -45,7 +45,7 @@ const HEAD_BYTES: usize = 8192;
 const FIELDS: usize = 64;
 
 /// Answers on `listener` until dropped.
-pub async fn serve(listener: Listener, service: Service, state: State) {
+pub async fn serve(mut listener: Listener, service: Service, state: State) {
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {

@@ -90,6 +90,28 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// What a client gets that asks for a name no certificate covers.
     pub unknown_sni: UnknownSni,
+    /// Whether clients have certificates.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// How clients show who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// PEM file with the authorities that issue their certificates.
+    pub ca: PathBuf,
+    /// Whether they must.
+    pub mode: ClientAuthMode,
+    /// Path of this entry in the configuration file, such as `listeners[0].tls.client_auth`.
+    pub site: String,
+}
+
+/// Whether a client needs a certificate. One that it presents must be good in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    /// Without one the handshake fails.
+    Required,
+    /// Without one it is let through.
+    Optional,
 }
 
 /// The files of one certificate, absolute or relative to the working directory.
@@ -126,6 +148,10 @@ pub enum UnknownSni {
 pub struct Limits {
     /// Open client connections.
     pub connections: usize,
+    /// Open connections of one client; `None`: as many as there are.
+    pub connections_per_client: Option<usize>,
+    /// Opening handshakes of one client in a minute; `None`: any number.
+    pub handshakes_per_client: Option<usize>,
     /// Bytes of a request head or of a response head.
     pub header_bytes: usize,
     /// From accept to the end of the TLS handshake.
@@ -144,6 +170,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_client: None,
+            handshakes_per_client: None,
             header_bytes: 16 * 1024,
             tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),

@@ -13,7 +13,7 @@ mod stop;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,8 +32,10 @@ pub use stop::{Patience, Stop};
 use crate::config::{Config, Upstream};
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
+use crate::http::via::Pseudonym;
 use crate::http::{Exchange, Unparsed};
-use crate::listener::{Accepted, FirstBytes, Looks};
+use crate::limits::{Clients, Held};
+use crate::listener::{self, Accepted, FirstBytes, Looks};
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Reason, Stage};
 use crate::record::{Draft, Sink, millis};
@@ -71,6 +73,10 @@ pub struct Shared {
     pub stop: Stop,
     /// The tasks of all tunnels, and of all connections that may still become one.
     pub tasks: TaskTracker,
+    /// What one client may use; the same for all listeners.
+    pub clients: Arc<Clients>,
+    /// The name of this process in Via.
+    pub via: Arc<Pseudonym>,
 }
 
 impl Shared {
@@ -120,6 +126,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) 
         peer,
         secure: shared.tls.is_some(),
         hops: &shared.config.trusted_proxies,
+        held: OnceLock::new(),
     };
     let outcome = tokio::select! {
         biased;
@@ -129,11 +136,12 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) 
             client: None,
         }),
     };
+    let held = life.held.into_inner();
     match outcome {
         Ok((tunnel, in_use)) => {
             // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
             let tasks = shared.tasks.clone();
-            tasks.spawn(Carry::new(tunnel, in_use, draft.rest(), shared, slot));
+            tasks.spawn(Carry::new(tunnel, in_use, draft.rest(), shared, slot, held));
         }
         Err(Ended { failure, client }) => {
             match failure {
@@ -141,7 +149,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) 
                 None => drop(draft),
             }
             Box::pin(see_off(client, None, shared, patience)).await;
-            drop(slot);
+            drop((slot, held));
         }
     }
 }
@@ -238,15 +246,36 @@ struct Life<'a> {
     secure: bool,
     /// Whose fields are believed.
     hops: &'a [IpNet],
+    /// This connection among its client's, as soon as the client is known.
+    held: OnceLock<Box<Held>>,
 }
 
 impl Life<'_> {
+    /// Counts this connection among those of `client`, unless it is counted already. A trusted proxy is no client, so
+    /// that a connection from one waits for the client that its request names.
+    fn count(&self, client: IpAddr) -> Result<(), Failure> {
+        if self.held.get().is_none()
+            && let Some(held) = self.shared.clients.connect(client)?
+        {
+            // Nobody else sets it meanwhile: this connection has one task.
+            let _ = self.held.set(held);
+        }
+        Ok(())
+    }
+
     /// accept, tls, http, policy, upstream; what comes next is a tunnel.
     async fn stages(
         &mut self,
         mut socket: TcpStream,
         draft: &mut Draft,
     ) -> Result<(Tunnel, InUse), Ended> {
+        // Where a header is still to name the client, it is counted then.
+        if !self.shared.proxy_protocol
+            && let Err(failure) = self.count(self.peer.ip())
+        {
+            listener::reset(socket);
+            return Err(failure.unanswered().into());
+        }
         let limits = &self.shared.config.limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
@@ -394,10 +423,15 @@ impl Life<'_> {
             Err(tls::Failed {
                 failure,
                 plain: None,
-            }) => Err(failure.into()),
+                told,
+            }) => Err(Ended {
+                failure: Some(failure),
+                client: told.map(|socket| ClientStream::Plain(Box::new(socket))),
+            }),
             Err(tls::Failed {
                 failure,
                 plain: Some(socket),
+                ..
             }) => {
                 let stream = ClientStream::Plain(Box::new(Replay::new(Vec::new(), socket)));
                 Err(self.refuse_unread(stream, failure, draft).await)

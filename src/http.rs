@@ -14,6 +14,7 @@ mod hold;
 pub mod opening;
 pub mod respond;
 pub mod trace;
+pub mod via;
 
 use std::future::{Future, poll_fn};
 use std::io;

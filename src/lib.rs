@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod http;
+pub mod limits;
 pub mod listener;
 pub mod policy;
 pub mod reason;

@@ -5,11 +5,13 @@
 
 pub mod proxy_header;
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +29,9 @@ const BACKLOG: i32 = 1024;
 /// connections freed meanwhile are used before clients give up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often it is told that accepting fails and nobody can be named.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// How much of a connection's beginning is kept: enough to tell protocols apart and for the record.
 pub const FIRST_BYTES: usize = 16;
 
@@ -43,6 +48,10 @@ pub struct Listener {
     address: SocketAddr,
     slots: Arc<Semaphore>,
     write_stall: Duration,
+    /// A descriptor held back, with which a connection can be taken and reset when there is no other.
+    reserve: Option<File>,
+    /// When it was last told that accepting fails.
+    told: Option<Instant>,
 }
 
 /// A connection, not yet looked at.
@@ -95,6 +104,8 @@ impl Listener {
             address,
             slots,
             write_stall,
+            reserve: reserve(),
+            told: None,
         })
     }
 
@@ -107,22 +118,38 @@ impl Listener {
     /// Waits for the next connection.
     ///
     /// # Errors
-    /// `tcp_conn_limit` (the connection has been reset) and `tcp_accept_failed` (after a pause).
-    pub async fn accept(&self) -> Result<Accepted, NotAccepted> {
+    /// `tcp_conn_limit` and `tcp_accept_failed`; the connection has been reset. Where not even that was possible,
+    /// nobody can be named, clients wait in the kernel's queue, and it is told once a second.
+    pub async fn accept(&mut self) -> Result<Accepted, NotAccepted> {
         let (socket, peer) = loop {
             match self.socket.accept().await {
                 Ok(accepted) => break accepted,
                 // The client was gone before we came to it; there is no socket, and nothing is wrong here.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    return Err(NotAccepted {
-                        failure: Failure::new(Reason::TcpAcceptFailed, error.to_string()),
-                        peer: None,
-                    });
+                    let failure = Failure::new(Reason::TcpAcceptFailed, error.to_string());
+                    match self.turn_away() {
+                        Waiting::Reset(peer) => {
+                            let peer = Some(peer);
+                            return Err(NotAccepted { failure, peer });
+                        }
+                        Waiting::Nobody => {}
+                        Waiting::OutOfReach => {
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                            let now = Instant::now();
+                            if self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+                                self.told = Some(now);
+                                let peer = None;
+                                return Err(NotAccepted { failure, peer });
+                            }
+                        }
+                    }
                 }
             }
         };
+        if self.reserve.is_none() {
+            self.reserve = reserve();
+        }
         match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(slot) => {
                 // Voice frames are small; waiting to fill a segment only adds delay. It fails on a dead socket
@@ -142,8 +169,47 @@ impl Listener {
     }
 }
 
+/// Who waits to be accepted when accepting fails.
+enum Waiting {
+    /// This client, which knows now that it does not get in, and may try elsewhere.
+    Reset(SocketAddr),
+    /// Nobody: without a descriptor the kernel fails before it looks.
+    Nobody,
+    /// That can't be told.
+    OutOfReach,
+}
+
+impl Listener {
+    /// Takes the next connection with the descriptor that was held back for this, and resets it: it would wait for a
+    /// descriptor until its patience is over, and by then have nowhere else to go.
+    fn turn_away(&mut self) -> Waiting {
+        let Some(held) = self.reserve.take() else {
+            self.reserve = reserve();
+            return Waiting::OutOfReach;
+        };
+        drop(held);
+        let accepted = self.socket.accept().now_or_never();
+        let waiting = match accepted {
+            Some(Ok((socket, peer))) => {
+                reset(socket);
+                Waiting::Reset(peer)
+            }
+            // Another thread was faster to take the descriptor, or it is not descriptors that are missing.
+            Some(Err(_)) => Waiting::OutOfReach,
+            None => Waiting::Nobody,
+        };
+        self.reserve = reserve();
+        waiting
+    }
+}
+
+/// One descriptor, of a file that is on every system.
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
 /// Ends a connection with RST, so that no state stays behind.
-fn reset(socket: TcpStream) {
+pub fn reset(socket: TcpStream) {
     // Failing means the socket is dead already.
     let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     drop(socket);

@@ -192,6 +192,9 @@ reasons! {
     TcpConnLimit = "tcp_conn_limit", Accept, Proxy, Warn, NoStatus, "",
         "as many connections as allowed are open; this one was reset",
         "raise `limits.connections`, or look for clients that reconnect without back-off";
+    ClientConnLimit = "client_conn_limit", Accept, Proxy, Warn, Status::Fixed(429), "http_request_denied",
+        "one client has as many connections open as it may; this one was reset, or its request answered 429 when it came by way of a trusted proxy",
+        "raise `limits.connections_per_client` if many people share one address; if all clients seem to have one, list the hop in front in `trusted_proxies`";
     TcpProbe = "tcp_probe", Accept, Client, Debug, NoStatus, "",
         "opened and closed without sending a byte, as TCP health checks do",
         "nothing to do; a health check that asks for /readyz at `probes.address` leaves no such records, and learns of a drain";
@@ -269,6 +272,12 @@ reasons! {
     TlsClosedUnused = "tls_closed_unused", Tls, Client, Info, NoStatus, "",
         "the TLS handshake completed, then the client closed without sending a request",
         "a TLS health check or a preconnect; from real clients it means they disliked the certificate: run `wsgate check` and test with the client's own trust store";
+    TlsClientCertMissing = "tls_client_cert_missing", Tls, Client, Info, NoStatus, "",
+        "this listener wants a client certificate, and the client presented none",
+        "give the client a certificate; browsers' WebSocket and WeChat mini programs have no way to present one: for them `listeners[].tls.client_auth.mode`: optional, or a listener without `listeners[].tls.client_auth`";
+    TlsClientCertInvalid = "tls_client_cert_invalid", Tls, Client, Info, NoStatus, "",
+        "the client's certificate was not accepted: not issued by the configured authority, out of its dates, or not made for clients",
+        "detail says which; have it issued anew, or add its issuer to the file in `listeners[].tls.client_auth.ca`";
 
     // http
     HttpHeaderTimeout = "http_header_timeout", Http, Client, Info, Status::Fixed(408), "http_request_error",
@@ -349,6 +358,9 @@ reasons! {
     WsExtensionsHeaderInvalid = "ws_extensions_header_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Extensions breaks the grammar of RFC 6455 section 9.1",
         "fix the client, or the hop in front that rewrites the extensions offer";
+    LoopDetected = "loop_detected", Http, Network, Warn, Status::Fixed(508), "proxy_loop_detected",
+        "the request has been through this proxy before, or through too many proxies, as its Via field says",
+        "an upstream sends requests back to this proxy: let `upstreams.*.endpoints` name the backend itself, not a name or load balancer that leads here";
 
     // policy
     HostNotAllowed = "host_not_allowed", Policy, Client, Info, Status::Fixed(421), "http_request_denied",
@@ -396,6 +408,9 @@ reasons! {
     Draining = "draining", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
         "the proxy is shutting down or was asked to drain, and takes no new tunnels",
         "the load balancer should have stopped sending here: let its health check ask for /readyz at `probes.address` and `shutdown.delay` last longer than that takes; clients reconnect after Retry-After";
+    RateLimited = "rate_limited", Policy, Proxy, Warn, Status::Fixed(429), "http_request_denied",
+        "one client sends more opening handshakes than it may in a minute",
+        "a client that reconnects without back-off, or many behind one address: raise `limits.handshakes_per_client`; behind a load balancer set `trusted_proxies` too";
 
     // upstream
     ClientGaveUp = "client_gave_up", Upstream, Client, Info, NoStatus, "",
@@ -634,13 +649,16 @@ impl Reason {
     /// Whether trying again later can help, which is when the answer carries `Retry-After`.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self.spec().status, Status::Fixed(503))
+        matches!(self.spec().status, Status::Fixed(429 | 503))
     }
 
-    /// Whether it can meet a connection at every stage, so that its record tells how far this one had come.
+    /// Whether it can meet a connection at more than one stage, so that its record tells how far this one had come.
     #[must_use]
     pub const fn is_anywhere(self) -> bool {
-        matches!(self, Self::Draining | Self::InternalAborted)
+        matches!(
+            self,
+            Self::Draining | Self::InternalAborted | Self::ClientConnLimit
+        )
     }
 
     /// Whether it happens to plain requests alone.
@@ -783,6 +801,8 @@ pub struct Failure {
     pub by: Option<By>,
     /// The HTTP status where the reason leaves it to the stage, or where another answer was given than its own.
     pub status: Option<u16>,
+    /// Seconds after which trying again can help, where they are known: for `Retry-After`.
+    pub retry_after: Option<u64>,
     /// Whether this case gets no HTTP answer though others of its reason do.
     pub unanswered: bool,
     /// The methods that the answer's Allow field lists, where it has one (RFC 9110 section 10.2.1).
@@ -819,6 +839,13 @@ impl Failure {
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// The same with the seconds after which trying again helps.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -865,6 +892,7 @@ impl From<Reason> for Failure {
             hint: None,
             by: None,
             status: None,
+            retry_after: None,
             unanswered: false,
             allow: None,
             level: None,

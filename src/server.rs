@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, Service, State};
 use crate::config::{self, Config, Problem, Severity, Shutdown, Source};
 use crate::connection::{self, Shared, Stop};
+use crate::http::via::Pseudonym;
+use crate::limits::Clients;
 use crate::listener::Listener;
 use crate::policy::HostPattern;
 use crate::reason::{Level, Stage};
@@ -98,6 +100,20 @@ impl Plan {
         let Some(config) = outcome.config else {
             return Err(sorted(problems));
         };
+        let mut authorities = Vec::new();
+        for listener in &config.listeners {
+            let settings = listener.tls.as_ref();
+            let client_auth = settings.and_then(|settings| settings.client_auth.as_ref());
+            authorities.push(client_auth.and_then(|client_auth| {
+                let (loaded, findings) = tls::Authorities::load(client_auth);
+                for finding in findings {
+                    let site = format!("{}.{}", client_auth.site, finding.field);
+                    let source = &outcome.source;
+                    problems.push(source.problem(finding.severity, &site, finding.message));
+                }
+                loaded
+            }));
+        }
         problems.extend(upstreams::own_endpoints(&config, &outcome.source));
         let (upstream_tls, findings) = upstreams::clients(&config, &outcome.source);
         problems.extend(findings);
@@ -109,7 +125,8 @@ impl Plan {
             return Err(sorted(problems));
         }
         let mut tls = Vec::new();
-        for (index, listener) in config.listeners.iter().enumerate() {
+        let listeners = config.listeners.iter().zip(&authorities);
+        for (index, (listener, authorities)) in listeners.enumerate() {
             let Some(settings) = &listener.tls else {
                 tls.push(None);
                 continue;
@@ -120,7 +137,7 @@ impl Plan {
                     own.push(identities.swap_remove(at).1);
                 }
             }
-            match tls::Server::new(own, settings) {
+            match tls::Server::new(own, authorities.as_ref(), settings) {
                 Ok(server) => tls.push(Some(server)),
                 Err(error) => {
                     let site = format!("listeners[{index}].tls");
@@ -256,6 +273,12 @@ impl Server {
         let stop = Stop::default();
         let repeats = Arc::default();
         let tasks = TaskTracker::new();
+        let clients = Arc::new(Clients::new(
+            config.limits.connections_per_client,
+            config.limits.handshakes_per_client,
+            &config.trusted_proxies,
+        ));
+        let via = Arc::new(Pseudonym::new());
         let mut listeners = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(tls) {
             let listener = Listener::bind(
@@ -280,6 +303,8 @@ impl Server {
                 repeats: Arc::clone(&repeats),
                 stop: stop.clone(),
                 tasks: tasks.clone(),
+                clients: Arc::clone(&clients),
+                via: Arc::clone(&via),
             };
             listeners.push((listener, Arc::new(shared)));
         }
@@ -387,7 +412,7 @@ impl Server {
 /// Accepts until `accepting` is cancelled; each connection gets a task of its own before anything is read from it, among
 /// `late` if it comes during a drain.
 async fn accept(
-    listener: Listener,
+    mut listener: Listener,
     shared: Arc<Shared>,
     late: TaskTracker,
     accepting: CancellationToken,

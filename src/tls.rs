@@ -5,6 +5,7 @@
 //! Everything of rustls that the rest of the program meets is in this module.
 
 mod client;
+mod client_auth;
 mod development;
 mod failure;
 mod hello;
@@ -13,7 +14,7 @@ mod refused;
 
 use std::sync::Arc;
 
-use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
+use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, ServerConfig};
 use tokio::io::AsyncWriteExt;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 pub use client::{Client, SystemRoots};
+pub use client_auth::Authorities;
 pub use development::{DevelopmentCertificateError, ensure_development_certificate};
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
 pub use identity::{Finding, Identity, load};
@@ -71,6 +73,9 @@ pub struct Failed {
     pub failure: Failure,
     /// Where the refusal can be answered in clear, when the client spoke plain HTTP.
     pub plain: Option<TcpStream>,
+    /// Where an alert was sent that the client may still have to read: one without a good certificate may have sent
+    /// its request already, and a socket that is closed unread takes the alert back.
+    pub told: Option<Replay<TcpStream>>,
 }
 
 impl From<Failure> for Failed {
@@ -78,16 +83,22 @@ impl From<Failure> for Failed {
         Self {
             failure,
             plain: None,
+            told: None,
         }
     }
 }
 
 impl Server {
-    /// Builds the settings of one listener from its certificates, the first of which serves clients without SNI.
+    /// Builds the settings of one listener from its certificates, the first of which serves clients without SNI, and
+    /// from the authorities of its clients, if they have certificates.
     ///
     /// # Errors
     /// The library's words when it does not take the settings.
-    pub fn new(identities: Vec<Identity>, settings: &Tls) -> Result<Self, rustls::Error> {
+    pub fn new(
+        identities: Vec<Identity>,
+        authorities: Option<&Authorities>,
+        settings: &Tls,
+    ) -> Result<Self, rustls::Error> {
         let min_version = settings.min_version;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions: &[&rustls::SupportedProtocolVersion] = match min_version {
@@ -95,13 +106,24 @@ impl Server {
             TlsVersion::V1_3 => &[&rustls::version::TLS13],
         };
         let identities = Arc::new(Identities::new(identities));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&identities) as Arc<dyn ResolvesServerCert>);
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+        let builder = match authorities {
+            None => builder.with_no_client_auth(),
+            Some(authorities) => builder.with_client_cert_verifier(authorities.verifier()),
+        };
+        let mut config =
+            builder.with_cert_resolver(Arc::clone(&identities) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![ALPN_HTTP11.to_vec()];
         // Stateless tickets: after a restart of a hop thousands reconnect, which a small session cache can't hold.
-        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        // Each listener has keys of its own, so that a ticket is worth nothing at another one.
+        if authorities.is_none() {
+            config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        } else {
+            // A resumed session would outlive the certificate that it was made with.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.max_early_data_size = 0;
         Ok(Self {
             config: Arc::new(config),
@@ -152,6 +174,7 @@ pub async fn accept(
             return Err(Failed {
                 failure: Failure::new(Reason::TlsPlainHttpOnTlsPort, first.describe()),
                 plain: Some(socket),
+                told: None,
             });
         }
         Looks::Proxy => {
@@ -186,11 +209,19 @@ pub async fn accept(
     let handshake = start.into_stream_with(Arc::clone(&server.config), |tls| {
         tls.set_buffer_limit(Some(SEND_BUFFER));
     });
-    let stream = match timeout_at(deadline, handshake).await {
+    let stream = match timeout_at(deadline, handshake.into_fallible()).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
+        Ok(Err((error, socket))) => {
             let failure = failure::after_hello(&error, incompatible, server.min_version);
-            return Err(server.with_remedy(failure).into());
+            let is_certificate = matches!(
+                failure.reason,
+                Reason::TlsClientCertMissing | Reason::TlsClientCertInvalid
+            );
+            return Err(Failed {
+                failure: server.with_remedy(failure),
+                plain: None,
+                told: is_certificate.then_some(socket),
+            });
         }
         Err(_) => {
             let detail = "the ClientHello came, the rest of the handshake did not";

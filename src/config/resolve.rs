@@ -68,8 +68,16 @@ pub fn resolve(
     if routes.is_some() {
         upstreams.warn_of_unused(report);
     }
-    let limits = limits(&fields, report);
     let listeners = listeners.unwrap_or_default();
+    let unseen = match &trusted_proxies {
+        Some(proxies) if !proxies.is_empty() => None,
+        _ if load_balancer.is_some() => Some("load_balancer is set"),
+        _ if listeners.iter().any(|listener| listener.tls.is_none()) => {
+            Some("a listener is without tls")
+        }
+        _ => None,
+    };
+    let limits = limits(&fields, unseen, report);
     let services = services::resolve(&fields, &listeners, report);
     Some(Config {
         listeners,
@@ -126,7 +134,8 @@ fn load_balancer(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<LoadBal
     })
 }
 
-fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> Limits {
+/// `unseen` is the sign of a hop in front whose clients can't be told apart, if there is one.
+fn limits(fields: &Fields<'_>, unseen: Option<&str>, report: &mut Report<'_>) -> Limits {
     let mut limits = Limits::default();
     let Some(fields) = block(fields, "limits", &shape::LIMITS, report) else {
         return limits;
@@ -143,6 +152,25 @@ fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> Limits {
         limits.connections = cursor
             .count(MOST_CONNECTIONS, report)
             .unwrap_or(limits.connections);
+    }
+    for (name, limit) in [
+        ("connections_per_client", &mut limits.connections_per_client),
+        ("handshakes_per_client", &mut limits.handshakes_per_client),
+    ] {
+        let Some(cursor) = fields.get(name) else {
+            continue;
+        };
+        *limit = cursor.count_or_off(MOST_CONNECTIONS, report).flatten();
+        if let (Some(sign), Some(_)) = (unseen, &limit) {
+            let message = format!(
+                "{sign}, and trusted_proxies is empty: if a hop stands in front, all its clients count as one"
+            );
+            cursor.key_warning(
+                report,
+                message,
+                "list that hop's addresses in trusted_proxies",
+            );
+        }
     }
     if let Some(cursor) = fields.get("header_bytes") {
         limits.header_bytes = cursor

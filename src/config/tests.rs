@@ -238,6 +238,8 @@ fn every_value_of_a_full_file_arrives() {
         config.limits,
         Limits {
             connections: 20_000,
+            connections_per_client: Some(50),
+            handshakes_per_client: None,
             header_bytes: 64 * 1024,
             tls_handshake: Duration::from_secs(5),
             request_head: Duration::from_secs(6),

@@ -76,6 +76,7 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<Admitted<'_>, Denied> {
         let begun = Instant::now();
+        self.shared.via.check(&request.headers)?;
         let authority = opening::authority(&request.uri, &request.headers)?;
         let opening = match opening::check(request)? {
             Kind::Opening(opening) => Some(opening),
@@ -130,6 +131,14 @@ impl Life<'_> {
             referers: &referers,
             subprotocols: &subprotocols,
         };
+        let counted = match &opening {
+            // All that are whole, so that guessing is no cheaper than being admitted.
+            Some(_) => self
+                .shared
+                .clients
+                .handshake(identity.client, std::time::Instant::now()),
+            None => Ok(()),
+        };
         let routes = &self.shared.config.routes;
         // Behind a hop that ended TLS there is nowhere to send the client.
         if self.shared.redirect_to_https && !identity.secure {
@@ -142,7 +151,19 @@ impl Life<'_> {
                 ))),
             };
         }
-        let matched = policy::matching(routes, &asked)?;
+        let matched = policy::matching(routes, &asked);
+        if let Err(failure) = counted {
+            let route = matched.ok().map(|matched| matched.route);
+            draft.record.route = route.map(ToString::to_string);
+            let explanation = route
+                .zip(opening.as_ref())
+                .and_then(|(route, opening)| Explanation::wanted(route, opening));
+            return Err(Denied {
+                failure,
+                explanation: explanation.map(Box::new),
+            });
+        }
+        let matched = matched?;
         let route = matched.route;
         draft.record.route = Some(route.to_string());
         let Some(opening) = opening else {
@@ -157,6 +178,13 @@ impl Life<'_> {
         if self.shared.stop.is_draining() {
             return Err(Denied {
                 failure: Reason::Draining.into(),
+                explanation: explanation.map(Box::new),
+            });
+        }
+        // Where the peer is a trusted proxy, the client is known only now.
+        if let Err(failure) = self.count(identity.client) {
+            return Err(Denied {
+                failure,
                 explanation: explanation.map(Box::new),
             });
         }

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::describe::describe_end;
 use super::stop::Watch;
 use super::{Shared, see_off};
+use crate::limits::Held;
 use crate::record::Resting;
 use crate::tunnel::Tunnel;
 use crate::upstream::InUse;
@@ -23,6 +24,7 @@ pub(super) struct Carry {
     /// What comes after the end.
     last: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _slot: OwnedSemaphorePermit,
+    _held: Option<Box<Held>>,
 }
 
 impl Carry {
@@ -32,6 +34,7 @@ impl Carry {
         resting: Resting,
         shared: Arc<Shared>,
         slot: OwnedSemaphorePermit,
+        held: Option<Box<Held>>,
     ) -> Self {
         Self {
             open: Some((tunnel, resting, in_use)),
@@ -39,6 +42,7 @@ impl Carry {
             shared,
             last: None,
             _slot: slot,
+            _held: held,
         }
     }
 }

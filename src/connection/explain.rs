@@ -68,7 +68,7 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Ended {
         let code = match failure.http_status() {
-            Some(500..) => TRY_AGAIN_LATER,
+            Some(429 | 500..) => TRY_AGAIN_LATER,
             _ => POLICY,
         };
         let limits = &self.shared.config.limits;

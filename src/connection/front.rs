@@ -73,6 +73,8 @@ impl Life<'_> {
             }
         }
         self.secure |= told.secure;
+        // As late as this the client is known; a hop that looks whether we are there is none.
+        self.count(self.peer.ip()).map_err(Failure::unanswered)?;
         Ok(told.source)
     }
 }

@@ -42,7 +42,7 @@ impl Life<'_> {
             upstream,
             explanation,
         } = admitted;
-        let rebuilt = upstream::rebuild(request, &identity, &request_id);
+        let rebuilt = upstream::rebuild(request, &identity, &self.shared.via, &request_id);
         let asking = Instant::now();
         let asked = exchange
             .meanwhile(self.ask(&permit, &opening, upstream, identity.client, rebuilt, draft))

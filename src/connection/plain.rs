@@ -34,7 +34,8 @@ impl Life<'_> {
         let AdmittedPlain { permit, upstream } = admitted;
         let is_last = self.is_last(&request);
         let upload = Upload::new(body, permit.rules());
-        let rebuilt = upstream::rebuild_plain(request, &identity, &request_id(draft));
+        let rebuilt =
+            upstream::rebuild_plain(request, &identity, &self.shared.via, &request_id(draft));
         let asking = Instant::now();
         let limit = self.shared.config.limits.header_bytes;
         let attempts = &mut draft.record.attempts;

@@ -74,7 +74,9 @@ pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
             HeaderValue::from_static("13"),
         );
     }
-    if reason.is_retryable() {
+    if let Some(seconds) = failure.retry_after {
+        fields.insert(header::RETRY_AFTER, seconds.into());
+    } else if reason.is_retryable() {
         fields.insert(header::RETRY_AFTER, RETRY_AFTER);
     }
     response

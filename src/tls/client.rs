@@ -71,7 +71,7 @@ impl Client {
         };
         let roots = roots.map_err(|finding| findings.push(finding)).ok();
         let own = settings.identity.as_ref().and_then(|files| {
-            let chain = identity::read_chain(&files.cert);
+            let chain = identity::read_certificates("cert", &files.cert);
             let key = identity::read_key(&files.key);
             // Both are read before either is given up, so that both are reported.
             let chain = chain.map_err(|finding| findings.push(finding)).ok();
@@ -156,11 +156,7 @@ fn read_roots(file: &Path) -> Result<RootCertStore, Finding> {
 }
 
 fn read_authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
-    let chain = identity::read_chain(file);
-    chain.map_err(|finding| Finding {
-        field: "ca",
-        ..finding
-    })
+    identity::read_certificates("ca", file)
 }
 
 fn system_roots(system: &SystemRoots) -> Result<Arc<RootCertStore>, Finding> {

@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
-use super::hello;
+use super::{client_auth, hello};
 use crate::config::TlsVersion;
 use crate::listener::describe_bytes;
 use crate::policy::HostSet;
@@ -48,7 +48,8 @@ pub(super) fn after_hello(
         ) => version_unsupported(error, least)
             .or(incompatible)
             .unwrap_or_else(|| nothing_in_common(error)),
-        Some(error) => Failure::new(Reason::TlsProtocolError, error.to_string()),
+        Some(error) => client_auth::refused(error)
+            .unwrap_or_else(|| Failure::new(Reason::TlsProtocolError, error.to_string())),
         None => {
             let detail = format!(
                 "after the ClientHello was answered, as a rule with the certificate: {error}"

@@ -73,7 +73,7 @@ impl Finding {
 #[must_use]
 pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let chain = read_chain(&files.cert)
+    let chain = read_certificates("cert", &files.cert)
         .map_err(|finding| findings.push(finding))
         .ok();
     let key = read_key(&files.key)
@@ -113,9 +113,13 @@ pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Findi
     Finding::error("key", message)
 }
 
-pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
+/// The certificates of a PEM file, at least one; `field` is the key that names it.
+pub(super) fn read_certificates(
+    field: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Finding> {
     let mut chain = Vec::new();
-    for item in read_pem(path).map_err(|error| unreadable("cert", path, &error))? {
+    for item in read_pem(path).map_err(|error| unreadable(field, path, &error))? {
         if let rustls_pemfile::Item::X509Certificate(certificate) = item {
             chain.push(certificate);
         }
@@ -125,7 +129,7 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fi
             "{} holds no certificate (expected PEM with BEGIN CERTIFICATE)",
             path.display()
         );
-        return Err(Finding::error("cert", message));
+        return Err(Finding::error(field, message));
     }
     Ok(chain)
 }

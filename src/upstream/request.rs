@@ -8,15 +8,16 @@ use crate::http::fields::tokens;
 use crate::http::forwarded::Identity;
 use crate::http::opening::is_hop_by_hop;
 use crate::http::respond::X_REQUEST_ID;
+use crate::http::via::Pseudonym;
 
 /// Rebuilds a permitted opening handshake for the upstream: the path's bytes as received in origin form, Host as
 /// asked for, hop-by-hop fields gone (RFC 9110 section 7.6.1, over all Connection lines), exactly one
-/// `Connection: Upgrade` and `Upgrade: websocket`, forwarded fields fresh, Sec-WebSocket-* untouched.
+/// `Connection: Upgrade` and `Upgrade: websocket`, forwarded fields fresh, this hop in Via, Sec-WebSocket-* untouched.
 ///
 /// Field names keep the case in which they came: the client's spelling travels in the request's extensions.
 #[must_use]
-pub fn rebuild(request: Parts, identity: &Identity, request_id: &str) -> Parts {
-    let mut request = passed_on(request, identity, request_id);
+pub fn rebuild(request: Parts, identity: &Identity, via: &Pseudonym, request_id: &str) -> Parts {
+    let mut request = passed_on(request, identity, via, request_id);
     let fields = &mut request.headers;
     // "0" at most, as a body is refused; the answer to an upgrade needs none of it.
     fields.remove(header::CONTENT_LENGTH);
@@ -28,11 +29,16 @@ pub fn rebuild(request: Parts, identity: &Identity, request_id: &str) -> Parts {
 /// Rebuilds a permitted plain request for the upstream, in the same way. Its trailers are announced as they were; the
 /// 100 for its body is the proxy's own.
 #[must_use]
-pub fn rebuild_plain(request: Parts, identity: &Identity, request_id: &str) -> Parts {
+pub fn rebuild_plain(
+    request: Parts,
+    identity: &Identity,
+    via: &Pseudonym,
+    request_id: &str,
+) -> Parts {
     let takes_trailers = tokens(&request.headers, &header::TE)
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     let trailer = request.headers.get(header::TRAILER).cloned();
-    let mut request = passed_on(request, identity, request_id);
+    let mut request = passed_on(request, identity, via, request_id);
     let fields = &mut request.headers;
     fields.remove(header::EXPECT);
     if takes_trailers {
@@ -47,7 +53,7 @@ pub fn rebuild_plain(request: Parts, identity: &Identity, request_id: &str) -> P
 }
 
 /// What both kinds of request have in common.
-fn passed_on(mut request: Parts, identity: &Identity, request_id: &str) -> Parts {
+fn passed_on(mut request: Parts, identity: &Identity, via: &Pseudonym, request_id: &str) -> Parts {
     let mut fields = end_to_end(&request.headers);
     // RFC 9112 section 3.2.2: in absolute form the target's host counts, whatever Host says.
     if let Some(authority) = request.uri.authority()
@@ -60,6 +66,7 @@ fn passed_on(mut request: Parts, identity: &Identity, request_id: &str) -> Parts
         .cloned()
         .unwrap_or(HeaderValue::from_static(""));
     identity.write(&mut fields, &host);
+    via.append(&mut fields);
     if let Ok(id) = HeaderValue::from_str(request_id) {
         fields.insert(X_REQUEST_ID, id);
     }

@@ -45,15 +45,19 @@ fn opens(proxy: &Proxy) -> Option<Client> {
     Some(client)
 }
 
-/// Idle connections use up every descriptor; once they are gone the proxy serves again by itself.
+/// Idle connections use up every descriptor: who comes then is reset at once, and once they are gone the proxy serves
+/// again by itself.
 pub fn tcp_accept_failed() -> Line {
-    const DESCRIPTORS: u64 = 40;
+    const DESCRIPTORS: usize = 40;
+    const MORE: usize = 300;
     let upstream = Upstream::echo();
     let mut setup = Setup::tls(&upstream.url());
-    setup.descriptors = Some(DESCRIPTORS);
+    setup.descriptors = Some(DESCRIPTORS as u64);
     let proxy = setup.start();
-    // The kernel completes these connections whether the proxy can take them or not.
-    let idle: Vec<_> = (0..DESCRIPTORS).map(|_| socket(proxy.address())).collect();
+    // Its reset may come before the kernel has told that the connection was made.
+    let idle: Vec<_> = (0..DESCRIPTORS)
+        .map(|_| try_socket(proxy.address()))
+        .collect();
     let failed = |lines: &[Line]| {
         let is_failed = |line: &&Line| line.text("reason") == Reason::TcpAcceptFailed.code();
         lines.iter().find(is_failed).cloned()
@@ -62,23 +66,61 @@ pub fn tcp_accept_failed() -> Line {
         .wait("a failed accept", failed)
         .with_detail("Too many open files");
     assert_eq!(line.text("event"), "refused");
-    assert_eq!(
-        line.text("peer"),
-        "",
-        "nobody can be named: no connection was made"
-    );
+    assert_eq!(line.text("client"), "127.0.0.1", "{line:?}");
+    for _ in 0..MORE {
+        if let Ok(socket) = try_socket(proxy.address()) {
+            assert_eq!(ending(&mut Client::Plain(socket)), (Vec::new(), true));
+        }
+    }
     drop(idle);
-    let client = opens(&proxy);
-    assert!(client.is_some(), "a connection that waits is served");
+    let client = eventually("a connection that is served", || opens(&proxy));
     assert_eq!(upstream.connections(), 1);
     drop(client);
-    // Those that waited are told apart from those that failed: every one has its record.
-    let probes = |lines: &[Line]| {
-        let is_probe = |line: &&Line| line.text("reason") == Reason::TcpProbe.code();
-        (lines.iter().filter(is_probe).count() as u64 == DESCRIPTORS).then_some(())
-    };
-    proxy.wait("the idle connections' records", probes);
+    upstream.all_ended();
+    // Everybody is accounted for, and of so many of one kind not all are written.
+    let lines = proxy.stop();
+    let counts = &lines.last().unwrap().0["counts"];
+    let count = |name: &str| counts[name].as_u64().unwrap_or(0);
+    let all = count("tcp_probe") + count("tcp_accept_failed");
+    assert!(all >= (DESCRIPTORS + MORE) as u64, "{counts}");
+    assert!(count("records_suppressed") > 0, "{counts}");
     line
+}
+
+/// Where not even the descriptor that is held back can be used, clients wait, and nobody is flooded with records.
+#[test]
+fn connections_that_cannot_even_be_reset_wait_and_are_served_later() {
+    let upstream = Upstream::echo();
+    let proxy = Setup::tls(&upstream.url()).start();
+    let process = rustix::process::Pid::from_raw(i32::try_from(proxy.id()).unwrap());
+    let allow = |current| {
+        let files = rustix::process::Resource::Nofile;
+        let new = rustix::process::Rlimit {
+            current,
+            maximum: rustix::process::getrlimit(files).maximum,
+        };
+        rustix::process::prlimit(process, files, new).unwrap()
+    };
+    let before = allow(Some(3));
+    let waiting = socket(proxy.address());
+    let failed = |lines: &[Line]| {
+        let is_failed = |line: &&Line| line.text("reason") == Reason::TcpAcceptFailed.code();
+        lines.iter().filter(is_failed).count()
+    };
+    let begun = std::time::Instant::now();
+    proxy.wait("the second record", |lines| {
+        (failed(lines) >= 2).then_some(())
+    });
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(900));
+    let line = proxy
+        .lines()
+        .into_iter()
+        .find(|line| !line.text("reason").is_empty());
+    assert_eq!(line.unwrap().text("peer"), "", "nobody can be named");
+    allow(before.current);
+    drop(opens(&proxy).unwrap());
+    drop(waiting);
+    assert_eq!(upstream.connections(), 1);
 }
 
 pub fn tcp_conn_limit() -> Line {

@@ -8,6 +8,8 @@ mod forwarded;
 pub mod guard;
 /// What a client sends before its answer.
 mod held;
+/// Requests that come back to where they were.
+pub mod loops;
 /// Requests that are almost good.
 mod mutated;
 /// What is an opening handshake, and what is malformed.

@@ -27,6 +27,8 @@ mod drain;
 mod http;
 /// Real peers on both sides: Node, Express, Python and Chromium.
 mod interop;
+/// What one client may use, and what happens when descriptors run out.
+mod limits;
 /// Host, path, Origin and subprotocols.
 mod policy;
 /// Health checks, and the command that is one.

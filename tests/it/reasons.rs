@@ -8,7 +8,7 @@ use wsgate::config;
 use wsgate::reason::Reason;
 
 use crate::harness::proxy;
-use crate::{accept, http, policy, record, stop, tls, tunnel, upstream};
+use crate::{accept, http, limits, policy, record, stop, tls, tunnel, upstream};
 
 macro_rules! provoked {
     ($( $reason:ident: $provoke:path, )*) => {
@@ -25,6 +25,7 @@ macro_rules! provoked {
 provoked! {
     TcpAcceptFailed: accept::tcp_accept_failed,
     TcpConnLimit: accept::tcp_conn_limit,
+    ClientConnLimit: limits::client_conn_limit,
     TcpProbe: accept::tcp_probe,
     TcpResetBeforeRequest: accept::tcp_reset_before_request,
     TcpFirstByteTimeout: accept::tcp_first_byte_timeout,
@@ -50,6 +51,8 @@ provoked! {
     TlsAlertOther: tls::tls_alert_other,
     TlsProtocolError: tls::tls_protocol_error,
     TlsClosedUnused: tls::tls_closed_unused,
+    TlsClientCertMissing: tls::client_auth::tls_client_cert_missing,
+    TlsClientCertInvalid: tls::client_auth::tls_client_cert_invalid,
     HttpHeaderTimeout: http::http_header_timeout,
     HttpHeadIncomplete: http::http_head_incomplete,
     HttpMalformed: http::http_malformed,
@@ -73,6 +76,7 @@ provoked! {
     WsVersionUnsupported: http::ws_version_unsupported,
     WsProtocolHeaderInvalid: http::ws_protocol_header_invalid,
     WsExtensionsHeaderInvalid: http::ws_extensions_header_invalid,
+    LoopDetected: http::loops::loop_detected,
     HostNotAllowed: policy::host_not_allowed,
     PathNotAllowed: policy::path_not_allowed,
     PathNearMiss: policy::path_near_miss,
@@ -85,6 +89,7 @@ provoked! {
     RefererAppidMismatch: policy::referer_appid_mismatch,
     SubprotocolNotAllowed: policy::subprotocol_not_allowed,
     Draining: stop::draining,
+    RateLimited: limits::rate_limited,
     ClientGaveUp: upstream::client_gave_up,
     UpstreamDnsFailed: upstream::upstream_dns_failed,
     UpstreamRefused: upstream::upstream_refused,

@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["policy", "reason"]),
     // How much of an address is written is a setting.
     ("record", &["config", "reason"]),
+    ("limits", &["reason"]),
     ("listener", &["reason", "record", "stream"]),
     // The first bytes, which the listener has read.
     (
@@ -49,8 +50,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "connection",
         &[
-            "config", "http", "listener", "policy", "reason", "record", "stream", "tls", "tunnel",
-            "upstream",
+            "config", "http", "limits", "listener", "policy", "reason", "record", "stream", "tls",
+            "tunnel", "upstream",
         ],
     ),
     // Its sockets are bound as the listener's are.
@@ -61,6 +62,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "admin",
             "config",
             "connection",
+            // The name of this process in Via.
+            "http",
+            "limits",
             "listener",
             "policy",
             "reason",

@@ -1,6 +1,7 @@
 //! The TLS stage: every way a handshake can fail.
 
 mod certificates;
+pub mod client_auth;
 mod clients;
 mod development;
 pub mod hello;

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::super::problem::quoted;
 use super::super::reader::{Cursor, Fields, Report};
 use super::super::shape;
-use super::super::{CertificateFiles, Listener, Tls, TlsVersion, UnknownSni};
+use super::super::{
+    CertificateFiles, ClientAuth, ClientAuthMode, Listener, Tls, TlsVersion, UnknownSni,
+};
 use super::word;
 
 const ADDRESS: &str = "an IP address and a port such as 0.0.0.0:8443 or [::]:8443";
@@ -166,6 +168,24 @@ fn tls(
         self_signed: self_signed.unwrap_or(false),
         min_version: word(&fields, "min_version", &VERSIONS, TlsVersion::V1_2, report),
         unknown_sni: word(&fields, "unknown_sni", &UNKNOWN, UnknownSni::Refuse, report),
+        client_auth: fields
+            .get("client_auth")
+            .and_then(|cursor| client_auth(cursor, folder, report)),
+    })
+}
+
+fn client_auth(cursor: &Cursor<'_>, folder: &Path, report: &mut Report<'_>) -> Option<ClientAuth> {
+    const MODES: [(&str, ClientAuthMode); 2] = [
+        ("required", ClientAuthMode::Required),
+        ("optional", ClientAuthMode::Optional),
+    ];
+    let fields = cursor.fields(&shape::CLIENT_AUTH, report)?;
+    let mode = word(&fields, "mode", &MODES, ClientAuthMode::Required, report);
+    let ca = file(&fields, "ca", report)?;
+    Some(ClientAuth {
+        ca: folder.join(ca),
+        mode,
+        site: cursor.site.clone(),
     })
 }
 

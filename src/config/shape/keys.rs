@@ -170,8 +170,32 @@ pub static TLS: Block = Block {
             "refuse",
             "What a client gets that asks for a name no certificate covers: an alert, or the first certificate.",
         ),
+        optional(
+            "client_auth",
+            Kind::Block(&CLIENT_AUTH),
+            "none",
+            "Certificates that clients present. Not for browsers and mini programs, which have no way to.",
+        ),
     ],
-    planned: &["alpn", "client_auth"],
+    planned: &["alpn"],
+};
+
+/// `listeners[].tls.client_auth`.
+pub static CLIENT_AUTH: Block = Block {
+    keys: &[
+        required(
+            "ca",
+            Kind::Value("file"),
+            "PEM file with the authorities that issue the clients' certificates.",
+        ),
+        optional(
+            "mode",
+            Kind::Value("`required` or `optional`"),
+            "required",
+            "`optional` lets clients without a certificate through; one that is presented must be good all the same.",
+        ),
+    ],
+    planned: &[],
 };
 
 /// `listeners[].tls.certificates[]`.
@@ -385,6 +409,18 @@ pub static LIMITS: Block = Block {
             "Open client connections, from 1 to 1000000.",
         ),
         optional(
+            "connections_per_client",
+            Kind::Value("whole number or `off`"),
+            "off",
+            "Open connections of one client address (IPv6: of one /64), from 1 to 1000000.",
+        ),
+        optional(
+            "handshakes_per_client",
+            Kind::Value("whole number or `off`"),
+            "off",
+            "Opening handshakes of one client address (IPv6: of one /64) in a minute, from 1 to 1000000.",
+        ),
+        optional(
             "header_bytes",
             Kind::Value("size"),
             "16KiB",
@@ -421,7 +457,7 @@ pub static LIMITS: Block = Block {
             "How long one side may take to end after the other has, and a refused client to read the answer.",
         ),
     ],
-    planned: &["connections_per_client", "handshakes_per_client"],
+    planned: &[],
 };
 
 /// `shutdown`.

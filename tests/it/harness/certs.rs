@@ -22,8 +22,9 @@ pub enum Kind {
     Expired,
     NotYetValid,
     Rsa,
-    /// For a client.
+    /// Made for clients, like the next one.
     Client,
+    ExpiredClient,
 }
 
 impl Authority {
@@ -62,13 +63,15 @@ impl Authority {
             CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
                 .unwrap();
         params.extended_key_usages = vec![match kind {
-            Kind::Client => ExtendedKeyUsagePurpose::ClientAuth,
+            Kind::Client | Kind::ExpiredClient => ExtendedKeyUsagePurpose::ClientAuth,
             _ => ExtendedKeyUsagePurpose::ServerAuth,
         }];
         params.use_authority_key_identifier_extension = true;
         let now = OffsetDateTime::now_utc();
         let (from, to) = match kind {
-            Kind::Expired => (now - Duration::days(60), now - Duration::days(1)),
+            Kind::Expired | Kind::ExpiredClient => {
+                (now - Duration::days(60), now - Duration::days(1))
+            }
             Kind::NotYetValid => (now + Duration::days(1), now + Duration::days(60)),
             Kind::Good | Kind::Rsa | Kind::Client => {
                 (now - Duration::days(1), now + Duration::days(90))

@@ -1,12 +1,14 @@
 //! Where a head ends, how large and how slow it may be, and how it may be cut.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use wsgate::reason::Reason;
 
 use super::guard::Guard;
+use crate::harness::client::try_socket;
 use crate::harness::proxy::{is_terminal, spelled};
-use crate::harness::{Setup, eventually, handshake};
+use crate::harness::{Client, Setup, eventually, handshake};
 
 /// `limits.header_bytes` of these tests: the least that it may be.
 const LIMIT: usize = 8192;
@@ -209,4 +211,25 @@ fn a_client_that_sends_on_after_a_bad_request_gets_its_answer() {
             guard.refuse(head + &"b".repeat(500_000), reason);
         }
     }
+}
+
+/// Neither a client that does not read its refusal nor one that goes on talking keeps its place.
+#[test]
+fn a_refused_client_that_stays_is_let_go() {
+    let setup = Setup {
+        limits: "connections: 1, close_wait: 300ms".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = setup.start();
+    let mut stays = Client::plain(proxy.address());
+    stays.send(handshake("/nowhere", &[]));
+    proxy.terminal().expect(Reason::PathNotAllowed);
+    eventually("its place", || {
+        // The proxy may have ended the connection already.
+        let _ = stays.write_all(b"x");
+        let mut next = Client::Plain(try_socket(proxy.address()).ok()?);
+        next.write_all(handshake("/ws", &[]).as_bytes()).ok()?;
+        let mut first = [0];
+        matches!(next.read(&mut first), Ok(1)).then_some(())
+    });
 }

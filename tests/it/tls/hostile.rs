@@ -12,7 +12,7 @@ use super::Scene;
 use super::hello::{self, CHANGE_CIPHER_SPEC, HANDSHAKE, Hello, ending, message, record};
 use crate::harness::client::{socket, trusting};
 use crate::harness::proxy::{HOST, is_terminal};
-use crate::harness::{Client, Setup};
+use crate::harness::{Client, Setup, eventually};
 
 /// The first flight of a client of today.
 fn todays_hello() -> Vec<u8> {
@@ -51,6 +51,28 @@ fn a_handshake_succeeds_when_it_comes_byte_by_byte() {
     drop(socket);
     let line = scene.refused_host().expect(Reason::TlsClosedUnused);
     assert_eq!(line.text("tls_version"), "1.3");
+}
+
+/// The deadline is that of the whole handshake: a byte now and then does not move it.
+#[test]
+fn a_hello_that_trickles_ends_at_the_deadline() {
+    let mut scene = Scene::new(|setup| setup.limits = "tls_handshake: 300ms".to_owned());
+    let hello = Hello {
+        padding: 60_000,
+        ..Hello::tls12()
+    };
+    let mut client = Client::plain(scene.address());
+    let mut bytes = hello.bytes().into_iter();
+    eventually("the proxy to have enough", || {
+        // It may have ended the connection meanwhile.
+        let _ = client.write_all(&[bytes.next().unwrap()]);
+        let lines = scene.proxy.lines();
+        lines.iter().any(is_terminal).then_some(())
+    });
+    scene
+        .refused()
+        .expect(Reason::TlsHandshakeTimeout)
+        .with_detail("no complete ClientHello");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use wsgate::reason::Reason;
 
 use super::{ask, gate, relayed, was_asked};
 use crate::harness::client::CUT;
-use crate::harness::{Client, Setup, Upstream, handshake};
+use crate::harness::proxy::is_terminal;
+use crate::harness::{Client, Setup, Upstream, eventually, handshake};
 
 #[test]
 fn status_fields_and_body_come_as_they_were() {
@@ -246,6 +247,33 @@ fn a_client_that_does_not_read_its_answer_is_given_up() {
     let mut proxy = setup.start();
     let mut client = Client::plain(proxy.address());
     client.send(handshake("/ws", &[]));
+    let line = proxy.terminal();
+    assert_eq!(line.notes(), ["response_not_delivered"]);
+    upstream.all_ended();
+    line.expect(Reason::Upstream2xxInsteadOf101);
+}
+
+/// Nor does a byte now and then keep it.
+#[test]
+fn a_client_that_reads_its_answer_byte_by_byte_is_given_up() {
+    let upstream = Upstream::start(|mut call| {
+        call.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let piece = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+        while call.socket.write_all(piece.as_bytes()).is_ok() {}
+    });
+    let setup = Setup {
+        upstream: ", handshake_timeout: 300ms".to_owned(),
+        limits: "write_stall: 300ms".to_owned(),
+        ..Setup::plain(&upstream.url())
+    };
+    let mut proxy = setup.start();
+    let mut client = Client::plain(proxy.address());
+    client.send(handshake("/ws", &[]));
+    eventually("the proxy to have enough", || {
+        client.receive(1);
+        let lines = proxy.lines();
+        lines.iter().any(is_terminal).then_some(())
+    });
     let line = proxy.terminal();
     assert_eq!(line.notes(), ["response_not_delivered"]);
     upstream.all_ended();

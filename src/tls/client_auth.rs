@@ -1,0 +1,106 @@
+//! Client certificates: which authorities may issue them, and why one was not accepted.
+
+use std::sync::Arc;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{CertificateError, Error, RootCertStore};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::identity::{Finding, read_certificates};
+use crate::config::{ClientAuth, ClientAuthMode, Severity};
+use crate::reason::{Failure, Reason};
+
+/// Decides on the certificates of a listener's clients.
+#[derive(Clone, Debug)]
+pub struct Authorities(Arc<dyn ClientCertVerifier>);
+
+impl Authorities {
+    /// Loads the authorities that `settings` names. They are there exactly if no finding is an error.
+    #[must_use]
+    pub fn load(settings: &ClientAuth) -> (Option<Self>, Vec<Finding>) {
+        let mut findings = Vec::new();
+        let error = |message| Finding {
+            severity: Severity::Error,
+            field: "ca",
+            message,
+        };
+        let path = settings.ca.display();
+        let certificates = match read_certificates("ca", &settings.ca) {
+            Ok(certificates) => certificates,
+            Err(finding) => return (None, vec![finding]),
+        };
+        let mut roots = RootCertStore::empty();
+        for (index, certificate) in certificates.into_iter().enumerate() {
+            let is_authority = X509Certificate::from_der(&certificate)
+                .is_ok_and(|(_, certificate)| certificate.is_ca());
+            if let Err(why) = roots.add(certificate) {
+                findings.push(error(format!(
+                    "certificate {} in {path} can't be used: {why}",
+                    index + 1
+                )));
+            } else if !is_authority {
+                findings.push(Finding {
+                    severity: Severity::Warning,
+                    field: "ca",
+                    message: format!(
+                        "certificate {} in {path} is not an authority's; name the one that issues the clients' \
+                         certificates, not one of theirs",
+                        index + 1
+                    ),
+                });
+            }
+        }
+        if findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error)
+        {
+            return (None, findings);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let builder = match settings.mode {
+            ClientAuthMode::Required => builder,
+            ClientAuthMode::Optional => builder.allow_unauthenticated(),
+        };
+        match builder.build() {
+            Ok(verifier) => (Some(Self(verifier)), findings),
+            Err(why) => {
+                findings.push(error(format!("{path} can't be used: {why}")));
+                (None, findings)
+            }
+        }
+    }
+
+    pub(super) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// What is wrong with a client's certificate, if an error is about that.
+pub(super) fn refused(error: &Error) -> Option<Failure> {
+    let error = match error {
+        Error::NoCertificatesPresented => {
+            let detail = "the client was asked for a certificate and sent none";
+            return Some(Failure::new(Reason::TlsClientCertMissing, detail));
+        }
+        Error::InvalidCertificate(error) => error,
+        _ => return None,
+    };
+    let detail = match error {
+        CertificateError::UnknownIssuer | CertificateError::UnhandledCriticalExtension => {
+            format!("untrusted: {error}")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("expired: {error}")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("not valid yet: {error}")
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            format!("wrong usage, it needs the extended key usage clientAuth: {error}")
+        }
+        error => error.to_string(),
+    };
+    Some(Failure::new(Reason::TlsClientCertInvalid, detail))
+}
