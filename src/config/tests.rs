@@ -468,6 +468,7 @@ fn the_defaults_of_the_reference_are_the_ones_in_use() {
             "routes[].websocket.wechat_app_ids" => false,
             // By default there is no mapping that it could stand in.
             "routes[].websocket.ping.timeout"
+            | "listeners[].tls.client_auth.mode"
             | "upstreams.*.health_check.interval"
             | "upstreams.*.health_check.timeout" => false,
             path if path.starts_with("routes[].http.") => false,
