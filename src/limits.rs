@@ -331,7 +331,7 @@ mod tests {
         }
         // Who came last is known, who came first is forgotten.
         assert!(rates.take(Client::V6(9_999), begin).is_err());
-        assert!(rates.take(Client::V6(9_999 - 100), begin).is_err());
+        assert!(rates.take(Client::V6(9_900), begin).is_err());
         assert!(rates.take(Client::V6(0), begin).is_ok());
         let full = MOST_CLIENTS * 2 * (size_of::<(Client, Duration)>() + 1) * 8 / 7;
         assert!(full < 3 * 1024 * 1024, "{full}");

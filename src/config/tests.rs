@@ -160,6 +160,9 @@ fn every_value_of_a_full_file_arrives() {
         (tls.min_version, tls.unknown_sni),
         (TlsVersion::V1_3, UnknownSni::Default)
     );
+    let client_auth = tls.client_auth.as_ref().unwrap();
+    assert_eq!(client_auth.ca, Path::new("/etc/wsgate/certs/clients.pem"));
+    assert_eq!(client_auth.mode, ClientAuthMode::Optional);
     let proxies: Vec<_> = config
         .trusted_proxies
         .iter()
@@ -436,7 +439,7 @@ fn the_defaults_of_the_reference_are_the_ones_in_use() {
             // An empty list of app ids is refused: it says nothing.
             "routes[].websocket.wechat_app_ids" => false,
             // By default there is no mapping that it could stand in.
-            "routes[].websocket.ping.timeout" => false,
+            "routes[].websocket.ping.timeout" | "listeners[].tls.client_auth.mode" => false,
             _ => is_writable,
         };
         if is_writable {
