@@ -243,5 +243,5 @@ fn a_limit_that_would_take_all_clients_for_one_is_a_warning() {
         setup.tls = None;
         setup.extra = TRUSTING.to_owned();
     });
-    assert!(!trusting.contains("warning"), "{trusting}");
+    assert!(!trusting.contains("_per_client"), "{trusting}");
 }

@@ -72,6 +72,14 @@ fn end_to_end_fields_arrive_as_they_were_sent_and_hop_by_hop_ones_do_not() {
         values("Sec-WebSocket-Extensions: "),
         ["permessage-deflate; client_max_window_bits", "x; y=\"1\""]
     );
+    // The name of this process, which nobody knows before.
+    let via = lines.iter().position(|line| line.starts_with("via: "));
+    let via = lines.remove(via.unwrap());
+    let name = via.strip_prefix("via: 1.1 wsgate-").unwrap();
+    assert!(
+        name.len() == 16 && u64::from_str_radix(name, 16).is_ok(),
+        "{via}"
+    );
     lines.sort_unstable();
     let request_id = format!("x-request-id: {id}");
     let key = format!("sec-websocket-key: {KEY}");
