@@ -23,6 +23,8 @@ mod cli;
 mod http;
 /// Real peers on both sides: Node, Express, Python and Chromium.
 mod interop;
+/// Plain requests: who may pass, what reaches the upstream, and one record each.
+mod plain;
 /// Host, path, Origin and subprotocols.
 mod policy;
 /// The table of reasons, and what is generated from it.

@@ -7,6 +7,7 @@ pub mod certs;
 pub mod client;
 pub mod frames;
 pub mod inside;
+pub mod origin;
 pub mod peers;
 pub mod proxy;
 pub mod quiet;
@@ -14,6 +15,7 @@ pub mod upstream;
 
 use std::time::{Duration, Instant};
 
+pub use origin::Origin;
 pub use client::{Client, Response, handshake};
 pub use proxy::{Line, Proxy, Setup};
 pub use upstream::{Upstream, switching};
