@@ -119,6 +119,7 @@ impl Life<'_> {
         }
         let status = response.status();
         let patience = self.shared.config.limits.write_stall;
+        draft.answering(status.as_u16());
         let Delivered {
             stream,
             held,

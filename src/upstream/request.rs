@@ -46,7 +46,10 @@ pub fn rebuild_plain(request: Parts, identity: &Identity, request_id: &str) -> P
     }
     if is_chunked {
         // Chunked alone, or it would have been refused. hyper sends no body with a GET that does not say that it has one.
-        fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        fields.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     request
 }

@@ -3,7 +3,7 @@
 /// What the proxy answers by itself: `respond`, `redirect_to_https`, probes.
 mod answered;
 /// Bodies in both directions.
-// mod bodies;
+mod bodies;
 /// No request and no answer that could be read in two ways.
 mod framing;
 /// Connections that are kept for the upstream's next request, and what is asked twice.
@@ -54,7 +54,9 @@ const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 fn outcomes(line: &Line) -> Vec<&str> {
     let attempts = line.0["attempts"].as_array();
     let attempts = attempts.into_iter().flatten();
-    attempts.map(|attempt| attempt["outcome"].as_str().unwrap()).collect()
+    attempts
+        .map(|attempt| attempt["outcome"].as_str().unwrap())
+        .collect()
 }
 
 /// What a request that does not pass gets; nothing of it may reach the upstream, and its connection ends.
@@ -65,7 +67,8 @@ fn refused(http: &str, bytes: impl AsRef<[u8]>, reason: Reason) -> Line {
     let mut client = Client::plain(proxy.address());
     client.send(bytes);
     let response = client.response();
-    assert_eq!(response.field("connection"), Some("close"), "{response:?}");
+    let connection = response.field("connection").unwrap_or_default();
+    assert!(connection.ends_with("close"), "{response:?}");
     assert_eq!(client.rest(), b"");
     let line = proxy.terminal().expect(reason);
     assert_eq!(line.number("status"), Some(response.status.into()));
@@ -75,7 +78,11 @@ fn refused(http: &str, bytes: impl AsRef<[u8]>, reason: Reason) -> Line {
 }
 
 pub fn http_body_too_large() -> Line {
-    let announced = request("POST", "/api/a", "Content-Length: 11\r\nExpect: 100-continue\r\n");
+    let announced = request(
+        "POST",
+        "/api/a",
+        "Content-Length: 11\r\nExpect: 100-continue\r\n",
+    );
     refused("max_body: 10", announced, Reason::HttpBodyTooLarge)
         .with_detail("Content-Length is 11, over 10 bytes")
 }
@@ -113,8 +120,12 @@ pub fn websocket_not_allowed() -> Line {
 }
 
 pub fn http_method_not_allowed() -> Line {
-    refused("methods: [GET]", post("/api/a", "abc"), Reason::HttpMethodNotAllowed)
-        .with_detail("POST")
+    refused(
+        "methods: [GET]",
+        post("/api/a", "abc"),
+        Reason::HttpMethodNotAllowed,
+    )
+    .with_detail("POST")
 }
 
 pub fn upstream_response_timeout() -> Line {
@@ -124,12 +135,16 @@ pub fn upstream_response_timeout() -> Line {
     client.send(get("/api/a"));
     assert_eq!(client.response().status, 504);
     origin.all_ended();
-    proxy.terminal().with_detail("no byte of an answer in 200ms")
+    proxy
+        .terminal()
+        .with_detail("no byte of an answer in 200ms")
 }
 
 pub fn upstream_101_unsolicited() -> Line {
     let origin = Origin::start(|ask| {
-        ask.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+        ask.write(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        );
         ask.drain();
     });
     let mut proxy = start(&origin, "");
@@ -143,7 +158,8 @@ pub fn upstream_101_unsolicited() -> Line {
 
 pub fn upstream_response_cut() -> Line {
     let origin = Origin::start(|ask| {
-        ask.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").close();
+        ask.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+            .close();
     });
     let mut proxy = start(&origin, "");
     let mut client = Client::plain(proxy.address());
@@ -168,7 +184,9 @@ pub fn upstream_response_stalled() -> Line {
     let response = client.response();
     assert_eq!(response.text(), "abc<cut>");
     origin.all_ended();
-    proxy.terminal().with_detail("nothing came for 300ms, after 3 bytes")
+    proxy
+        .terminal()
+        .with_detail("nothing came for 300ms, after 3 bytes")
 }
 
 /// Before the end of an answer that has none.
@@ -258,7 +276,10 @@ mod more_of_them {
             let response = client.response_head();
             assert_eq!(response.status, 405, "{method}");
             assert_eq!(response.field("allow"), Some(expected), "{method}");
-            proxy.terminal().expect(Reason::HttpMethodNotAllowed).with_detail(method);
+            proxy
+                .terminal()
+                .expect(Reason::HttpMethodNotAllowed)
+                .with_detail(method);
             assert_eq!(origin.connections(), 0);
         }
     }
@@ -310,7 +331,11 @@ mod more_of_them {
         origin.asked(1);
         drop(client);
         let line = proxy.terminal().expect(Reason::ClientGaveUp);
-        assert!(line.text("hint").contains("`routes[].http.response_timeout`"), "{line:?}");
+        assert!(
+            line.text("hint")
+                .contains("`routes[].http.response_timeout`"),
+            "{line:?}"
+        );
         origin.all_ended();
     }
 
@@ -327,7 +352,10 @@ mod more_of_them {
         client.send(post("/api/a", "hello"));
         assert_eq!(client.response().status, 504);
         let waited = begun.elapsed();
-        assert!(waited >= Duration::from_secs(1) && waited < Duration::from_millis(1900), "{waited:?}");
+        assert!(
+            waited >= Duration::from_secs(1) && waited < Duration::from_millis(1900),
+            "{waited:?}"
+        );
         proxy.terminal().expect(Reason::UpstreamResponseTimeout);
     }
 
@@ -340,7 +368,9 @@ mod more_of_them {
         client.send(request("POST", "/api/a", "Content-Length: 2\r\n") + "a");
         origin.asked(1);
         let begun = std::time::Instant::now();
-        eventually("some time", || (begun.elapsed() > Duration::from_millis(500)).then_some(()));
+        eventually("some time", || {
+            (begun.elapsed() > Duration::from_millis(500)).then_some(())
+        });
         client.send("b");
         assert_eq!(client.response().text(), "ab");
         assert_eq!(proxy.terminal().text("event"), "request");
@@ -356,7 +386,9 @@ mod more_of_them {
         client.send(get("/api/a"));
         assert_eq!(client.response_head().status, 200);
         let begun = std::time::Instant::now();
-        eventually("some time", || (begun.elapsed() > Duration::from_millis(900)).then_some(()));
+        eventually("some time", || {
+            (begun.elapsed() > Duration::from_millis(900)).then_some(())
+        });
         assert_eq!(client.receive(SIZE).len(), SIZE);
         let line = proxy.terminal();
         assert_eq!(line.text("reason"), "", "{line:?}");

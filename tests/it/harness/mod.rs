@@ -15,8 +15,8 @@ pub mod upstream;
 
 use std::time::{Duration, Instant};
 
-pub use origin::Origin;
 pub use client::{Client, Response, handshake};
+pub use origin::Origin;
 pub use proxy::{Line, Proxy, Setup};
 pub use upstream::{Upstream, switching};
 

@@ -55,7 +55,11 @@ fn heads_that_are_malformed() {
         ": x\r\n",
         "X\r\n",
     ] {
-        refused("", request("POST", "/api/a", fields) + "0\r\n\r\n", Reason::HttpMalformed);
+        refused(
+            "",
+            request("POST", "/api/a", fields) + "0\r\n\r\n",
+            Reason::HttpMalformed,
+        );
     }
 }
 
@@ -63,16 +67,46 @@ fn heads_that_are_malformed() {
 fn other_ways_past_the_rules() {
     let protected = Reason::HttpConnectionProtected;
     for (method, path, fields, reason) in [
-        ("GET", "/api/a", "Upgrade: h2c\r\nConnection: Upgrade\r\n", Reason::H2cRefused),
-        ("GET", "/api/a", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n", Reason::H2cRefused),
-        ("POST", "/api/a", "Upgrade: websocket\r\nConnection: Upgrade\r\n", Reason::WsMethodNotGet),
-        ("GET", "/api/a", "Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n", Reason::WsUpgradeNotWebsocket),
-        ("GET", "/api/a", "Connection: close, X-Forwarded-For\r\n", protected),
+        (
+            "GET",
+            "/api/a",
+            "Upgrade: h2c\r\nConnection: Upgrade\r\n",
+            Reason::H2cRefused,
+        ),
+        (
+            "GET",
+            "/api/a",
+            "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+            Reason::H2cRefused,
+        ),
+        (
+            "POST",
+            "/api/a",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+            Reason::WsMethodNotGet,
+        ),
+        (
+            "GET",
+            "/api/a",
+            "Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n",
+            Reason::WsUpgradeNotWebsocket,
+        ),
+        (
+            "GET",
+            "/api/a",
+            "Connection: close, X-Forwarded-For\r\n",
+            protected,
+        ),
         ("GET", "/api/a", "Connection: authorization\r\n", protected),
         ("GET", "/api/a", "Connection: Cookie\r\n", protected),
         ("GET", "/api/a", "Connection: Content-Length\r\n", protected),
         ("GET", "/api/a", "Connection: host\r\n", protected),
-        ("GET", "/api/a", "Host: api.example.com\r\n", Reason::HttpHostInvalid),
+        (
+            "GET",
+            "/api/a",
+            "Host: api.example.com\r\n",
+            Reason::HttpHostInvalid,
+        ),
         ("GET", "/api//a", "", Reason::PathAmbiguous),
         ("GET", "/api/../ws", "", Reason::PathAmbiguous),
         ("GET", "/api/%2e%2e/ws", "", Reason::PathAmbiguous),
@@ -84,12 +118,17 @@ fn other_ways_past_the_rules() {
         ("GET", "/api/%61", "", Reason::PathAmbiguous),
         ("GET", "/api/%zz", "", Reason::PathAmbiguous),
         ("GET", "/apiadmin", "", Reason::PathNotAllowed),
-        ("GET", "/API/a", "", Reason::PathNotAllowed),
+        ("GET", "/API/a", "", Reason::PathNearMiss),
         ("GET", "/api/a#b", "", Reason::HttpMalformed),
         ("GET", "*", "", Reason::HttpMalformed),
         ("CONNECT", "api.example.com:443", "", Reason::HttpMalformed),
         ("GET", "/ws", "", Reason::PlainHttpRequest),
-        ("GET", "/api/a", "Expect: 200-ok\r\n", Reason::HttpExpectRefused),
+        (
+            "GET",
+            "/api/a",
+            "Expect: 200-ok\r\n",
+            Reason::HttpExpectRefused,
+        ),
     ] {
         refused("", request(method, path, fields), reason);
     }
@@ -107,7 +146,9 @@ fn the_upstream_gets_one_reading() {
     let fields = "Transfer-Encoding: CHUNKED\r\nConnection: x-secret, keep-alive\r\nX-Secret: 1\r\n\
                   Keep-Alive: timeout=9\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic x\r\n\
                   TE: gzip;q=1\r\nX-Own: kept\r\nExpect: 100-continue\r\n";
-    client.send(request("POST", "/api/a?b=%2F", fields) + "5;ext=\"a\"\r\nhello\r\n0\r\nX-T: u\r\n\r\n");
+    client.send(
+        request("POST", "/api/a?b=%2F", fields) + "5;ext=\"a\"\r\nhello\r\n0\r\nX-T: u\r\n\r\n",
+    );
     assert_eq!(client.response_head().status, 100);
     assert_eq!(client.response().text(), "hello");
     let head = origin.head();
@@ -117,7 +158,15 @@ fn the_upstream_gets_one_reading() {
     let lower = head.to_ascii_lowercase();
     assert_eq!(lower.matches("\r\nhost:").count(), 1, "{head}");
     for gone in [
-        "\r\nconnection:", "x-secret", "keep-alive", "proxy-", "\r\nte:", "content-length", "expect", "trailer", "upgrade",
+        "\r\nconnection:",
+        "x-secret",
+        "keep-alive",
+        "proxy-",
+        "\r\nte:",
+        "content-length",
+        "expect",
+        "trailer",
+        "upgrade",
     ] {
         assert!(!lower.contains(gone), "{gone}: {head}");
     }
@@ -152,7 +201,9 @@ fn what_follows_a_body_is_the_next_request() {
     client.send(request("POST", "/api/c", CHUNKED) + &chunked + &get("/api/d"));
     assert_eq!(client.response().text(), inner);
     assert_eq!(client.response().text(), "");
-    let paths: Vec<_> = (0..4).map(|_| proxy.terminal().text("path").to_owned()).collect();
+    let paths: Vec<_> = (0..4)
+        .map(|_| proxy.terminal().text("path").to_owned())
+        .collect();
     assert_eq!(paths, ["/api/a", "/api/b", "/api/c", "/api/d"]);
     assert_eq!(origin.heads().len(), 4);
     // Bytes that are no request end the connection with a record of their own.
@@ -223,8 +274,17 @@ fn hop_by_hop_fields_of_an_answer_end_here() {
     let mut client = Client::plain(proxy.address());
     client.send(get("/api/a"));
     let response = client.response();
-    assert_eq!((response.text().as_str(), response.field("x-own")), ("ok", Some("kept")));
-    for gone in ["connection", "x-secret", "keep-alive", "proxy-authenticate", "upgrade"] {
+    assert_eq!(
+        (response.text().as_str(), response.field("x-own")),
+        ("ok", Some("kept"))
+    );
+    for gone in [
+        "connection",
+        "x-secret",
+        "keep-alive",
+        "proxy-authenticate",
+        "upgrade",
+    ] {
         assert_eq!(response.field(gone), None, "{response:?}");
     }
 }

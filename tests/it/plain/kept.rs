@@ -143,7 +143,11 @@ fn a_request_that_a_kept_connection_loses() {
         assert_eq!(client.response_head().status, 200, "{method}");
         let line = proxy.terminal();
         assert_eq!(line.text("event"), "request");
-        assert_eq!(outcomes(&line), ["upstream_closed_before_response", "connected"], "{method}");
+        assert_eq!(
+            outcomes(&line),
+            ["upstream_closed_before_response", "connected"],
+            "{method}"
+        );
         assert_eq!((origin.heads().len(), origin.connections()), (3, 2));
     }
     for method in ["POST", "PATCH"] {
@@ -155,9 +159,15 @@ fn a_request_that_a_kept_connection_loses() {
         proxy.terminal();
         client.send(request(method, "/api/b", "Content-Length: 0\r\n"));
         assert_eq!(client.response().status, 502, "{method}");
-        let line = proxy.terminal().expect(Reason::UpstreamClosedBeforeResponse);
+        let line = proxy
+            .terminal()
+            .expect(Reason::UpstreamClosedBeforeResponse);
         assert_eq!(outcomes(&line), ["reused"]);
-        assert_eq!((origin.heads().len(), origin.connections()), (2, 1), "{method}");
+        assert_eq!(
+            (origin.heads().len(), origin.connections()),
+            (2, 1),
+            "{method}"
+        );
     }
 }
 
@@ -235,16 +245,20 @@ fn another_endpoint_is_asked_where_the_first_is_down() {
 
 #[test]
 fn nothing_is_repeated_after_a_byte_of_an_answer() {
-    let make = || Origin::start(|ask| {
-        ask.write("H");
-        ask.close();
-    });
+    let make = || {
+        Origin::start(|ask| {
+            ask.write("H");
+            ask.close();
+        })
+    };
     let (one, other) = (make(), make());
     let mut proxy = pair(&one, &other.url()).start();
     let mut client = Client::plain(proxy.address());
     client.send(get("/api/a"));
     assert_eq!(client.response().status, 502);
-    proxy.terminal().expect(Reason::UpstreamClosedBeforeResponse);
+    proxy
+        .terminal()
+        .expect(Reason::UpstreamClosedBeforeResponse);
     assert_eq!(one.heads().len() + other.heads().len(), 1);
 }
 
@@ -263,5 +277,9 @@ fn kept_connections_are_closed_when_nobody_needs_them() {
     let begun = Instant::now();
     origin.all_ended();
     eventually("the end of all", || Some(()));
-    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        begun.elapsed()
+    );
 }

@@ -40,10 +40,16 @@ fn a_connection_becomes_a_tunnel_after_plain_requests() {
     let lines = [proxy.terminal(), proxy.terminal(), proxy.terminal()];
     let conn = lines[0].text("conn").to_owned();
     let ids: Vec<_> = lines.iter().map(|line| line.text("request_id")).collect();
-    assert_eq!(ids, [conn.clone(), format!("{conn}-2"), format!("{conn}-3")]);
+    assert_eq!(
+        ids,
+        [conn.clone(), format!("{conn}-2"), format!("{conn}-3")]
+    );
     for (line, response) in lines.iter().zip([&first, &second, &third]) {
         assert_eq!(line.text("conn"), conn);
-        assert_eq!(response.field("x-request-id"), Some(line.text("request_id")));
+        assert_eq!(
+            response.field("x-request-id"),
+            Some(line.text("request_id"))
+        );
         assert_eq!(line.number("status"), Some(response.status.into()));
     }
     let [one, two, three] = &lines;
@@ -62,14 +68,20 @@ fn a_connection_becomes_a_tunnel_after_plain_requests() {
         }
         assert!(line.number("response_ms") <= line.number("lasted_ms"));
     }
-    assert_eq!((one.text("method"), one.text("path")), ("GET", "/api/a?b=*"));
+    assert_eq!(
+        (one.text("method"), one.text("path")),
+        ("GET", "/api/a?b=*")
+    );
     assert_eq!((two.text("method"), two.text("path")), ("POST", "/api/b"));
     assert_eq!(one.number("bytes_client_to_upstream"), Some(0));
     assert_eq!(two.number("bytes_client_to_upstream"), Some(5));
     assert_eq!(two.number("bytes_upstream_to_client"), Some(5));
     assert_eq!(outcomes(one), ["connected"]);
     assert_eq!(outcomes(two), ["reused"]);
-    assert_eq!((three.text("event"), three.text("reason")), ("closed", "client_eof_no_close"));
+    assert_eq!(
+        (three.text("event"), three.text("reason")),
+        ("closed", "client_eof_no_close")
+    );
     // A handshake never gets a kept connection.
     assert_eq!(outcomes(three), ["connected"]);
     assert_eq!(origin.connections(), 2);
@@ -81,14 +93,25 @@ fn a_connection_becomes_a_tunnel_after_plain_requests() {
 fn an_error_of_the_upstreams_passes_with_a_warning() {
     let origin = Origin::start(|ask| {
         let status = ask.head.split(['/', ' ']).nth(3).unwrap().to_owned();
-        ask.write(format!("HTTP/1.1 {status} Whatever\r\nContent-Length: 4\r\nX-Own: 1\r\n\r\nbody"));
+        ask.write(format!(
+            "HTTP/1.1 {status} Whatever\r\nContent-Length: 4\r\nX-Own: 1\r\n\r\nbody"
+        ));
     });
     let mut proxy = start(&origin, "");
     let mut client = Client::plain(proxy.address());
-    for (status, level) in [(500, "warn"), (503, "warn"), (599, "warn"), (404, "info"), (302, "info")] {
+    for (status, level) in [
+        (500, "warn"),
+        (503, "warn"),
+        (599, "warn"),
+        (404, "info"),
+        (302, "info"),
+    ] {
         client.send(get(&format!("/api/{status}")));
         let response = client.response();
-        assert_eq!((response.status, response.text().as_str()), (status, "body"));
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (status, "body")
+        );
         assert_eq!(response.field("x-own"), Some("1"));
         let line = proxy.terminal();
         assert_eq!(line.text("event"), "request");
@@ -134,7 +157,10 @@ fn pipelined_requests_are_answered_in_order() {
         let path = format!("/api/{number}");
         all += &match number % 3 {
             0 => request("GET", &path, &format!("X-Long: {}\r\n", "x".repeat(300))),
-            1 => post(&path, "GET /api/never HTTP/1.1\r\nHost: api.example.com\r\n\r\n"),
+            1 => post(
+                &path,
+                "GET /api/never HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+            ),
             _ => request("PUT", &path, CHUNKED) + "3\r\nabc\r\n0\r\n\r\n",
         };
     }
@@ -142,7 +168,10 @@ fn pipelined_requests_are_answered_in_order() {
     client.send(all);
     for number in 0..COUNT {
         let answer = client.response().text();
-        assert!(answer.starts_with(&format!("/api/{number} ")), "{number}: {answer}");
+        assert!(
+            answer.starts_with(&format!("/api/{number} ")),
+            "{number}: {answer}"
+        );
     }
     for number in 0..COUNT {
         let line = proxy.terminal();
@@ -157,13 +186,21 @@ fn pipelined_requests_are_answered_in_order() {
 fn an_idle_connection_ends_without_a_record() {
     let origin = Origin::echo();
     let limits = "keep_alive: 300ms".to_owned();
-    let mut proxy = Setup { limits, ..setup(&origin.url(), "") }.start();
+    let mut proxy = Setup {
+        limits,
+        ..setup(&origin.url(), "")
+    }
+    .start();
     let mut client = Client::plain(proxy.address());
     client.send(get("/api/a"));
     client.response();
     let begun = Instant::now();
     assert_eq!(client.rest(), b"");
-    assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(250),
+        "{:?}",
+        begun.elapsed()
+    );
     // Neither does one that its client ends, or breaks.
     for is_reset in [false, true] {
         let mut client = Client::plain(proxy.address());
@@ -188,13 +225,20 @@ fn an_idle_connection_ends_without_a_record() {
 fn a_further_request_that_does_not_come_whole() {
     let origin = Origin::echo();
     let limits = "request_head: 300ms".to_owned();
-    let mut proxy = Setup { limits, ..setup(&origin.url(), "") }.start();
+    let mut proxy = Setup {
+        limits,
+        ..setup(&origin.url(), "")
+    }
+    .start();
     for (reason, bytes) in [
         (Reason::HttpHeadIncomplete, "GET /api/b HTTP/1.1\r\nHo"),
         (Reason::HttpHeaderTimeout, "GET /api/b HTTP/1.1\r\nHo"),
         (Reason::HttpHeaderTimeout, "\r\n"),
         (Reason::HttpMalformed, "GET /api/b\r\n\r\n"),
-        (Reason::PathNotAllowed, "GET /other HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        (
+            Reason::PathNotAllowed,
+            "GET /other HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        ),
     ] {
         let mut client = Client::plain(proxy.address());
         client.send(get("/api/a"));
@@ -212,7 +256,13 @@ fn a_further_request_that_does_not_come_whole() {
             assert_eq!(second.text("request_id"), id);
         }
         // Nothing of the first request stays in the second record.
-        for field in ["route", "upstream", "attempts", "response_ms", "bytes_upstream_to_client"] {
+        for field in [
+            "route",
+            "upstream",
+            "attempts",
+            "response_ms",
+            "bytes_upstream_to_client",
+        ] {
             assert!(second.0.get(field).is_none(), "{field}: {second:?}");
         }
     }
@@ -276,7 +326,10 @@ fn a_clients_id_is_kept() {
     let line = proxy.terminal();
     assert_eq!(own, format!("{}-2", line.text("conn")));
     for expected in ["mine", &own] {
-        assert_eq!(seen.recv_timeout(PATIENCE).unwrap().as_deref(), Some(expected));
+        assert_eq!(
+            seen.recv_timeout(PATIENCE).unwrap().as_deref(),
+            Some(expected)
+        );
     }
 }
 
@@ -285,7 +338,11 @@ fn a_clients_id_is_kept() {
 fn requests_over_tls() {
     let origin = Origin::echo();
     let plain = setup(&origin.url(), "");
-    let mut proxy = Setup { tls: Setup::tls("").tls, ..plain }.start();
+    let mut proxy = Setup {
+        tls: Setup::tls("").tls,
+        ..plain
+    }
+    .start();
     let mut client = Client::tls(proxy.address());
     for number in 0..3 {
         client.send(post("/api/a", "hello"));

@@ -20,7 +20,11 @@ fn a_request_under_way_is_answered() {
         ask.ok("late");
     });
     let shutdown = "drain: 15s".to_owned();
-    let mut proxy = Setup { shutdown, ..setup(&origin.url(), "") }.start();
+    let mut proxy = Setup {
+        shutdown,
+        ..setup(&origin.url(), "")
+    }
+    .start();
     let mut client = Client::plain(proxy.address());
     client.send(get("/api/a"));
     origin.asked(1);
@@ -32,7 +36,11 @@ fn a_request_under_way_is_answered() {
     assert_eq!(client.rest(), b"");
     drop(client);
     assert!(proxy.ended().success());
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
     let lines = proxy.finished();
     let terminals: Vec<_> = lines.iter().filter(|line| is_terminal(line)).collect();
     assert_eq!(terminals.len(), 1);
@@ -44,7 +52,11 @@ fn a_request_under_way_is_answered() {
 fn a_request_during_the_drain_is_the_last_of_its_connection() {
     let origin = Origin::echo();
     let shutdown = "drain: 15s".to_owned();
-    let mut proxy = Setup { shutdown, ..setup(&origin.url(), "") }.start();
+    let mut proxy = Setup {
+        shutdown,
+        ..setup(&origin.url(), "")
+    }
+    .start();
     // Two that are in the middle of a further request: one plain, one a handshake.
     let mut clients = [0, 1].map(|_| Client::plain(proxy.address()));
     for client in &mut clients {
@@ -64,7 +76,10 @@ fn a_request_during_the_drain_is_the_last_of_its_connection() {
     let [plain, upgrade] = &mut clients;
     plain.send(&asked[0][10..]);
     let response = plain.response();
-    assert_eq!((response.status, response.field("connection")), (200, Some("close")));
+    assert_eq!(
+        (response.status, response.field("connection")),
+        (200, Some("close"))
+    );
     assert_eq!(plain.rest(), b"");
     upgrade.send(&asked[1][10..]);
     assert_eq!(upgrade.response().status, 503);
@@ -79,7 +94,11 @@ fn a_request_during_the_drain_is_the_last_of_its_connection() {
 fn idle_connections_end_at_once() {
     let origin = Origin::echo();
     let shutdown = "drain: 15s".to_owned();
-    let mut proxy = Setup { shutdown, ..setup(&origin.url(), "") }.start();
+    let mut proxy = Setup {
+        shutdown,
+        ..setup(&origin.url(), "")
+    }
+    .start();
     let mut clients: Vec<_> = (0..10).map(|_| Client::plain(proxy.address())).collect();
     for client in &mut clients {
         client.send(get("/api/a"));
@@ -93,7 +112,11 @@ fn idle_connections_end_at_once() {
     }
     // The clients keep their own ends open.
     assert!(proxy.ended().success());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
     let lines = proxy.finished();
     assert_eq!(lines.iter().filter(|line| is_terminal(line)).count(), 10);
     origin.all_ended();
@@ -113,7 +136,16 @@ fn an_answer_without_an_end_is_cut() {
     client.receive(8);
     proxy.signal("TERM");
     client.rest();
-    let line = proxy.terminal().expect(Reason::Draining);
-    assert_eq!(line.text("path"), "/api/a");
+    let line = proxy.terminal();
+    assert_eq!(
+        (line.text("event"), line.text("reason")),
+        ("request", "draining"),
+        "{line:?}"
+    );
+    assert_eq!(
+        (line.text("path"), line.number("status")),
+        ("/api/a", Some(200))
+    );
+    assert!(line.text("hint").contains("`shutdown.drain`"), "{line:?}");
     origin.all_ended();
 }
