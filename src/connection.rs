@@ -132,7 +132,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) 
         biased;
         outcome = life.stages(socket, &mut draft) => outcome,
         () = patience.over() => Err(Ended {
-            failure: draft.is_pending().then(|| cut_short(patience.cause(), draft.stage())),
+            failure: draft.is_pending().then(|| cut_short(patience.cause(), &draft)),
             client: None,
         }),
     };
@@ -184,11 +184,18 @@ async fn see_off(
     }
 }
 
-fn cut_short(cause: &str, stage: Stage) -> Failure {
+fn cut_short(cause: &str, draft: &Draft) -> Failure {
+    let stage = draft.stage();
     let detail = format!("{cause} in stage {}", stage.name());
     let failure = Failure::new(Reason::Draining, detail).unanswered();
     if stage != Stage::Upstream {
         return failure;
+    }
+    if draft.is_answering() {
+        return failure.with_hint(
+            "the answer was still on its way: let `shutdown.drain` be longer than answers take, and the platform's grace \
+             period longer than that",
+        );
     }
     failure.with_hint(
         "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, and \

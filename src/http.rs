@@ -197,11 +197,18 @@ impl Exchange {
         self.link.pass();
         let mut work = pin!(work);
         let output = poll_fn(|cx| {
+            // A body that ends wrong ends `work` too, which must not tell why.
+            if self.link.is_ended() {
+                return Poll::Ready(None);
+            }
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            // Without an answer hyper ends only because the client did.
-            self.connection.poll_without_shutdown(cx).map(|_| None)
+            match self.connection.poll_without_shutdown(cx) {
+                Poll::Pending if !self.link.is_ended() => Poll::Pending,
+                // Without an answer hyper ends only because the client did.
+                _ => Poll::Ready(None),
+            }
         })
         .await;
         match output {

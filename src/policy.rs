@@ -161,7 +161,7 @@ pub fn check_plain<'r>(matched: Matched<'r>, method: &str) -> Result<Plain<'r>, 
         Serves::Respond(respond) => Ok(Plain::Respond(respond)),
         Serves::Forward(forward) => match &forward.http {
             None => Err(Reason::PlainHttpRequest.into()),
-            Some(rules) if !rules.allows(method) => Err(refused(rules.methods.join(", "))),
+            Some(rules) if !rules.allows(method) => Err(refused(rules.allowed())),
             Some(rules) => Ok(Plain::Forward(Permit {
                 route,
                 upstream: &forward.upstream,

@@ -311,7 +311,7 @@ reasons! {
         "bytes followed the request head at once; a client must wait for the answer (RFC 6455 section 4.1)",
         "a smuggling attempt or a client that does not wait: fix the client";
     HttpExpectRefused = "http_expect_refused", Http, Client, Info, Status::Fixed(417), "http_request_error",
-        "the opening handshake carries an Expect field",
+        "an opening handshake carries an Expect field, or a plain request one that is not 100-continue",
         "remove Expect from the client's request (curl adds it only with a body)";
     HttpBodyTooLarge = "http_body_too_large", Http, Client, Info, Status::Fixed(413), "http_request_error",
         "the request's body is larger than the route takes",

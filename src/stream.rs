@@ -1,6 +1,7 @@
 //! The byte streams that pass between stages, and how their sockets find out that a peer is gone.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -102,6 +103,11 @@ impl<S> Beginning<S> {
             room: most,
             inner,
         }
+    }
+
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
     }
 
     /// The bytes kept; none are kept from here on.
@@ -230,6 +236,22 @@ impl ClientStream {
             Self::Plain(stream) => stream.get_ref(),
             Self::Tls(stream) => stream.get_ref().0.get_ref(),
         }
+    }
+}
+
+impl UpstreamStream {
+    /// Whether something of the peer's waits in the socket, its end included, as the kernel sees it now: what a runtime
+    /// knows may be older.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(socket) => SockRef::from(socket),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0.get_ref()),
+            Self::Unix(socket) => SockRef::from(socket),
+            Self::Echo(_) => return false,
+        };
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

@@ -55,7 +55,9 @@ impl Future for Carry {
         if let Some((tunnel, ..)) = &mut this.open {
             let shutdown = this.stop.poll(cx);
             let closed = ready!(tunnel.poll(cx, shutdown));
-            if let Some((tunnel, resting, _)) = this.open.take() {
+            if let Some((tunnel, resting, in_use)) = this.open.take() {
+                // Before the record, so that whoever reads it finds the room that the tunnel made.
+                drop(in_use);
                 let mut draft = resting.wake();
                 let failure = describe_end(closed, &mut draft.record);
                 draft.finish(failure);

@@ -61,7 +61,11 @@ impl Life<'_> {
                 drop(upload);
                 return Err(self.refuse(exchange, failure, None, draft).await);
             }
-            Err(gone) => return Err(self.gone(gone, asking, draft).await),
+            Err(gone) => {
+                let mut ended = self.gone(gone, asking, draft).await;
+                ended.failure = ended.failure.map(impatient);
+                return Err(ended);
+            }
         };
         let Served {
             response,
@@ -73,7 +77,8 @@ impl Life<'_> {
         draft.record.response_ms = Some(millis(waited));
         let delivery = Delivery {
             asking,
-            is_last,
+            // An answer that does not wait for the whole body leaves the rest of it in the way of another request.
+            is_last: is_last || !upload.is_over(),
             from_upstream: Some((&passed, &upload)),
         };
         self.deliver(exchange, response, delivery, draft).await
@@ -115,6 +120,7 @@ impl Life<'_> {
         }
         let status = response.status();
         let patience = self.shared.config.limits.write_stall;
+        draft.answering(status.as_u16());
         let Delivered {
             stream,
             held,
@@ -123,7 +129,8 @@ impl Life<'_> {
         } = exchange.deliver(response, patience).await;
         let mut cut = None;
         if let Some((passed, upload)) = from_upstream {
-            cut = passed.cut().cloned();
+            // A body that fails on its way up ends the answer too, and is why.
+            cut = upload.failure().or_else(|| passed.cut().cloned());
             draft.record.bytes_client_to_upstream = Some(upload.bytes());
             draft.record.bytes_upstream_to_client = Some(passed.bytes());
         }
@@ -160,6 +167,17 @@ struct Delivery<'a> {
     asking: Instant,
     is_last: bool,
     from_upstream: Option<(&'a Passed, &'a Upload)>,
+}
+
+/// A client that did not wait: for a plain request it is another deadline that matters.
+fn impatient(failure: Failure) -> Failure {
+    match failure.reason {
+        Reason::ClientGaveUp => failure.with_hint(
+            "the upstream is slower than the client's patience: compare the waited time in detail with the client's own \
+             timeout and `routes[].http.response_timeout`",
+        ),
+        _ => failure,
+    }
 }
 
 fn undelivered(error: Undelivered) -> Failure {

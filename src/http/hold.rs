@@ -35,6 +35,8 @@ struct State {
     handed: AtomicBool,
     /// Everything of the answer is with the stream.
     delivered: AtomicBool,
+    /// The client has stopped waiting.
+    ended: AtomicBool,
     /// The stream took nothing of what was last written or flushed.
     blocked: AtomicBool,
     /// Bytes that the stream took.
@@ -63,6 +65,11 @@ impl Link {
     /// Nothing more will come of the answer.
     pub fn handed(&self) {
         self.0.handed.store(true, Relaxed);
+    }
+
+    /// Whether the client has stopped waiting, or its request can't be read on.
+    pub fn is_ended(&self) -> bool {
+        self.0.ended.load(Relaxed)
     }
 
     /// Whether the stream has the whole answer.
@@ -129,6 +136,7 @@ impl Hold {
             Ok(count) => (count, None),
             Err(what) => (0, Some(End::Misframed(what))),
         };
+        link.0.ended.store(end.is_some(), Relaxed);
         let held = begun.split_off(count);
         Self {
             stream,
@@ -169,8 +177,13 @@ impl Hold {
         (self.stream, self.end.unwrap_or(End::Left), in_body)
     }
 
-    fn ended(&mut self, kind: io::ErrorKind, end: End) -> Poll<io::Result<()>> {
+    fn end(&mut self, end: End) {
         self.end = Some(end);
+        self.link.0.ended.store(true, Relaxed);
+    }
+
+    fn ended(&mut self, kind: io::ErrorKind, end: End) -> Poll<io::Result<()>> {
+        self.end(end);
         Poll::Ready(Err(kind.into()))
     }
 
@@ -182,7 +195,7 @@ impl Hold {
         }
         let new = buf.filled().get(before..).unwrap_or_default();
         if new.is_empty() {
-            self.end = Some(End::Left);
+            self.end(End::Left);
         }
         match self.body.take(new) {
             Ok(count) => {
@@ -205,7 +218,7 @@ impl Hold {
             let mut piece = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece)) {
                 Ok(()) if piece.filled().is_empty() => {
-                    self.end = Some(End::Left);
+                    self.end(End::Left);
                     return Poll::Ready(Ok(()));
                 }
                 Ok(()) => self.held.extend_from_slice(piece.filled()),

@@ -115,7 +115,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         .keys()
         .any(|name| name.as_str().starts_with("sec-websocket-"));
     if upgrades.is_empty() && !has_websocket_fields {
-        return Ok(Kind::Plain);
+        return check_expect(fields).map(|()| Kind::Plain);
     }
     if let Some(length) = fields.get(header::CONTENT_LENGTH)
         && !length.as_bytes().iter().all(|&digit| digit == b'0')
@@ -166,6 +166,22 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         ));
     }
     Ok(Kind::Opening(opening))
+}
+
+/// The only expectation that there is (RFC 9110 section 10.1.1): the proxy itself answers it.
+fn check_expect(fields: &HeaderMap) -> Result<(), Failure> {
+    match only(fields, &header::EXPECT) {
+        Ok(None) => Ok(()),
+        Ok(Some(value)) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        Ok(Some(value)) => {
+            let detail = format!("Expect: {}", peer_text(value.as_bytes()));
+            Err(Failure::new(Reason::HttpExpectRefused, detail))
+        }
+        Err(count) => {
+            let detail = format!("{count} Expect fields");
+            Err(Failure::new(Reason::HttpExpectRefused, detail))
+        }
+    }
 }
 
 fn includes(tokens: &[&[u8]], name: &str) -> bool {

@@ -100,6 +100,17 @@ impl HttpRules {
         let lists = |wanted: &str| self.methods.iter().any(|own| own == wanted);
         lists(method) || (method == "HEAD" && lists("GET"))
     }
+
+    /// The methods that it takes, as the Allow field lists them.
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        let mut methods: Vec<_> = self.methods.iter().map(String::as_str).collect();
+        let get = methods.iter().position(|own| *own == "GET");
+        if let (Some(get), false) = (get, methods.contains(&"HEAD")) {
+            methods.insert(get + 1, "HEAD");
+        }
+        methods.join(", ")
+    }
 }
 
 /// `routes[].websocket`.

@@ -14,6 +14,8 @@ pub struct Draft {
     sink: Sink,
     stage: Stage,
     opened: Option<Instant>,
+    /// The status of the answer that is on its way.
+    answering: Option<u16>,
     finished: bool,
     /// Who dialled, which is the client of every request whose peer does not say otherwise.
     source: Option<IpAddr>,
@@ -40,6 +42,7 @@ impl Draft {
         let mut draft = Self {
             stage: Stage::Accept,
             opened: None,
+            answering: None,
             finished: false,
             source: peer.map(|peer| peer.ip()),
             repeated: 0,
@@ -90,6 +93,17 @@ impl Draft {
         }
     }
 
+    /// An answer with `status` is on its way to the client: whatever comes now, the client got that.
+    pub fn answering(&mut self, status: u16) {
+        self.answering = Some(status);
+    }
+
+    /// Whether an answer is on its way.
+    #[must_use]
+    pub fn is_answering(&self) -> bool {
+        self.answering.is_some()
+    }
+
     /// Writes `request`: a plain request answered with `status`, and what went wrong with the rest of the answer.
     /// Nothing is pending then, until [`Draft::again`].
     pub fn served(&mut self, status: u16, level: Level, failure: Option<Failure>) {
@@ -107,6 +121,7 @@ impl Draft {
     /// The connection's next request has begun.
     pub fn again(&mut self) {
         self.finished = false;
+        self.answering = None;
         self.repeated += 1;
         let last = std::mem::take(&mut *self.record);
         *self.record = Record {
@@ -153,7 +168,7 @@ impl Draft {
         self.sink.emit(*record);
     }
 
-    /// Writes `closed` if a tunnel was open, else `refused`.
+    /// Writes `closed` if a tunnel was open, `request` if an answer was on its way, else `refused`.
     pub fn finish(mut self, failure: Failure) {
         self.end(failure);
     }
@@ -162,9 +177,13 @@ impl Draft {
         self.finished = true;
         let mut record = std::mem::take(&mut self.record);
         record.fail(failure, self.stage);
-        record.event = match self.opened {
-            None => Event::Refused,
-            Some(opened) => {
+        record.event = match (self.opened, self.answering) {
+            (None, None) => Event::Refused,
+            (None, Some(status)) => {
+                record.status = Some(status);
+                Event::Request
+            }
+            (Some(opened), _) => {
                 record
                     .lasted_ms
                     .get_or_insert_with(|| millis(opened.elapsed()));
@@ -224,6 +243,7 @@ impl Resting {
             sink: self.sink.clone(),
             stage: Stage::Tunnel,
             opened: self.opened,
+            answering: None,
             finished: false,
             source: None,
             repeated: 0,

@@ -169,7 +169,7 @@ impl Asking<'_> {
         let answered = tokio::select! {
             biased;
             answered = self.line.send(sent) => answered,
-            () = silence(upload, self.rules.response_timeout) => {
+            () = silence(upload, begun, self.rules.response_timeout) => {
                 let waited = humantime::format_duration(self.rules.response_timeout).to_string();
                 let detail = answer::nothing(&seen.lock(), &waited);
                 return Err(Failure::new(Reason::UpstreamResponseTimeout, detail).into());
@@ -215,16 +215,14 @@ impl Asking<'_> {
     }
 }
 
-/// Completes when the upstream had `patience` to answer, or to take more of the body: not while it is the client that
-/// is waited for, which has a deadline of its own.
-async fn silence(upload: &Upload, patience: Duration) {
-    let mut before = upload.progress();
+/// Completes when the upstream had `patience` to answer, or to take more of the body, since `begun` or since it last took
+/// some: not while it is the client that is waited for, which has a deadline of its own.
+async fn silence(upload: &Upload, begun: Instant, patience: Duration) {
     loop {
-        sleep_until(Instant::now() + patience).await;
-        let now = upload.progress();
-        if now.is_some() && now == before {
+        let until = upload.waits_since().max(begun) + patience;
+        if until <= Instant::now() {
             return;
         }
-        before = now;
+        sleep_until(until).await;
     }
 }

@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -28,11 +29,15 @@ pub(super) struct Line {
     connection: http1::Connection<TokioIo<Tap>, Body>,
     seen: Seen,
     is_tls: bool,
+    quiet: Quiet,
 }
 
 /// The first bytes of what an upstream answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen(Arc<Mutex<Vec<u8>>>);
+
+/// Whether nothing may come now.
+type Quiet = Arc<AtomicBool>;
 
 /// A request that got no answer.
 pub(super) struct Unanswered {
@@ -54,9 +59,11 @@ impl Line {
         seen: &Seen,
     ) -> Result<Self, hyper::Error> {
         let is_tls = matches!(stream, UpstreamStream::Tls(_));
+        let quiet = Quiet::default();
         let stream = Tap {
             stream,
             seen: seen.clone(),
+            quiet: Arc::clone(&quiet),
         };
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
@@ -68,6 +75,7 @@ impl Line {
             connection,
             seen: seen.clone(),
             is_tls,
+            quiet,
         })
     }
 
@@ -133,10 +141,14 @@ impl Line {
         self.connection.poll_without_shutdown(cx)
     }
 
-    /// Whether another request can be sent: the last answer is whole, and the upstream has not closed.
+    /// Whether another request can be sent: the last answer is whole, and the upstream has neither closed nor sent
+    /// anything since. What came unasked would be taken for the next answer.
     pub fn is_free(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.poll(&mut cx).is_pending() && self.sender.is_ready()
+        self.quiet.store(true, Relaxed);
+        let is_free = self.poll(&mut cx).is_pending() && self.sender.is_ready();
+        self.quiet.store(false, Relaxed);
+        is_free
     }
 
     /// The stream, once the answer ended HTTP on it, and the bytes that came behind the answer.
@@ -159,6 +171,7 @@ impl Seen {
 struct Tap {
     stream: UpstreamStream,
     seen: Seen,
+    quiet: Quiet,
 }
 
 impl AsyncRead for Tap {
@@ -167,6 +180,9 @@ impl AsyncRead for Tap {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if self.quiet.load(Relaxed) && self.stream.has_input() {
+            return Poll::Ready(Err(std::io::ErrorKind::InvalidData.into()));
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let new = buf.filled().get(before..).unwrap_or_default();

@@ -57,6 +57,10 @@ pub(super) struct RelayBody {
     line: Option<Line>,
     patience: Patience,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether it is the upstream that is waited for, and not the client to take what came.
+    is_waiting: bool,
+    /// Whether its end has come.
+    is_over: bool,
     passed: Arc<Passed>,
     /// What ends the body, held back for one turn.
     broken: Option<BodyError>,
@@ -83,6 +87,8 @@ impl RelayBody {
             line: Some(line),
             patience,
             deadline: first.map(|instant| Box::pin(tokio::time::sleep_until(instant))),
+            is_waiting: false,
+            is_over: false,
             passed: Arc::clone(&passed),
             broken: None,
             home,
@@ -128,15 +134,23 @@ impl RelayBody {
         Failure::new(Reason::UpstreamResponseStalled, detail)
     }
 
-    fn came(&mut self, frame: &Frame<Bytes>) {
+    fn came(&self, frame: &Frame<Bytes>) {
         if let Some(data) = frame.data_ref() {
             self.passed.bytes.fetch_add(data.len() as u64, Relaxed);
         }
-        if let (Patience::Between(Some(silence)), Some(deadline)) =
-            (self.patience, &mut self.deadline)
-        {
+    }
+
+    /// Whether the time is over. A silence lasts from when nothing more was there to take: a client that takes its time
+    /// makes no upstream silent.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let begins = !std::mem::replace(&mut self.is_waiting, true);
+        let Some(deadline) = &mut self.deadline else {
+            return false;
+        };
+        if let (Patience::Between(Some(silence)), true) = (self.patience, begins) {
             deadline.as_mut().reset(Instant::now() + silence);
         }
+        deadline.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -162,13 +176,17 @@ impl HttpBody for RelayBody {
             this.line = None;
         }
         // First, as a body that is always ready would never let it be looked at.
-        if let Some(deadline) = &mut this.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
+        if matches!(this.patience, Patience::Until(_)) && this.is_late(cx) {
             let failure = this.late();
             return this.fail(cx, failure);
         }
-        match Pin::new(&mut this.body).poll_frame(cx) {
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if polled.is_pending() && this.is_late(cx) {
+            let failure = this.late();
+            return this.fail(cx, failure);
+        }
+        this.is_waiting = polled.is_pending();
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.came(&frame);
                 Poll::Ready(Some(Ok(frame)))
@@ -177,7 +195,10 @@ impl HttpBody for RelayBody {
                 let words = answer::source_words(&error);
                 this.fail(cx, Failure::new(Reason::UpstreamResponseCut, words))
             }
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                this.is_over = true;
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -199,7 +220,8 @@ impl Drop for RelayBody {
     fn drop(&mut self) {
         // The client's HTTP lets go of it at its end, and where an answer has none (HEAD, 204, 304) at once.
         if let (Some(mut line), Some(home)) = (self.line.take(), self.home.take())
-            && self.is_end_stream()
+            // A chunked body says so only where its end was read.
+            && (self.is_over || self.is_end_stream())
             && line.is_free()
         {
             home(line);

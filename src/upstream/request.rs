@@ -38,6 +38,7 @@ pub fn rebuild_plain(
     let takes_trailers = tokens(&request.headers, &header::TE)
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     let trailer = request.headers.get(header::TRAILER).cloned();
+    let is_chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
     let mut request = passed_on(request, identity, via, request_id);
     let fields = &mut request.headers;
     fields.remove(header::EXPECT);
@@ -48,6 +49,13 @@ pub fn rebuild_plain(
     }
     if let Some(trailer) = trailer {
         fields.insert(header::TRAILER, trailer);
+    }
+    if is_chunked {
+        // Chunked alone, or it would have been refused. hyper sends no body with a GET that does not say that it has one.
+        fields.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     request
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::http::{Body, BodyError, RequestBody, respond};
 use crate::policy::HttpRules;
@@ -31,6 +31,8 @@ struct State {
     is_begun: bool,
     /// Whether it is the client that is waited for.
     is_waiting: bool,
+    /// When some of it last went on, or the client was last waited for.
+    moved: Instant,
     failure: Option<Failure>,
 }
 
@@ -47,6 +49,7 @@ impl Upload {
             deadline: deadline.map(Box::pin),
             is_begun: false,
             is_waiting: false,
+            moved: Instant::now(),
             failure: None,
         })))
     }
@@ -64,10 +67,20 @@ impl Upload {
         lock(&self.0).failure.clone()
     }
 
-    /// How much has come, or `None` while the client is waited for.
-    pub(super) fn progress(&self) -> Option<u64> {
+    /// Since when it is the upstream that is waited for; now, while it is the client.
+    pub(super) fn waits_since(&self) -> Instant {
         let state = lock(&self.0);
-        (!state.is_waiting).then_some(state.bytes)
+        match state.is_waiting {
+            true => Instant::now(),
+            false => state.moved,
+        }
+    }
+
+    /// Whether it came whole.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let state = lock(&self.0);
+        state.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     /// Whether none of it has been taken, so that it can be sent to another endpoint.
@@ -111,6 +124,7 @@ impl State {
         };
         let polled = Pin::new(body).poll_frame(cx);
         self.is_waiting = polled.is_pending();
+        self.moved = Instant::now();
         match polled {
             Poll::Ready(None) => {
                 self.body = None;

@@ -8,7 +8,7 @@ use wsgate::config;
 use wsgate::reason::Reason;
 
 use crate::harness::proxy;
-use crate::{accept, http, limits, policy, record, stop, tls, tunnel, upstream};
+use crate::{accept, http, limits, plain, policy, record, stop, tls, tunnel, upstream};
 
 macro_rules! provoked {
     ($( $reason:ident: $provoke:path, )*) => {
@@ -62,6 +62,9 @@ provoked! {
     HttpHostInvalid: http::http_host_invalid,
     HttpFramingConflict: http::http_framing_conflict,
     HttpBodyOnUpgrade: http::http_body_on_upgrade,
+    HttpBodyTooLarge: plain::http_body_too_large,
+    HttpBodyTimeout: plain::http_body_timeout,
+    HttpBodyIncomplete: plain::http_body_incomplete,
     HttpEarlyData: http::http_early_data,
     HttpExpectRefused: http::http_expect_refused,
     HttpConnectionProtected: http::http_connection_protected,
@@ -88,6 +91,9 @@ provoked! {
     OriginNotAllowed: policy::origin_not_allowed,
     RefererAppidMismatch: policy::referer_appid_mismatch,
     SubprotocolNotAllowed: policy::subprotocol_not_allowed,
+    WebsocketNotAllowed: plain::websocket_not_allowed,
+    HttpMethodNotAllowed: plain::http_method_not_allowed,
+    RedirectRefused: plain::redirect_refused,
     Draining: stop::draining,
     RateLimited: limits::rate_limited,
     ClientGaveUp: upstream::client_gave_up,
@@ -106,6 +112,7 @@ provoked! {
     UpstreamAlpnH2: upstream::secure::upstream_alpn_h2,
     UpstreamPlainToTlsPort: upstream::upstream_plain_to_tls_port,
     UpstreamHandshakeTimeout: upstream::upstream_handshake_timeout,
+    UpstreamResponseTimeout: plain::upstream_response_timeout,
     UpstreamClosedBeforeResponse: upstream::upstream_closed_before_response,
     UpstreamMalformedResponse: upstream::upstream_malformed_response,
     UpstreamHeadTooLarge: upstream::upstream_head_too_large,
@@ -128,6 +135,11 @@ provoked! {
     UpstreamExtensionUnrequested: upstream::upstream_extension_unrequested,
     Upstream101WithBody: upstream::upstream_101_with_body,
     UpstreamDouble101: upstream::upstream_double_101,
+    Upstream101Unsolicited: plain::upstream_101_unsolicited,
+    UpstreamResponseCut: plain::upstream_response_cut,
+    UpstreamResponseStalled: plain::upstream_response_stalled,
+    ClientLeftResponse: plain::client_left_response,
+    ClientStalledResponse: plain::client_stalled_response,
     ClientClose: tunnel::closes::client_close,
     ClientGoingAway: tunnel::closes::client_going_away,
     ClientEofNoClose: tunnel::client_eof_no_close,

@@ -10,7 +10,7 @@ const LINES: usize = 450;
 /// Files that are longer, and why.
 const LONGER: &[(&str, usize)] = &[
     // One table, and what is said of its entries.
-    ("reason.rs", 900),
+    ("reason.rs", 1000),
     // The only file that knows the order of the stages: in two files it would be in none.
     ("connection.rs", 620),
     // One cursor with a method for each kind of value.
@@ -73,7 +73,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cli", &["config", "reason", "record", "server"]),
+    // What a route serves, for the addresses that it says at its start.
+    ("cli", &["config", "policy", "reason", "record", "server"]),
 ];
 
 /// The two sides of the proxy, and the services of its own, which are plain HTTP and pass nothing on.

@@ -92,7 +92,9 @@ fn serves(
     let is_meant = |names: &[&str]| names.iter().any(|name| fields.is_meant(name));
     if !is_meant(&["websocket", "http", "respond"]) {
         let message = "missing one of the keys \"websocket\", \"http\" and \"respond\"";
-        item.error(report, message);
+        let help = "write websocket for opening handshakes, http for plain requests, both, or respond for an answer of \
+                    the proxy's own";
+        item.error_with(report, message, Some(help.to_owned()));
     }
     let upstream = fields.get("upstream").and_then(|cursor| {
         let name = cursor.text("a name of upstreams", report)?;
@@ -113,7 +115,8 @@ fn serves(
         let message = format!(
             "found it beside upstream {upstream}, whose builtin:echo answers opening handshakes alone"
         );
-        cursor.key_error(report, message, None);
+        let help = Some("name an upstream that speaks HTTP".to_owned());
+        cursor.key_error(report, message, help);
     }
     (websocket.is_some() || http.is_some()).then_some(Serves::Forward(Box::new(Forward {
         upstream,

@@ -99,6 +99,20 @@ impl Client {
     /// Reads one response: its head, and as much body as it announces or as comes until the end.
     #[track_caller]
     pub fn response(&mut self) -> Response {
+        let mut response = self.response_head();
+        if response.status != 101 {
+            response.body = match response.field("content-length") {
+                Some(length) => self.receive(length.parse().unwrap()),
+                None if response.field("transfer-encoding") == Some("chunked") => self.chunks(),
+                None => self.rest(),
+            };
+        }
+        response
+    }
+
+    /// Reads the head of a response.
+    #[track_caller]
+    pub fn response_head(&mut self) -> Response {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -113,15 +127,7 @@ impl Client {
             );
             head.push(byte[0]);
         }
-        let mut response = Response::parse(&head);
-        if response.status != 101 {
-            response.body = match response.field("content-length") {
-                Some(length) => self.receive(length.parse().unwrap()),
-                None if response.field("transfer-encoding") == Some("chunked") => self.chunks(),
-                None => self.rest(),
-            };
-        }
-        response
+        Response::parse(&head)
     }
 
     /// A chunked body, as far as it comes: one that is cut has no last chunk and gets [`CUT`] instead.

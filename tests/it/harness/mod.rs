@@ -8,6 +8,7 @@ pub mod client;
 pub mod frames;
 pub mod hops;
 pub mod inside;
+pub mod origin;
 pub mod peers;
 pub mod proxy;
 pub mod quiet;
@@ -18,6 +19,7 @@ pub mod upstream;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Response, handshake};
+pub use origin::Origin;
 pub use proxy::{Line, Proxy, Setup};
 pub use upstream::{Upstream, switching};
 

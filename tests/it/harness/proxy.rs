@@ -358,7 +358,7 @@ impl Proxy {
         }
     }
 
-    /// Waits for the next `refused` or `closed` that was not taken yet.
+    /// Waits for the next `refused`, `closed` or `request` that was not taken yet.
     #[track_caller]
     pub fn terminal(&mut self) -> Line {
         let index = self.terminals_taken;
@@ -433,9 +433,9 @@ impl Proxy {
     }
 }
 
-/// Whether a line ends a connection's story.
+/// Whether a line ends the story of a connection or of one of its requests.
 pub fn is_terminal(line: &Line) -> bool {
-    matches!(line.text("event"), "refused" | "closed")
+    matches!(line.text("event"), "refused" | "closed" | "request")
 }
 
 impl Drop for Proxy {

@@ -102,7 +102,7 @@ fn a_client_whose_answers_wait_for_the_upstream_is_not_taken_for_dead() {
     const SIZE: usize = 32 * 1024 * 1024;
     let upstream = switching(|mut call| {
         // Far longer than a Ping and the patience for its answer: the proxy can't read the client meanwhile.
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(Duration::from_secs(4));
         let came = masked(BINARY, vec![b'v'; SIZE]);
         assert!(call.receive(came.len()) == came);
         call.write(plain(CLOSE, closing(1000, ""))).drain();
@@ -110,7 +110,11 @@ fn a_client_whose_answers_wait_for_the_upstream_is_not_taken_for_dead() {
     let Open {
         mut proxy,
         mut client,
-    } = open(&pinging(&upstream));
+    } = open(&Setup {
+        // Enough for a client that gets its turn late.
+        websocket: "ping: { interval: 100ms, timeout: 2s }".to_owned(),
+        ..pinging(&upstream)
+    });
     client.send(masked(BINARY, vec![b'v'; SIZE]));
     let close = answer(&mut client);
     assert_eq!(close, closing(1000, ""));

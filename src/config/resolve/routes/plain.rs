@@ -16,6 +16,9 @@ const BODY_BYTES: RangeInclusive<usize> = 1..=1024 * 1024 * 1024 * 1024;
 /// The last status that has a meaning (RFC 9110 section 15).
 const STATUS_MAX: usize = 599;
 
+/// A number that is read as a status, so that one which is none is told what a status is.
+const NUMBER_MAX: usize = 9999;
+
 /// An answer of the proxy's own is kept in memory: for a file there are web servers.
 const RESPOND_BYTES: usize = 64 * 1024;
 
@@ -54,8 +57,9 @@ fn methods(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
         };
         let upper = text.to_ascii_uppercase();
         let found = quoted(&text);
+        let remove = || Some("remove it".to_owned());
         let (message, help) = match text.as_str() {
-            "CONNECT" | "TRACE" => (format!("found {found}, which is never forwarded"), None),
+            "CONNECT" | "TRACE" => (format!("found {found}, which is never forwarded"), remove()),
             _ if text.is_empty() || !text.bytes().all(is_token_byte) => {
                 (format!("found {found}, expected {WHAT}"), None)
             }
@@ -64,7 +68,7 @@ fn methods(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
                 let help = Some(format!("write {upper}"));
                 (format!("found {found}, expected {WHAT}"), help)
             }
-            _ if methods.contains(&text) => (format!("found {found} a second time"), None),
+            _ if methods.contains(&text) => (format!("found {found} a second time"), remove()),
             _ => {
                 methods.push(text);
                 continue;
@@ -81,10 +85,10 @@ pub(super) fn respond(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Re
     let fields = cursor.fields(&shape::RESPOND, report)?;
     let status = fields
         .get("status")
-        .and_then(|cursor| Some((cursor.count(STATUS_MAX, report)?, cursor)));
+        .and_then(|cursor| Some((cursor.count(NUMBER_MAX, report)?, cursor)));
     let status = match status {
         None => 200,
-        Some((status, _)) if status >= 200 => u16::try_from(status).unwrap_or(200),
+        Some((status @ 200..=STATUS_MAX, _)) => u16::try_from(status).unwrap_or(200),
         Some((status, cursor)) => {
             let message = format!("found {status}, expected a final status: 200 to {STATUS_MAX}");
             cursor.error(report, message);
@@ -101,10 +105,9 @@ pub(super) fn respond(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Re
             String::new()
         }
         Some((Some(text), cursor)) if matches!(status, 204 | 205 | 304) && !text.is_empty() => {
-            cursor.error(
-                report,
-                format!("found a body, which an answer of status {status} has not"),
-            );
+            let message = format!("found a body, which an answer of status {status} has not");
+            let help = Some("remove it, or write another status".to_owned());
+            cursor.error_with(report, message, help);
             String::new()
         }
         body => body.and_then(|(text, _)| text).unwrap_or_default(),
