@@ -33,6 +33,8 @@ mod node;
 mod python;
 /// What the proxy itself says in a tunnel.
 mod spoken;
+/// Plain requests of real clients to a real application.
+mod web;
 
 const MIB: u64 = 1024 * 1024;
 
