@@ -102,6 +102,20 @@ const cases = {
     const got = await get(undefined, '/api/trailers?case=trailers', { Connection: 'TE', TE: 'trailers' });
     expect(got.body === 'with trailers' && got.trailers['x-sum'] === 'abc', got);
   },
+  async upload_trailers() {
+    const answer = await new Promise((resolve, reject) => {
+      const headers = { 'Transfer-Encoding': 'chunked', Trailer: 'X-Sum' };
+      const path = '/api/hash?case=upload_trailers';
+      const request = http.request(url + path, { method: 'POST', headers, timeout }, (response) => {
+        response.on('data', (piece) => resolve(JSON.parse(piece)));
+      });
+      request.on('error', reject);
+      request.write('some');
+      request.addTrailers({ 'X-Sum': 'abc' });
+      request.end();
+    });
+    expect(answer.text === 'some' && answer.trailers['x-sum'] === 'abc', answer);
+  },
   // The server sends the next event only when this client says that it has the last.
   async events() {
     const response = await ask('/api/events?name=node&case=events');
@@ -193,7 +207,9 @@ const cases = {
     if (before !== 'websocket') await event(socket.io.engine, 'upgrade');
     const said = await socket.timeout(timeout).emitWithAck('say', 'hello');
     expect(before === 'polling' && said.text === 'hello' && said.transport === 'websocket', before, said);
+    const closed = event(socket.io.engine, 'close');
     socket.disconnect();
+    await closed;
   },
   async socketio_polling() {
     const { io } = require('socket.io-client');

@@ -31,6 +31,7 @@ fn node(kind: &str) {
         "redirect",
         "errors",
         "trailers",
+        "upload_trailers",
         "events",
         "kept",
     ];

@@ -132,12 +132,6 @@ fn uploads(web: &Web, app: &Server) {
     assert!(!did.text().contains("100 Continue"), "{}", did.text());
     web.failed("curl_large", Reason::HttpBodyTooLarge);
 
-    let form = [
-        "--form",
-        "words=世界",
-        "--form",
-        "file=@ca.pem;type=text/plain",
-    ];
     let file = format!("file=@{};type=text/plain", web.authority.display());
     let did = web.curl(
         &["--form", "words=世界", "--form", &file],
@@ -200,7 +194,8 @@ fn answers(web: &Web) {
 
 /// What is not spoken here is refused in words that say what is.
 fn refused(web: &Web) {
-    let did = web.curl(&["--http1.0", "--include"], &["/api/json?case=curl_old"]);
+    let old = ["--http1.0", "--include"];
+    let did = web.curl_at(&web.plain(), &old, &["/api/json?case=curl_old"]);
     assert!(did.text().starts_with("HTTP/1.1 400 "), "{}", did.text());
     assert!(
         did.text().contains("http_version_unsupported\n"),
@@ -209,6 +204,23 @@ fn refused(web: &Web) {
     );
     assert!(did.text().contains("use HTTP/1.1\n"), "{}", did.text());
     web.failed("curl_old", Reason::HttpVersionUnsupported);
+
+    // Over TLS curl offers HTTP/1.0 alone, which ends there.
+    let did = web.curl(&old, &["/api/json?case=curl_old_tls"]);
+    assert!(
+        did.errors.contains("no application protocol"),
+        "{}",
+        did.errors
+    );
+    let failure = web.proxy.wait("the failure of TLS", |lines| {
+        lines
+            .iter()
+            .find(|line| line.text("stage") == "tls")
+            .cloned()
+    });
+    failure
+        .expect(Reason::TlsAlpnNoOverlap)
+        .with_detail("offered: http/1.0");
 
     let did = web.curl_at(
         &web.plain(),
