@@ -118,7 +118,7 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         biased;
         outcome = life.stages(socket, &mut draft) => outcome,
         () = shared.stop.cancelled() => Err(Ended {
-            failure: draft.is_pending().then(|| cut_short(shared.stop.cause(), draft.stage())),
+            failure: draft.is_pending().then(|| cut_short(shared.stop.cause(), &draft)),
             client: None,
         }),
     };
@@ -168,16 +168,24 @@ async fn see_off(
     }
 }
 
-fn cut_short(cause: &str, stage: Stage) -> Failure {
+fn cut_short(cause: &str, draft: &Draft) -> Failure {
+    let stage = draft.stage();
     let detail = format!("{cause} in stage {}", stage.name());
     let failure = Failure::new(Reason::Draining, detail).unanswered();
     if stage != Stage::Upstream {
         return failure;
     }
-    failure.with_hint(
-        "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, and \
-         the platform's grace period longer than that",
-    )
+    failure.with_hint(match draft.record.response_ms {
+        None => {
+            "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, for \
+             plain requests than `routes[].http.response_timeout`, and the platform's grace period longer than that"
+        }
+        // It is as open as a tunnel, but there is nothing that could be said in it.
+        Some(_) => {
+            "the answer to a plain request was still on its way: let the upstream end its streams when it is told to \
+             stop, or `shutdown.drain` be longer than the longest answer"
+        }
+    })
 }
 
 /// How a connection without a tunnel ended.

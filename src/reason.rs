@@ -442,7 +442,7 @@ reasons! {
         "look at what the upstream was waiting for; the deadline is `routes[].http.response_timeout`";
     UpstreamClosedBeforeResponse = "upstream_closed_before_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_incomplete",
         "the upstream closed the connection without a complete answer",
-        "a socket.destroy() or a crash in the upstream's upgrade handler: read its log at this time";
+        "a socket.destroy(), a crash or a restart in the upstream while it handled the request: read its log at this time";
     UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream's answer is not HTTP/1.1, contradicts itself, or can't be passed on as it is",
         "see the first bytes in detail: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";

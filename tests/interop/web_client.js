@@ -35,6 +35,13 @@ function get(agent, path, headers = {}) {
   });
 }
 
+// How a body breaks off, which it must.
+async function broken(reader) {
+  const end = await reader.read().then(({ done }) => ({ done }), (error) => ({ error: error.cause?.code ?? error.message }));
+  expect(end.error, end);
+  return end;
+}
+
 const cases = {
   async json() {
     const got = await (await ask('/api/json?case=json', { headers: { token: 'abc' } })).json();
@@ -182,16 +189,19 @@ const cases = {
     await (await ask(`/api/begun?url=${encodeURIComponent(path)}&case=begun`)).text();
     request.destroy();
   },
-  // The server is killed in the middle: what this client's application is told.
+  // Something goes in the middle: what this client's application is told.
   async cut_download() {
     const response = await fetch(`${url}/api/download?bytes=${MIB}&hold=1&case=cut_download`);
     const reader = response.body.getReader();
-    let got = 0;
-    while (got < MIB / 2) got += (await reader.read()).value.length;
-    log({ event: 'half', got });
-    const rest = await reader.read().then(({ done }) => ({ done }), (error) => ({ error: error.cause?.code ?? error.message }));
-    expect(rest.error, rest);
-    return rest;
+    for (let got = 0; got < MIB / 2; ) got += (await reader.read()).value.length;
+    log({ event: 'half' });
+    return broken(reader);
+  },
+  async cut_events() {
+    const reader = (await fetch(`${url}/api/events?name=cut&case=cut_events`)).body.getReader();
+    await reader.read();
+    log({ event: 'open' });
+    return broken(reader);
   },
   // Long polling first, then the same session over a WebSocket.
   async socketio() {

@@ -51,3 +51,29 @@ fn what_breaks_off_in_the_middle_is_told() {
     web.proxy.stop();
     family.finish();
 }
+
+/// At a shutdown an open stream of events is waited for, and then cut: its record says what it was.
+#[test]
+fn a_stream_of_events_at_a_shutdown() {
+    let mut family = Family::new("plain requests at a shutdown");
+    let app = Server::program("web_server.js", &["bare"]);
+    let mut web = Web::open(ROUTES, &app);
+    let client = web.start("web_client.js", &["cut_events"], json!({}));
+    client.said("open");
+    web.proxy.signal("TERM");
+    web.proxy.event("draining");
+    web.proxy.signal("TERM");
+    let report = client.finish();
+    assert_eq!(report.passed(), 1);
+    assert!(!report.detail("cut_events").text("error").is_empty());
+    web.proxy.ended();
+    let record = web.failed("cut_events", Reason::Draining);
+    assert_eq!(record.text("stage"), "upstream");
+    assert!(
+        record.text("hint").contains("was still on its way"),
+        "{record:?}"
+    );
+    assert_eq!(answered(&app, "cut_events").0["whole"], false);
+    family.add(1);
+    family.finish();
+}
