@@ -191,16 +191,14 @@ fn cut_short(cause: &str, draft: &Draft) -> Failure {
     if stage != Stage::Upstream {
         return failure;
     }
-    if draft.is_answering() {
-        return failure.with_hint(
-            "the answer was still on its way: let `shutdown.drain` be longer than answers take, and the platform's grace \
-             period longer than that",
-        );
-    }
-    failure.with_hint(
-        "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, and \
-         the platform's grace period longer than that",
-    )
+    failure.with_hint(if draft.is_answering() {
+        // It is as open as a tunnel, but there is nothing that could be said in it.
+        "the answer to a plain request was still on its way: let the upstream end its streams when it is told to stop, or \
+         `shutdown.drain` be longer than the longest answer"
+    } else {
+        "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, for plain \
+         requests than `routes[].http.response_timeout`, and the platform's grace period longer than that"
+    })
 }
 
 /// How a connection without a tunnel ended.

@@ -293,7 +293,7 @@ reasons! {
         "the request head is larger than allowed",
         "shrink cookies or move tokens out of the URL, or raise `limits.header_bytes`";
     HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Status::Fixed(400), "http_request_error",
-        "the request is not HTTP/1.1, and only HTTP/1.1 can carry an upgrade",
+        "the request is not HTTP/1.1, which is all that is spoken here",
         "if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; HTTP/2 needs a hop that speaks 1.1 to us";
     HttpHostMissing = "http_host_missing", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request has no Host field",
@@ -327,7 +327,7 @@ reasons! {
         "an attempt to make a proxy drop a security field, or a broken client; detail names the field";
     H2cRefused = "h2c_refused", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request asks for an upgrade to cleartext HTTP/2",
-        "a smuggling attempt or a client that probes for h2c: switch that off in the client";
+        "switch HTTP/2 off in the client (curl: --http1.1, Java's HttpClient: version(HTTP_1_1)), or it is a smuggling attempt";
     WsMethodNotGet = "ws_method_not_get", Http, Client, Info, Status::Fixed(405), "http_request_error",
         "the opening handshake's method is not GET",
         "use GET; with wx.connectSocket leave out the client's method option";
@@ -466,7 +466,7 @@ reasons! {
         "look at what the upstream was waiting for; the deadline is `routes[].http.response_timeout`";
     UpstreamClosedBeforeResponse = "upstream_closed_before_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_incomplete",
         "the upstream closed the connection without a complete answer",
-        "a socket.destroy() or a crash in the upstream's upgrade handler: read its log at this time";
+        "a socket.destroy(), a crash or a restart in the upstream while it handled the request: read its log at this time";
     UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream's answer is not HTTP/1.1, contradicts itself, or can't be passed on as it is",
         "see the first bytes in detail: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
@@ -685,6 +685,8 @@ impl Reason {
         match self {
             Self::TlsPlainHttpOnTlsPort => Some("use wss:// or https:// toward this port"),
             Self::PlainHttpRequest => Some("use a WebSocket client"),
+            Self::HttpVersionUnsupported => Some("use HTTP/1.1"),
+            Self::H2cRefused => Some("use HTTP/1.1 from the start, without Upgrade: h2c"),
             Self::RedirectRefused => Some("use wss:// toward this host"),
             Self::WsVersionUnsupported => {
                 Some("use a WebSocket client that speaks RFC 6455 (version 13)")

@@ -37,6 +37,8 @@ mod python;
 mod spoken;
 /// Node behind TLS, on a unix socket, in numbers, and ill.
 mod upstreams;
+/// Plain requests of real clients to a real application.
+mod web;
 
 const MIB: u64 = 1024 * 1024;
 

@@ -269,6 +269,13 @@ impl Server {
         })
     }
 
+    /// Waits for the first line that `is` takes.
+    #[track_caller]
+    pub fn line(&self, what: &str, is: impl Fn(&Line) -> bool) -> Line {
+        self.process
+            .wait(what, |lines, _| lines.iter().find(|line| is(line)).cloned())
+    }
+
     /// Everything it said so far.
     pub fn lines(&self) -> Vec<Line> {
         self.process.lines()
@@ -305,6 +312,17 @@ impl Client {
             lines
                 .iter()
                 .any(|line| line.text("case") == case)
+                .then_some(())
+        });
+    }
+
+    /// Waits for an event that it reports.
+    #[track_caller]
+    pub fn said(&self, event: &str) {
+        self.0.wait(event, |lines, _| {
+            lines
+                .iter()
+                .any(|line| line.text("event") == event)
                 .then_some(())
         });
     }
@@ -376,6 +394,12 @@ impl Report {
     pub fn error(&self) -> &str {
         let line = self.find("an error", |line| line.0.get("error").is_some());
         line.0["error"]["code"].as_str().unwrap()
+    }
+
+    /// What it found out in a case.
+    #[track_caller]
+    pub fn detail(&self, case: &str) -> Line {
+        Line(self.find(case, |line| line.text("case") == case).0["detail"].clone())
     }
 
     #[track_caller]
