@@ -140,6 +140,7 @@ fn the_backend_and_its_proxy_work_together() {
         "express/proxy.yaml",
         &[
             ("0.0.0.0:8443", "127.0.0.1:0"),
+            ("127.0.0.1:9900", "127.0.0.1:0"),
             ("http://app:3000", &format!("http://127.0.0.1:{port}")),
         ],
     );
@@ -163,18 +164,24 @@ fn the_backend_and_its_proxy_work_together() {
     echoes(&mut client, "through both");
     drop(client);
     proxy.terminal();
-    proxy.stop();
 
-    // What the backend serves beside it.
-    let backend = || Client::plain(([127, 0, 0, 1], u16::try_from(port).unwrap()).into());
-    let plain = |path: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n");
-        backend().send(request).response()
+    // What the backend serves beside it, over one connection.
+    let mut client = Client::tls_with(proxy.address(), "localhost", trusting()).unwrap();
+    let mut plain = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost:8443\r\n\r\n");
+        let response = client.send(request).response();
+        let line = proxy.terminal();
+        assert_eq!(line.text("event"), "request", "{line:?}");
+        assert_eq!(line.number("status"), Some(200), "{line:?}");
+        response
     };
     assert_eq!(plain("/health").text(), "ok");
     let history: Value =
         serde_json::from_slice(&plain("/api/realtime-voice/history").body).unwrap();
     assert_eq!(history["items"][0]["bytes"], "through both".len());
+    drop(client);
+    proxy.stop();
+    let backend = || Client::plain(([127, 0, 0, 1], u16::try_from(port).unwrap()).into());
 
     // A connection that is still open when it stops is told.
     let mut late = open(backend(), STREAM, &[]);

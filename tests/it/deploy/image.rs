@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wsgate::reason::Reason;
 
-use super::open;
+use super::{free_port, open};
 use crate::harness::certs::{Authority, Kind};
 use crate::harness::frames::echoes;
 use crate::harness::proxy::{HOST, ORIGIN};
@@ -198,7 +198,8 @@ fn only_what_is_needed_is_in_the_image() {
 #[test]
 fn without_any_right_it_serves_an_echo_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().unwrap();
-    let container = Container::start(folder, &["--env=LISTEN=127.0.0.1:0"]);
+    let probes = format!("--env=PROBES=127.0.0.1:{}", free_port());
+    let container = Container::start(folder, &["--env=LISTEN=127.0.0.1:0", &probes]);
     let status = container.kernel("status");
     assert!(status_of(&status, "NSpid").ends_with("\t1"), "{status}");
     assert_eq!(status_of(&status, "Uid"), "65532\t65532\t65532\t65532");
@@ -226,8 +227,17 @@ fn without_any_right_it_serves_an_echo_and_ends_on_sigterm() {
     echoes(&mut client, "is anybody in there?");
     drop(client);
     container.proxy.event("closed");
+    // The image's own HEALTHCHECK, as an engine runs it.
+    podman(&["healthcheck", "run", &container.name]);
     let events = container.stop();
-    let expected = ["listening", "opened", "closed", "draining", "stopped"];
+    let expected = [
+        "listening",
+        "listening",
+        "opened",
+        "closed",
+        "draining",
+        "stopped",
+    ];
     assert_eq!(events, expected);
 }
 
@@ -237,6 +247,21 @@ fn the_configuration_in_the_image_passes_its_own_check() {
     let run = [&["run", "--rm"], STRICT, &[IMAGE, "check"]].concat();
     let report = podman(&run);
     assert!(report.contains("proxy.yaml: ok"), "{report}");
+}
+
+#[test]
+fn the_health_check_fails_where_nothing_runs() {
+    build();
+    let probes = format!("--env=PROBES=127.0.0.1:{}", free_port());
+    let output = Command::new("tests/image")
+        .args(["podman", "run", "--rm"])
+        .args(STRICT)
+        .args([&probes, IMAGE, "health"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("/healthz: "), "{output:?}");
 }
 
 /// A name server for one name, on the only port where resolvers look for one.

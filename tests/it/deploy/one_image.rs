@@ -21,7 +21,11 @@ const AT_ONCE: &str = "{ drain: 15s, spread: 0s }";
 /// A folder with the proxy's configuration, which listens on loopback only.
 fn folder(shutdown: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let changes = [("0.0.0.0:", "127.0.0.1:"), (SHUTDOWN, shutdown)];
+    let changes = [
+        ("0.0.0.0:", "127.0.0.1:"),
+        ("127.0.0.1:9900", "127.0.0.1:0"),
+        (SHUTDOWN, shutdown),
+    ];
     let yaml = example("one-image/proxy.yaml", &changes);
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     folder
@@ -144,7 +148,7 @@ fn the_configuration_passes_its_check() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said, "proxy.yaml: ok: 1 listener, 1 route, 1 upstream\n");
+    assert_eq!(said, "proxy.yaml: ok: 1 listener, 3 routes, 1 upstream\n");
     // A service without its app id is told so.
     let (code, report, said) = run(&["check"], folder.path());
     assert_eq!(code, 2, "{said}");
