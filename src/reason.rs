@@ -187,7 +187,7 @@ use Status::{None as NoStatus, Stage as ByStage};
 reasons! {
     // accept
     TcpAcceptFailed = "tcp_accept_failed", Accept, Proxy, Warn, NoStatus, "",
-        "the proxy could not accept a connection (no free descriptor or no memory)",
+        "the proxy could not serve a connection (no free descriptor or no memory); it was reset, or is still waiting if the record names no peer",
         "raise the container's or unit's nofile limit, or lower `limits.connections` so that it fits";
     TcpConnLimit = "tcp_conn_limit", Accept, Proxy, Warn, NoStatus, "",
         "as many connections as allowed are open; this one was reset",
