@@ -1,6 +1,7 @@
 //! The tree to a [`Config`]: every value checked, what stands in several places checked against each other.
 
 mod listeners;
+mod plain;
 mod routes;
 mod shutdown;
 mod upstreams;
