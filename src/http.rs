@@ -8,6 +8,7 @@
 mod body;
 pub mod fields;
 pub mod forwarded;
+mod framing;
 pub mod glimpse;
 pub mod head;
 mod hold;

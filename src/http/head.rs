@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::Rest;
+use super::framing::Framing;
 use crate::policy::without_userinfo;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
@@ -404,61 +405,6 @@ fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
 /// `tchar` of RFC 9110 section 5.6.2.
 pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// What says how long the body is (RFC 9112 section 6).
-#[derive(Default)]
-struct Framing<'a> {
-    length: Option<&'a [u8]>,
-    coding: Option<&'a [u8]>,
-}
-
-impl<'a> Framing<'a> {
-    fn add(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Failure> {
-        let place = if name.eq_ignore_ascii_case(b"content-length") {
-            &mut self.length
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            &mut self.coding
-        } else {
-            return Ok(());
-        };
-        match place.replace(value) {
-            None => Ok(()),
-            Some(_) => Err(conflict(format!("{} is repeated", peer_text(name)))),
-        }
-    }
-
-    fn check(&self) -> Result<Rest, Failure> {
-        match (self.length, self.coding) {
-            (Some(_), Some(_)) => Err(conflict(
-                "Content-Length beside Transfer-Encoding".to_owned(),
-            )),
-            (Some(length), None) => match digits(length) {
-                Some(length) => Ok(Rest::length(length)),
-                None => Err(conflict(format!(
-                    "Content-Length is not a number: {:?}",
-                    peer_text(length)
-                ))),
-            },
-            (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Rest::chunked()),
-            (None, Some(coding)) => Err(conflict(format!(
-                "Transfer-Encoding is not chunked alone: {:?}",
-                peer_text(coding)
-            ))),
-            (None, None) => Ok(Rest::length(0)),
-        }
-    }
-}
-
-/// Digits alone: `parse` would also take a sign.
-fn digits(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    let is_plain = value.iter().all(u8::is_ascii_digit);
-    is_plain.then(|| text.parse().ok())?
-}
-
-fn conflict(detail: String) -> Failure {
-    Failure::new(Reason::HttpFramingConflict, detail)
 }
 
 #[cfg(test)]

@@ -85,8 +85,8 @@ pub struct HttpRules {
     pub methods: Vec<String>,
     /// Bytes of a request's body, without its chunks' framing; `None`: any number.
     pub max_body: Option<u64>,
-    /// From the end of a request's head to the end of its body; `None`: any time, as long as something comes.
-    pub request_timeout: Option<Duration>,
+    /// From the end of a request's head to the end of its body.
+    pub request_timeout: Duration,
     /// From the end of the request to the head of the answer.
     pub response_timeout: Duration,
     /// How long the upstream may stay silent in the middle of an answer; `None`: for ever.

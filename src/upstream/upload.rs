@@ -25,8 +25,8 @@ struct State {
     /// Bytes that came, without the framing of chunks.
     bytes: u64,
     most: Option<u64>,
-    timeout: Option<Duration>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    deadline: Pin<Box<Sleep>>,
     /// Whether anything of it was asked for.
     is_begun: bool,
     /// Whether it is the client that is waited for.
@@ -40,13 +40,12 @@ impl Upload {
     /// A body within the bounds of `rules`, whose time begins now.
     #[must_use]
     pub fn new(body: RequestBody, rules: &HttpRules) -> Self {
-        let deadline = rules.request_timeout.map(tokio::time::sleep);
         Self(Arc::new(Mutex::new(State {
             body: (!body.is_end_stream()).then_some(body),
             bytes: 0,
             most: rules.max_body,
             timeout: rules.request_timeout,
-            deadline: deadline.map(Box::pin),
+            deadline: Box::pin(tokio::time::sleep(rules.request_timeout)),
             is_begun: false,
             is_waiting: false,
             moved: Instant::now(),
@@ -112,7 +111,7 @@ impl State {
     }
 
     fn late(&self) -> Failure {
-        let timeout = humantime::format_duration(self.timeout.unwrap_or_default());
+        let timeout = humantime::format_duration(self.timeout);
         let detail = format!("{} bytes came in {timeout}", self.bytes);
         Failure::new(Reason::HttpBodyTimeout, detail)
     }
@@ -143,8 +142,7 @@ impl State {
                 self.fail(Failure::new(Reason::HttpBodyIncomplete, detail))
             }
             Poll::Pending => {
-                let deadline = self.deadline.as_mut();
-                if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
+                if self.deadline.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
                 let failure = self.late();

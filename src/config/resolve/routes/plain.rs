@@ -39,7 +39,7 @@ pub(super) fn http(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<HttpR
             None => Some(10 * 1024 * 1024),
             Some(given) => given.and_then(|bytes| bytes.try_into().ok()),
         },
-        request_timeout: optional("request_timeout", Duration::from_secs(300), report),
+        request_timeout: duration(&fields, "request_timeout", Duration::from_secs(300), report),
         response_timeout: duration(&fields, "response_timeout", Duration::from_secs(60), report),
         idle_timeout: optional("idle_timeout", Duration::from_secs(300), report),
     })

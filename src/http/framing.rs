@@ -1,0 +1,68 @@
+//! How a head says where its body ends: in one way only.
+
+use super::body::Rest;
+use crate::reason::{Failure, Reason};
+use crate::record::peer_text;
+
+/// What says how long the body is (RFC 9112 section 6).
+#[derive(Default)]
+pub(super) struct Framing<'a> {
+    length: Option<&'a [u8]>,
+    coding: Option<&'a [u8]>,
+}
+
+impl<'a> Framing<'a> {
+    /// Takes one field of the head.
+    ///
+    /// # Errors
+    /// `http_framing_conflict`.
+    pub fn add(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Failure> {
+        let place = if name.eq_ignore_ascii_case(b"content-length") {
+            &mut self.length
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            &mut self.coding
+        } else {
+            return Ok(());
+        };
+        match place.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(conflict(format!("{} is repeated", peer_text(name)))),
+        }
+    }
+
+    /// What follows the head.
+    ///
+    /// # Errors
+    /// `http_framing_conflict`.
+    pub fn check(&self) -> Result<Rest, Failure> {
+        match (self.length, self.coding) {
+            (Some(_), Some(_)) => Err(conflict(
+                "Content-Length beside Transfer-Encoding".to_owned(),
+            )),
+            (Some(length), None) => match digits(length) {
+                Some(length) => Ok(Rest::length(length)),
+                None => Err(conflict(format!(
+                    "Content-Length is not a number: {:?}",
+                    peer_text(length)
+                ))),
+            },
+            (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Rest::chunked()),
+            (None, Some(coding)) => Err(conflict(format!(
+                "Transfer-Encoding is not chunked alone: {:?}",
+                peer_text(coding)
+            ))),
+            (None, None) => Ok(Rest::length(0)),
+        }
+    }
+}
+
+/// Digits alone: `parse` would also take a sign.
+fn digits(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let is_plain = value.iter().all(u8::is_ascii_digit);
+    is_plain.then(|| text.parse().ok())?
+}
+
+fn conflict(detail: String) -> Failure {
+    Failure::new(Reason::HttpFramingConflict, detail)
+}
