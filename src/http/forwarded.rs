@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use self::names::is_identity;
+pub(crate) use self::names::is_identity;
 use super::fields::tokens;
 use crate::policy::Authority;
 use crate::reason::{Note, NoteCode};

@@ -48,7 +48,8 @@ fn accept_value(key: &[u8]) -> String {
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Fields that a Connection field may not name: removing them would change who the request is from or what it asks.
+/// Fields that are in the head or nowhere: a Connection field may not name them, nor may they come as trailers, as either
+/// would change who the request is from or what it asks.
 const PROTECTED: [&str; 13] = [
     "host",
     "origin",
@@ -194,16 +195,20 @@ fn includes(tokens: &[&[u8]], name: &str) -> bool {
 fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
     for token in tokens(fields, &header::CONNECTION) {
         let name = token.to_ascii_lowercase();
-        if name.starts_with(b"sec-websocket-")
-            || PROTECTED
-                .iter()
-                .any(|protected| protected.as_bytes() == name)
-        {
+        if is_protected(&name) {
             let detail = format!("Connection names {}", peer_text(token));
             return Err(Failure::new(Reason::HttpConnectionProtected, detail));
         }
     }
     Ok(())
+}
+
+/// Whether a field, in lower case, says who a request is from or what it asks.
+pub(crate) fn is_protected(name: &[u8]) -> bool {
+    name.starts_with(b"sec-websocket-")
+        || PROTECTED
+            .iter()
+            .any(|protected| protected.as_bytes() == name)
 }
 
 fn check_version(fields: &HeaderMap) -> Result<(), Failure> {

@@ -5,8 +5,8 @@ use http::request::Parts;
 use http::{Uri, Version, response};
 
 use crate::http::fields::tokens;
-use crate::http::forwarded::Identity;
-use crate::http::opening::is_hop_by_hop;
+use crate::http::forwarded::{Identity, is_identity};
+use crate::http::opening::{is_hop_by_hop, is_protected};
 use crate::http::respond::X_REQUEST_ID;
 use crate::http::via::Pseudonym;
 
@@ -26,8 +26,9 @@ pub fn rebuild(request: Parts, identity: &Identity, via: &Pseudonym, request_id:
     request
 }
 
-/// Rebuilds a permitted plain request for the upstream, in the same way. Its trailers are announced as they were; the
-/// 100 for its body is the proxy's own.
+/// Rebuilds a permitted plain request for the upstream, in the same way. Its trailers are announced as they were, but for
+/// those that would say what only the head may, and only what is announced is passed on (RFC 9110 section 6.5.1); the 100
+/// for its body is the proxy's own.
 #[must_use]
 pub fn rebuild_plain(
     request: Parts,
@@ -37,7 +38,10 @@ pub fn rebuild_plain(
 ) -> Parts {
     let takes_trailers = tokens(&request.headers, &header::TE)
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    let trailer = request.headers.get(header::TRAILER).cloned();
+    // From a trusted hop too: none writes them behind a body, and a backend may merge them with those of the head.
+    let trailer = announced(&request.headers, |name| {
+        !is_hop_by_hop(name) && !is_identity(name) && !is_protected(name.as_str().as_bytes())
+    });
     let is_chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
     let mut request = passed_on(request, identity, via, request_id);
     let fields = &mut request.headers;
@@ -95,8 +99,8 @@ fn origin_form(uri: &Uri) -> Uri {
 /// the `last` answer of the client's connection, ends it.
 pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts {
     let mut fields = end_to_end(&head.headers);
-    if let Some(trailer) = head.headers.get(header::TRAILER) {
-        fields.insert(header::TRAILER, trailer.clone());
+    if let Some(trailer) = announced(&head.headers, |name| !is_hop_by_hop(name)) {
+        fields.insert(header::TRAILER, trailer);
     }
     match head.status.as_u16() {
         101 => {
@@ -121,6 +125,17 @@ pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts 
     head.headers = fields;
     head.version = Version::HTTP_11;
     head
+}
+
+/// The trailers that all lines of Trailer announce, as far as they may `stay`.
+fn announced(fields: &HeaderMap, stay: impl Fn(&HeaderName) -> bool) -> Option<HeaderValue> {
+    let names = tokens(fields, &header::TRAILER);
+    let names = names.filter(|name| HeaderName::from_bytes(name).is_ok_and(|name| stay(&name)));
+    let list = names.collect::<Vec<_>>().join(&b", "[..]);
+    // Made of names alone.
+    HeaderValue::from_bytes(&list)
+        .ok()
+        .filter(|list| !list.is_empty())
 }
 
 /// All fields but the hop-by-hop ones and those that Connection names.

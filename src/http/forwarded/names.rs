@@ -74,7 +74,7 @@ const NAMES: &[&str] = &[
 ];
 
 /// Whether a field may be set only by a hop in front. An underscore counts as a dash, which it becomes in CGI variables.
-pub(super) fn is_identity(name: &HeaderName) -> bool {
+pub(crate) fn is_identity(name: &HeaderName) -> bool {
     let name = name.as_str().replace('_', "-");
     FAMILIES.iter().any(|family| name.starts_with(family)) || NAMES.contains(&name.as_str())
 }

@@ -315,6 +315,49 @@ fn trailers_pass_both_ways() {
     proxy.terminal();
 }
 
+/// What only the head may say, where a hop in front or the proxy itself writes it, does not come in behind the body.
+#[test]
+fn trailers_say_nothing_of_who_the_client_is() {
+    let (sender, seen) = channel();
+    let sender = Mutex::new(sender);
+    let origin = Origin::start(move |ask| {
+        let head = ask.head.clone();
+        let came = ask.chunks();
+        sender.lock().unwrap().send((head, came.1)).unwrap();
+        ask.ok("ok");
+    });
+    let mut proxy = start(&origin, "");
+    let mut client = Client::plain(proxy.address());
+    let names = [
+        "X-Forwarded-For",
+        "X-WX-OPENID",
+        "X_Real_IP",
+        "Cookie",
+        "Origin",
+        "Via",
+        "X-Request-ID",
+        "Connection",
+        "Sec-WebSocket-Key",
+    ];
+    let fields = format!(
+        "Trailer: {}, X-Check\r\nTrailer: X-Other\r\n{CHUNKED}",
+        names.join(", ")
+    );
+    let mut body = "3\r\nabc\r\n0\r\nX-Check: 3\r\nX-Other: 4\r\n".to_owned();
+    for name in names {
+        body += &format!("{name}: evil\r\n");
+    }
+    client.send(request("POST", "/api/a", &fields) + &body + "\r\n");
+    assert_eq!(client.response().text(), "ok");
+    let (head, trailers) = seen.recv_timeout(PATIENCE).unwrap();
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains("\r\ntrailer: x-check, x-other\r\n"), "{head}");
+    let mut trailers: Vec<_> = trailers.lines().filter(|line| !line.is_empty()).collect();
+    trailers.sort_unstable();
+    assert_eq!(trailers, ["x-check: 3", "x-other: 4"]);
+    proxy.terminal();
+}
+
 /// The proxy answers it, once the request may pass; a refusal comes without it.
 #[test]
 fn a_client_that_waits_for_100() {
