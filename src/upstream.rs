@@ -1,8 +1,8 @@
 //! The upstream stage: a fresh connection per opening handshake, and the upstream's answer verified in full
-//! (RFC 6455 section 4.1, as its client).
+//! (RFC 6455 section 4.1, as its client); plain requests, over connections that are kept for the next one.
 //!
 //! Takes a [`Permit`], without which nothing of a client is dialled for; gives a switched stream, or an answer to relay;
-//! fails with the `upstream_…` reasons. Connections are never reused. A [`Group`] knows the endpoints of an upstream.
+//! fails with the `upstream_…` reasons. A [`Group`] knows the endpoints of an upstream.
 
 mod answer;
 mod connect;

@@ -192,7 +192,7 @@ impl Asking<'_> {
             member,
             rules,
         } = self;
-        let lifetime = pool::lifetime(&head.headers);
+        let lifetime = pool::lifetime(&request.headers, &head.headers);
         let home = Box::new(move |line| {
             drop(busy);
             if let Some(lifetime) = lifetime {

@@ -68,6 +68,44 @@ fn an_upstream_that_says_close_is_dialled_again() {
     }
 }
 
+/// NTLM logs a connection in and not a request: the next client's request must not go that way.
+#[test]
+fn a_connection_that_somebody_logged_in_on_is_not_shared() {
+    for (asked, answered, is_kept) in [
+        ("Authorization: NTLM TlRMTVNTUAAD", "", false),
+        ("Authorization: negotiate YII=", "", false),
+        ("", "WWW-Authenticate: Negotiate", false),
+        ("", "WWW-Authenticate: Basic realm=\"a\", NTLM", false),
+        ("Authorization: Bearer NTLM", "", true),
+        (
+            "Authorization: Basic YTpi",
+            "WWW-Authenticate: Basic realm=\"NTLM\"",
+            true,
+        ),
+    ] {
+        let line = |field: &str| match field {
+            "" => String::new(),
+            field => format!("{field}\r\n"),
+        };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\nok",
+            line(answered)
+        );
+        let origin = Origin::start(move |ask| {
+            ask.write(&answer);
+        });
+        let mut proxy = start(&origin, "");
+        for _ in 0..2 {
+            let mut client = Client::plain(proxy.address());
+            client.send(request("GET", "/api/a", &line(asked)));
+            assert_eq!(client.response().text(), "ok");
+            proxy.terminal();
+        }
+        let expected = if is_kept { 1 } else { 2 };
+        assert_eq!(origin.connections(), expected, "{asked} {answered}");
+    }
+}
+
 /// A second before the upstream would; and nothing needs to ask for that.
 #[test]
 fn a_connection_is_given_up_before_the_upstream_does() {
