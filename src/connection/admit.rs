@@ -145,10 +145,7 @@ impl Life<'_> {
             policy::check_host(routes, &asked)?;
             return match opening {
                 Some(_) => Err(Reason::RedirectRefused.into()),
-                None => Ok(Admitted::Answer(plain::redirect(
-                    &authority.host,
-                    &request.uri,
-                ))),
+                None => Ok(Admitted::Answer(plain::redirect(authority, &request.uri))),
             };
         }
         let matched = policy::matching(routes, &asked);

@@ -11,7 +11,7 @@ use super::describe::request_id;
 use super::{Asked, Ended, Life, Next};
 use crate::http::fields::tokens;
 use crate::http::{Body, Delivered, Exchange, RequestBody, Undelivered, respond};
-use crate::policy::Respond;
+use crate::policy::{Authority, Respond};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::record::{Draft, millis};
 use crate::upstream::{self, Passed, Served, Upload};
@@ -32,7 +32,7 @@ impl Life<'_> {
             identity,
         } = asked;
         let AdmittedPlain { permit, upstream } = admitted;
-        let is_last = self.is_last(&request);
+        let is_last = is_last(&request);
         let upload = Upload::new(body, permit.rules());
         let rebuilt =
             upstream::rebuild_plain(request, &identity, &self.shared.via, &request_id(draft));
@@ -93,7 +93,7 @@ impl Life<'_> {
     ) -> Result<Next, Ended> {
         let delivery = Delivery {
             asking: Instant::now(),
-            is_last: self.is_last(&asked.request),
+            is_last: is_last(&asked.request),
             from_upstream: None,
         };
         let response = respond::boxed(response);
@@ -115,6 +115,8 @@ impl Life<'_> {
             from_upstream,
         } = delivery;
         respond::set_request_id(response.headers_mut(), &request_id(draft));
+        // Asked as late as this: a shutdown may have begun while the upstream was waited for.
+        let is_last = is_last || self.shared.stop.is_draining();
         if is_last {
             close_after(response.headers_mut());
         }
@@ -153,12 +155,12 @@ impl Life<'_> {
             false => Ended::done(stream),
         })
     }
+}
 
-    /// Whether no other request follows: the client says so, or a shutdown has begun.
-    fn is_last(&self, request: &Parts) -> bool {
-        let closes = |token: &[u8]| token.eq_ignore_ascii_case(b"close");
-        self.shared.stop.is_draining() || tokens(&request.headers, &header::CONNECTION).any(closes)
-    }
+/// Whether the client says that no other request follows.
+fn is_last(request: &Parts) -> bool {
+    let closes = |token: &[u8]| token.eq_ignore_ascii_case(b"close");
+    tokens(&request.headers, &header::CONNECTION).any(closes)
 }
 
 /// What goes with an answer on its way.
@@ -209,7 +211,12 @@ pub(super) fn response(respond: &Respond) -> Response<Bytes> {
 }
 
 /// The way to the same place over TLS (RFC 9110 section 15.4.9: the method stays).
-pub(super) fn redirect(host: &str, target: &http::Uri) -> Response<Bytes> {
+pub(super) fn redirect(asked: &Authority, target: &http::Uri) -> Response<Bytes> {
+    // Its port is that of this listener. Displayed, as an IPv6 address needs its brackets.
+    let host = Authority {
+        port: None,
+        ..asked.clone()
+    };
     let path = target.path_and_query().map_or("/", |path| path.as_str());
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -217,4 +224,22 @@ pub(super) fn redirect(host: &str, target: &http::Uri) -> Response<Bytes> {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_names_the_host_as_a_url_does() {
+        for (host, location) in [
+            ("api.example.com:8080", "https://api.example.com/a?b"),
+            ("[::1]:8080", "https://[::1]/a?b"),
+            ("[2001:DB8::1]", "https://[2001:db8::1]/a?b"),
+        ] {
+            let asked = Authority::parse(host.as_bytes()).unwrap();
+            let response = redirect(&asked, &http::Uri::from_static("/a?b"));
+            assert_eq!(response.headers()[header::LOCATION], location);
+        }
+    }
 }

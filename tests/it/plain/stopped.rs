@@ -32,7 +32,9 @@ fn a_request_under_way_is_answered() {
     proxy.signal("TERM");
     proxy.event("draining");
     go.send(()).unwrap();
-    assert_eq!(client.response().text(), "late");
+    let response = client.response();
+    assert_eq!(response.text(), "late");
+    assert_eq!(response.field("connection"), Some("close"));
     assert_eq!(client.rest(), b"");
     drop(client);
     assert!(proxy.ended().success());
