@@ -131,6 +131,10 @@ impl State {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
+                if frame.is_trailers() {
+                    // Nothing is behind them, and hyper does not ask.
+                    self.body = None;
+                }
                 self.bytes += length as u64;
                 match self.most.filter(|most| self.bytes > *most) {
                     Some(most) => self.fail(too_large(most)),

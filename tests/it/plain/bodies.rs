@@ -348,7 +348,10 @@ fn trailers_say_nothing_of_who_the_client_is() {
         body += &format!("{name}: evil\r\n");
     }
     client.send(request("POST", "/api/a", &fields) + &body + "\r\n");
-    assert_eq!(client.response().text(), "ok");
+    let response = client.response();
+    assert_eq!(response.text(), "ok");
+    // The body is over, so that the connection serves on.
+    assert_eq!(response.field("connection"), None);
     let (head, trailers) = seen.recv_timeout(PATIENCE).unwrap();
     let head = head.to_ascii_lowercase();
     assert!(head.contains("\r\ntrailer: x-check, x-other\r\n"), "{head}");
