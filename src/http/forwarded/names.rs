@@ -4,14 +4,19 @@
 
 use http::header::HeaderName;
 
-/// Whole families: chains and their kin, WeChat's cloud hosting (openid, unionid, app id, environment), and what hops
-/// that end mutual TLS say of the client's certificate.
-const FAMILIES: [&str; 5] = [
+/// Whole families: chains and their kin, WeChat's cloud hosting (openid, unionid, app id, environment), what hops that
+/// end mutual TLS say of the client's certificate, and what balancers that log users in say of the user.
+const FAMILIES: [&str; 10] = [
     "x-forwarded-",
     "x-wx-",
     "x-ssl-client-",
     "ssl-client-",
     "x-client-cert-",
+    "x-amzn-mtls-",
+    "x-amzn-oidc-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
 ];
 
 /// Single fields, by what they tell.
@@ -98,6 +103,11 @@ mod tests {
             "X-Envoy-External-Address",
             "X-SSL-Client-Verify",
             "X_Original_URL",
+            "X-Amzn-Mtls-Clientcert-Subject",
+            "X-Amzn-Oidc-Identity",
+            "X-Goog-Authenticated-User-Email",
+            "X-Goog-IAP-JWT-Assertion",
+            "X-MS-CLIENT-PRINCIPAL",
         ] {
             assert!(is(name), "{name}");
         }
