@@ -953,7 +953,7 @@ notes! {
     BytesAfterClose = "bytes_after_close",
         "a side sent bytes behind its Close frame, where nothing may follow; they were not passed on";
     EndpointSkipped = "endpoint_skipped",
-        "an endpoint could not be connected to and the next one was tried; see attempts";
+        "an endpoint could not be connected to, or a connection kept to it was dead, and another try followed; see attempts";
 }
 
 impl Serialize for NoteCode {
