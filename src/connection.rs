@@ -138,7 +138,8 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) 
     };
     let held = life.held.into_inner();
     match outcome {
-        Ok((tunnel, in_use)) => {
+        Ok(opened) => {
+            let (tunnel, in_use) = *opened;
             // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
             let tasks = shared.tasks.clone();
             tasks.spawn(Carry::new(tunnel, in_use, draft.rest(), shared, slot, held));
@@ -273,7 +274,7 @@ impl Life<'_> {
         &mut self,
         mut socket: TcpStream,
         draft: &mut Draft,
-    ) -> Result<(Tunnel, InUse), Ended> {
+    ) -> Result<Box<(Tunnel, InUse)>, Ended> {
         // Where a header is still to name the client, it is counted then.
         if !self.shared.proxy_protocol
             && let Err(failure) = self.count(self.peer.ip())
@@ -305,7 +306,7 @@ impl Life<'_> {
             draft.enter(Stage::Http);
             let (raw, read) = Box::pin(self.read_head(stream, deadline, ahead, draft)).await?;
             (stream, ahead) = match Box::pin(self.handle(raw, read, draft)).await? {
-                Next::Tunnel(opened) => return Ok(*opened),
+                Next::Tunnel(opened) => return Ok(opened),
                 Next::Request { stream, held } => (stream, held),
             };
             if !self.is_used_again(&mut stream, &mut ahead).await {
@@ -417,7 +418,8 @@ impl Life<'_> {
     ) -> Result<ClientStream, Ended> {
         let begun = Instant::now();
         let mut facts = tls::Facts::default();
-        let handshake = tls::accept(socket, first, server, deadline, &mut facts);
+        // Boxed, like all that goes through a generic wait, which holds it twice.
+        let handshake = Box::pin(tls::accept(socket, first, server, deadline, &mut facts));
         let accepted = self.unless_draining(handshake).await;
         draft.record.tls_ms = Some(millis(begun.elapsed()));
         draft.record.sni = facts.sni;

@@ -55,7 +55,8 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection whose request waits for its answer.
 pub struct Exchange {
-    connection: http1::Connection<TokioIo<Hold>, Handover>,
+    /// In a box, as it is large and passed on from wait to wait.
+    connection: Box<http1::Connection<TokioIo<Hold>, Handover>>,
     answer: oneshot::Sender<Response<Body>>,
     link: Link,
 }
@@ -149,7 +150,7 @@ impl Exchange {
         let (request_sender, request) = oneshot::channel();
         let (answer, answer_receiver) = oneshot::channel();
         let handover = Handover(Mutex::new(Some((request_sender, answer_receiver))));
-        let mut connection = http1::Builder::new()
+        let connection = http1::Builder::new()
             .preserve_header_case(true)
             .max_headers(head::MAX_FIELDS)
             .max_buf_size(limit.max(HYPER_MIN_BUFFER))
@@ -157,6 +158,7 @@ impl Exchange {
             // The head is complete already; this only keeps hyper's own default from mattering.
             .header_read_timeout(Duration::from_secs(30))
             .serve_connection(TokioIo::new(Hold::new(stream, raw, link.clone())), handover);
+        let mut connection = Box::new(connection);
         let mut request = pin!(request);
         let begun = poll_fn(|cx| {
             if let Poll::Ready(Ok(request)) = request.as_mut().poll(cx) {

@@ -23,7 +23,7 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<FirstBytes, Failure> {
         let source = match self.shared.proxy_protocol {
-            true => Some(self.introduce(socket, deadline, draft).await?),
+            true => Some(Box::pin(self.introduce(socket, deadline, draft)).await?),
             false => None,
         };
         let first = self

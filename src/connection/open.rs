@@ -44,9 +44,8 @@ impl Life<'_> {
         } = admitted;
         let rebuilt = upstream::rebuild(request, &identity, &self.shared.via, &request_id);
         let asking = Instant::now();
-        let asked = exchange
-            .meanwhile(self.ask(&permit, &opening, upstream, identity.client, rebuilt, draft))
-            .await;
+        let work = self.ask(&permit, &opening, upstream, identity.client, rebuilt, draft);
+        let asked = exchange.meanwhile(Box::pin(work)).await;
         let (exchange, answer) = match asked {
             Ok(answered) => answered,
             Err(gone) => return Err(self.gone(gone, asking, draft).await),

@@ -48,7 +48,7 @@ impl Life<'_> {
             limit,
             attempts,
         );
-        let answered = exchange.meanwhile(work).await;
+        let answered = exchange.meanwhile(Box::pin(work)).await;
         draft.record.bytes_client_to_upstream = Some(upload.bytes());
         let skipped = draft.record.attempts.len().saturating_sub(1);
         if skipped > 0 {
