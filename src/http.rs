@@ -132,6 +132,8 @@ pub enum Undelivered {
     Left(String),
     /// The client did not read on.
     Stalled,
+    /// The framing of the rest of its request's body is wrong, in words.
+    Misframed(&'static str),
     /// The answer's body failed, in hyper's words.
     Broken(String),
 }
@@ -280,11 +282,8 @@ impl Exchange {
         let (stream, held, is_read) = hold.into_parts();
         let error = match ended {
             Ok(_) if is_delivered => None,
-            Ok(Ok(())) => left.map(Undelivered::Left),
-            Ok(Err(error)) => Some(match left {
-                Some(how) => Undelivered::Left(how),
-                None => broken(&error),
-            }),
+            Ok(Ok(())) => left,
+            Ok(Err(error)) => Some(left.unwrap_or_else(|| broken(&error))),
             Err(stalled) => Some(stalled),
         };
         Delivered {

@@ -117,7 +117,7 @@ pub async fn handshake(
         let failure = answer::refused(&head, conditional)?;
         let patience = Patience::Until(Instant::now() + upstream.handshake_timeout);
         let is_tls = line.is_tls();
-        let (mut body, passed) = RelayBody::new(body, line, patience, None);
+        let (mut body, passed) = RelayBody::new(body, line, patience, None, None);
         if !is_tls && head.status == http::StatusCode::BAD_REQUEST {
             answer::check_tls_wanted(&body.peek().await)?;
         }

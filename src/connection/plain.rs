@@ -137,6 +137,10 @@ impl Life<'_> {
             draft.record.bytes_upstream_to_client = Some(passed.bytes());
         }
         draft.record.lasted_ms = Some(millis(asking.elapsed()));
+        if let Some(Undelivered::Misframed(what)) = error {
+            // Why the body failed, whoever noticed it first.
+            cut = Some(Failure::new(Reason::HttpFramingConflict, what));
+        }
         let is_cut = cut.is_some();
         let failure = cut.or_else(|| error.map(undelivered));
         let level = match status.is_server_error() && from_upstream.is_some() {
@@ -186,6 +190,7 @@ fn undelivered(error: Undelivered) -> Failure {
     match error {
         Undelivered::Left(how) => Failure::new(Reason::ClientLeftResponse, how),
         Undelivered::Stalled => Reason::ClientStalledResponse.into(),
+        Undelivered::Misframed(what) => Failure::new(Reason::HttpFramingConflict, what),
         Undelivered::Broken(words) => Failure::new(Reason::UpstreamResponseCut, words),
     }
 }

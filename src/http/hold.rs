@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Undelivered;
 use super::body::Rest;
 use super::head::RawHead;
 use crate::stream::ClientStream;
@@ -162,13 +163,12 @@ impl Hold {
     }
 
     /// How the client left, if it did.
-    pub(super) fn left(&self) -> Option<String> {
-        match &self.end {
-            Some(End::Left) => Some("closed in order".to_owned()),
-            Some(End::Broke(error)) => Some(error.to_string()),
-            Some(End::Misframed(what)) => Some((*what).to_owned()),
-            None => None,
-        }
+    pub(super) fn left(&self) -> Option<Undelivered> {
+        self.end.as_ref().map(|end| match end {
+            End::Left => Undelivered::Left("closed in order".to_owned()),
+            End::Broke(error) => Undelivered::Left(error.to_string()),
+            End::Misframed(what) => Undelivered::Misframed(what),
+        })
     }
 
     /// The stream, how its client stopped waiting, and whether that was before the end of its request's body.

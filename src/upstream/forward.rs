@@ -201,7 +201,8 @@ impl Asking<'_> {
         });
         let patience = Patience::Between(rules.idle_timeout);
         let is_tls = line.is_tls();
-        let (mut body, passed) = RelayBody::new(body, line, patience, Some(home));
+        let (mut body, passed) =
+            RelayBody::new(body, line, patience, Some(upload.clone()), Some(home));
         if !is_tls && head.status == StatusCode::BAD_REQUEST {
             answer::check_tls_wanted(&body.peek().await)?;
         }

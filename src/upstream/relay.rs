@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::answer;
 use super::line::Line;
+use super::upload::Upload;
 use crate::http::BodyError;
 use crate::reason::{Failure, Reason};
 
@@ -61,6 +62,8 @@ pub(super) struct RelayBody {
     is_waiting: bool,
     /// Whether its end has come.
     is_over: bool,
+    /// The request's body, of which more may be on its way.
+    upload: Option<Upload>,
     passed: Arc<Passed>,
     /// What ends the body, held back for one turn.
     broken: Option<BodyError>,
@@ -69,11 +72,12 @@ pub(super) struct RelayBody {
 }
 
 impl RelayBody {
-    /// `home` gets the connection if it can serve another request after this body.
+    /// `upload` is the request's body, while which is waited for no answer is late; `home` gets the connection if it can serve another request after this body.
     pub fn new(
         body: Incoming,
         line: Line,
         patience: Patience,
+        upload: Option<Upload>,
         home: Option<Box<dyn FnOnce(Line) + Send>>,
     ) -> (Self, Arc<Passed>) {
         let first = match patience {
@@ -89,6 +93,7 @@ impl RelayBody {
             deadline: first.map(|instant| Box::pin(tokio::time::sleep_until(instant))),
             is_waiting: false,
             is_over: false,
+            upload,
             passed: Arc::clone(&passed),
             broken: None,
             home,
@@ -150,7 +155,19 @@ impl RelayBody {
         if let (Patience::Between(Some(silence)), true) = (self.patience, begins) {
             deadline.as_mut().reset(Instant::now() + silence);
         }
-        deadline.as_mut().poll(cx).is_ready()
+        while deadline.as_mut().poll(cx).is_ready() {
+            let (Patience::Between(Some(silence)), Some(upload)) = (self.patience, &self.upload)
+            else {
+                return true;
+            };
+            // Nor does one that is still to send what the upstream answers piece by piece.
+            let until = upload.waits_since() + silence;
+            if until <= Instant::now() {
+                return true;
+            }
+            deadline.as_mut().reset(until);
+        }
+        false
     }
 }
 

@@ -15,7 +15,7 @@ use crate::policy::HttpRules;
 use crate::reason::{Failure, Reason};
 
 /// A request's body, and what became of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upload(Arc<Mutex<State>>);
 
 #[derive(Debug)]

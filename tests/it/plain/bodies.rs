@@ -1,7 +1,7 @@
 //! Bodies in both directions: as they come, within bounds, and to their end.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::net::Shutdown;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -180,6 +180,50 @@ fn a_conversation_in_both_directions() {
     let line = proxy.terminal();
     assert_eq!(line.number("bytes_client_to_upstream"), Some(9), "{line:?}");
     assert_eq!(line.number("bytes_upstream_to_client"), Some(9));
+}
+
+/// An upstream that begins its answer, and goes on with it when the rest of the body comes.
+fn conversing() -> Origin {
+    Origin::start(|ask| {
+        ask.write(format!("HTTP/1.1 200 OK\r\n{CHUNKED}\r\n"));
+        let mut rest = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut (&ask.socket).take(5), &mut rest);
+        if rest == b"0\r\n\r\n" {
+            ask.write("0\r\n\r\n");
+        }
+    })
+}
+
+/// Nor is an upstream silent that answers what the client has not sent yet.
+#[test]
+fn an_upstream_that_waits_for_the_client_is_not_silent() {
+    let origin = conversing();
+    let mut proxy = start(&origin, "idle_timeout: 300ms");
+    let mut client = Client::plain(proxy.address());
+    client.send(request("POST", "/api/a", CHUNKED));
+    assert_eq!(client.response_head().status, 200);
+    std::thread::sleep(Duration::from_millis(1000));
+    client.send("0\r\n\r\n");
+    assert_eq!(client.receive(5), b"0\r\n\r\n");
+    let line = proxy.terminal();
+    assert_eq!(line.text("reason"), "", "{line:?}");
+}
+
+/// What is wrong with the rest of a body is told as that, also when the answer has begun.
+#[test]
+fn a_wrong_chunk_during_the_answer() {
+    let origin = conversing();
+    let mut proxy = start(&origin, "");
+    let mut client = Client::plain(proxy.address());
+    client.send(request("POST", "/api/a", CHUNKED));
+    assert_eq!(client.response_head().status, 200);
+    client.send("zz\r\n");
+    let line = proxy.terminal();
+    assert_eq!(line.text("event"), "request", "{line:?}");
+    assert_eq!(line.text("reason"), "http_framing_conflict", "{line:?}");
+    assert_eq!(line.number("status"), Some(200), "{line:?}");
+    assert!(line.text("detail").contains("hexadecimal"), "{line:?}");
+    origin.all_ended();
 }
 
 /// Their heads may tell of a body that does not follow (a 304 need not); the next answer shows that none did.
