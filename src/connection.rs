@@ -197,7 +197,7 @@ fn cut_short(cause: &str, draft: &Draft) -> Failure {
         "the answer to a plain request was still on its way: let the upstream end its streams when it is told to stop, or \
          `shutdown.drain` be longer than the longest answer"
     } else {
-        "the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, for plain \
+        "the request was still on its way, or the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, for plain \
          requests than `routes[].http.response_timeout`, and the platform's grace period longer than that"
     })
 }

@@ -326,7 +326,7 @@ reasons! {
         "the Connection field lists a field that must not be removed on the way",
         "an attempt to make a proxy drop a security field, or a broken client; detail names the field";
     H2cRefused = "h2c_refused", Http, Client, Info, Status::Fixed(400), "http_request_error",
-        "the request asks for an upgrade to cleartext HTTP/2",
+        "an opening handshake, or a request for a WebSocket route, asks for an upgrade to cleartext HTTP/2",
         "switch HTTP/2 off in the client (curl: --http1.1, Java's HttpClient: version(HTTP_1_1)), or it is a smuggling attempt";
     WsMethodNotGet = "ws_method_not_get", Http, Client, Info, Status::Fixed(405), "http_request_error",
         "the opening handshake's method is not GET",

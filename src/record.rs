@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-pub use draft::{Draft, Resting};
+pub use draft::{Answering, Draft, Resting};
 pub use sink::{Settings, Sink, StageHook};
 pub use text::{peer_list, peer_text, redact_query};
 

@@ -134,7 +134,7 @@ fn raise_descriptor_limit(config: &Config) {
     if let Some(available) = getrlimit(Resource::Nofile).current
         && available < needed
     {
-        let fits = available.saturating_sub(other) / 2;
+        let fits = (available.saturating_sub(other) / 2).max(1);
         tracing::warn!(
             "limits.connections is {connections}, which needs {needed} descriptors, but the hard limit is {available}: \
              raise nofile, or set limits.connections to {fits} or less"
@@ -194,6 +194,9 @@ fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
     let (address, listener) = (addresses.first()?, config.listeners.first()?);
     let route = config.routes.first()?;
     let (_, rules) = route.websocket()?;
+    if listener.proxy_protocol || listener.redirect_to_https {
+        return None;
+    }
     let reachable = here(*address);
     let scheme = if listener.tls.is_some() {
         "https"

@@ -78,9 +78,9 @@ impl Life<'_> {
         let begun = Instant::now();
         self.shared.via.check(&request.headers)?;
         let authority = opening::authority(&request.uri, &request.headers)?;
-        let opening = match opening::check(request)? {
-            Kind::Opening(opening) => Some(opening),
-            Kind::Plain => None,
+        let (opening, asks_h2c) = match opening::check(request)? {
+            Kind::Opening(opening) => (Some(opening), false),
+            Kind::Plain { asks_h2c } => (None, asks_h2c),
         };
         if let Some(note) = identity.spoofed(&request.headers) {
             draft.note(note);
@@ -92,7 +92,11 @@ impl Life<'_> {
         }
         let admitted = self.check_policy(request, identity, &authority, opening, draft);
         draft.record.policy_ms = Some(millis(begun.elapsed()));
-        admitted
+        admitted.map_err(|denied| match denied.failure.reason {
+            // Where plain requests are served the wish is ignored; elsewhere it is what is wrong with this one.
+            Reason::PlainHttpRequest if asks_h2c => Reason::H2cRefused.into(),
+            _ => denied,
+        })
     }
 
     fn check_policy(

@@ -13,7 +13,7 @@ use crate::http::fields::tokens;
 use crate::http::{Body, Delivered, Exchange, RequestBody, Undelivered, respond};
 use crate::policy::{Authority, Respond};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, millis};
+use crate::record::{Answering, Draft, millis};
 use crate::upstream::{self, Passed, Served, Upload};
 
 impl Life<'_> {
@@ -122,7 +122,11 @@ impl Life<'_> {
         }
         let status = response.status();
         let patience = self.shared.config.limits.write_stall;
-        draft.answering(status.as_u16());
+        draft.answering(Answering {
+            status: status.as_u16(),
+            since: asking.into_std(),
+            bytes: from_upstream.map(|(passed, _)| passed.counter()),
+        });
         let Delivered {
             stream,
             held,

@@ -19,7 +19,10 @@ pub enum Kind {
     /// An opening handshake that keeps RFC 6455.
     Opening(Opening),
     /// A request without any WebSocket field.
-    Plain,
+    Plain {
+        /// Whether it would rather go on in HTTP/2, which may be ignored (RFC 9110 section 7.8).
+        asks_h2c: bool,
+    },
 }
 
 /// A checked opening handshake.
@@ -109,14 +112,15 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     let fields = &request.headers;
     check_connection(fields)?;
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
-    if includes(&upgrades, "h2c") || fields.contains_key("http2-settings") {
-        return Err(Reason::H2cRefused.into());
-    }
+    let asks_h2c = includes(&upgrades, "h2c") || fields.contains_key("http2-settings");
     let has_websocket_fields = fields
         .keys()
         .any(|name| name.as_str().starts_with("sec-websocket-"));
-    if upgrades.is_empty() && !has_websocket_fields {
-        return check_expect(fields).map(|()| Kind::Plain);
+    if asks_h2c && (has_websocket_fields || includes(&upgrades, "websocket")) {
+        return Err(Reason::H2cRefused.into());
+    }
+    if (upgrades.is_empty() || asks_h2c) && !has_websocket_fields {
+        return check_expect(fields).map(|()| Kind::Plain { asks_h2c });
     }
     if let Some(length) = fields.get(header::CONTENT_LENGTH)
         && !length.as_bytes().iter().all(|&digit| digit == b'0')
@@ -315,6 +319,7 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
             | "trailer"
             | "transfer-encoding"
             | "upgrade"
+            | "http2-settings"
             | "proxy-authenticate"
             | "proxy-authorization"
     )
@@ -344,7 +349,7 @@ mod tests {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         match authority(&parts.uri, &parts.headers).and_then(|_| check(&parts)) {
             Ok(Kind::Opening(_)) => "opening",
-            Ok(Kind::Plain) => "plain",
+            Ok(Kind::Plain { .. }) => "plain",
             Err(failure) => failure.reason.code(),
         }
     }

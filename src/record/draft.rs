@@ -1,11 +1,24 @@
 //! The record of a connection from its first byte to its end: the guard that it is written exactly once.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::packed::Packed;
 use super::{Event, Record, Sink, millis, redact_query};
 use crate::reason::{Failure, Level, Note, Reason, Stage};
+
+/// An answer that is on its way to the client.
+#[derive(Debug)]
+pub struct Answering {
+    /// Its status, which the client got.
+    pub status: u16,
+    /// When its request was handed on.
+    pub since: Instant,
+    /// How much of its body has come; `None` for an answer of the proxy's own.
+    pub bytes: Option<Arc<AtomicU64>>,
+}
 
 /// The record of a connection while it is still being written.
 ///
@@ -14,8 +27,8 @@ pub struct Draft {
     sink: Sink,
     stage: Stage,
     opened: Option<Instant>,
-    /// The status of the answer that is on its way.
-    answering: Option<u16>,
+    /// The answer that is on its way.
+    answering: Option<Box<Answering>>,
     finished: bool,
     /// Who dialled, which is the client of every request whose peer does not say otherwise.
     source: Option<IpAddr>,
@@ -94,8 +107,8 @@ impl Draft {
     }
 
     /// An answer with `status` is on its way to the client: whatever comes now, the client got that.
-    pub fn answering(&mut self, status: u16) {
-        self.answering = Some(status);
+    pub fn answering(&mut self, answering: Answering) {
+        self.answering = Some(Box::new(answering));
     }
 
     /// Whether an answer is on its way.
@@ -177,10 +190,13 @@ impl Draft {
         self.finished = true;
         let mut record = std::mem::take(&mut self.record);
         record.fail(failure, self.stage);
-        record.event = match (self.opened, self.answering) {
+        record.event = match (self.opened, self.answering.take()) {
             (None, None) => Event::Refused,
-            (None, Some(status)) => {
-                record.status = Some(status);
+            (None, Some(answering)) => {
+                record.status = Some(answering.status);
+                record.lasted_ms = Some(millis(answering.since.elapsed()));
+                let bytes = answering.bytes.map(|bytes| bytes.load(Ordering::Relaxed));
+                record.bytes_upstream_to_client = bytes;
                 Event::Request
             }
             (Some(opened), _) => {

@@ -131,6 +131,11 @@ fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
             )
         }
         CertificateError::NotValidYet => format!("the certificate for {name} is not valid yet"),
+        // The library has no variant for what a server made by `openssl req -x509` usually has.
+        other if other.to_string().contains("CaUsedAsEndEntity") => format!(
+            "the certificate for {name} is an authority's (CA:TRUE), which no server may present; make one with \
+             basicConstraints CA:FALSE, or have the authority issue one for the server"
+        ),
         other => format!("the certificate for {name} can't be verified: {other}"),
     }
 }

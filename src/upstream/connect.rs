@@ -296,6 +296,10 @@ fn unix_failure(path: &Path, error: &io::Error) -> Failure {
             "the upstream has not made its socket: it is down, starting, or listens on another path than \
              `upstreams.*.endpoints` says",
         ),
+        io::ErrorKind::ConnectionRefused => failure.with_hint(
+            "the socket file is left from an upstream that has ended: start the upstream, or let it listen on the path that \
+             `upstreams.*.endpoints` names",
+        ),
         _ => failure,
     }
 }

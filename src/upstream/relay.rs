@@ -21,7 +21,7 @@ use crate::reason::{Failure, Reason};
 /// What became of a body: known once it was read.
 #[derive(Debug, Default)]
 pub struct Passed {
-    bytes: AtomicU64,
+    bytes: Arc<AtomicU64>,
     cut: OnceLock<Failure>,
 }
 
@@ -30,6 +30,12 @@ impl Passed {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// The same while it grows.
+    #[must_use]
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes)
     }
 
     /// Why it ended before its end, if the upstream is to blame: `upstream_response_cut` or

@@ -25,6 +25,8 @@ pub enum Kind {
     /// Made for clients, like the next one.
     Client,
     ExpiredClient,
+    /// Of an authority, which no server may present.
+    Authority,
 }
 
 impl Authority {
@@ -66,6 +68,9 @@ impl Authority {
             Kind::Client | Kind::ExpiredClient => ExtendedKeyUsagePurpose::ClientAuth,
             _ => ExtendedKeyUsagePurpose::ServerAuth,
         }];
+        if kind == Kind::Authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
         params.use_authority_key_identifier_extension = true;
         let now = OffsetDateTime::now_utc();
         let (from, to) = match kind {
@@ -73,7 +78,7 @@ impl Authority {
                 (now - Duration::days(60), now - Duration::days(1))
             }
             Kind::NotYetValid => (now + Duration::days(1), now + Duration::days(60)),
-            Kind::Good | Kind::Rsa | Kind::Client => {
+            Kind::Good | Kind::Authority | Kind::Rsa | Kind::Client => {
                 (now - Duration::days(1), now + Duration::days(90))
             }
         };

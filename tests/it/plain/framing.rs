@@ -63,6 +63,28 @@ fn heads_that_are_malformed() {
     }
 }
 
+/// A wish for HTTP/2 may be ignored (RFC 9110 section 7.8), and goes no further: Java's HttpClient has it by default.
+#[test]
+fn a_wish_for_h2c_ends_here() {
+    let origin = Origin::echo();
+    let mut proxy = start(&origin, "");
+    for fields in [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+        "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+    ] {
+        let mut client = Client::plain(proxy.address());
+        let response = client.send(request("GET", "/api/a", fields)).response();
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.field("upgrade"), None, "{response:?}");
+        let head = origin.heads().pop().unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("get /api/a "), "{head}");
+        for gone in ["upgrade", "h2c", "http2-settings"] {
+            assert!(!head.contains(gone), "{head}");
+        }
+        proxy.terminal();
+    }
+}
+
 #[test]
 fn other_ways_past_the_rules() {
     let protected = Reason::HttpConnectionProtected;
@@ -70,12 +92,12 @@ fn other_ways_past_the_rules() {
         (
             "GET",
             "/api/a",
-            "Upgrade: h2c\r\nConnection: Upgrade\r\n",
+            "Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n",
             Reason::H2cRefused,
         ),
         (
             "GET",
-            "/api/a",
+            "/ws",
             "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
             Reason::H2cRefused,
         ),

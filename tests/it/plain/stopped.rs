@@ -148,6 +148,8 @@ fn an_answer_without_an_end_is_cut() {
         (line.text("path"), line.number("status")),
         ("/api/a", Some(200))
     );
+    assert_eq!(line.number("bytes_upstream_to_client"), Some(3), "{line:?}");
+    assert!(line.number("lasted_ms") > Some(0), "{line:?}");
     assert!(line.text("hint").contains("`shutdown.drain`"), "{line:?}");
     origin.all_ended();
 }

@@ -175,6 +175,10 @@ pub fn upstream_tls_verify_failed() -> Line {
             config(shared, &["127.0.0.1"], Kind::Expired),
             "the certificate for 127.0.0.1 expired on 20",
         ),
+        (
+            config(shared, &["127.0.0.1"], Kind::Authority),
+            "is an authority's (CA:TRUE)",
+        ),
     ];
     let mut last = None;
     for (config, detail) in cases {
