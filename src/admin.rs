@@ -111,15 +111,35 @@ pub fn bind(address: SocketAddr, write_stall: Duration) -> std::io::Result<Liste
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::watch;
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::generation::Generation;
+
+    const CONFIG: &str = "
+listeners: [{ address: '127.0.0.1:0' }]
+routes: [{ path: /a, websocket: { origins: ['https://a.example'] }, upstream: app }]
+upstreams: { app: { endpoints: ['builtin:echo'] } }
+";
+
+    fn serving() -> State {
+        let outcome = crate::config::parse(CONFIG, "proxy.yaml".as_ref(), &|_| None);
+        let generation = Generation {
+            number: 1,
+            config: std::sync::Arc::new(outcome.config.unwrap()),
+            upstreams: std::collections::BTreeMap::new(),
+            certificates: Vec::new(),
+        };
+        let (_, generation) = watch::channel(std::sync::Arc::new(generation));
+        State::new(TaskTracker::new(), generation)
+    }
 
     #[tokio::test]
     async fn a_client_that_asks_again_and_again_is_ended_all_the_same() {
         const LIFETIME: Duration = Duration::from_millis(200);
         let (mut client, server) = tokio::io::duplex(1024);
-        let state = State::new(TaskTracker::new());
+        let state = serving();
         let serving = tokio::spawn(answer_all(server, Service::Probes, state, LIFETIME));
         let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
         let mut answers = 0;
@@ -141,7 +161,7 @@ mod tests {
     async fn a_client_that_reads_no_answer_is_ended_too() {
         const LIFETIME: Duration = Duration::from_millis(200);
         let (mut client, server) = tokio::io::duplex(1024);
-        let state = State::new(TaskTracker::new());
+        let state = serving();
         let serving = tokio::spawn(answer_all(server, Service::Probes, state, LIFETIME));
         let asking = async {
             let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";

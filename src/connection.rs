@@ -12,7 +12,6 @@ mod repeat;
 mod stop;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,6 +29,7 @@ pub use repeat::Repeats;
 pub use stop::{Patience, Stop};
 
 use crate::config::{Config, Upstream};
+use crate::generation::Generation;
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
 use crate::http::via::Pseudonym;
@@ -42,7 +42,7 @@ use crate::record::{Draft, Sink, millis};
 use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
 use crate::tls;
 use crate::tunnel::{self, Tunnel};
-use crate::upstream::{Group, InUse};
+use crate::upstream::InUse;
 
 /// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
 /// for what is on its way, little enough that connections without a tunnel don't hold up the exit.
@@ -52,9 +52,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Shared {
     /// The configuration that admits them.
-    pub config: Arc<Config>,
-    /// Its upstreams, by name.
-    pub upstreams: Arc<BTreeMap<String, Arc<Group>>>,
+    pub generation: Arc<Generation>,
     /// The listener's bound address.
     pub listener: SocketAddr,
     /// Its TLS settings, if it has any.
@@ -80,13 +78,17 @@ pub struct Shared {
 }
 
 impl Shared {
+    fn config(&self) -> &Config {
+        &self.generation.config
+    }
+
     /// What the configuration says of the tunnels of a route.
     fn tunnel_settings(
         &self,
         permit: &Permit<'_, WebSocketRules>,
         upstream: &Upstream,
     ) -> Arc<tunnel::Settings> {
-        let config = &self.config;
+        let config = self.config();
         let make = || {
             let rules = permit.rules();
             Arc::new(tunnel::Settings {
@@ -120,12 +122,13 @@ impl Shared {
 pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
+    draft.set_generation(shared.generation.number);
     draft.enter(Stage::Accept);
     let mut life = Life {
         shared: &shared,
         peer,
         secure: shared.tls.is_some(),
-        hops: &shared.config.trusted_proxies,
+        hops: &shared.config().trusted_proxies,
         held: OnceLock::new(),
     };
     let outcome = tokio::select! {
@@ -162,7 +165,7 @@ async fn see_off(
     shared: Arc<Shared>,
     patience: Patience,
 ) {
-    let close_wait = shared.config.limits.close_wait;
+    let close_wait = shared.config().limits.close_wait;
     let lingering = async {
         tokio::join!(
             async {
@@ -282,7 +285,7 @@ impl Life<'_> {
             listener::reset(socket);
             return Err(failure.unanswered().into());
         }
-        let limits = &self.shared.config.limits;
+        let limits = &self.shared.config().limits;
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
             None => limits.request_head,
@@ -319,7 +322,7 @@ impl Life<'_> {
 
     /// Waits for a further request; a shutdown ends the wait, as nothing is lost by it.
     async fn is_used_again(&self, stream: &mut ClientStream, ahead: &mut Vec<u8>) -> bool {
-        let deadline = Instant::now() + self.shared.config.limits.keep_alive;
+        let deadline = Instant::now() + self.shared.config().limits.keep_alive;
         tokio::select! {
             biased;
             begun = head::begun(stream, deadline, ahead) => begun,
@@ -334,7 +337,7 @@ impl Life<'_> {
         stream: ClientStream,
         draft: &mut Draft,
     ) -> Result<Next, Ended> {
-        let limits = &self.shared.config.limits;
+        let limits = &self.shared.config().limits;
         let has_early = !raw.early.is_empty();
         let (request, exchange) = match Exchange::begin(stream, raw, limits.header_bytes).await {
             Ok(begun) => begun,
@@ -454,7 +457,7 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<(RawHead, ClientStream), Ended> {
         let begun = Instant::now();
-        let limit = self.shared.config.limits.header_bytes;
+        let limit = self.shared.config().limits.header_bytes;
         let read = self
             .unless_draining(head::read(&mut stream, limit, deadline, &mut bytes))
             .await;

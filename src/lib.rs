@@ -13,6 +13,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod generation;
 pub mod http;
 pub mod limits;
 pub mod listener;

@@ -166,6 +166,8 @@ pub struct Record {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_ms: Option<u64>,

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, Service, State};
 use crate::config::{self, Config, Problem, Severity, Shutdown, Source};
 use crate::connection::{self, Shared, Stop};
+use crate::generation::Generation;
 use crate::http::via::Pseudonym;
 use crate::limits::Clients;
 use crate::listener::Listener;
@@ -26,7 +27,6 @@ use crate::policy::HostPattern;
 use crate::reason::{Level, Stage};
 use crate::record::{Draft, Event, Record, Sink};
 use crate::tls;
-use crate::upstream::Group;
 use drain::Drain;
 
 /// Descriptors that each of the proxy's own services may take.
@@ -53,6 +53,7 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
     tls: Vec<Option<tls::Server>>,
     upstream_tls: upstreams::Clients,
+    certificates: Vec<tls::Certificate>,
 }
 
 impl Plan {
@@ -124,6 +125,7 @@ impl Plan {
         {
             return Err(sorted(problems));
         }
+        let certificates = certificates(&identities);
         let mut tls = Vec::new();
         let listeners = config.listeners.iter().zip(&authorities);
         for (index, (listener, authorities)) in listeners.enumerate() {
@@ -155,8 +157,20 @@ impl Plan {
             warnings: sorted(problems),
             tls,
             upstream_tls,
+            certificates,
         })
     }
+}
+
+/// Each file once.
+fn certificates(identities: &[(config::CertificateFiles, tls::Identity)]) -> Vec<tls::Certificate> {
+    let all = identities
+        .iter()
+        .map(|(_, identity)| identity.certificate());
+    let by_file: BTreeMap<_, _> = all
+        .map(|certificate| (&certificate.file, certificate))
+        .collect();
+    by_file.into_values().cloned().collect()
 }
 
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
@@ -246,7 +260,7 @@ impl std::error::Error for BindError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<(Listener, Arc<Shared>)>,
-    upstreams: Arc<BTreeMap<String, Arc<Group>>>,
+    generation: watch::Sender<Arc<Generation>>,
     services: Vec<(Listener, Service)>,
     sink: Sink,
     stop: Stop,
@@ -264,9 +278,15 @@ impl Server {
             config,
             tls,
             upstream_tls,
+            certificates,
             ..
         } = plan;
-        let upstreams = Arc::new(upstreams::groups(&config, upstream_tls));
+        let generation = Arc::new(Generation {
+            number: 1,
+            upstreams: upstreams::groups(&config, upstream_tls),
+            config: Arc::clone(&config),
+            certificates,
+        });
         let slots = Arc::new(Semaphore::new(
             config.limits.connections.min(Semaphore::MAX_PERMITS),
         ));
@@ -292,8 +312,7 @@ impl Server {
                 cause,
             })?;
             let shared = Shared {
-                config: Arc::clone(&config),
-                upstreams: Arc::clone(&upstreams),
+                generation: Arc::clone(&generation),
                 listener: listener.address(),
                 tls,
                 redirect_to_https: settings.redirect_to_https,
@@ -342,7 +361,7 @@ impl Server {
         }
         Ok(Self {
             listeners,
-            upstreams,
+            generation: watch::Sender::new(generation),
             services,
             sink,
             stop,
@@ -377,12 +396,14 @@ impl Server {
         for (listener, shared) in self.listeners {
             accept_tasks.spawn(accept(listener, shared, late.clone(), accepting.clone()));
         }
-        for group in self.upstreams.values() {
+        let generation = self.generation.subscribe();
+        let running = Arc::clone(&generation.borrow());
+        for group in running.upstreams.values() {
             let checks =
                 Arc::clone(group).checks(self.sink.clone(), accepting.clone().cancelled_owned());
             accept_tasks.spawn(checks);
         }
-        let state = State::new(self.tasks.clone());
+        let state = State::new(self.tasks.clone(), generation);
         // They answer until this function returns.
         let mut services = JoinSet::new();
         for (listener, service) in self.services {

@@ -26,7 +26,7 @@ pub use client::{Client, SystemRoots};
 pub use client_auth::Authorities;
 pub use development::{DevelopmentCertificateError, ensure_development_certificate};
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
-pub use identity::{Finding, Identity, load};
+pub use identity::{Certificate, Finding, Identity, load};
 pub use refused::refused_late;
 
 use crate::config::{Tls, TlsVersion, UnknownSni};

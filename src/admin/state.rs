@@ -1,10 +1,13 @@
 //! How far the process is in its life: what the services answer, and how one of them asks for a drain.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+
+use crate::generation::Generation;
 
 /// How long whoever asks for a drain waits until it has begun, which takes a turn of one task.
 const BEGINNING: Duration = Duration::from_secs(1);
@@ -29,16 +32,25 @@ pub enum Phase {
 pub struct State {
     phase: watch::Sender<Phase>,
     connections: TaskTracker,
+    generation: watch::Receiver<Arc<Generation>>,
 }
 
 impl State {
-    /// A process that serves; `connections` has a task for each connection that is or may become a tunnel.
+    /// A process that serves with the latest `generation`; `connections` has a task for each connection that is or may
+    /// become a tunnel.
     #[must_use]
-    pub fn new(connections: TaskTracker) -> Self {
+    pub fn new(connections: TaskTracker, generation: watch::Receiver<Arc<Generation>>) -> Self {
         Self {
             phase: watch::Sender::new(Phase::Ready),
             connections,
+            generation,
         }
+    }
+
+    /// What it serves with now.
+    #[must_use]
+    pub fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.generation.borrow())
     }
 
     /// How far the process is.

@@ -143,7 +143,7 @@ impl Life<'_> {
                 .handshake(identity.client, std::time::Instant::now()),
             None => Ok(()),
         };
-        let routes = &self.shared.config.routes;
+        let routes = &self.shared.config().routes;
         // Behind a hop that ended TLS there is nowhere to send the client.
         if self.shared.redirect_to_https && !identity.secure {
             policy::check_host(routes, &asked)?;
@@ -235,7 +235,7 @@ impl Life<'_> {
 
     /// The one place where the name is looked up; a configuration in which it is unknown does not load.
     fn upstream(&self, name: &str) -> Result<&Arc<Group>, Failure> {
-        self.shared.upstreams.get(name).ok_or_else(|| {
+        self.shared.generation.upstreams.get(name).ok_or_else(|| {
             let detail = format!("no upstream is named {name}");
             Failure::new(Reason::InternalAborted, detail)
         })

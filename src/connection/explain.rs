@@ -71,7 +71,7 @@ impl Life<'_> {
             Some(429 | 500..) => TRY_AGAIN_LATER,
             _ => POLICY,
         };
-        let limits = &self.shared.config.limits;
+        let limits = &self.shared.config().limits;
         let mut response = explanation.response();
         respond::set_request_id(response.headers_mut(), &request_id(draft));
         let Answered {

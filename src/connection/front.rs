@@ -58,7 +58,7 @@ impl Life<'_> {
         deadline: Instant,
         draft: &mut Draft,
     ) -> Result<Source, Failure> {
-        let is_trusted = is_trusted(self.peer.ip(), &self.shared.config.trusted_proxies);
+        let is_trusted = is_trusted(self.peer.ip(), &self.shared.config().trusted_proxies);
         let told = self
             .unless_draining(proxy_header::read(socket, is_trusted, deadline))
             .await

@@ -100,7 +100,7 @@ impl Life<'_> {
             draft.note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
         }
         let begun = Instant::now();
-        let limit = self.shared.config.limits.header_bytes;
+        let limit = self.shared.config().limits.header_bytes;
         let answer = upstream::handshake(
             connected,
             request,
@@ -126,7 +126,7 @@ impl Life<'_> {
         let extensions = Extensions::agreed(opened.extensions.iter().map(String::as_str));
         let mut response = Response::from_parts(opened.head, respond::empty());
         respond::set_request_id(response.headers_mut(), &request_id(draft));
-        let patience = self.shared.config.limits.write_stall;
+        let patience = self.shared.config().limits.write_stall;
         let Answered {
             stream,
             held,
@@ -165,7 +165,7 @@ impl Life<'_> {
         draft.record.notes.extend(refused.notes);
         let mut response = refused.response;
         respond::identify(&mut response, &request_id(draft), &refused.failure);
-        let limits = &self.shared.config.limits;
+        let limits = &self.shared.config().limits;
         let patience = upstream.handshake_timeout + limits.write_stall;
         let answered = exchange.answer(response, patience).await;
         let stream = match (refused.passed.cut(), answered.error) {

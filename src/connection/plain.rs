@@ -37,7 +37,7 @@ impl Life<'_> {
         let rebuilt =
             upstream::rebuild_plain(request, &identity, &self.shared.via, &request_id(draft));
         let asking = Instant::now();
-        let limit = self.shared.config.limits.header_bytes;
+        let limit = self.shared.config().limits.header_bytes;
         let attempts = &mut draft.record.attempts;
         let work = upstream::forward(
             upstream,
@@ -121,7 +121,7 @@ impl Life<'_> {
             close_after(response.headers_mut());
         }
         let status = response.status();
-        let patience = self.shared.config.limits.write_stall;
+        let patience = self.shared.config().limits.write_stall;
         draft.answering(Answering {
             status: status.as_u16(),
             since: asking.into_std(),

@@ -26,7 +26,7 @@ impl Life<'_> {
             return self.explain(exchange, failure, explanation, draft).await;
         }
         let response = respond::boxed(respond::refusal(&failure, &request_id(draft)));
-        let patience = self.shared.config.limits.write_stall;
+        let patience = self.shared.config().limits.write_stall;
         let answered = exchange.answer(response, patience).await;
         if let Some(error) = answered.error {
             draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
@@ -47,7 +47,7 @@ impl Life<'_> {
         let answerable = failure.http_status().is_some();
         if answerable {
             let response = respond::refusal(&failure, &request_id(draft));
-            let patience = self.shared.config.limits.write_stall;
+            let patience = self.shared.config().limits.write_stall;
             if let Err(error) = respond::write(&mut stream, &response, patience).await {
                 draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
             }

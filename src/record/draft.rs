@@ -145,8 +145,14 @@ impl Draft {
             sni: last.sni,
             tls_version: last.tls_version,
             alpn: last.alpn,
+            generation: last.generation,
             ..Record::default()
         };
+    }
+
+    /// Names the configuration that is in use for this connection.
+    pub fn set_generation(&mut self, number: u64) {
+        self.record.generation = Some(number);
     }
 
     /// Names who is behind the peer of this connection, for all its requests.

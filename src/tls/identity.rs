@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,16 @@ use crate::policy::HostSet;
 pub struct Identity {
     key: Arc<CertifiedKey>,
     names: HostSet,
+    certificate: Certificate,
+}
+
+/// What is told of a certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its file, as the configuration resolves it.
+    pub file: PathBuf,
+    /// When the first certificate of its chain ends to be valid.
+    pub expires: SystemTime,
 }
 
 impl Identity {
@@ -33,6 +43,12 @@ impl Identity {
     /// The leaf's names.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.names.names()
+    }
+
+    /// What is told of it.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     pub(super) fn key(&self) -> &Arc<CertifiedKey> {
@@ -79,19 +95,28 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
     let key = read_key(&files.key)
         .map_err(|finding| findings.push(finding))
         .ok();
-    let names = chain.as_ref().and_then(|chain| {
+    let examined = chain.as_ref().and_then(|chain| {
         examine(chain, &files.cert, now, &mut findings)
             .map_err(|finding| findings.push(finding))
             .ok()
     });
-    let (Some(chain), Some(key), Some(names)) = (chain, key, names) else {
+    let (Some(chain), Some(key), Some((names, expires))) = (chain, key, examined) else {
         return (None, findings);
     };
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     match CertifiedKey::from_der(chain, key, &provider) {
         Ok(key) => {
             let key = Arc::new(key);
-            (Some(Identity { key, names }), findings)
+            let certificate = Certificate {
+                file: files.cert.clone(),
+                expires,
+            };
+            let identity = Identity {
+                key,
+                names,
+                certificate,
+            };
+            (Some(identity), findings)
         }
         Err(error) => {
             findings.push(unusable(files, &error));
@@ -178,13 +203,13 @@ fn unreadable(field: &'static str, path: &Path, error: &io::Error) -> Finding {
     )
 }
 
-/// The leaf's names, and what is wrong with the chain.
+/// The leaf's names, when the chain ends to be valid, and what is wrong with it.
 fn examine(
     chain: &[CertificateDer<'_>],
     path: &Path,
     now: SystemTime,
     findings: &mut Vec<Finding>,
-) -> Result<HostSet, Finding> {
+) -> Result<(HostSet, SystemTime), Finding> {
     let path = path.display();
     let mut parsed = Vec::new();
     for (index, certificate) in chain.iter().enumerate() {
@@ -242,7 +267,11 @@ fn examine(
             leaf.issuer()
         )));
     }
-    Ok(names)
+    let expires = parsed
+        .iter()
+        .map(|certificate| validity(certificate).1)
+        .min();
+    Ok((names, expires.unwrap_or(UNIX_EPOCH)))
 }
 
 fn names(leaf: &X509Certificate<'_>) -> HostSet {
@@ -271,6 +300,20 @@ fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// From when to when a certificate is valid.
+fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
+    let validity = certificate.validity();
+    let since = |timestamp: i64| {
+        u64::try_from(timestamp)
+            .map(Duration::from_secs)
+            .unwrap_or_default()
+    };
+    (
+        UNIX_EPOCH + since(validity.not_before.timestamp()),
+        UNIX_EPOCH + since(validity.not_after.timestamp()),
+    )
+}
+
 fn check_dates(
     certificate: &X509Certificate<'_>,
     which: &str,
@@ -279,16 +322,7 @@ fn check_dates(
 ) {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-    let validity = certificate.validity();
-    let since = |timestamp: i64| {
-        u64::try_from(timestamp)
-            .map(Duration::from_secs)
-            .unwrap_or_default()
-    };
-    let (begins, ends) = (
-        UNIX_EPOCH + since(validity.not_before.timestamp()),
-        UNIX_EPOCH + since(validity.not_after.timestamp()),
-    );
+    let (begins, ends) = validity(certificate);
     let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     if now < begins {
         findings.push(Finding::warning(format!(

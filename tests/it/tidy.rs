@@ -47,21 +47,33 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config", "listener", "policy", "reason", "record", "stream", "tls",
         ],
     ),
+    ("generation", &["config", "tls", "upstream"]),
     (
         "connection",
         &[
-            "config", "http", "limits", "listener", "policy", "reason", "record", "stream", "tls",
-            "tunnel", "upstream",
+            "config",
+            "generation",
+            "http",
+            "limits",
+            "listener",
+            "policy",
+            "reason",
+            "record",
+            "stream",
+            "tls",
+            "tunnel",
+            "upstream",
         ],
     ),
     // Its sockets are bound as the listener's are.
-    ("admin", &["listener"]),
+    ("admin", &["generation", "listener"]),
     (
         "server",
         &[
             "admin",
             "config",
             "connection",
+            "generation",
             // The name of this process in Via.
             "http",
             "limits",
