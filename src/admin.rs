@@ -1,10 +1,12 @@
-//! The proxy's own services: health checks on `probes.address`, a drain to be asked for on `admin.address`.
+//! The proxy's own services: health checks and metrics on `probes.address`, a drain to be asked for on `admin.address`.
 //!
 //! Takes a bound [`Listener`] and the [`State`] of the process; answers short HTTP/1.1 requests in text until it is
 //! dropped. Its connections are few, short-lived and counted apart from those of the proxy, so that a full proxy still
 //! answers; they leave no records.
 
 mod answers;
+mod process;
+mod scrape;
 mod state;
 
 use std::collections::VecDeque;
@@ -110,6 +112,8 @@ pub fn bind(address: SocketAddr, write_stall: Duration) -> std::io::Result<Liste
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::watch;
     use tokio_util::task::TaskTracker;
@@ -127,12 +131,12 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         let outcome = crate::config::parse(CONFIG, "proxy.yaml".as_ref(), &|_| None);
         let generation = Generation {
             number: 1,
-            config: std::sync::Arc::new(outcome.config.unwrap()),
+            config: Arc::new(outcome.config.unwrap()),
             upstreams: std::collections::BTreeMap::new(),
             certificates: Vec::new(),
         };
-        let (_, generation) = watch::channel(std::sync::Arc::new(generation));
-        State::new(TaskTracker::new(), generation)
+        let (_, generation) = watch::channel(Arc::new(generation));
+        State::new(TaskTracker::new(), generation, Arc::default())
     }
 
     #[tokio::test]

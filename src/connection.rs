@@ -102,6 +102,7 @@ impl Shared {
                 drain_code: config.shutdown.close_code,
                 spread: config.shutdown.spread,
                 load_balancer: config.load_balancer.clone(),
+                route: self.sink.metrics().route(&permit.route().to_string()),
             })
         };
         let mut routes = config.routes.iter();

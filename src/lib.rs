@@ -17,6 +17,7 @@ pub mod generation;
 pub mod http;
 pub mod limits;
 pub mod listener;
+pub mod metrics;
 pub mod policy;
 pub mod reason;
 pub mod record;

@@ -4,6 +4,7 @@
 //! cancelled task, a forgotten branch) writes [`Reason::InternalAborted`]. Lines pass a bounded queue to a thread
 //! of their own, so that a blocked standard output never stalls a connection; what is dropped is counted.
 
+mod count;
 mod draft;
 mod packed;
 mod sink;
@@ -92,6 +93,18 @@ pub struct Suspect {
     pub hop: String,
     /// Its timer.
     pub timer: String,
+}
+
+/// What a client wanted, as far as its request told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// No whole request has come.
+    #[default]
+    Unknown,
+    /// A tunnel: the request has something of an opening handshake.
+    Tunnel,
+    /// An answer: a plain request.
+    Answer,
 }
 
 /// One line. Field names and their order are the schema; absent fields are left out.
@@ -217,6 +230,9 @@ pub struct Record {
     pub count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub counts: Option<BTreeMap<&'static str, u64>>,
+    /// For the metrics; no part of the line.
+    #[serde(skip)]
+    pub wanted: Wanted,
 }
 
 impl Record {

@@ -403,7 +403,8 @@ impl Server {
                 Arc::clone(group).checks(self.sink.clone(), accepting.clone().cancelled_owned());
             accept_tasks.spawn(checks);
         }
-        let state = State::new(self.tasks.clone(), generation);
+        let metrics = Arc::clone(self.sink.metrics());
+        let state = State::new(self.tasks.clone(), generation, metrics);
         // They answer until this function returns.
         let mut services = JoinSet::new();
         for (listener, service) in self.services {

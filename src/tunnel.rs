@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use crate::config::{LoadBalancer, OnAbort};
+use crate::metrics::{Passed, Route};
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
 use crate::stream::{ClientStream, UpstreamStream};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub spread: Duration,
     /// What stands in front of the proxy, if that was said.
     pub load_balancer: Option<Arc<LoadBalancer>>,
+    /// Where what passes is counted.
+    pub route: Arc<Route>,
 }
 
 /// Both ends of a tunnel.
@@ -135,13 +138,17 @@ impl Tunnel {
         let (client, upstream) = (&mut tunnel.client, &mut tunnel.upstream);
         begin(client, ends.client_early, upstream, largest);
         begin(upstream, ends.upstream_early, client, largest);
+        tunnel.count(Passed::default());
         tunnel
     }
 
     /// Carries frames; ready when both directions have ended, a timer has fired, or `shutdown` cuts.
     pub fn poll(&mut self, cx: &mut Context<'_>, shutdown: Shutdown<'_>) -> Poll<Closed> {
         loop {
-            if self.carry(cx).is_ready() {
+            let before = self.passed();
+            let carried = self.carry(cx);
+            self.count(before);
+            if carried.is_ready() {
                 return Poll::Ready(self.closed(self.verdict()));
             }
             match shutdown {
@@ -163,6 +170,18 @@ impl Tunnel {
     #[must_use]
     pub fn into_streams(self) -> (ClientStream, UpstreamStream) {
         (self.client_stream, self.upstream_stream)
+    }
+
+    /// What has passed so far, as the record of its end will say it.
+    fn passed(&self) -> Passed {
+        Passed {
+            bytes: [self.upstream.written, self.client.written],
+            messages: [self.client.messages, self.upstream.messages],
+        }
+    }
+
+    fn count(&self, before: Passed) {
+        self.settings.route.passed(before, self.passed());
     }
 
     fn set_turn(&mut self) {

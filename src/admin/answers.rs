@@ -11,7 +11,10 @@ use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
+use super::process::Process;
+use super::scrape;
 use super::state::{Phase, State};
+use crate::metrics::Text;
 
 /// A short text.
 pub type Body = Full<Bytes>;
@@ -19,7 +22,7 @@ pub type Body = Full<Bytes>;
 /// Which paths are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// Health checks.
+    /// Health checks and metrics.
     Probes,
     /// Those, and the drain.
     Admin,
@@ -30,23 +33,25 @@ pub enum Service {
 enum Path {
     Health,
     Ready,
+    Metrics,
     Drain,
 }
 
 impl Path {
-    const ALL: [Self; 3] = [Self::Health, Self::Ready, Self::Drain];
+    const ALL: [Self; 4] = [Self::Health, Self::Ready, Self::Metrics, Self::Drain];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
             Self::Drain => "/drain",
         }
     }
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Health | Self::Ready => "GET, HEAD",
+            Self::Health | Self::Ready | Self::Metrics => "GET, HEAD",
             Self::Drain => "GET, HEAD, POST",
         }
     }
@@ -87,6 +92,7 @@ impl Service {
                 };
                 text(status, state.to_string())
             }
+            (Path::Metrics, &Method::GET | &Method::HEAD) => metrics(state).await,
             (Path::Drain, &Method::GET | &Method::HEAD) => text(StatusCode::OK, state.to_string()),
             (Path::Drain, &Method::POST) => {
                 let is_first = state.ask().await;
@@ -153,14 +159,28 @@ fn is_local_name(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || bare.unwrap_or(host).parse::<IpAddr>().is_ok()
 }
 
+async fn metrics(state: &State) -> Response<Body> {
+    let of_process = tokio::task::spawn_blocking(Process::read).await;
+    let page = scrape::page(state, of_process.unwrap_or_default());
+    let mut answer = Response::new(Full::new(Bytes::from(page)));
+    let kind = HeaderValue::from_static(Text::CONTENT_TYPE);
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    secured(answer)
+}
+
 fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
     let mut body = body.into();
     body.push('\n');
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
-    let fields = answer.headers_mut();
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    fields.insert(CONTENT_TYPE, plain);
+    answer.headers_mut().insert(CONTENT_TYPE, plain);
+    secured(answer)
+}
+
+/// What no cache keeps, and no browser takes for something else.
+fn secured(mut answer: Response<Body>) -> Response<Body> {
+    let fields = answer.headers_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::generation::Generation;
+use crate::metrics::Metrics;
 
 /// How long whoever asks for a drain waits until it has begun, which takes a turn of one task.
 const BEGINNING: Duration = Duration::from_secs(1);
@@ -33,18 +34,36 @@ pub struct State {
     phase: watch::Sender<Phase>,
     connections: TaskTracker,
     generation: watch::Receiver<Arc<Generation>>,
+    metrics: Arc<Metrics>,
 }
 
 impl State {
     /// A process that serves with the latest `generation`; `connections` has a task for each connection that is or may
-    /// become a tunnel.
+    /// become a tunnel, and `metrics` is where everything is counted.
     #[must_use]
-    pub fn new(connections: TaskTracker, generation: watch::Receiver<Arc<Generation>>) -> Self {
+    pub fn new(
+        connections: TaskTracker,
+        generation: watch::Receiver<Arc<Generation>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             phase: watch::Sender::new(Phase::Ready),
             connections,
             generation,
+            metrics,
         }
+    }
+
+    /// Open connections that are or may become a tunnel.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// What has been counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What it serves with now.
@@ -91,7 +110,7 @@ impl State {
 /// One line, whose first word is the phase: `ready`, `draining` or `drained`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.connections.len();
+        let open = self.connections();
         match self.phase() {
             Phase::Ready => write!(f, "ready: {open} connections open"),
             Phase::Asked | Phase::Delay => write!(

@@ -16,7 +16,7 @@ use crate::policy::{
     self, Asked, Authority, HostSet, HttpRules, Matched, Permit, Plain, WebSocketRules,
 };
 use crate::reason::{Failure, Level, Reason, Stage};
-use crate::record::{Draft, millis};
+use crate::record::{Draft, Wanted, millis};
 use crate::tls;
 use crate::upstream::{self, Group};
 
@@ -76,6 +76,10 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<Admitted<'_>, Denied> {
         let begun = Instant::now();
+        draft.record.wanted = match opening::is_meant(request) {
+            true => Wanted::Tunnel,
+            false => Wanted::Answer,
+        };
         self.shared.via.check(&request.headers)?;
         let authority = opening::authority(&request.uri, &request.headers)?;
         let (opening, asks_h2c) = match opening::check(request)? {

@@ -104,6 +104,25 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     }
 }
 
+/// Whether a request has anything of an opening handshake, right or wrong: an Upgrade to anything but HTTP/2, or a
+/// `Sec-WebSocket-*` field.
+#[must_use]
+pub fn is_meant(request: &Parts) -> bool {
+    let fields = &request.headers;
+    let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
+    let has_upgrade = !upgrades.is_empty() && !asks_h2c(&upgrades, fields);
+    has_upgrade || has_websocket_fields(fields)
+}
+
+fn asks_h2c(upgrades: &[&[u8]], fields: &HeaderMap) -> bool {
+    includes(upgrades, "h2c") || fields.contains_key("http2-settings")
+}
+
+fn has_websocket_fields(fields: &HeaderMap) -> bool {
+    let mut names = fields.keys();
+    names.any(|name| name.as_str().starts_with("sec-websocket-"))
+}
+
 /// Tells an opening handshake from a plain request and checks it.
 ///
 /// # Errors
@@ -112,14 +131,11 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     let fields = &request.headers;
     check_connection(fields)?;
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
-    let asks_h2c = includes(&upgrades, "h2c") || fields.contains_key("http2-settings");
-    let has_websocket_fields = fields
-        .keys()
-        .any(|name| name.as_str().starts_with("sec-websocket-"));
-    if asks_h2c && (has_websocket_fields || includes(&upgrades, "websocket")) {
+    let asks_h2c = asks_h2c(&upgrades, fields);
+    if asks_h2c && (has_websocket_fields(fields) || includes(&upgrades, "websocket")) {
         return Err(Reason::H2cRefused.into());
     }
-    if (upgrades.is_empty() || asks_h2c) && !has_websocket_fields {
+    if !is_meant(request) {
         return check_expect(fields).map(|()| Kind::Plain { asks_h2c });
     }
     if let Some(length) = fields.get(header::CONTENT_LENGTH)

@@ -8,8 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::count::count;
 use super::{Event, Record, SCHEMA, now, text};
 use crate::config::ClientAddress;
+use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
 
 /// Lines that may wait for the writer: at some 700 bytes each about 6 MiB, several seconds of a busy proxy.
@@ -60,9 +62,8 @@ struct Shared {
     writer: Mutex<Option<Receiver<()>>>,
     started: Instant,
     process: u32,
-    conns: AtomicU64,
-    reasons: Vec<Tally>,
-    dropped: AtomicU64,
+    metrics: Arc<Metrics>,
+    floods: Vec<Flood>,
     /// The last line could not be written.
     failed: AtomicBool,
 }
@@ -73,17 +74,16 @@ enum Message {
     Close(Box<Record>),
 }
 
-/// What happened to one reason.
+/// How fast one reason comes.
 #[derive(Default)]
-struct Tally {
-    total: AtomicU64,
+struct Flood {
     /// The second being counted in the upper half, refusals in that second in the lower.
     window: AtomicU64,
+    /// Refusals kept back since the last report.
     suppressed: AtomicU64,
-    suppressed_total: AtomicU64,
 }
 
-impl Tally {
+impl Flood {
     /// Whether one more refusal in `second` may be written.
     fn admit(&self, second: u64) -> bool {
         let second = second & 0xffff_ffff;
@@ -114,9 +114,8 @@ impl Sink {
                 writer: Mutex::new(Some(writer)),
                 started: Instant::now(),
                 process: random_u32(),
-                conns: AtomicU64::new(0),
-                reasons: Reason::ALL.iter().map(|_| Tally::default()).collect(),
-                dropped: AtomicU64::new(0),
+                metrics: Arc::default(),
+                floods: Reason::ALL.iter().map(|_| Flood::default()).collect(),
                 failed: AtomicBool::new(false),
             }),
         };
@@ -134,26 +133,26 @@ impl Sink {
     /// Counts a record and queues its line, unless its level or a flood keeps it back. Never blocks.
     pub fn emit(&self, mut record: Record) {
         let shared = &self.shared;
+        count(&shared.metrics, &record);
         let is_below = record.level < Some(shared.settings.level);
         // What the process says of itself is little, and without it the rest can't be read.
         if record.event == Event::Opened && is_below {
             return;
         }
         if let Some(reason) = record.reason {
-            let tally = shared.tally(reason);
-            tally.total.fetch_add(1, Relaxed);
             if is_below {
                 return;
             }
-            if record.event == Event::Refused && !tally.admit(shared.started.elapsed().as_secs()) {
-                tally.suppressed.fetch_add(1, Relaxed);
-                tally.suppressed_total.fetch_add(1, Relaxed);
+            let flood = shared.flood(reason);
+            if record.event == Event::Refused && !flood.admit(shared.started.elapsed().as_secs()) {
+                flood.suppressed.fetch_add(1, Relaxed);
+                shared.metrics.suppressed(reason);
                 return;
             }
         }
         let line = shared.line(&mut record);
         if shared.queue.try_send(Message::Line(line)).is_err() {
-            shared.dropped.fetch_add(1, Relaxed);
+            shared.metrics.dropped();
         }
     }
 
@@ -185,24 +184,26 @@ impl Sink {
     /// How often each reason occurred, written or not, plus the totals `records_suppressed` and `records_dropped`.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let mut suppressed = 0;
+        let metrics = &self.shared.metrics;
         let mut counts: BTreeMap<_, _> = Reason::ALL
             .iter()
-            .map(|reason| {
-                let tally = self.shared.tally(*reason);
-                suppressed += tally.suppressed_total.load(Relaxed);
-                (reason.code(), tally.total.load(Relaxed))
-            })
+            .map(|reason| (reason.code(), metrics.total(*reason)))
             .filter(|(_, total)| *total > 0)
             .collect();
-        counts.insert("records_suppressed", suppressed);
-        counts.insert("records_dropped", self.shared.dropped.load(Relaxed));
+        counts.insert("records_suppressed", metrics.suppressed_total());
+        counts.insert("records_dropped", metrics.dropped_total());
         counts
+    }
+
+    /// What all records that were emitted came to, among other numbers.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
     }
 
     /// An id for the next connection: unique among this process's, unlikely to repeat among others'.
     pub(super) fn next_conn(&self) -> String {
-        let number = self.shared.conns.fetch_add(1, Relaxed) + 1;
+        let number = self.shared.metrics.connection();
         format!("{:08x}{number:08x}", self.shared.process)
     }
 
@@ -231,13 +232,10 @@ impl Sink {
 }
 
 impl Shared {
-    fn tally(&self, reason: Reason) -> &Tally {
+    fn flood(&self, reason: Reason) -> &Flood {
         // Reason::ALL is in declaration order, so the discriminant is the index; a test holds this.
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "one tally per reason, made in `start`"
-        )]
-        &self.reasons[reason as usize]
+        #[expect(clippy::indexing_slicing, reason = "one per reason, made in `start`")]
+        &self.floods[reason as usize]
     }
 
     fn line(&self, record: &mut Record) -> Vec<u8> {
@@ -290,7 +288,7 @@ impl Shared {
             .and_then(|()| output.flush());
         // An output that fails must not end the proxy. It is said once, where it may still be read.
         if let Err(error) = &written {
-            self.dropped.fetch_add(1, Relaxed);
+            self.metrics.dropped();
             if !self.failed.load(Relaxed) {
                 tracing::error!(%error, "records can't be written to standard output; they are counted and lost");
             }
@@ -301,7 +299,7 @@ impl Shared {
     /// Says what was kept back since the last report.
     fn report(&self, output: &mut impl Write, dropped_reported: &mut u64) {
         for reason in Reason::ALL {
-            let count = self.tally(*reason).suppressed.swap(0, Relaxed);
+            let count = self.flood(*reason).suppressed.swap(0, Relaxed);
             if count > 0 {
                 let mut record = Record::lifecycle(
                     Event::RecordsSuppressed,
@@ -315,7 +313,7 @@ impl Shared {
                 self.write(output, &self.line(&mut record));
             }
         }
-        let dropped = self.dropped.load(Relaxed);
+        let dropped = self.metrics.dropped_total();
         if dropped > *dropped_reported {
             let mut record = Record::lifecycle(
                 Event::RecordsDropped,

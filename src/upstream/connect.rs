@@ -73,6 +73,7 @@ impl Group {
         let dialled = self
             .open(&member.endpoint, allowed, timeout, attempts)
             .await;
+        member.dialled(dialled.is_ok());
         match &dialled {
             Ok(_) => member.connected(true),
             // Our own want says nothing of the endpoint.

@@ -4,7 +4,7 @@
 //! `upstream_none_healthy` and `upstream_tunnel_limit`.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Member {
     /// Where it listens.
     pub endpoint: Endpoint,
     open: AtomicUsize,
+    connected: AtomicU64,
+    not_connected: AtomicU64,
     state: Mutex<State>,
     idle: Idle,
 }
@@ -77,6 +79,8 @@ impl Group {
             Arc::new(Member {
                 endpoint: endpoint.clone(),
                 open: AtomicUsize::new(0),
+                connected: AtomicU64::new(0),
+                not_connected: AtomicU64::new(0),
                 state: Mutex::default(),
                 idle: Idle::default(),
             })
@@ -184,6 +188,23 @@ impl Member {
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that was made for a client's request, or could not be.
+    pub(super) fn dialled(&self, worked: bool) {
+        let counter = match worked {
+            true => &self.connected,
+            false => &self.not_connected,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often connecting to it worked, and how often not.
+    #[must_use]
+    pub fn connects(&self) -> (u64, u64) {
+        let [connected, not] =
+            [&self.connected, &self.not_connected].map(|counter| counter.load(Ordering::Relaxed));
+        (connected, not)
     }
 
     /// Its connections that wait for another plain request.

@@ -20,11 +20,13 @@ const LONGER: &[(&str, usize)] = &[
 /// Which modules of the crate each one may name: the table of "Who may use whom".
 const MAY_USE: &[(&str, &[&str])] = &[
     ("reason", &[]),
+    // What is counted, in the words of the records.
+    ("metrics", &["reason"]),
     ("stream", &[]),
     ("policy", &["reason"]),
     ("config", &["policy", "reason"]),
     // How much of an address is written is a setting.
-    ("record", &["config", "reason"]),
+    ("record", &["config", "metrics", "reason"]),
     ("limits", &["reason"]),
     ("listener", &["reason", "record", "stream"]),
     // The first bytes, which the listener has read.
@@ -40,11 +42,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config", "http", "listener", "policy", "reason", "record", "stream", "tls",
         ],
     ),
-    // Whether a broken stream is TLS's doing, and the words for first bytes.
+    // Whether a broken stream is TLS's doing, and the words for first bytes; where what passes is counted.
     (
         "tunnel",
         &[
-            "config", "listener", "policy", "reason", "record", "stream", "tls",
+            "config", "listener", "metrics", "policy", "reason", "record", "stream", "tls",
         ],
     ),
     ("generation", &["config", "tls", "upstream"]),
@@ -66,7 +68,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // Its sockets are bound as the listener's are.
-    ("admin", &["generation", "listener"]),
+    ("admin", &["generation", "listener", "metrics"]),
     (
         "server",
         &[

@@ -1,0 +1,179 @@
+//! The answer to `GET /metrics`: what was counted, and the state of the process at this moment.
+
+use std::collections::BTreeMap;
+
+use super::process::Process;
+use super::state::{Phase, State};
+use crate::generation::Generation;
+use crate::metrics::{Kind, Text, seconds};
+
+/// All metrics. How long it is follows from the configuration and from `reason.rs`, not from what peers do.
+pub(super) fn page(state: &State, process: Process) -> String {
+    let mut text = Text::default();
+    let generation = state.generation();
+    write_state(&mut text, state, &generation);
+    let mut routes = BTreeMap::new();
+    for route in generation.config.routes.iter() {
+        *routes.entry(route.to_string()).or_default() |= route.websocket().is_some();
+    }
+    state.metrics().write(&mut text, generation.number, &routes);
+    write_upstreams(&mut text, &generation);
+    write_process(&mut text, state, process);
+    text.into_string()
+}
+
+fn write_state(text: &mut Text, state: &State, generation: &Generation) {
+    text.family("wsgate_build_info", Kind::Gauge, "1; which build this is.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let phase = state.phase();
+    text.family("wsgate_ready", Kind::Gauge, "Whether /readyz answers 200.")
+        .sample(&[], u8::from(phase == Phase::Ready));
+    let mut family = text.family(
+        "wsgate_phase",
+        Kind::Gauge,
+        "1 for how far the process is, 0 for the others.",
+    );
+    let now = match phase {
+        Phase::Ready => "ready",
+        Phase::Asked | Phase::Delay => "delay",
+        Phase::Draining => "draining",
+        Phase::Drained(_) => "drained",
+    };
+    for phase in ["ready", "delay", "draining", "drained"] {
+        family.sample(&[("phase", phase)], u8::from(phase == now));
+    }
+    text.family(
+        "wsgate_connections_open",
+        Kind::Gauge,
+        "Open connections that are or may become a tunnel.",
+    )
+    .sample(&[], state.connections());
+    text.family(
+        "wsgate_connections_limit",
+        Kind::Gauge,
+        "limits.connections.",
+    )
+    .sample(&[], generation.config.limits.connections);
+    text.family(
+        "wsgate_config_generation",
+        Kind::Gauge,
+        "Number of the configuration that serves: 1 since the start, one more with each that was applied.",
+    )
+    .sample(&[], generation.number);
+    let mut family = text.family(
+        "wsgate_certificate_expiry_timestamp_seconds",
+        Kind::Gauge,
+        "When the first certificate of a served chain ends to be valid.",
+    );
+    for certificate in &generation.certificates {
+        let file = certificate.file.display().to_string();
+        family.sample(&[("file", &file)], seconds(certificate.expires));
+    }
+}
+
+fn write_upstreams(text: &mut Text, generation: &Generation) {
+    let members: BTreeMap<_, _> = generation
+        .upstreams
+        .iter()
+        .flat_map(|(name, group)| {
+            let members = group.members().iter();
+            members.map(move |member| ((name, member.endpoint.to_string()), member))
+        })
+        .collect();
+    let mut family = text.family(
+        "wsgate_upstream_healthy",
+        Kind::Gauge,
+        "0 for an endpoint whose health checks failed, else 1.",
+    );
+    for ((upstream, endpoint), member) in &members {
+        let labels = [
+            ("upstream", upstream.as_str()),
+            ("endpoint", endpoint.as_str()),
+        ];
+        family.sample(&labels, u8::from(member.is_healthy()));
+    }
+    let mut family = text.family(
+        "wsgate_upstream_in_use",
+        Kind::Gauge,
+        "Open tunnels, handshakes and plain requests under way of an endpoint.",
+    );
+    for ((upstream, endpoint), member) in &members {
+        let labels = [
+            ("upstream", upstream.as_str()),
+            ("endpoint", endpoint.as_str()),
+        ];
+        family.sample(&labels, member.open());
+    }
+    let mut family = text.family(
+        "wsgate_upstream_connects_total",
+        Kind::Counter,
+        "Connections that were made to an endpoint for a request, or could not be.",
+    );
+    for ((upstream, endpoint), member) in &members {
+        let (connected, failed) = member.connects();
+        for (outcome, count) in [("connected", connected), ("failed", failed)] {
+            let labels = [
+                ("upstream", upstream.as_str()),
+                ("endpoint", endpoint.as_str()),
+                ("outcome", outcome),
+            ];
+            family.sample(&labels, count);
+        }
+    }
+    let mut family = text.family(
+        "wsgate_upstream_tunnels_open",
+        Kind::Gauge,
+        "Open tunnels of an upstream, and handshakes under way to it: what its max_tunnels counts.",
+    );
+    for (name, group) in &generation.upstreams {
+        family.sample(&[("upstream", name)], group.tunnels());
+    }
+    let mut family = text.family(
+        "wsgate_upstream_tunnels_limit",
+        Kind::Gauge,
+        "upstreams.*.max_tunnels, where it is set.",
+    );
+    for (name, group) in &generation.upstreams {
+        if let Some(most) = group.settings().max_tunnels {
+            family.sample(&[("upstream", name)], most);
+        }
+    }
+}
+
+fn write_process(text: &mut Text, state: &State, process: Process) {
+    text.family(
+        "process_start_time_seconds",
+        Kind::Gauge,
+        "When the process started.",
+    )
+    .sample(&[], seconds(state.metrics().started()));
+    if let Some(cpu) = process.cpu {
+        text.family(
+            "process_cpu_seconds_total",
+            Kind::Counter,
+            "Processor time of the process.",
+        )
+        .sample(&[], cpu.as_secs_f64());
+    }
+    for (name, help, value) in [
+        (
+            "process_resident_memory_bytes",
+            "Memory of the process that is in RAM.",
+            process.resident,
+        ),
+        (
+            "process_open_fds",
+            "Open descriptors of the process.",
+            process.open,
+        ),
+        (
+            "process_max_fds",
+            "Descriptors that the process may have open.",
+            process.most_open,
+        ),
+    ] {
+        if let Some(value) = value {
+            text.family(name, Kind::Gauge, help).sample(&[], value);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Numbers: counters that go up where things happen, and the text in which a scrape gets them.
+//!
+//! Takes facts in the words of `reason`, most of them from the records (`record/count.rs`), so that both say the same;
+//! gives counts. Everything here is an atomic in a table of fixed size, but for the routes, which are those of the
+//! configuration.
+
+mod histogram;
+mod route;
+mod table;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use histogram::Histogram;
+use route::Routes;
+pub use route::{Passed, Route};
+use table::{ByReason, Ended};
+pub use text::{Kind, Text, seconds};
+
+use crate::reason::{By, Reason};
+
+/// A step whose time is measured, with the record's field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// `tls_ms`
+    Tls,
+    /// `head_ms`
+    Head,
+    /// `policy_ms`
+    Policy,
+    /// `connect_ms`
+    Connect,
+    /// `handshake_ms`
+    Handshake,
+    /// `response_ms`
+    Response,
+}
+
+impl Step {
+    /// All of them, in the order in which a connection passes them.
+    pub const ALL: [Self; 6] = [
+        Self::Tls,
+        Self::Head,
+        Self::Policy,
+        Self::Connect,
+        Self::Handshake,
+        Self::Response,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Head => "head",
+            Self::Policy => "policy",
+            Self::Connect => "connect",
+            Self::Handshake => "handshake",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// What failed before there was a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// A connection, before a whole request of it could be read.
+    Connection,
+    /// An opening handshake.
+    Handshake,
+    /// A plain request, with the status that its client got.
+    Request(Option<u16>),
+}
+
+/// What became of a new configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// It serves.
+    Applied,
+    /// It had errors: the one before goes on.
+    Refused,
+}
+
+/// Milliseconds in which steps are told apart: some take less than one, and the longest deadlines are 10 seconds.
+const STEP_BOUNDS: &[u64] = &[
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000,
+];
+
+/// The same for the lives of tunnels: the timers of the usual hops are at 60, 300, 350, 600 and 3600 seconds.
+const LIFE_BOUNDS: &[u64] = &[
+    1_000, 10_000, 30_000, 60_000, 90_000, 120_000, 300_000, 360_000, 600_000, 900_000, 1_800_000,
+    3_600_000, 14_400_000, 86_400_000,
+];
+
+/// All counters of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    started: SystemTime,
+    connections: AtomicU64,
+    unread: ByReason,
+    opened: AtomicU64,
+    refused: ByReason,
+    requests: ByReason,
+    ended: Ended,
+    suppressed: ByReason,
+    dropped: AtomicU64,
+    steps: [Histogram; Step::ALL.len()],
+    lives: Histogram,
+    routes: Routes,
+    reloads: Reloads,
+}
+
+#[derive(Debug)]
+struct Reloads {
+    applied: AtomicU64,
+    refused: AtomicU64,
+    is_last_refused: AtomicBool,
+    loaded: Mutex<SystemTime>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let started = SystemTime::now();
+        Self {
+            started,
+            connections: AtomicU64::new(0),
+            unread: ByReason::default(),
+            opened: AtomicU64::new(0),
+            refused: ByReason::default(),
+            requests: ByReason::default(),
+            ended: Ended::default(),
+            suppressed: ByReason::default(),
+            dropped: AtomicU64::new(0),
+            steps: std::array::from_fn(|_| Histogram::new(STEP_BOUNDS)),
+            lives: Histogram::new(LIFE_BOUNDS),
+            routes: Routes::default(),
+            reloads: Reloads {
+                applied: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
+                is_last_refused: AtomicBool::new(false),
+                loaded: Mutex::new(started),
+            },
+        }
+    }
+}
+
+/// What happens.
+impl Metrics {
+    /// A connection came; gives its number, from 1.
+    pub fn connection(&self) -> u64 {
+        self.connections.fetch_add(1, Relaxed) + 1
+    }
+
+    /// A step took so many milliseconds.
+    pub fn took(&self, step: Step, ms: u64) {
+        if let Some(histogram) = self.steps.get(step as usize) {
+            histogram.observe(ms);
+        }
+    }
+
+    /// Something failed on `route`, if that was known, before there was a tunnel.
+    pub fn failed(&self, what: Failed, route: &str, reason: Reason, by: By) {
+        match what {
+            Failed::Connection => self.unread.add(reason, by),
+            Failed::Handshake => self.refused.add(reason, by),
+            Failed::Request(status) => {
+                self.requests.add(reason, by);
+                self.served(route, status);
+            }
+        }
+    }
+
+    /// A plain request was answered with `status`, whatever became of the rest of the answer.
+    pub fn served(&self, route: &str, status: Option<u16>) {
+        self.routes.get(route).served(status);
+    }
+
+    /// A tunnel opened that `generation` admitted.
+    pub fn opened(&self, route: &str, generation: u64) {
+        self.opened.fetch_add(1, Relaxed);
+        self.routes.get(route).opened(generation);
+    }
+
+    /// A tunnel ended; its client sees `close_code`, where that is known.
+    pub fn closed(
+        &self,
+        route: &str,
+        generation: u64,
+        (reason, by, close_code): (Reason, By, Option<u16>),
+        lasted_ms: u64,
+    ) {
+        self.ended.add(reason, by, close_code);
+        self.lives.observe(lasted_ms);
+        self.routes.get(route).closed(generation);
+    }
+
+    /// A refusal was counted and not written.
+    pub fn suppressed(&self, reason: Reason) {
+        self.suppressed.add(reason, By::Proxy);
+    }
+
+    /// A record was lost.
+    pub fn dropped(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    /// A new configuration was read.
+    pub fn reloaded(&self, outcome: Reload) {
+        let Reloads {
+            applied,
+            refused,
+            is_last_refused,
+            loaded,
+        } = &self.reloads;
+        is_last_refused.store(outcome == Reload::Refused, Relaxed);
+        match outcome {
+            Reload::Applied => {
+                applied.fetch_add(1, Relaxed);
+                *loaded.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::now();
+            }
+            Reload::Refused => {
+                refused.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// What is counted of a route, for those that count on it all the time.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Arc<Route> {
+        self.routes.get(name)
+    }
+}
+
+/// What has happened.
+impl Metrics {
+    /// When counting began, which is when the process started.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// How often something failed or ended for a reason, written or not.
+    #[must_use]
+    pub fn total(&self, reason: Reason) -> u64 {
+        let tables = [&self.unread, &self.refused, &self.requests];
+        let before: u64 = tables.iter().map(|table| table.total(reason)).sum();
+        before + self.ended.total(reason)
+    }
+
+    /// Refusals that were counted and not written.
+    #[must_use]
+    pub fn suppressed_total(&self) -> u64 {
+        let all = Reason::ALL.iter();
+        all.map(|reason| self.suppressed.total(*reason)).sum()
+    }
+
+    /// Records that were lost.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Writes everything that was counted. `routes` are those of the configuration that serves now: their names, and
+    /// whether tunnels open on them; a route that is not among them is forgotten when nothing counts on it any more.
+    pub fn write(&self, text: &mut Text, generation: u64, routes: &BTreeMap<String, bool>) {
+        self.write_failures(text);
+        self.write_times(text);
+        self.routes.write(text, generation, routes);
+        self.write_reloads(text);
+        let mut family = text.family(
+            "wsgate_records_suppressed_total",
+            Kind::Counter,
+            "Refusals that were counted and not written, as more than 100 of their reason came in a second.",
+        );
+        for (reason, _, count) in self.suppressed.iter() {
+            family.sample(&[("reason", reason.code())], count);
+        }
+        text.family(
+            "wsgate_records_dropped_total",
+            Kind::Counter,
+            "Records that were lost, as standard output failed or was blocked.",
+        )
+        .sample(&[], self.dropped_total());
+    }
+
+    fn write_failures(&self, text: &mut Text) {
+        text.family(
+            "wsgate_connections_total",
+            Kind::Counter,
+            "Connections that came, those that were reset at once included.",
+        )
+        .sample(&[], self.connections.load(Relaxed));
+        let mut family = text.family(
+            "wsgate_connections_refused_total",
+            Kind::Counter,
+            "Connections that were refused, or ended, before a whole request of theirs could be read.",
+        );
+        for (reason, by, count) in self.unread.iter() {
+            family.sample(&[("reason", reason.code()), ("by", by.name())], count);
+        }
+        let mut family = text.family(
+            "wsgate_handshakes_total",
+            Kind::Counter,
+            "Opening handshakes, by what came of them.",
+        );
+        family.sample(
+            &[("outcome", "opened"), ("reason", ""), ("by", "")],
+            self.opened.load(Relaxed),
+        );
+        for (reason, by, count) in self.refused.iter() {
+            let labels = [
+                ("outcome", "refused"),
+                ("reason", reason.code()),
+                ("by", by.name()),
+            ];
+            family.sample(&labels, count);
+        }
+        let mut family = text.family(
+            "wsgate_requests_failed_total",
+            Kind::Counter,
+            "Plain requests that were refused, or whose answer broke off.",
+        );
+        for (reason, by, count) in self.requests.iter() {
+            family.sample(&[("reason", reason.code()), ("by", by.name())], count);
+        }
+        let mut family = text.family(
+            "wsgate_tunnels_ended_total",
+            Kind::Counter,
+            "Tunnels that ended, with the close code that the client sees.",
+        );
+        for (reason, by, code, count) in self.ended.iter() {
+            let labels = [
+                ("reason", reason.code()),
+                ("by", by.name()),
+                ("close_code", &code),
+            ];
+            family.sample(&labels, count);
+        }
+    }
+
+    fn write_times(&self, text: &mut Text) {
+        let mut family = text.family(
+            "wsgate_stage_duration_seconds",
+            Kind::Histogram,
+            "How long each step took, in the records' whole milliseconds.",
+        );
+        for (step, histogram) in Step::ALL.iter().zip(&self.steps) {
+            histogram.write(&mut family, Some(("stage", step.name())));
+        }
+        let mut family = text.family(
+            "wsgate_tunnel_duration_seconds",
+            Kind::Histogram,
+            "How long tunnels that ended had been open.",
+        );
+        self.lives.write(&mut family, None);
+    }
+
+    fn write_reloads(&self, text: &mut Text) {
+        let mut family = text.family(
+            "wsgate_config_reloads_total",
+            Kind::Counter,
+            "Configurations that were read while the proxy served.",
+        );
+        let reloads = &self.reloads;
+        family.sample(&[("outcome", "applied")], reloads.applied.load(Relaxed));
+        family.sample(&[("outcome", "refused")], reloads.refused.load(Relaxed));
+        let is_refused = reloads.is_last_refused.load(Relaxed);
+        text.family(
+            "wsgate_config_last_reload_successful",
+            Kind::Gauge,
+            "0 while the file has errors that the last reload found, else 1.",
+        )
+        .sample(&[], u8::from(!is_refused));
+        let loaded = *reloads
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        text.family(
+            "wsgate_config_loaded_timestamp_seconds",
+            Kind::Gauge,
+            "When the configuration that serves was read.",
+        )
+        .sample(&[], seconds(loaded));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The text that a scrape gets: Prometheus' exposition format, version 0.0.4.
+
+use std::fmt::{Display, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the numbers of a family are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// They only go up, until the process ends.
+    Counter,
+    /// They go up and down.
+    Gauge,
+    /// Counts by upper bounds.
+    Histogram,
+}
+
+/// The text as far as it is written.
+#[derive(Debug, Default)]
+pub struct Text(String);
+
+impl Text {
+    /// `Content-Type` of the text.
+    pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// Begins the metric `name`; `help` says in one line what it counts.
+    pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        Family {
+            text: &mut self.0,
+            name,
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// The samples of one metric.
+#[derive(Debug)]
+pub struct Family<'a> {
+    text: &'a mut String,
+    name: &'a str,
+}
+
+impl Family<'_> {
+    /// A number, and which one by its labels, whose values may be any text.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.part("", labels, value);
+    }
+
+    /// The same with what the format puts behind the name of a histogram.
+    pub(super) fn part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(self.name);
+        self.text.push_str(suffix);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            self.text.push(if index == 0 { '{' } else { ',' });
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            push_escaped(self.text, value);
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+}
+
+fn push_escaped(text: &mut String, value: &str) {
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
+    }
+}
+
+/// A time as metrics have it: seconds since 1970, to the millisecond.
+#[must_use]
+pub fn seconds(time: SystemTime) -> String {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => format!("{}.{:03}", since.as_secs(), since.subsec_millis()),
+        Err(before) => format!("-{}", before.duration().as_secs()),
+    }
+}

@@ -1,0 +1,59 @@
+//! Records as numbers: each is counted once, whether its line is written, kept back or lost.
+
+use super::{Event, Record, Wanted};
+use crate::metrics::{Failed, Metrics, Step};
+use crate::reason::By;
+
+/// Counts a record.
+pub(super) fn count(metrics: &Metrics, record: &Record) {
+    let route = record.route.as_deref().unwrap_or_default();
+    let generation = record.generation.unwrap_or_default();
+    // Every reason has a culprit, of its own or from its stage.
+    let by = record.by.unwrap_or(By::Proxy);
+    match (record.event, record.reason) {
+        (Event::Opened, _) => metrics.opened(route, generation),
+        (Event::Closed, Some(reason)) => {
+            let end = (reason, by, record.client_sees);
+            let lasted = record.lasted_ms.unwrap_or_default();
+            // Its steps were counted when it opened.
+            return metrics.closed(route, generation, end, lasted);
+        }
+        (Event::Request, None) => metrics.served(route, record.status),
+        (Event::Request, Some(reason)) => {
+            metrics.failed(Failed::Request(record.status), route, reason, by);
+        }
+        (Event::Refused, Some(reason)) => {
+            let what = match record.wanted {
+                Wanted::Unknown => Failed::Connection,
+                Wanted::Tunnel => Failed::Handshake,
+                Wanted::Answer => Failed::Request(record.status),
+            };
+            metrics.failed(what, route, reason, by);
+        }
+        // A terminal record has a reason, and what the process says of itself is counted where it happens.
+        (
+            Event::Refused
+            | Event::Closed
+            | Event::Listening
+            | Event::UpstreamHealth
+            | Event::Draining
+            | Event::Drained
+            | Event::Stopped
+            | Event::RecordsSuppressed
+            | Event::RecordsDropped,
+            _,
+        ) => return,
+    }
+    for (step, ms) in [
+        (Step::Tls, record.tls_ms),
+        (Step::Head, record.head_ms),
+        (Step::Policy, record.policy_ms),
+        (Step::Connect, record.connect_ms),
+        (Step::Handshake, record.handshake_ms),
+        (Step::Response, record.response_ms),
+    ] {
+        if let Some(ms) = ms {
+            metrics.took(step, ms);
+        }
+    }
+}
