@@ -161,7 +161,7 @@ fn is_local_name(host: &str) -> bool {
 
 async fn metrics(state: &State) -> Response<Body> {
     let of_process = tokio::task::spawn_blocking(Process::read).await;
-    let page = scrape::page(state, of_process.unwrap_or_default());
+    let page = scrape::page(state, &of_process.unwrap_or_default());
     let mut answer = Response::new(Full::new(Bytes::from(page)));
     let kind = HeaderValue::from_static(Text::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);

@@ -8,7 +8,7 @@ use crate::generation::Generation;
 use crate::metrics::{Kind, Text, seconds};
 
 /// All metrics. How long it is follows from the configuration and from `reason.rs`, not from what peers do.
-pub(super) fn page(state: &State, process: Process) -> String {
+pub(super) fn page(state: &State, process: &Process) -> String {
     let mut text = Text::default();
     let generation = state.generation();
     write_state(&mut text, state, &generation);
@@ -140,7 +140,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     }
 }
 
-fn write_process(text: &mut Text, state: &State, process: Process) {
+fn write_process(text: &mut Text, state: &State, process: &Process) {
     text.family(
         "process_start_time_seconds",
         Kind::Gauge,

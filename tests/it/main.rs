@@ -29,6 +29,8 @@ mod http;
 mod interop;
 /// What one client may use, and what happens when descriptors run out.
 mod limits;
+/// What a scrape tells, and what dashboards and alerts make of it.
+mod metrics;
 /// Plain requests: who may pass, what reaches the upstream, and one record each.
 mod plain;
 /// Host, path, Origin and subprotocols.

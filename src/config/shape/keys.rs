@@ -84,7 +84,7 @@ pub static ROOT: Block = Block {
             "probes",
             Kind::Block(&PROBES),
             "none",
-            "A listener for health checks, which answers /healthz and /readyz.",
+            "A listener for health checks and metrics, which answers /healthz, /readyz and /metrics.",
         ),
         optional(
             "admin",
@@ -341,7 +341,7 @@ pub static PROBES: Block = Block {
     keys: &[required(
         "address",
         Kind::Value("IP:port"),
-        "Where health checks are answered, over plain HTTP; whoever reaches it can read whether the proxy is ready.",
+        "Where health checks and scrapes are answered, over plain HTTP; whoever reaches it can read whether the proxy is ready, and its metrics.",
     )],
     planned: &[],
 };

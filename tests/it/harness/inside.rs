@@ -9,11 +9,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use wsgate::config::ClientAddress;
+use wsgate::metrics::Text;
 use wsgate::reason::Level;
 use wsgate::record::{Settings, Sink, StageHook};
 use wsgate::server::{Plan, Purpose, Server};
 
 use super::proxy::is_terminal;
+use super::scrape::Scrape;
 use super::{Line, PATIENCE, Setup};
 
 /// Where records go: lines that can be waited for.
@@ -122,6 +124,14 @@ impl Inside {
             records,
             _folder: folder,
         }
+    }
+
+    /// What was counted.
+    pub fn metrics(&self) -> Scrape {
+        let mut text = Text::default();
+        let routes = [("/ws".to_owned(), true)].into();
+        self.sink.metrics().write(&mut text, 1, &routes);
+        Scrape::read(text.into_string())
     }
 
     pub fn address(&self) -> SocketAddr {

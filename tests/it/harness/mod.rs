@@ -12,6 +12,7 @@ pub mod origin;
 pub mod peers;
 pub mod proxy;
 pub mod quiet;
+pub mod scrape;
 pub mod secure;
 pub mod services;
 pub mod upstream;

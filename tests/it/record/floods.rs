@@ -8,6 +8,8 @@ use crate::harness::frames::echoes;
 use crate::harness::inside::settings;
 use crate::harness::proxy::is_terminal;
 use crate::harness::quiet::Quiet;
+use crate::harness::scrape::Scrape;
+use crate::harness::services::{probes, start};
 use crate::harness::{Client, Line, PATIENCE, Setup, eventually, handshake};
 
 /// Runs `each` `count` times in all, in several threads.
@@ -42,17 +44,27 @@ fn sum(lines: &[Line], event: &str) -> u64 {
 #[test]
 fn of_ten_thousand_equal_refusals_not_one_goes_uncounted() {
     const ALL: usize = 10_000;
-    let proxy = Setup::plain("\"builtin:echo\"").start();
+    let proxy = start(&Setup::plain("\"builtin:echo\""));
     let address = proxy.address();
     let foreign = handshake("/ws", &[("Origin", "https://evil.example")]);
     from_many_clients(ALL, || {
         let mut client = Client::plain(address);
         assert_eq!(client.send(&foreign).response().status, 403);
     });
+    let reason = ("reason", "origin_not_allowed");
+    let refused = [("outcome", "refused"), ("by", "client"), reason];
+    let scrape = eventually("every refusal in the metrics", || {
+        let scrape = Scrape::of(probes(&proxy));
+        let count = scrape.sum("wsgate_handshakes_total", &refused);
+        assert!(count <= ALL as f64, "{count}");
+        (count == ALL as f64).then_some(scrape)
+    });
     let lines = proxy.stop();
     let written = lines.iter().filter(|line| is_terminal(line)).count() as u64;
     let suppressed = sum(&lines, "records_suppressed");
     assert_eq!(written + suppressed, ALL as u64);
+    let kept_back = scrape.sum("wsgate_records_suppressed_total", &[reason]);
+    assert_eq!(kept_back, suppressed as f64);
     let counts = &lines.last().unwrap().0["counts"];
     assert_eq!(counts["origin_not_allowed"], ALL);
     assert_eq!(counts["records_suppressed"], suppressed);

@@ -1,0 +1,127 @@
+//! A scrape of /metrics, read as Prometheus reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::services::get;
+
+/// One answer.
+#[derive(Debug)]
+pub struct Scrape {
+    /// As it came.
+    pub text: String,
+    /// Each family's type.
+    pub kinds: BTreeMap<String, String>,
+    /// Name, labels, value.
+    pub samples: Vec<(String, BTreeMap<String, String>, f64)>,
+}
+
+impl Scrape {
+    /// Asks for it now.
+    #[track_caller]
+    pub fn of(address: SocketAddr) -> Self {
+        let (status, text) = get(address, "/metrics");
+        assert_eq!(status, 200, "{text}");
+        Self::read(text)
+    }
+
+    /// Reads a text of the format.
+    ///
+    /// # Panics
+    /// Where it breaks a rule of it.
+    #[track_caller]
+    pub fn read(text: String) -> Self {
+        let mut scrape = Self {
+            text: text.clone(),
+            kinds: BTreeMap::new(),
+            samples: Vec::new(),
+        };
+        let mut helped = String::new();
+        let mut seen = BTreeSet::new();
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, words) = help.split_once(' ').unwrap();
+                assert!(!words.is_empty(), "{line}");
+                helped = name.to_owned();
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert_eq!(name, helped, "{line}");
+                let twice = scrape.kinds.insert(name.to_owned(), kind.to_owned());
+                assert_eq!(twice, None, "{name} comes twice");
+            } else {
+                let (name, labels, value) = sample(line);
+                assert!(seen.insert((name.clone(), labels.clone())), "twice: {line}");
+                assert_eq!(scrape.family(&name), helped, "{line}");
+                scrape.samples.push((name, labels, value));
+            }
+        }
+        scrape
+    }
+
+    /// The family of a sample's name.
+    pub fn family(&self, name: &str) -> String {
+        let stems = ["_bucket", "_sum", "_count"];
+        let mut stems = stems.iter().filter_map(|suffix| name.strip_suffix(suffix));
+        let histogram = stems.find(|stem| {
+            self.kinds
+                .get(*stem)
+                .is_some_and(|kind| kind == "histogram")
+        });
+        histogram.unwrap_or(name).to_owned()
+    }
+
+    /// Sum of all samples of `name` with these labels, whatever others they have; 0 without any.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let own = self.samples.iter().filter(|(of, has, _)| {
+            let has = |(label, value): &(&str, &str)| {
+                has.get(*label).map_or("", String::as_str) == *value
+            };
+            of == name && labels.iter().all(has)
+        });
+        own.map(|(.., value)| value).sum()
+    }
+
+    /// The only sample of `name`.
+    #[track_caller]
+    pub fn one(&self, name: &str) -> f64 {
+        let own: Vec<_> = self.samples.iter().filter(|(of, ..)| of == name).collect();
+        assert_eq!(own.len(), 1, "{name}: {own:?}");
+        own[0].2
+    }
+
+    /// All labels that samples of a family have.
+    pub fn labels(&self, family: &str) -> BTreeSet<&str> {
+        let own = self
+            .samples
+            .iter()
+            .filter(|(name, ..)| self.family(name) == family);
+        own.flat_map(|(_, labels, _)| labels.keys().map(String::as_str))
+            .collect()
+    }
+}
+
+#[track_caller]
+fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
+    let end = line.find(['{', ' ']).unwrap();
+    let (name, mut rest) = line.split_at(end);
+    let mut labels = BTreeMap::new();
+    while let Some(label) = rest.strip_prefix(['{', ',']) {
+        let (label, text) = label.split_once("=\"").unwrap();
+        let mut value = String::new();
+        let mut characters = text.char_indices();
+        let end = loop {
+            match characters.next().unwrap() {
+                (at, '"') => break at,
+                (_, '\\') => value.push(match characters.next().unwrap().1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, other) => value.push(other),
+            }
+        };
+        labels.insert(label.to_owned(), value);
+        rest = &text[end + 1..];
+    }
+    let value = rest.trim_start_matches('}').trim_start();
+    (name.to_owned(), labels, value.parse().unwrap())
+}
