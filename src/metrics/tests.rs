@@ -14,11 +14,9 @@ fn page(metrics: &Metrics, generation: u64, routes: &[(&str, bool)]) -> Vec<Stri
 }
 
 fn of(lines: &[String], name: &str) -> Vec<String> {
-    let own = lines.iter().filter(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(['{', ' ']))
-    });
-    own.map(|line| line[name.len()..].to_owned()).collect()
+    let own = lines.iter().filter_map(|line| line.strip_prefix(name));
+    let own = own.filter(|rest| rest.starts_with(['{', ' ']));
+    own.map(str::to_owned).collect()
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub static ROOT: Block = Block {
             "admin",
             Kind::Block(&ADMIN),
             "none",
-            "A listener for whoever runs the proxy, which takes POST /drain.",
+            "A listener for whoever runs the proxy, which takes POST /drain and answers what `probes` does.",
         ),
     ],
     planned: &[],
