@@ -33,7 +33,7 @@ use crate::policy::Route;
 use crate::reason::Level;
 
 /// A whole configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// At least one.
     pub listeners: Vec<Listener>,
@@ -67,7 +67,7 @@ pub struct LoadBalancer {
 }
 
 /// One bound address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Where to bind.
     pub address: SocketAddr,
@@ -80,7 +80,7 @@ pub struct Listener {
 }
 
 /// TLS settings of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// Certificate and key files, in the file's order; with `self_signed` the development certificate is the only one.
     pub certificates: Vec<CertificateFiles>,

@@ -8,22 +8,22 @@ pub mod proxy_header;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use crate::limits::Slots;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 use crate::stream::keep_alive;
 
 /// Connections the kernel may hold ready; more than any burst between two turns of the accept loop.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: i32 = 1024;
 
 /// Pause after accept failed for want of descriptors or memory: long enough not to spin, short enough that
 /// connections freed meanwhile are used before clients give up.
@@ -46,7 +46,7 @@ const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     write_stall: Duration,
     /// A descriptor held back, with which a connection can be taken and reset when there is no other.
     reserve: Option<File>,
@@ -80,9 +80,27 @@ impl Listener {
     ///
     /// # Errors
     /// Those of the operating system: address in use, not of this machine, port not permitted.
-    pub fn bind(
+    pub fn bind(address: SocketAddr, slots: Slots, write_stall: Duration) -> io::Result<Self> {
+        Self::bind_as(address, false, slots, write_stall)
+    }
+
+    /// The same, also where a listener of this process has an address that overlaps with `address`: the more specific one
+    /// takes what is for both, and of two that are equal each some.
+    ///
+    /// # Errors
+    /// Those of [`Listener::bind`].
+    pub fn bind_beside(
         address: SocketAddr,
-        slots: Arc<Semaphore>,
+        slots: Slots,
+        write_stall: Duration,
+    ) -> io::Result<Self> {
+        Self::bind_as(address, true, slots, write_stall)
+    }
+
+    fn bind_as(
+        address: SocketAddr,
+        is_beside: bool,
+        slots: Slots,
         write_stall: Duration,
     ) -> io::Result<Self> {
         let socket = Socket::new(
@@ -95,8 +113,11 @@ impl Listener {
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        socket.set_reuse_port(is_beside)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
+        // Only now, so that no other process's address is shared: it lets `bind_beside` bind what overlaps with this.
+        socket.set_reuse_port(true)?;
         let socket = TcpListener::from_std(socket.into())?;
         let address = socket.local_addr()?;
         Ok(Self {
@@ -113,6 +134,11 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Sets `limits.write_stall` for the connections to come.
+    pub fn set_write_stall(&mut self, write_stall: Duration) {
+        self.write_stall = write_stall;
     }
 
     /// Waits for the next connection.
@@ -150,15 +176,15 @@ impl Listener {
         if self.reserve.is_none() {
             self.reserve = reserve();
         }
-        match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => {
+        match self.slots.take() {
+            Some(slot) => {
                 // Voice frames are small; waiting to fill a segment only adds delay. It fails on a dead socket
                 // alone, which the next read reports.
                 let _ = socket.set_nodelay(true);
                 keep_alive(&socket, self.write_stall);
                 Ok(Accepted { socket, peer, slot })
             }
-            Err(_) => {
+            None => {
                 reset(socket);
                 Err(NotAccepted {
                     failure: Reason::TcpConnLimit.into(),

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::ask::here;
 use super::check::lines;
 use super::{FAILED, OK, WRONG, say};
-use crate::config::{Config, Endpoint, LogFormat};
+use crate::config::{Config, Endpoint};
 use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
 use crate::server::{Plan, Purpose, SERVICE_DESCRIPTORS, Server};
@@ -55,7 +55,12 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
         let server = Server::bind(plan, sink)?;
         say(io::stderr(), &banner(&config, &server));
         server
-            .run(async || next_signal(&mut terminate, &mut interrupt, &mut hangup).await)
+            .run(
+                async || next_signal(&mut terminate, &mut interrupt).await,
+                async || {
+                    hangup.recv().await;
+                },
+            )
             .await;
         Ok(())
     });
@@ -65,34 +70,17 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
     served
 }
 
-async fn next_signal(
-    terminate: &mut Signal,
-    interrupt: &mut Signal,
-    hangup: &mut Signal,
-) -> &'static str {
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return "SIGTERM",
-            _ = interrupt.recv() => return "SIGINT",
-            // By default it would end the process and every tunnel without a record.
-            _ = hangup.recv() => {
-                tracing::warn!("SIGHUP does nothing: restart the proxy to read its configuration again");
-            }
-        }
+async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }
 
 fn settings(config: &Config) -> Settings {
-    let log = &config.log;
     Settings {
-        level: log.level,
-        text: match log.format {
-            LogFormat::Auto => io::stdout().is_terminal(),
-            LogFormat::Json => false,
-            LogFormat::Text => true,
-        },
-        query_keep: log.query_keep.clone(),
-        client_address: log.client_address,
+        log: config.log.clone(),
+        is_terminal: io::stdout().is_terminal(),
         instance: rustix::system::uname()
             .nodename()
             .to_string_lossy()

@@ -17,7 +17,6 @@ use crate::policy::{
 };
 use crate::reason::{Failure, Level, Reason, Stage};
 use crate::record::{Draft, millis};
-use crate::tls;
 use crate::upstream::{self, Group};
 
 /// A request that may pass.
@@ -127,7 +126,7 @@ impl Life<'_> {
                 .shared
                 .tls
                 .as_ref()
-                .map_or(&no_names, tls::Server::names),
+                .map_or(&no_names, |server| server.names()),
             authority,
             path: request.uri.path().as_bytes(),
             query: request.uri.query().map(str::as_bytes),

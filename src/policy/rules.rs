@@ -10,7 +10,7 @@ use super::{HostPattern, OriginRule, PathPattern};
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// One entry of `routes`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// `None`: any host.
     pub host: Option<HostPattern>,
@@ -48,7 +48,7 @@ impl fmt::Display for Route {
 }
 
 /// What becomes of a request for a route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// It is handed to an upstream.
     Forward(Box<Forward>),
@@ -57,7 +57,7 @@ pub enum Serves {
 }
 
 /// `routes[].upstream` and what may go there: at least one of the two kinds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Name of the upstream.
     pub upstream: String,
@@ -114,7 +114,7 @@ impl HttpRules {
 }
 
 /// `routes[].websocket`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketRules {
     /// Admitted origins; at least one.
     pub origins: Vec<OriginRule>,

@@ -15,6 +15,13 @@ use crate::reason::{Failure, Reason};
 #[derive(Clone, Debug)]
 pub struct Authorities(Arc<dyn ClientCertVerifier>);
 
+/// One is equal to its clones: what else decides the same can't be told.
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Authorities {
     /// Loads the authorities that `settings` names. They are there exactly if no finding is an error.
     #[must_use]

@@ -39,6 +39,8 @@ mod probes;
 mod reasons;
 /// Exactly one record each, whatever happens.
 mod record;
+/// Another configuration, and other certificates, for a process that goes on.
+mod reload;
 /// What happens at the end of the process.
 mod stop;
 /// What ARCHITECTURE.md says of the source, held against it.

@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // How much of an address is written is a setting.
     ("record", &["config", "reason"]),
     ("limits", &["reason"]),
-    ("listener", &["reason", "record", "stream"]),
+    ("listener", &["limits", "reason", "record", "stream"]),
     // The first bytes, which the listener has read.
     (
         "tls",
@@ -66,7 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // Its sockets are bound as the listener's are.
-    ("admin", &["generation", "listener"]),
+    ("admin", &["generation", "limits", "listener"]),
     (
         "server",
         &[

@@ -88,7 +88,20 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// The same as files `NAME.pem` and `NAME-key.pem` in `folder`.
+    /// A certificate for a server whose time is over in `left`.
+    pub fn issue_for(&self, names: &[&str], left: Duration) -> (String, String) {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let now = OffsetDateTime::now_utc();
+        params.not_before = now - Duration::days(60);
+        params.not_after = now + left;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A certificate of [`Authority::issue`] as files `NAME.pem` and `NAME-key.pem` in `folder`.
     pub fn write(
         &self,
         folder: &Path,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use wsgate::config::ClientAddress;
+use wsgate::config::Log;
 use wsgate::reason::Level;
 use wsgate::record::{Settings, Sink, StageHook};
 use wsgate::server::{Plan, Purpose, Server};
@@ -69,10 +69,11 @@ fn parse(bytes: &[u8]) -> Vec<Line> {
 /// What the sink of a test is told, with a hook.
 pub fn settings(hook: Option<Arc<StageHook>>) -> Settings {
     Settings {
-        level: Level::Debug,
-        text: false,
-        query_keep: Vec::new(),
-        client_address: ClientAddress::Full,
+        log: Log {
+            level: Level::Debug,
+            ..Log::default()
+        },
+        is_terminal: false,
         instance: "test".to_owned(),
         hook,
     }
@@ -110,10 +111,11 @@ impl Inside {
             Server::bind(plan, sink.clone()).unwrap()
         };
         let address = server.addresses().next().unwrap();
-        runtime.spawn(server.run(async move || {
+        let signal = async move || {
             stops.recv().await;
             "a test"
-        }));
+        };
+        runtime.spawn(server.run(signal, async || std::future::pending().await));
         Self {
             runtime: Some(runtime),
             sink,

@@ -383,6 +383,47 @@ impl Proxy {
         })
     }
 
+    /// Waits until there are `count` events of this name, and gives the last of these.
+    #[track_caller]
+    pub fn event_number(&self, name: &str, count: usize) -> Line {
+        self.wait(&format!("{name} number {count}"), |lines| {
+            let mut events = lines.iter().filter(|line| line.text("event") == name);
+            events.nth(count - 1).cloned()
+        })
+    }
+
+    /// How many events of this name there are so far.
+    pub fn events(&self, name: &str) -> usize {
+        let lines = self.lines();
+        lines
+            .iter()
+            .filter(|line| line.text("event") == name)
+            .count()
+    }
+
+    /// Makes `setup` the running program's configuration, says so to it, and waits until it is in use.
+    #[track_caller]
+    pub fn reload(&self, setup: &Setup) -> Line {
+        self.reload_with(&setup.yaml())
+    }
+
+    /// The same with the text of a file.
+    #[track_caller]
+    pub fn reload_with(&self, yaml: &str) -> Line {
+        let count = self.events("reloaded");
+        self.write(yaml);
+        self.signal("HUP");
+        self.event_number("reloaded", count + 1)
+    }
+
+    /// Replaces the configuration file, as editors and tools that take care do.
+    pub fn write(&self, yaml: &str) {
+        let [next, file] =
+            ["proxy.yaml.next", "proxy.yaml"].map(|name| self.folder.path().join(name));
+        fs::write(&next, yaml).unwrap();
+        fs::rename(next, file).unwrap();
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<Line> {
         self.output.0.lock().unwrap().lines.clone()
