@@ -63,6 +63,14 @@ enum Command {
         /// Print the whole reference as Markdown.
         #[arg(long, conflicts_with = "code")]
         markdown: bool,
+        /// The language to say it in: en or zh.
+        #[arg(
+            long,
+            value_name = "LANGUAGE",
+            default_value = "en",
+            hide_possible_values = true
+        )]
+        lang: explain::Language,
     },
 }
 
@@ -84,7 +92,11 @@ pub fn main() -> ExitCode {
         Command::Check => check::check(&arguments.config),
         Command::Health { ready, timeout } => health::health(&arguments.config, ready, timeout),
         Command::Drain { wait } => drain::drain(&arguments.config, wait),
-        Command::Explain { code, markdown } => explain::explain(code.as_deref(), markdown),
+        Command::Explain {
+            code,
+            markdown,
+            lang,
+        } => explain::explain(code.as_deref(), markdown, lang),
     })
 }
 

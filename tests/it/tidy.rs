@@ -10,7 +10,7 @@ const LINES: usize = 450;
 /// Files that are longer, and why.
 const LONGER: &[(&str, usize)] = &[
     // One table, and what is said of its entries.
-    ("reason.rs", 1000),
+    ("reason.rs", 1010),
     // The only file that knows the order of the stages: in two files it would be in none.
     ("connection.rs", 620),
     // One cursor with a method for each kind of value.
