@@ -15,6 +15,8 @@ mod image;
 mod lint;
 /// The application and the proxy in one container.
 mod one_image;
+/// What the program is made of, and what is said of that.
+mod supply;
 
 /// The path that all examples serve.
 const STREAM: &str = "/api/realtime-voice/stream";

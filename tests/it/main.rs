@@ -21,6 +21,8 @@ mod accept;
 mod cli;
 /// The container image, and the examples of `deploy/`.
 mod deploy;
+/// What the documents promise.
+mod docs;
 /// Drains that are asked for through the admin listener.
 mod drain;
 /// Malformed requests, and requests that are no opening handshake.

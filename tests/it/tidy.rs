@@ -374,6 +374,8 @@ fn what_readers_look_for_first_is_there() {
         ("ARCHITECTURE.md", "Who may use whom"),
         ("docs/records.md", "| event | meaning |"),
         ("docs/reasons.md", "internal_aborted"),
+        ("docs/reasons.zh-CN.md", "internal_aborted"),
+        ("SECURITY.md", "## Reporting"),
     ] {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(text.contains(part), "{file} has no {part:?}");

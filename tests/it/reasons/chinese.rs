@@ -76,7 +76,10 @@ fn no_two_reasons_share_a_text() {
         let texts: HashSet<_> = Reason::ALL.iter().map(|reason| text(*reason)).collect();
         assert_eq!(texts.len(), Reason::ALL.len());
     }
-    let notes: HashSet<_> = NoteCode::ALL.iter().map(|note| zh::meaning(*note)).collect();
+    let notes: HashSet<_> = NoteCode::ALL
+        .iter()
+        .map(|note| zh::meaning(*note))
+        .collect();
     assert_eq!(notes.len(), NoteCode::ALL.len());
 }
 
@@ -109,10 +112,8 @@ fn the_reference_is_current() {
 #[test]
 fn the_command_speaks_both_languages() {
     for reason in Reason::ALL {
-        let (code, text, _) = proxy::run(
-            &["explain", reason.code(), "--lang", "zh"],
-            Path::new("."),
-        );
+        let (code, text, _) =
+            proxy::run(&["explain", reason.code(), "--lang", "zh"], Path::new("."));
         assert_eq!(code, 0);
         for part in [
             reason.code(),
@@ -132,7 +133,10 @@ fn the_command_speaks_both_languages() {
         &["explain", "endpoint_skipped", "--lang", "zh-CN"],
         Path::new("."),
     );
-    assert!(note.contains(zh::meaning(NoteCode::EndpointSkipped)), "{note}");
+    assert!(
+        note.contains(zh::meaning(NoteCode::EndpointSkipped)),
+        "{note}"
+    );
     // Whatever the environment says, a pipeline gets what it asked for.
     let (code, _, error) = proxy::run(&["explain", "--lang", "fr"], Path::new("."));
     assert_eq!(code, 2);
