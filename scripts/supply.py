@@ -6,7 +6,7 @@
 `licences` writes the licences of the crates whose code is in the program; where one may be had under Apache-2.0, that
 is taken, as its text is the same for all. `sbom` writes a CycloneDX 1.6 document, where crates that only help to build
 (procedural macros, build scripts) have the scope "excluded". Both write the same bytes for the same commit. Needs
-cargo, with the crates downloaded, and Python 3.11.
+cargo, with the crates downloaded, and Python 3.9.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import tomllib
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
@@ -133,7 +132,10 @@ def when():
 def sbom():
     shipped, helping, known, resolve = crates()
     lock = (ROOT / "Cargo.lock").read_bytes()
-    sums = {(p["name"], p["version"]): p.get("checksum") for p in tomllib.loads(lock.decode())["package"]}
+    sums = {}
+    for package in lock.decode().split("[[package]]")[1:]:
+        said = dict(re.findall(r'^(name|version|checksum) = "(.*)"$', package, re.MULTILINE))
+        sums[said["name"], said["version"]] = said.get("checksum")
     reference = {known[crate]["id"]: f"pkg:cargo/{crate[0]}@{crate[1]}" for crate in shipped | helping}
 
     def component(crate):

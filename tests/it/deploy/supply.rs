@@ -22,7 +22,7 @@ fn said(command: &mut Command) -> String {
 #[track_caller]
 fn supply(what: &str) -> String {
     said(
-        Command::new("python3")
+        Command::new(tool("WSGATE_PYTHON"))
             .args(["scripts/supply.py", what])
             .env("SOURCE_DATE_EPOCH", "1750000000"),
     )
