@@ -240,18 +240,10 @@ impl Sockets {
                 .any(|other: &Open| other.gate.is(&open.gate))
         };
         let before = std::mem::take(&mut self.listeners);
-        change.gone = before
-            .iter()
-            .filter(|open| !stays(open))
-            .map(|open| open.bound)
-            .collect();
         let others = std::mem::take(&mut self.others);
-        self.others = before
-            .into_iter()
-            .chain(others)
-            .filter(|open| !stays(open))
-            .collect();
-        for open in &self.others {
+        let was_served = before.len();
+        let all = before.into_iter().chain(others).enumerate();
+        for (index, open) in all.filter(|(_, open)| !stays(open)) {
             let heir = listeners.iter().find(|heir| covers(heir.bound, open.bound));
             let serves = heir.and_then(|heir| heir.place.current());
             match serves.is_some() && open.gate.stay() {
@@ -259,8 +251,12 @@ impl Sockets {
                 false => {
                     open.place.set(None);
                     open.gate.leave();
+                    if index < was_served {
+                        change.gone.push(open.bound);
+                    }
                 }
             }
+            self.others.push(open);
         }
         self.listeners = listeners;
         for open in &self.services {

@@ -156,6 +156,31 @@ fn a_missing_certificate_is_waited_for() {
     proxy.stop();
 }
 
+/// One that the proxy makes itself is no news to it, neither at the start nor later.
+#[test]
+fn a_development_certificate_is_no_change() {
+    let setup = |path: &str| Setup {
+        tls: Some("self_signed: true".to_owned()),
+        path: path.to_owned(),
+        ..Setup::plain(ECHO)
+    };
+    let proxy = setup("/one").start();
+    proxy.signal("HUP");
+    proxy.event("reload_unchanged");
+    fs::remove_file(proxy.folder().join("certs/dev.pem")).unwrap();
+    fs::remove_file(proxy.folder().join("certs/dev-key.pem")).unwrap();
+    proxy.signal("HUP");
+    proxy.event("certificate_reloaded");
+    proxy.signal("HUP");
+    proxy.event_number("reload_unchanged", 2);
+    proxy.reload(&setup("/two"));
+    let lines = proxy.stop();
+    let renewed = lines
+        .iter()
+        .filter(|line| line.text("event") == "certificate_reloaded");
+    assert_eq!(renewed.count(), 1);
+}
+
 /// Whether the second of two handshakes resumed the session of the first, and both were let in.
 fn resumes(proxy: &Proxy, config: &ClientConfig) -> bool {
     let mut client = Client::tls_with(proxy.address(), HOST, config.clone()).unwrap();
