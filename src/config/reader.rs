@@ -235,7 +235,13 @@ impl<'t> Cursor<'t> {
                 self.found(),
                 shape.names()
             );
-            self.error(report, message);
+            // A listener's tls needs one of two keys, none of which is required.
+            let may_be_empty =
+                shape.keys.iter().all(|key| !key.required) && !std::ptr::eq(shape, &shape::TLS);
+            let name = self.site.rsplit('.').next().unwrap_or_default();
+            let help = (*self.node == Node::Null && may_be_empty)
+                .then(|| format!("write {name}: {{}} to take the defaults"));
+            self.error_with(report, message, help);
             return None;
         }
         let entries = self.named(report)?;
@@ -299,10 +305,14 @@ impl<'t> Cursor<'t> {
             self.key_error(report, message, help);
             return None;
         }
+        if let Some(help) = shape.foreign(name) {
+            self.key_error(report, message, Some(help.to_owned()));
+            return None;
+        }
         let near = nearest(name, names());
         let home = match near {
             Some(_) => None,
-            None => shape::home(name),
+            None => shape::home(name, &self.site),
         };
         if let Some(home) = home {
             let help = Some(format!("\"{name}\" belongs in {home}"));

@@ -52,11 +52,11 @@ enum Development {
 
 impl Development {
     fn ensure(files: &CertificateFiles, purpose: Purpose) -> Self {
-        if !is_self_signed(files) {
+        if !files.is_development() {
             return Self::There;
         }
         match purpose {
-            Purpose::Check if !files.cert.exists() && !files.key.exists() => Self::Later,
+            Purpose::Check if !tls::has_development_certificate(files) => Self::Later,
             Purpose::Check => Self::There,
             Purpose::Run => match tls::ensure_development_certificate(files) {
                 Ok(_) => Self::There,
@@ -64,10 +64,6 @@ impl Development {
             },
         }
     }
-}
-
-fn is_self_signed(files: &CertificateFiles) -> bool {
-    files.site.ends_with(".self_signed")
 }
 
 /// Reads pieces one after the other.
@@ -120,7 +116,7 @@ impl Reading<'_> {
         files: &CertificateFiles,
         made: Development,
     ) -> Option<(CertificateFiles, Arc<Identity>)> {
-        let is_self_signed = is_self_signed(files);
+        let is_self_signed = files.is_development();
         let names = vec![files.cert.clone(), files.key.clone()];
         let of = |(before, _): &&(CertificateFiles, _)| {
             before.cert == files.cert && before.key == files.key
