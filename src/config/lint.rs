@@ -12,6 +12,7 @@ mod timers;
 use super::Config;
 use super::problem::Severity;
 use super::reader::{Cursor, Finding};
+use super::source::MOST_PROBLEMS;
 
 /// All warnings about `config`, which was read from `root`.
 pub fn lint(config: &Config, root: &Cursor<'_>) -> Vec<Finding> {
@@ -35,7 +36,11 @@ struct Notes<'r, 't> {
 impl Notes<'_, '_> {
     /// Adds a warning at `site`, or at the deepest place on the way there that is in the file; `help` says what to do.
     fn warn(&mut self, site: &str, message: impl Into<String>, help: impl Into<String>) {
-        let cursor = Cursor::find(self.root.node, site);
+        // Further ones are counted only, and never shown with their place.
+        let cursor = match self.findings.len() < MOST_PROBLEMS {
+            true => Cursor::find(self.root.node, site),
+            false => self.root.clone(),
+        };
         let (path, aim) = cursor.target();
         self.findings.push(Finding {
             severity: Severity::Warning,

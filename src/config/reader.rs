@@ -80,6 +80,12 @@ impl<'t> Cursor<'t> {
     }
 
     fn step_towards(&self, site: &str) -> Option<Self> {
+        // Of a long list only the item that is meant.
+        if let Node::List(items) = self.node {
+            let rest = site.strip_prefix(self.site.as_str())?.strip_prefix('[')?;
+            let index = rest.split_once(']')?.0.parse().ok()?;
+            return Some(self.item(index, items.get(index)?));
+        }
         let leads = |next: &Self| {
             let rest = site.strip_prefix(next.site.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -1,6 +1,9 @@
 //! Which keys `proxy.yaml` has: one table for the reader, the reference in `docs/configuration.md` and the hints.
 
 mod keys;
+mod schema;
+
+pub use schema::schema;
 
 pub use keys::{
     ADMIN, CERTIFICATE, CLIENT_AUTH, HEALTH_CHECK, HTTP, LIMITS, LISTENER, LOAD_BALANCER, LOG,

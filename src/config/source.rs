@@ -13,7 +13,7 @@ use super::{CertificateFiles, Config, lint, resolve, syntax};
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Most problems told at once: each is located by reading the text again.
-const MOST_PROBLEMS: usize = 200;
+pub(super) const MOST_PROBLEMS: usize = 200;
 
 /// What came of reading a configuration.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! The files of `tests/config/` and what they must lead to.
 
 mod hops;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -130,6 +131,54 @@ fn assert_lines(name: &str, text: &str, outcome: &Outcome) {
         expected.join("\n"),
         found.join("\n")
     );
+}
+
+#[test]
+fn shipped_files_get_no_warning() {
+    let environment = |name: &str| {
+        let value = match name {
+            "LISTEN" => "0.0.0.0:8080",
+            "PROBES" => "127.0.0.1:9900",
+            "PORT" => "80",
+            "APP_PORT" => "3000",
+            "WX_APP_ID" => "wx0123456789abcdef",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    for name in [
+        "proxy.yaml",
+        "deploy/proxy.yaml",
+        "deploy/express/proxy.yaml",
+        "deploy/one-image/proxy.yaml",
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let outcome = parse(&fs::read_to_string(&path).unwrap(), &path, &environment);
+        assert_eq!(lines(&outcome), Vec::<String>::new());
+        assert!(outcome.config.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn many_warnings_are_found_soon_and_counted() {
+    let route = |n| format!("  - {{ path: /api/{n}, respond: {{}} }}\n");
+    let text = "listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { endpoints: [builtin:echo] } }\nroutes:\n  - { path: /*, respond: {} }\n";
+    let text: String = text.to_owned() + &(0..8000).map(route).collect::<String>();
+    let began = Instant::now();
+    let outcome = parse_text(&text);
+    let lines = lines(&outcome);
+    assert!(
+        outcome.config.is_some() && lines.len() == 201,
+        "{}",
+        lines.len()
+    );
+    // One more is about the upstream that nothing leads to.
+    assert!(
+        lines[200].contains("warning: found 7801 more problems"),
+        "{}",
+        lines[200]
+    );
+    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 fn valid(name: &str) -> Config {

@@ -41,6 +41,8 @@ mod reasons;
 mod record;
 /// Another configuration, and other certificates, for a process that goes on.
 mod reload;
+/// The JSON Schema of the configuration, held by a validator against the files that there are.
+mod schema;
 /// What happens at the end of the process.
 mod stop;
 /// What ARCHITECTURE.md says of the source, held against it.
