@@ -45,6 +45,8 @@ mod reload;
 mod schema;
 /// What happens at the end of the process.
 mod stop;
+/// What a service manager does with the program: sockets that it passes on, and what it is told.
+mod systemd;
 /// What ARCHITECTURE.md says of the source, held against it.
 mod tidy;
 /// Every way a TLS handshake can fail.
