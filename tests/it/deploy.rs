@@ -11,10 +11,14 @@ use crate::harness::{Client, handshake};
 mod compose;
 /// The container image.
 mod image;
+/// The manifests for Kubernetes, and a pod's end.
+mod kubernetes;
 /// What linters say.
 mod lint;
 /// The application and the proxy in one container.
 mod one_image;
+/// The units for systemd.
+mod systemd;
 
 /// The path that all examples serve.
 const STREAM: &str = "/api/realtime-voice/stream";
