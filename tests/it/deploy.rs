@@ -9,6 +9,8 @@ use crate::harness::{Client, handshake};
 
 /// Compose, and the Express example behind the proxy.
 mod compose;
+/// What the page on balancers and platforms shows.
+mod docs;
 /// The container image.
 mod image;
 /// The manifests for Kubernetes, and a pod's end.
