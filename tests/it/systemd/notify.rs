@@ -114,6 +114,31 @@ fn it_is_told_of_a_stop_that_takes_its_time() {
 }
 
 #[test]
+fn it_is_told_of_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let mut manager = Manager::new(UnixDatagram::bind(&path).unwrap());
+    let proxy = start(path.to_str().unwrap(), None);
+    manager.until("READY=1");
+    proxy.signal("HUP");
+    let begun = manager.until("RELOADING=1");
+    // The clock of the manager, in microseconds: it came after the request.
+    let [_, when] = begun.try_into().unwrap();
+    let when = when.strip_prefix("MONOTONIC_USEC=").unwrap();
+    assert!(when.parse::<u64>().unwrap() > 0, "{when}");
+    assert_eq!(manager.until("READY=1"), ["READY=1"]);
+    proxy.event("reload_unchanged");
+    // Also where it is refused: the manager waits for nothing else.
+    let file = proxy.folder().join("proxy.yaml");
+    std::fs::write(file, "listeners: none\n").unwrap();
+    proxy.signal("HUP");
+    manager.until("RELOADING=1");
+    manager.until("READY=1");
+    proxy.event("reload_refused");
+    proxy.stop();
+}
+
+#[test]
 fn one_that_reads_nothing_holds_up_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");

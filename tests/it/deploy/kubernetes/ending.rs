@@ -76,6 +76,7 @@ impl Pod {
         let name = match name.as_str() {
             "/wsgate" => program(),
             "node" => tool("WSGATE_NODE").into(),
+            "sh" => name.into(),
             other => panic!("no container has {other}"),
         };
         Command::new(name)
@@ -153,6 +154,30 @@ fn every_client_is_told_before_the_application_goes() {
     }
     family.add(usize::try_from(TUNNELS).unwrap());
     family.finish();
+}
+
+#[test]
+fn the_hook_without_node_waits_as_well() {
+    let page = fs::read_to_string("docs/deploy.md").unwrap();
+    let (_, rest) = page.split_once("```sh\nuntil ").unwrap();
+    let (command, _) = rest.split_once("\n```").unwrap();
+    let mut pod = Pod::start();
+    let clients = pod.clients();
+    let curl = tool("WSGATE_CURL");
+    let path = format!(
+        "{}:{}",
+        Path::new(&curl).parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let command = format!("PATH={path}\nuntil {command}");
+    let hook = ["sh", "-c", &command].map(ToOwned::to_owned);
+    assert_eq!(passed(pod.run(&hook)), "");
+    pod.proxy.event("drained");
+    let report = clients.finish();
+    let ends = json!({ "1012 drain_graceful": TUNNELS });
+    assert_eq!(report.last().0["ends"], ends);
+    pod.proxy.signal("TERM");
+    assert!(pod.proxy.ended().success(), "{}", pod.proxy.diagnostics());
 }
 
 #[test]
