@@ -9,7 +9,7 @@ use time::Duration;
 use wsgate::reason::Reason;
 
 use super::{ECHO, problems};
-use crate::harness::certs::{Authority, Kind};
+use crate::harness::certs::{Authority, Kind, write_private};
 use crate::harness::client::trusting;
 use crate::harness::proxy::HOST;
 use crate::harness::secure::{SecureUpstream, config};
@@ -32,7 +32,7 @@ fn put(folder: &Path, name: &str, (certificate, key): &(String, String)) {
         (format!("{name}-key.pem"), key),
     ] {
         let next = folder.join("next");
-        fs::write(&next, text).unwrap();
+        write_private(&next, text);
         fs::rename(&next, folder.join(file)).unwrap();
     }
 }
