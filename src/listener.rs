@@ -3,6 +3,7 @@
 //! Takes an address; gives [`Accepted`] connections with their first bytes; fails with the `tcp_…` reasons and
 //! those for a protocol that this listener does not speak. Accepting never waits for a connection.
 
+pub mod inherited;
 pub mod proxy_header;
 
 use std::fs::File;
@@ -21,6 +22,7 @@ use crate::limits::Slots;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 use crate::stream::keep_alive;
+use inherited::Inherited;
 
 /// Connections the kernel may hold ready; more than any burst between two turns of the accept loop.
 pub const BACKLOG: i32 = 1024;
@@ -48,6 +50,7 @@ pub struct Listener {
     address: SocketAddr,
     slots: Slots,
     write_stall: Duration,
+    is_inherited: bool,
     /// A descriptor held back, with which a connection can be taken and reset when there is no other.
     reserve: Option<File>,
     /// When it was last told that accepting fails.
@@ -118,16 +121,51 @@ impl Listener {
         socket.listen(BACKLOG)?;
         // Only now, so that no other process's address is shared: it lets `bind_beside` bind what overlaps with this.
         socket.set_reuse_port(true)?;
-        let socket = TcpListener::from_std(socket.into())?;
+        Self::adopt(socket.into(), slots, write_stall)
+    }
+
+    /// The socket among `inherited` that is bound to `address`, if one is.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn inherit(
+        address: SocketAddr,
+        inherited: &mut Inherited,
+        slots: Slots,
+        write_stall: Duration,
+    ) -> io::Result<Option<Self>> {
+        let Some(socket) = inherited.take(address) else {
+            return Ok(None);
+        };
+        socket.set_nonblocking(true)?;
+        let mut listener = Self::adopt(socket, slots, write_stall)?;
+        listener.is_inherited = true;
+        Ok(Some(listener))
+    }
+
+    /// Takes a socket that listens and does not block.
+    fn adopt(
+        socket: std::net::TcpListener,
+        slots: Slots,
+        write_stall: Duration,
+    ) -> io::Result<Self> {
+        let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
         Ok(Self {
             socket,
             address,
             slots,
             write_stall,
+            is_inherited: false,
             reserve: reserve(),
             told: None,
         })
+    }
+
+    /// Whether the socket stays open without this process, so that its queue is for the next one.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 
     /// The bound address, with the real port where 0 was asked for.
@@ -149,7 +187,11 @@ impl Listener {
     pub async fn accept(&mut self) -> Result<Accepted, NotAccepted> {
         let (socket, peer) = loop {
             match self.socket.accept().await {
-                Ok(accepted) => break accepted,
+                // An inherited IPv6 socket may take IPv4 too. Such a client has one address, not two.
+                Ok((socket, peer)) => {
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    break (socket, peer);
+                }
                 // The client was gone before we came to it; there is no socket, and nothing is wrong here.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {

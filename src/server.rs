@@ -5,6 +5,7 @@ mod drain;
 mod expiry;
 mod files;
 mod materials;
+pub mod notify;
 mod plan;
 mod reload;
 mod sockets;
@@ -24,6 +25,7 @@ use crate::admin::{self, State};
 use crate::connection::Stop;
 use crate::http::via::Pseudonym;
 use crate::limits::{Clients, Slots};
+pub use crate::listener::inherited::Inherited;
 use crate::record::Sink;
 use drain::Drain;
 pub use plan::{Plan, Purpose};
@@ -46,11 +48,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds every listener of the plan and records each as `listening`. Needs a Tokio runtime.
+    /// Binds every listener of the plan, or takes its socket from `inherited`, and records each as `listening`. Needs a
+    /// Tokio runtime.
     ///
     /// # Errors
-    /// The first address that can't be bound.
-    pub fn bind(plan: Plan, sink: Sink) -> Result<Self, BindError> {
+    /// The first address that can't be bound, and an inherited socket that no key has the address of.
+    pub fn bind(plan: Plan, sink: Sink, inherited: Inherited) -> Result<Self, BindError> {
         let limits = &plan.config.limits;
         let common = Common {
             sink,
@@ -71,8 +74,9 @@ impl Server {
             tls: &plan.tls,
             clients: &clients,
         };
-        let mut sockets = Sockets::default();
+        let mut sockets = Sockets::new(inherited);
         let change = sockets.apply(&needs, &common)?;
+        sockets.leave_none()?;
         change.tell(&common.sink);
         let running = Running {
             plan: Arc::new(plan),
@@ -107,6 +111,8 @@ impl Server {
         let state = State::new(common.tasks.clone(), running.generation.subscribe());
         let mut tasks = Tasks::new(state.clone());
         tasks.start(change);
+        let telling = notify::tell(state.clone(), tasks.leaving.clone());
+        tasks.services.spawn(telling);
         tasks.check(&running.generation.borrow(), common);
         let drain = Drain {
             signal,
@@ -117,6 +123,7 @@ impl Server {
             early: common.tasks.clone(),
             late: tasks.late.clone(),
             accepting: tasks.accepting.clone(),
+            leaving: tasks.leaving.clone(),
             accept_tasks: tasks.accept.clone(),
         };
         let sink = common.sink.clone();

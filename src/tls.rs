@@ -24,7 +24,9 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 pub use client::{Client, SystemRoots};
 pub use client_auth::Authorities;
-pub use development::{DevelopmentCertificateError, ensure_development_certificate};
+pub use development::{
+    DevelopmentCertificateError, ensure_development_certificate, has_development_certificate,
+};
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
 pub use identity::{Certificate, Finding, Identity, load};
 pub use refused::refused_late;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{HostPattern, OriginRule, PathPattern};
+use super::{Asked, HostPattern, OriginRule, PathPattern};
 
 /// The methods of a plain request that a route takes unless it lists its own (RFC 9110 section 9.3, RFC 5789): all but
 /// CONNECT and TRACE, which are never forwarded.
@@ -26,6 +26,22 @@ impl Route {
         self.host
             .as_ref()
             .is_none_or(|pattern| pattern.matches(host))
+    }
+
+    /// Whether the route is for the host and the path of `asked`.
+    pub(super) fn takes(&self, asked: &Asked<'_>) -> bool {
+        self.takes_host(&asked.authority.host) && self.path.matches(asked.path)
+    }
+
+    /// Whether no request is left for `later`, which stands behind this route.
+    #[must_use]
+    pub fn takes_all_of(&self, later: &Self) -> bool {
+        let takes_hosts = match (&self.host, &later.host) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(theirs)) => own.covers(theirs),
+        };
+        takes_hosts && self.path.covers(&later.path)
     }
 
     /// What opening handshakes must bring and where they go, if the route takes them.

@@ -40,6 +40,8 @@ pub(super) struct Drain<S> {
     pub late: TaskTracker,
     /// Ends the listeners.
     pub accepting: CancellationToken,
+    /// Says that the process ends, once the drain is over.
+    pub leaving: CancellationToken,
     /// A task for each listener.
     pub accept_tasks: TaskTracker,
 }
@@ -120,6 +122,10 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
                  finish"
             )
         };
+        // After the phase, which goes with what is said of it.
+        if leaving.is_some() {
+            self.leaving.cancel();
+        }
         let record = Record::lifecycle(Event::Draining, Level::Info, detail);
         self.sink.emit(record);
     }
@@ -166,6 +172,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
                 return Err(name);
             }
             *leaving = Some(name);
+            self.leaving.cancel();
             let open = self.early.len();
             let detail = format!(
                 "{name}; {open} connections open; the drain under way goes on, and the process ends with it"
@@ -186,6 +193,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
 
     /// Ends the listeners and every connection; plain requests that came late may be answered until `deadline`.
     async fn finish(&mut self, cause: &str, deadline: Instant) {
+        self.leaving.cancel();
         self.accepting.cancel();
         self.accept_tasks.close();
         self.accept_tasks.wait().await;

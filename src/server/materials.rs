@@ -41,6 +41,31 @@ impl Piece {
     }
 }
 
+/// What became of a certificate that may have to be made first.
+enum Development {
+    /// It is there, or the operator's own to provide.
+    There,
+    /// It is made when the proxy starts.
+    Later,
+    Failed(String),
+}
+
+impl Development {
+    fn ensure(files: &CertificateFiles, purpose: Purpose) -> Self {
+        if !files.is_development() {
+            return Self::There;
+        }
+        match purpose {
+            Purpose::Check if !tls::has_development_certificate(files) => Self::Later,
+            Purpose::Check => Self::There,
+            Purpose::Run => match tls::ensure_development_certificate(files) {
+                Ok(_) => Self::There,
+                Err(error) => Self::Failed(error.to_string()),
+            },
+        }
+    }
+}
+
 /// Reads pieces one after the other.
 struct Reading<'a> {
     source: &'a Source,
@@ -89,27 +114,22 @@ impl Reading<'_> {
     fn identity(
         &mut self,
         files: &CertificateFiles,
-        purpose: Purpose,
+        made: Development,
     ) -> Option<(CertificateFiles, Arc<Identity>)> {
-        let is_self_signed = files.site.ends_with(".self_signed");
+        let is_self_signed = files.is_development();
         let names = vec![files.cert.clone(), files.key.clone()];
         let of = |(before, _): &&(CertificateFiles, _)| {
             before.cert == files.cert && before.key == files.key
         };
         let before = self.before.identities.iter().find(of);
         let before = before.map(|(_, identity)| identity);
-        if is_self_signed {
-            match purpose {
-                Purpose::Check if !files.cert.exists() && !files.key.exists() => return None,
-                Purpose::Check => {}
-                Purpose::Run => {
-                    if let Err(error) = tls::ensure_development_certificate(files) {
-                        let message = error.to_string();
-                        let problem = self.source.problem(Severity::Error, &files.site, message);
-                        let identity = self.settle(names, None, before, vec![problem]);
-                        return identity.map(|identity| (files.clone(), identity));
-                    }
-                }
+        match made {
+            Development::There => {}
+            Development::Later => return None,
+            Development::Failed(why) => {
+                let problem = self.source.problem(Severity::Error, &files.site, why);
+                let identity = self.settle(names, None, before, vec![problem]);
+                return identity.map(|identity| (files.clone(), identity));
             }
         }
         let (identity, findings) = tls::load(files, SystemTime::now());
@@ -178,6 +198,11 @@ impl Materials {
         keeps: bool,
     ) -> (Self, Vec<Piece>) {
         let nothing = Self::default();
+        // Before anything is read, so that one which was made just now is not taken for a change.
+        let made: Vec<_> = certificates
+            .iter()
+            .map(|files| Development::ensure(files, purpose))
+            .collect();
         let listed = certificates.iter();
         let mut files: Vec<_> = listed
             .flat_map(|files| [files.cert.clone(), files.key.clone()])
@@ -205,7 +230,8 @@ impl Materials {
         };
         let identities = certificates
             .iter()
-            .filter_map(|files| reading.identity(files, purpose))
+            .zip(made)
+            .filter_map(|(files, made)| reading.identity(files, made))
             .collect();
         let old = before.map(|(config, _)| config);
         let authorities = config.map(|config| reading.authorities(config, old));

@@ -64,7 +64,8 @@ impl Plan {
         let mut problems = outcome.problems;
         let source = &outcome.source;
         let (materials, pieces) = Materials::read(
-            outcome.config.as_ref(),
+            // Where it can't be used, its files are looked at all the same.
+            outcome.config.as_ref().or(outcome.draft.as_ref()),
             &outcome.certificates,
             source,
             purpose,

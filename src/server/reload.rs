@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::expiry::Expiry;
 use super::files::{Contents, Watch};
 use super::materials::Piece;
+use super::notify;
 use super::plan::{Plan, Refused};
 use super::sockets::{BindError, Common, Needs, Sockets};
 use super::tasks::Tasks;
@@ -73,7 +74,11 @@ impl Reloader {
             .follow(&plan.text.clone().with(&plan.materials.contents));
         loop {
             tokio::select! {
-                () = hangup() => self.look(Because::Signal).await,
+                () = hangup() => {
+                    notify::reloading().await;
+                    self.look(Because::Signal).await;
+                    notify::ready().await;
+                }
                 _ = looks.tick() => {
                     self.tell_expiry();
                     let mut watch = std::mem::take(&mut self.watch);

@@ -23,6 +23,7 @@ use crate::generation::Generation;
 use crate::http::via::Pseudonym;
 use crate::limits::{Clients, Slots};
 use crate::listener::Listener;
+use crate::listener::inherited::Inherited;
 use crate::reason::Level;
 use crate::record::{Event, Record, Sink};
 use crate::tls;
@@ -36,6 +37,19 @@ pub struct BindError {
     key: String,
     address: SocketAddr,
     cause: io::Error,
+}
+
+impl BindError {
+    /// For an inherited socket that nobody would accept on.
+    fn unclaimed(address: SocketAddr) -> Self {
+        let cause = "a socket with this address was passed to the process, and no listeners[].address, probes.address or \
+                     admin.address is the same; add it there, or take its ListenStream= out of the socket unit";
+        Self {
+            key: "listeners[].address".to_owned(),
+            address,
+            cause: io::Error::other(cause),
+        }
+    }
 }
 
 impl fmt::Display for BindError {
@@ -101,7 +115,10 @@ pub(super) struct Change {
 impl Change {
     /// Records what is listened on now.
     pub fn tell(&self, sink: &Sink) {
-        let told = |address: SocketAddr, what: String| {
+        let told = |listener: &Listener, address: SocketAddr, mut what: String| {
+            if listener.is_inherited() {
+                what.push_str(", on an inherited socket");
+            }
             let mut record = Record::lifecycle(Event::Listening, Level::Info, what);
             record.listener = Some(address.to_string());
             sink.emit(record);
@@ -121,10 +138,11 @@ impl Change {
             if shared.redirect_to_https {
                 what.push_str(", redirecting to https");
             }
-            told(shared.listener, what);
+            told(&fresh.listener, shared.listener, what);
         }
         for fresh in &self.services {
-            told(fresh.listener.address(), fresh.service.name().to_owned());
+            let what = fresh.service.name().to_owned();
+            told(&fresh.listener, fresh.listener.address(), what);
         }
     }
 }
@@ -137,6 +155,8 @@ pub(super) struct Sockets {
     /// Those that the configuration no longer has, and that are not closed, or not yet.
     others: Vec<Open>,
     services: Vec<OpenService>,
+    /// What was bound before the process began, for the first configuration to take.
+    inherited: Inherited,
 }
 
 #[derive(Clone, Debug)]
@@ -157,6 +177,24 @@ struct OpenService {
 }
 
 impl Sockets {
+    /// None yet.
+    pub fn new(inherited: Inherited) -> Self {
+        Self {
+            inherited,
+            ..Self::default()
+        }
+    }
+
+    /// Sees that every inherited socket has been taken.
+    ///
+    /// # Errors
+    /// One that no key has the address of.
+    pub fn leave_none(&self) -> Result<(), BindError> {
+        self.inherited
+            .left()
+            .map_or(Ok(()), |address| Err(BindError::unclaimed(address)))
+    }
+
     /// The bound addresses of the configuration's listeners, in its order.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().map(|open| open.bound)
@@ -240,18 +278,10 @@ impl Sockets {
                 .any(|other: &Open| other.gate.is(&open.gate))
         };
         let before = std::mem::take(&mut self.listeners);
-        change.gone = before
-            .iter()
-            .filter(|open| !stays(open))
-            .map(|open| open.bound)
-            .collect();
         let others = std::mem::take(&mut self.others);
-        self.others = before
-            .into_iter()
-            .chain(others)
-            .filter(|open| !stays(open))
-            .collect();
-        for open in &self.others {
+        let was_served = before.len();
+        let all = before.into_iter().chain(others).enumerate();
+        for (index, open) in all.filter(|(_, open)| !stays(open)) {
             let heir = listeners.iter().find(|heir| covers(heir.bound, open.bound));
             let serves = heir.and_then(|heir| heir.place.current());
             match serves.is_some() && open.gate.stay() {
@@ -259,8 +289,12 @@ impl Sockets {
                 false => {
                     open.place.set(None);
                     open.gate.leave();
+                    if index < was_served {
+                        change.gone.push(open.bound);
+                    }
                 }
             }
+            self.others.push(open);
         }
         self.listeners = listeners;
         for open in &self.services {
@@ -275,7 +309,7 @@ impl Sockets {
 
     /// For each listener of a configuration the socket that it keeps, or a new one, which is given in their order.
     fn bind_listeners(
-        &self,
+        &mut self,
         config: &Config,
         common: &Common,
         next: &mut Vec<Next>,
@@ -317,7 +351,7 @@ impl Sockets {
     }
 
     fn bind_services(
-        &self,
+        &mut self,
         config: &Config,
     ) -> Result<(Vec<OpenService>, Vec<FreshService>), BindError> {
         let (mut services, mut fresh) = (Vec::new(), Vec::new());
@@ -355,13 +389,18 @@ impl Sockets {
         Ok((services, fresh))
     }
 
-    /// Binds an address, also one that overlaps with another of this process, as when `127.0.0.1` becomes `0.0.0.0`.
+    /// Takes an address's inherited socket, or binds it, also one that overlaps with another of this process, as when
+    /// `127.0.0.1` becomes `0.0.0.0`.
     fn bind(
-        &self,
+        &mut self,
         address: SocketAddr,
         slots: Slots,
         write_stall: Duration,
     ) -> io::Result<Listener> {
+        let inherited = &mut self.inherited;
+        if let Some(listener) = Listener::inherit(address, inherited, slots.clone(), write_stall)? {
+            return Ok(listener);
+        }
         let listeners = self.listeners.iter().chain(&self.others);
         let mut own = listeners
             .map(|open| open.bound)

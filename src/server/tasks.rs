@@ -16,6 +16,8 @@ use crate::upstream::Group;
 pub(super) struct Tasks {
     /// Ends the listeners.
     pub accepting: CancellationToken,
+    /// Says that a signal has come that ends the process.
+    pub leaving: CancellationToken,
     /// A task for each listener and for each upstream's health checks.
     pub accept: TaskTracker,
     /// The connections that came during a drain.
@@ -31,6 +33,7 @@ impl Tasks {
     pub fn new(state: State) -> Self {
         Self {
             accepting: CancellationToken::new(),
+            leaving: CancellationToken::new(),
             accept: TaskTracker::new(),
             late: TaskTracker::new(),
             services: JoinSet::new(),
@@ -42,8 +45,9 @@ impl Tasks {
     /// Serves what is new.
     pub fn start(&mut self, change: Change) {
         for fresh in change.listeners {
-            let accepting = fresh.accept(self.late.clone(), self.accepting.clone());
-            self.accept.spawn(accepting);
+            let (accepting, leaving) = (self.accepting.clone(), self.leaving.clone());
+            self.accept
+                .spawn(fresh.accept(self.late.clone(), accepting, leaving));
         }
         for fresh in change.services {
             let serving = admin::serve(fresh.listener, fresh.service, self.state.clone());

@@ -108,7 +108,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("println", &[]),
     ("eprintln", &[]),
     ("process::exit", &[]),
-    ("TcpListener", &["listener.rs"]),
+    ("TcpListener", &["listener.rs", "listener/inherited.rs"]),
+    ("listenfd", &["listener/inherited.rs"]),
+    ("sd_notify", &["server/notify.rs"]),
 ];
 
 /// What the pure modules don't name: the network and the clock.

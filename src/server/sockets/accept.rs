@@ -23,8 +23,14 @@ pub struct Fresh {
 
 impl Fresh {
     /// Accepts until the listener's address is gone or `accepting` is cancelled; each connection gets a task of its own
-    /// before anything is read from it, among `late` if it comes during a drain.
-    pub async fn accept(self, late: TaskTracker, accepting: CancellationToken) {
+    /// before anything is read from it, among `late` if it comes during a drain. An inherited listener is left as soon
+    /// as handshakes are refused and the process is `leaving`: who comes then waits for the next one, and is served.
+    pub async fn accept(
+        self,
+        late: TaskTracker,
+        accepting: CancellationToken,
+        leaving: CancellationToken,
+    ) {
         let Self {
             mut listener,
             place,
@@ -34,16 +40,23 @@ impl Fresh {
         let Some(mut shared) = place.current() else {
             return;
         };
+        let (stop, is_inherited) = (shared.stop.clone(), listener.is_inherited());
+        let handed_over = async {
+            leaving.cancelled().await;
+            stop.draining().await;
+        };
         let mut over = pin!(async {
             tokio::select! {
-                () = gate.gone() => {}
-                () = accepting.cancelled() => {}
+                biased;
+                () = handed_over, if is_inherited => true,
+                () = gate.gone() => false,
+                () = accepting.cancelled() => false,
             }
         });
-        loop {
+        let is_handed_over = loop {
             let outcome = tokio::select! {
                 biased;
-                () = &mut over => break,
+                is_handed_over = &mut over => break is_handed_over,
                 outcome = listener.accept() => outcome,
             };
             if let Some(now) = place.current().filter(|now| !Arc::ptr_eq(now, &shared)) {
@@ -51,6 +64,9 @@ impl Fresh {
                 shared = now;
             }
             begin(outcome, &shared, &place, &late);
+        };
+        if is_handed_over {
+            return;
         }
         // What the kernel holds already is taken, so that it gets its answer and no reset.
         for _ in 0..BACKLOG {

@@ -1,6 +1,8 @@
 //! Certificates made for one test run.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -115,9 +117,20 @@ impl Authority {
             folder.join(format!("{name}-key.pem")),
         );
         fs::write(&paths.0, certificate).unwrap();
-        fs::write(&paths.1, key).unwrap();
+        write_private(&paths.1, &key);
         paths
     }
+}
+
+/// Writes what only its owner may read.
+pub fn write_private(path: &Path, text: &str) {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
 }
 
 fn rsa_key(algorithm: &'static SignatureAlgorithm) -> KeyPair {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use wsgate::config::Log;
 use wsgate::reason::Level;
 use wsgate::record::{Settings, Sink, StageHook};
-use wsgate::server::{Plan, Purpose, Server};
+use wsgate::server::{Inherited, Plan, Purpose, Server};
 
 use super::proxy::is_terminal;
 use super::{Line, PATIENCE, Setup};
@@ -108,7 +108,7 @@ impl Inside {
         let (stop, mut stops) = unbounded_channel();
         let server = {
             let _inside = runtime.enter();
-            Server::bind(plan, sink.clone()).unwrap()
+            Server::bind(plan, sink.clone(), Inherited::default()).unwrap()
         };
         let address = server.addresses().next().unwrap();
         let signal = async move || {

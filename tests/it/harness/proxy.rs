@@ -24,6 +24,8 @@ pub const HOST: &str = "api.example.com";
 /// A configuration with one listener, one route `/ws` and one upstream; each field is YAML put at its place.
 #[derive(Clone)]
 pub struct Setup {
+    /// `listeners[0].address`.
+    pub address: SocketAddr,
     /// Under `listeners[0].tls`; `None`: a plain listener.
     pub tls: Option<String>,
     /// More keys of `listeners[0]`, each line indented by the harness.
@@ -69,6 +71,7 @@ impl Setup {
     /// A listener without TLS, in front of `endpoint`.
     pub fn plain(endpoint: &str) -> Self {
         Self {
+            address: ([127, 0, 0, 1], 0).into(),
             tls: None,
             listener: String::new(),
             websocket: String::new(),
@@ -94,7 +97,12 @@ impl Setup {
                 .map(|line| format!("{}{line}\n", " ".repeat(by)))
                 .collect()
         };
-        let mut yaml = "listeners:\n  - address: 127.0.0.1:0\n".to_owned();
+        // Without quotes the brackets of IPv6 would be a list.
+        let address = match self.address {
+            SocketAddr::V4(address) => address.to_string(),
+            SocketAddr::V6(address) => format!("\"{address}\""),
+        };
+        let mut yaml = format!("listeners:\n  - address: {address}\n");
         if let Some(tls) = &self.tls {
             yaml += &format!("    tls:\n{}", indented(tls, 6));
         }
@@ -284,8 +292,13 @@ impl Proxy {
 
     /// The same by a command to which nothing is added.
     pub fn follow(folder: TempDir, mut command: Command, listeners: usize) -> Self {
+        command.stdin(Stdio::null());
+        Self::attach(folder, command, listeners)
+    }
+
+    /// The same by a command that has its standard input already.
+    pub fn attach(folder: TempDir, mut command: Command, listeners: usize) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

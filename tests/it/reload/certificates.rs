@@ -9,7 +9,7 @@ use time::Duration;
 use wsgate::reason::Reason;
 
 use super::{ECHO, problems};
-use crate::harness::certs::{Authority, Kind};
+use crate::harness::certs::{Authority, Kind, write_private};
 use crate::harness::client::trusting;
 use crate::harness::proxy::HOST;
 use crate::harness::secure::{SecureUpstream, config};
@@ -32,7 +32,7 @@ fn put(folder: &Path, name: &str, (certificate, key): &(String, String)) {
         (format!("{name}-key.pem"), key),
     ] {
         let next = folder.join("next");
-        fs::write(&next, text).unwrap();
+        write_private(&next, text);
         fs::rename(&next, folder.join(file)).unwrap();
     }
 }
@@ -154,6 +154,31 @@ fn a_missing_certificate_is_waited_for() {
     assert_eq!(line.number("generation"), Some(2));
     shown(&proxy);
     proxy.stop();
+}
+
+/// One that the proxy makes itself is no news to it, neither at the start nor later.
+#[test]
+fn a_development_certificate_is_no_change() {
+    let setup = |path: &str| Setup {
+        tls: Some("self_signed: true".to_owned()),
+        path: path.to_owned(),
+        ..Setup::plain(ECHO)
+    };
+    let proxy = setup("/one").start();
+    proxy.signal("HUP");
+    proxy.event("reload_unchanged");
+    fs::remove_file(proxy.folder().join("certs/dev.pem")).unwrap();
+    fs::remove_file(proxy.folder().join("certs/dev-key.pem")).unwrap();
+    proxy.signal("HUP");
+    proxy.event("certificate_reloaded");
+    proxy.signal("HUP");
+    proxy.event_number("reload_unchanged", 2);
+    proxy.reload(&setup("/two"));
+    let lines = proxy.stop();
+    let renewed = lines
+        .iter()
+        .filter(|line| line.text("event") == "certificate_reloaded");
+    assert_eq!(renewed.count(), 1);
 }
 
 /// Whether the second of two handshakes resumed the session of the first, and both were let in.

@@ -166,7 +166,8 @@ fn every_address_takes_over_from_one_and_back() {
     let [one, other] =
         ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
     let proxy = start(&yaml(&[at(&one.to_string())], "/one"), 1);
-    proxy.reload_with(&yaml(&[at(&format!("0.0.0.0:{port}"))], "/two"));
+    let line = proxy.reload_with(&yaml(&[at(&format!("0.0.0.0:{port}"))], "/two"));
+    assert!(!line.text("detail").contains("no longer"), "{line:?}");
     assert!(serves(one, "/two") && serves(other, "/two"));
     proxy.reload_with(&yaml(&[at(&one.to_string())], "/three"));
     assert!(serves(one, "/three"));
