@@ -22,3 +22,8 @@ fmt:
 # the crate's documentation, in target/doc
 docs:
     cargo doc --locked --workspace --no-deps --document-private-items
+
+# the licences of what the program is made of, and its bill of materials
+supply:
+    python3 scripts/supply.py licences > THIRD-PARTY-LICENSES
+    python3 scripts/supply.py sbom > target/wsgate.cdx.json

@@ -11,7 +11,6 @@ mod state;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -25,6 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 pub use answers::{Body, Service};
 pub use state::{Phase, State};
 
+use crate::limits::Slots;
 use crate::listener::Listener;
 
 /// Open connections of one service; one more ends the oldest. Far more than the checks of any platform at one time, and
@@ -100,14 +100,11 @@ where
     }
 }
 
-/// A listener for a service at `address`, whose connections no limit of the proxy counts.
-///
-/// # Errors
-/// Those of [`Listener::bind`].
-pub fn bind(address: SocketAddr, write_stall: Duration) -> std::io::Result<Listener> {
+/// Places for the connections of a service, which no limit of the proxy counts.
+#[must_use]
+pub fn slots() -> Slots {
     // One more is accepted before the oldest is ended.
-    let slots = tokio::sync::Semaphore::new(CONNECTIONS + 1);
-    Listener::bind(address, std::sync::Arc::new(slots), write_stall)
+    Slots::new(CONNECTIONS + 1)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod drain;
 mod explain;
 mod health;
 mod run;
+mod schema;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -40,7 +41,16 @@ enum Command {
     /// Serve (the default).
     Run,
     /// Report every problem of the configuration and its certificates; exits with 2 when there is an error.
-    Check,
+    Check {
+        /// How: lines for people, or one JSON document.
+        #[arg(long, value_enum, value_name = "FORMAT", default_value_t = check::Format::Text)]
+        format: check::Format,
+        /// Exit with 1 when there are warnings and no errors.
+        #[arg(long)]
+        deny_warnings: bool,
+    },
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
     /// Ask the running proxy whether it is well, at probes.address; exits with 0 if it is and 1 if not.
     Health {
         /// Ask whether it is ready for new connections, which it is not during a drain.
@@ -63,6 +73,14 @@ enum Command {
         /// Print the whole reference as Markdown.
         #[arg(long, conflicts_with = "code")]
         markdown: bool,
+        /// The language to say it in: en or zh.
+        #[arg(
+            long,
+            value_name = "LANGUAGE",
+            default_value = "en",
+            hide_possible_values = true
+        )]
+        lang: explain::Language,
     },
 }
 
@@ -81,10 +99,18 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     ExitCode::from(match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&arguments.config),
-        Command::Check => check::check(&arguments.config),
+        Command::Check {
+            format,
+            deny_warnings,
+        } => check::check(&arguments.config, format, deny_warnings),
+        Command::Schema => schema::schema(),
         Command::Health { ready, timeout } => health::health(&arguments.config, ready, timeout),
         Command::Drain { wait } => drain::drain(&arguments.config, wait),
-        Command::Explain { code, markdown } => explain::explain(code.as_deref(), markdown),
+        Command::Explain {
+            code,
+            markdown,
+            lang,
+        } => explain::explain(code.as_deref(), markdown, lang),
     })
 }
 

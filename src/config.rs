@@ -4,6 +4,8 @@
 //! certificates are listed in [`Outcome::certificates`] for the TLS module to load, so that its findings join
 //! the same report.
 
+pub mod hops;
+mod lint;
 mod problem;
 mod reader;
 mod resolve;
@@ -33,7 +35,7 @@ use crate::policy::Route;
 use crate::reason::Level;
 
 /// A whole configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// At least one.
     pub listeners: Vec<Listener>,
@@ -67,7 +69,7 @@ pub struct LoadBalancer {
 }
 
 /// One bound address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Where to bind.
     pub address: SocketAddr,
@@ -80,7 +82,7 @@ pub struct Listener {
 }
 
 /// TLS settings of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// Certificate and key files, in the file's order; with `self_signed` the development certificate is the only one.
     pub certificates: Vec<CertificateFiles>,
@@ -123,6 +125,14 @@ pub struct CertificateFiles {
     pub key: PathBuf,
     /// Path of this entry in the configuration file, such as `listeners[0].tls.certificates[1]`.
     pub site: String,
+}
+
+impl CertificateFiles {
+    /// Whether it is the development certificate of `tls.self_signed`.
+    #[must_use]
+    pub fn is_development(&self) -> bool {
+        self.site.ends_with(".self_signed")
+    }
 }
 
 /// A TLS protocol version.
@@ -194,6 +204,8 @@ pub struct Shutdown {
     pub spread: Duration,
     /// Status code of these Closes: one that may be sent (RFC 6455 section 7.4).
     pub close_code: u16,
+    /// When the platform kills the process after it asked for the end; `None`: not known. Only for warnings.
+    pub grace_period: Option<Duration>,
 }
 
 impl Default for Shutdown {
@@ -203,6 +215,7 @@ impl Default for Shutdown {
             drain: Duration::from_secs(20),
             spread: Duration::from_secs(5),
             close_code: 1012,
+            grace_period: None,
         }
     }
 }

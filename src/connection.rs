@@ -6,6 +6,7 @@ mod describe;
 mod explain;
 mod front;
 mod open;
+mod place;
 mod plain;
 mod refuse;
 mod repeat;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use admit::{Admitted, Denied};
 use carry::Carry;
 use describe::{describe, describe_unread};
+pub use place::Place;
 pub use repeat::Repeats;
 pub use stop::{Patience, Stop};
 
@@ -56,7 +58,7 @@ pub struct Shared {
     /// The listener's bound address.
     pub listener: SocketAddr,
     /// Its TLS settings, if it has any.
-    pub tls: Option<tls::Server>,
+    pub tls: Option<Arc<tls::Server>>,
     /// Whether it only sends clients to the same place over TLS.
     pub redirect_to_https: bool,
     /// Whether connections begin with a PROXY protocol header.
@@ -100,7 +102,6 @@ impl Shared {
                 write_stall: config.limits.write_stall,
                 close_wait: config.limits.close_wait,
                 drain_code: config.shutdown.close_code,
-                spread: config.shutdown.spread,
                 load_balancer: config.load_balancer.clone(),
                 route: self.sink.metrics().route(&permit.route().to_string()),
             })
@@ -119,18 +120,19 @@ impl Shared {
 }
 
 /// Carries one connection from its first byte to its record, unless `patience` ends before; a tunnel goes on in a task of
-/// its own.
-pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) {
+/// its own. Its first request is served with `shared`, each further one with what `place` has then.
+pub async fn serve(accepted: Accepted, shared: Arc<Shared>, place: Arc<Place>, patience: Patience) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
     draft.set_generation(shared.generation.number);
     draft.enter(Stage::Accept);
     let mut life = Life {
-        shared: &shared,
         peer,
         secure: shared.tls.is_some(),
-        hops: &shared.config().trusted_proxies,
+        is_unnamed: false,
         held: OnceLock::new(),
+        shared,
+        place: &place,
     };
     let outcome = tokio::select! {
         biased;
@@ -140,7 +142,8 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>, patience: Patience) 
             client: None,
         }),
     };
-    let held = life.held.into_inner();
+    let Life { held, shared, .. } = life;
+    let held = held.into_inner();
     match outcome {
         Ok(opened) => {
             let (tunnel, in_use) = *opened;
@@ -249,18 +252,28 @@ impl From<Failure> for Ended {
 }
 
 struct Life<'a> {
-    shared: &'a Shared,
+    shared: Arc<Shared>,
+    /// Where its successor comes from.
+    place: &'a Place,
     /// The hop nearest to us that says anything in HTTP: who dialled, or whom its PROXY header names.
     peer: SocketAddr,
     /// Whether that hop's connection is TLS.
     secure: bool,
-    /// Whose fields are believed.
-    hops: &'a [IpNet],
+    /// Whether somebody whom nothing names speaks by way of the hop, whose fields are not believed then.
+    is_unnamed: bool,
     /// This connection among its client's, as soon as the client is known.
     held: OnceLock<Box<Held>>,
 }
 
 impl Life<'_> {
+    /// Whose fields are believed.
+    fn hops(&self) -> &[IpNet] {
+        match self.is_unnamed {
+            true => &[],
+            false => &self.shared.config().trusted_proxies,
+        }
+    }
+
     /// Counts this connection among those of `client`, unless it is counted already. A trusted proxy is no client, so
     /// that a connection from one waits for the client that its request names.
     fn count(&self, client: IpAddr) -> Result<(), Failure> {
@@ -286,7 +299,7 @@ impl Life<'_> {
             listener::reset(socket);
             return Err(failure.unanswered().into());
         }
-        let limits = &self.shared.config().limits;
+        let limits = self.shared.config().limits.clone();
         let first_deadline = match self.shared.tls {
             Some(_) => limits.tls_handshake,
             None => limits.request_head,
@@ -316,8 +329,12 @@ impl Life<'_> {
             if !self.is_used_again(&mut stream, &mut ahead).await {
                 return Err(Ended::done(stream));
             }
+            if let Some(shared) = self.place.successor(&self.shared) {
+                self.shared = shared;
+            }
             draft.again();
-            deadline = Instant::now() + limits.request_head;
+            draft.set_generation(self.shared.generation.number);
+            deadline = Instant::now() + self.shared.config().limits.request_head;
         }
     }
 
@@ -327,6 +344,7 @@ impl Life<'_> {
         tokio::select! {
             biased;
             begun = head::begun(stream, deadline, ahead) => begun,
+            () = self.place.lost(&self.shared) => false,
             () = self.shared.stop.draining() => false,
         }
     }
@@ -352,7 +370,7 @@ impl Life<'_> {
             }
         };
         let (request, body) = request.into_parts();
-        let identity = Identity::read(self.peer, self.secure, &request.headers, self.hops);
+        let identity = Identity::read(self.peer, self.secure, &request.headers, self.hops());
         describe(&request, &identity, draft);
         let admitted = match self.admit(&request, &identity, has_early, draft) {
             Ok(admitted) => admitted,

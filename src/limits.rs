@@ -4,12 +4,16 @@
 //! that counts while it lives, or a [`Failure`] with `client_conn_limit` or `rate_limited`. An IPv6 client is its /64,
 //! as whoever has one address of it has them all. Trusted proxies are hops, no clients, and are never limited.
 
+mod slots;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+
+pub use slots::Slots;
 
 use crate::reason::{Failure, Reason};
 
@@ -23,8 +27,9 @@ const MOST_CLIENTS: usize = 7 << 12;
 /// What all clients use, and what one of them may.
 #[derive(Debug, Default)]
 pub struct Clients {
-    connections: Option<Arc<Connections>>,
-    handshakes: Option<Mutex<Rates>>,
+    most_connections: Option<usize>,
+    connections: Arc<Connections>,
+    handshakes: Option<Arc<Mutex<Rates>>>,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -36,13 +41,25 @@ impl Clients {
         handshakes: Option<usize>,
         trusted_proxies: &[IpNet],
     ) -> Self {
+        Self::default().succeeded(connections, handshakes, trusted_proxies)
+    }
+
+    /// The same clients under other limits: what they have open still counts, so far as it was counted, and what they
+    /// asked for lately while that limit stays.
+    #[must_use]
+    pub fn succeeded(
+        &self,
+        connections: Option<usize>,
+        handshakes: Option<usize>,
+        trusted_proxies: &[IpNet],
+    ) -> Self {
         Self {
-            connections: connections.map(|most| {
-                let open = Mutex::default();
-                Arc::new(Connections { most, open })
+            most_connections: connections,
+            connections: Arc::clone(&self.connections),
+            handshakes: handshakes.map(|most| match &self.handshakes {
+                Some(rates) if locked(rates).most == most => Arc::clone(rates),
+                _ => Arc::new(Mutex::new(Rates::new(most, MOST_CLIENTS, Instant::now()))),
             }),
-            handshakes: handshakes
-                .map(|most| Mutex::new(Rates::new(most, MOST_CLIENTS, Instant::now()))),
             trusted_proxies: trusted_proxies.to_vec(),
         }
     }
@@ -52,21 +69,21 @@ impl Clients {
     /// # Errors
     /// `client_conn_limit` when as many as allowed are open.
     pub fn connect(&self, client: IpAddr) -> Result<Option<Box<Held>>, Failure> {
-        let Some(connections) = &self.connections else {
+        let Some(most) = self.most_connections else {
             return Ok(None);
         };
         if self.is_proxy(client) {
             return Ok(None);
         }
         let client = Client::of(client);
-        let mut open = locked(&connections.open);
-        let count = open.entry(client).or_default();
-        if *count >= connections.most {
+        let mut open = locked(&self.connections.open);
+        let count = open.get(&client).copied().unwrap_or_default();
+        if count >= most {
             let detail = format!("{count} connections of this client are open");
             return Err(Failure::new(Reason::ClientConnLimit, detail));
         }
-        *count += 1;
-        let connections = Arc::clone(connections);
+        open.insert(client, count + 1);
+        let connections = Arc::clone(&self.connections);
         Ok(Some(Box::new(Held {
             connections,
             client,
@@ -130,9 +147,8 @@ impl Client {
 }
 
 /// Open connections by client. Whoever has none is not in it, so that it is no larger than `limits.connections`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Connections {
-    most: usize,
     open: Mutex<HashMap<Client, usize>>,
 }
 
@@ -259,11 +275,29 @@ mod tests {
         drop(first);
         let third = clients.connect(ip("2001:db8::3")).unwrap();
         drop((second, third));
-        let open = &clients.connections.as_ref().unwrap().open;
+        let open = &clients.connections.open;
         assert!(open.lock().unwrap().is_empty(), "nothing stays behind");
         for _ in 0..10 {
             assert!(clients.connect(ip("::ffff:10.1.2.3")).unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn under_other_limits_clients_are_who_they_were() {
+        let clients = Clients::new(Some(3), Some(2), &[]);
+        let now = Instant::now();
+        let held: Vec<_> = (0..3).map(|_| clients.connect(ip("192.0.2.1"))).collect();
+        clients.handshake(ip("192.0.2.1"), now).unwrap();
+        clients.handshake(ip("192.0.2.1"), now).unwrap();
+        let fewer = clients.succeeded(Some(2), Some(2), &[]);
+        assert!(fewer.connect(ip("192.0.2.1")).is_err());
+        retry_after(fewer.handshake(ip("192.0.2.1"), now));
+        let more = fewer.succeeded(Some(4), Some(3), &[]);
+        let another = more.connect(ip("192.0.2.1")).unwrap();
+        assert!(more.connect(ip("192.0.2.1")).is_err());
+        more.handshake(ip("192.0.2.1"), now).unwrap();
+        drop((held, another));
+        assert!(more.connections.open.lock().unwrap().is_empty());
     }
 
     #[test]

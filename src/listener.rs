@@ -3,27 +3,29 @@
 //! Takes an address; gives [`Accepted`] connections with their first bytes; fails with the `tcp_…` reasons and
 //! those for a protocol that this listener does not speak. Accepting never waits for a connection.
 
+pub mod inherited;
 pub mod proxy_header;
 
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use crate::limits::Slots;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 use crate::stream::keep_alive;
+use inherited::Inherited;
 
 /// Connections the kernel may hold ready; more than any burst between two turns of the accept loop.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: i32 = 1024;
 
 /// Pause after accept failed for want of descriptors or memory: long enough not to spin, short enough that
 /// connections freed meanwhile are used before clients give up.
@@ -46,8 +48,9 @@ const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     write_stall: Duration,
+    is_inherited: bool,
     /// A descriptor held back, with which a connection can be taken and reset when there is no other.
     reserve: Option<File>,
     /// When it was last told that accepting fails.
@@ -80,9 +83,27 @@ impl Listener {
     ///
     /// # Errors
     /// Those of the operating system: address in use, not of this machine, port not permitted.
-    pub fn bind(
+    pub fn bind(address: SocketAddr, slots: Slots, write_stall: Duration) -> io::Result<Self> {
+        Self::bind_as(address, false, slots, write_stall)
+    }
+
+    /// The same, also where a listener of this process has an address that overlaps with `address`: the more specific one
+    /// takes what is for both, and of two that are equal each some.
+    ///
+    /// # Errors
+    /// Those of [`Listener::bind`].
+    pub fn bind_beside(
         address: SocketAddr,
-        slots: Arc<Semaphore>,
+        slots: Slots,
+        write_stall: Duration,
+    ) -> io::Result<Self> {
+        Self::bind_as(address, true, slots, write_stall)
+    }
+
+    fn bind_as(
+        address: SocketAddr,
+        is_beside: bool,
+        slots: Slots,
         write_stall: Duration,
     ) -> io::Result<Self> {
         let socket = Socket::new(
@@ -95,24 +116,67 @@ impl Listener {
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        socket.set_reuse_port(is_beside)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        let socket = TcpListener::from_std(socket.into())?;
+        // Only now, so that no other process's address is shared: it lets `bind_beside` bind what overlaps with this.
+        socket.set_reuse_port(true)?;
+        Self::adopt(socket.into(), slots, write_stall)
+    }
+
+    /// The socket among `inherited` that is bound to `address`, if one is.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn inherit(
+        address: SocketAddr,
+        inherited: &mut Inherited,
+        slots: Slots,
+        write_stall: Duration,
+    ) -> io::Result<Option<Self>> {
+        let Some(socket) = inherited.take(address) else {
+            return Ok(None);
+        };
+        socket.set_nonblocking(true)?;
+        let mut listener = Self::adopt(socket, slots, write_stall)?;
+        listener.is_inherited = true;
+        Ok(Some(listener))
+    }
+
+    /// Takes a socket that listens and does not block.
+    fn adopt(
+        socket: std::net::TcpListener,
+        slots: Slots,
+        write_stall: Duration,
+    ) -> io::Result<Self> {
+        let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
         Ok(Self {
             socket,
             address,
             slots,
             write_stall,
+            is_inherited: false,
             reserve: reserve(),
             told: None,
         })
+    }
+
+    /// Whether the socket stays open without this process, so that its queue is for the next one.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 
     /// The bound address, with the real port where 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Sets `limits.write_stall` for the connections to come.
+    pub fn set_write_stall(&mut self, write_stall: Duration) {
+        self.write_stall = write_stall;
     }
 
     /// Waits for the next connection.
@@ -123,7 +187,11 @@ impl Listener {
     pub async fn accept(&mut self) -> Result<Accepted, NotAccepted> {
         let (socket, peer) = loop {
             match self.socket.accept().await {
-                Ok(accepted) => break accepted,
+                // An inherited IPv6 socket may take IPv4 too. Such a client has one address, not two.
+                Ok((socket, peer)) => {
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    break (socket, peer);
+                }
                 // The client was gone before we came to it; there is no socket, and nothing is wrong here.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -150,15 +218,15 @@ impl Listener {
         if self.reserve.is_none() {
             self.reserve = reserve();
         }
-        match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => {
+        match self.slots.take() {
+            Some(slot) => {
                 // Voice frames are small; waiting to fill a segment only adds delay. It fails on a dead socket
                 // alone, which the next read reports.
                 let _ = socket.set_nodelay(true);
                 keep_alive(&socket, self.write_stall);
                 Ok(Accepted { socket, peer, slot })
             }
-            Err(_) => {
+            None => {
                 reset(socket);
                 Err(NotAccepted {
                     failure: Reason::TcpConnLimit.into(),

@@ -80,6 +80,8 @@ pub enum Reload {
     Applied,
     /// It had errors: the one before goes on.
     Refused,
+    /// It is the one that serves already: nothing was refused that is still there.
+    Unchanged,
 }
 
 /// Milliseconds in which steps are told apart: some take less than one, and the longest deadlines are 10 seconds.
@@ -222,6 +224,7 @@ impl Metrics {
             Reload::Refused => {
                 refused.fetch_add(1, Relaxed);
             }
+            Reload::Unchanged => {}
         }
     }
 

@@ -107,10 +107,17 @@ pub fn check<'r>(
     matched: Matched<'r>,
     asked: &Asked<'_>,
 ) -> Result<Permit<'r, WebSocketRules>, Failure> {
-    let Matched { route, note } = matched;
+    let Matched { route, note, later } = matched;
     let Some((forward, rules)) = route.websocket() else {
         let detail = format!("the route is {route}");
-        return Err(Failure::new(Reason::WebsocketNotAllowed, detail));
+        let failure = Failure::new(Reason::WebsocketNotAllowed, detail);
+        let is_meant = |later: &&Route| later.takes(asked) && later.websocket().is_some();
+        return Err(match later.iter().find(is_meant) {
+            Some(meant) => failure.with_hint(format!(
+                "{meant} takes handshakes and comes behind {route}, and the first `routes[].path` that matches is used: move it up, before that one"
+            )),
+            None => failure,
+        });
     };
     let mut notes: Vec<_> = note.into_iter().collect();
     if let Err(failure) = admission::check(route, rules, asked) {
@@ -146,7 +153,7 @@ pub enum Plain<'r> {
 /// # Errors
 /// `plain_http_request` where the route takes opening handshakes alone, `http_method_not_allowed`.
 pub fn check_plain<'r>(matched: Matched<'r>, method: &str) -> Result<Plain<'r>, Failure> {
-    let Matched { route, note } = matched;
+    let Matched { route, note, .. } = matched;
     let refused = |allowed: String| {
         let detail = format!(
             "{} is not one of {allowed} on route {route}",
@@ -180,6 +187,8 @@ pub struct Matched<'r> {
     pub route: &'r Route,
     /// What the host check found worth saying.
     pub note: Option<Note>,
+    /// The routes behind it in the file, for a hint.
+    later: &'r [Route],
 }
 
 /// The first route that matches host and path, whose rules then hold.
@@ -189,8 +198,8 @@ pub struct Matched<'r> {
 pub fn matching<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Matched<'r>, Failure> {
     check_host(routes, asked)?;
     let note = check_sni(routes, asked)?;
-    let route = find_route(routes, asked)?;
-    Ok(Matched { route, note })
+    let (route, later) = find_route(routes, asked)?;
+    Ok(Matched { route, note, later })
 }
 
 /// Whether any route is for the host that a request asks for.
@@ -246,7 +255,11 @@ fn check_sni(routes: &[Route], asked: &Asked<'_>) -> Result<Option<Note>, Failur
     )))
 }
 
-fn find_route<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<&'r Route, Failure> {
+/// The first route that matches, and those behind it.
+fn find_route<'r>(
+    routes: &'r [Route],
+    asked: &Asked<'_>,
+) -> Result<(&'r Route, &'r [Route]), Failure> {
     let path = asked.path;
     if let Some(what) = path::ambiguity(path) {
         return Err(Failure::new(
@@ -259,8 +272,10 @@ fn find_route<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<&'r Route, F
             .iter()
             .filter(|route| route.takes_host(&asked.authority.host))
     };
-    if let Some(route) = candidates().find(|route| route.path.matches(path)) {
-        return Ok(route);
+    if let Some(at) = routes.iter().position(|route| route.takes(asked))
+        && let Some([route, later @ ..]) = routes.get(at..)
+    {
+        return Ok((route, later));
     }
     let near_miss = candidates().find_map(|route| Some((&route.path, route.path.near_miss(path)?)));
     if let Some((pattern, change)) = near_miss {

@@ -3,6 +3,8 @@
 //! Every terminal record carries exactly one [`Reason`]. A published code is never renamed or reused.
 //! What is worth saying but ends nothing is a [`Note`].
 
+pub mod zh;
+
 use std::fmt;
 use std::str::FromStr;
 

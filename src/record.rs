@@ -40,6 +40,18 @@ pub enum Event {
     Request,
     /// A listener is bound.
     Listening,
+    /// Another configuration is in use.
+    Reloaded,
+    /// What the configuration's files hold is in use already.
+    ReloadUnchanged,
+    /// A configuration can't be used; the one in use stays.
+    ReloadRefused,
+    /// Another certificate, key or authority is in use.
+    CertificateReloaded,
+    /// A certificate, key or authority can't be used; the one in use stays.
+    CertificateRefused,
+    /// A certificate expires soon, or has.
+    CertificateExpiring,
     /// Health checks changed what is thought of an endpoint.
     UpstreamHealth,
     /// A drain began, or a signal came during one.
@@ -62,6 +74,12 @@ impl Event {
             Self::Closed => "closed",
             Self::Request => "request",
             Self::Listening => "listening",
+            Self::Reloaded => "reloaded",
+            Self::ReloadUnchanged => "reload_unchanged",
+            Self::ReloadRefused => "reload_refused",
+            Self::CertificateReloaded => "certificate_reloaded",
+            Self::CertificateRefused => "certificate_refused",
+            Self::CertificateExpiring => "certificate_expiring",
             Self::UpstreamHealth => "upstream_health",
             Self::Draining => "draining",
             Self::Drained => "drained",
@@ -142,6 +160,8 @@ pub struct Record {
     pub detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspect: Option<Suspect>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

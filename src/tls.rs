@@ -24,10 +24,13 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 pub use client::{Client, SystemRoots};
 pub use client_auth::Authorities;
-pub use development::{DevelopmentCertificateError, ensure_development_certificate};
+pub use development::{
+    DevelopmentCertificateError, ensure_development_certificate, has_development_certificate,
+};
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
 pub use identity::{Certificate, Finding, Identity, load};
 pub use refused::refused_late;
+pub use rustls::Error;
 
 use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};
@@ -50,6 +53,7 @@ const ALERT_UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x
 pub struct Server {
     config: Arc<ServerConfig>,
     identities: Arc<Identities>,
+    authorities: Option<Authorities>,
     min_version: TlsVersion,
     unknown_sni: UnknownSni,
     self_signed: bool,
@@ -95,10 +99,10 @@ impl Server {
     /// # Errors
     /// The library's words when it does not take the settings.
     pub fn new(
-        identities: Vec<Identity>,
+        identities: Vec<Arc<Identity>>,
         authorities: Option<&Authorities>,
         settings: &Tls,
-    ) -> Result<Self, rustls::Error> {
+    ) -> Result<Self, Error> {
         let min_version = settings.min_version;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions: &[&rustls::SupportedProtocolVersion] = match min_version {
@@ -128,6 +132,7 @@ impl Server {
         Ok(Self {
             config: Arc::new(config),
             identities,
+            authorities: authorities.cloned(),
             min_version,
             unknown_sni: settings.unknown_sni,
             self_signed: settings.self_signed,
@@ -148,6 +153,28 @@ impl Server {
             "this listener serves the development certificate of `listeners[].tls.self_signed`: let the client trust \
              certs/dev.pem and dial localhost, or configure a certificate of an authority",
         )
+    }
+
+    /// Whether it is made of these very identities and authorities.
+    #[must_use]
+    pub fn is_made_of(
+        &self,
+        identities: &[Arc<Identity>],
+        authorities: Option<&Authorities>,
+    ) -> bool {
+        let own = &self.identities.all;
+        own.len() == identities.len()
+            && own
+                .iter()
+                .zip(identities)
+                .all(|(own, other)| Arc::ptr_eq(own, other))
+            && self.authorities.as_ref() == authorities
+    }
+
+    /// Whether a client that `other` let in would have been asked for the same certificate here.
+    #[must_use]
+    pub fn asks_clients_like(&self, other: &Self) -> bool {
+        self.authorities == other.authorities
     }
 
     /// Every name that the certificates cover.
@@ -256,14 +283,14 @@ fn version_name(version: ProtocolVersion) -> &'static str {
 /// A listener's certificates, chosen by name and by what the client can verify.
 #[derive(Debug)]
 struct Identities {
-    all: Vec<Identity>,
+    all: Vec<Arc<Identity>>,
     names: HostSet,
 }
 
 impl Identities {
-    fn new(all: Vec<Identity>) -> Self {
+    fn new(all: Vec<Arc<Identity>>) -> Self {
         let mut names = HostSet::default();
-        for name in all.iter().flat_map(Identity::names) {
+        for name in all.iter().flat_map(|identity| identity.names()) {
             names.insert(&name);
         }
         Self { all, names }
@@ -274,7 +301,7 @@ impl Identities {
     fn candidates<'a>(
         &'a self,
         name: Option<&str>,
-    ) -> impl Iterator<Item = &'a Identity> + use<'a> {
+    ) -> impl Iterator<Item = &'a Arc<Identity>> + use<'a> {
         let known = name
             .filter(|name| self.names.covers(name))
             .map(str::to_owned);

@@ -53,8 +53,6 @@ pub struct Settings {
     pub close_wait: Duration,
     /// The code of the Close at a shutdown.
     pub drain_code: u16,
-    /// Over how long a shutdown's Closes are spread.
-    pub spread: Duration,
     /// What stands in front of the proxy, if that was said.
     pub load_balancer: Option<Arc<LoadBalancer>>,
     /// Where what passes is counted.
@@ -81,8 +79,8 @@ pub struct Ends {
 pub enum Shutdown<'a> {
     /// Nothing.
     No,
-    /// To be closed when its turn comes.
-    Drain,
+    /// To be closed when its turn comes, as all tunnels within this time.
+    Drain(Duration),
     /// To end now, because of this.
     Cut(&'a str),
 }
@@ -153,7 +151,7 @@ impl Tunnel {
             }
             match shutdown {
                 Shutdown::No => {}
-                Shutdown::Drain => self.set_turn(),
+                Shutdown::Drain(spread) => self.set_turn(spread),
                 Shutdown::Cut(cause) => return Poll::Ready(self.closed(self.cut(cause))),
             }
             if self.poll_timer(cx).is_pending() {
@@ -184,9 +182,9 @@ impl Tunnel {
         self.settings.route.passed(before, self.passed());
     }
 
-    fn set_turn(&mut self) {
+    fn set_turn(&mut self, spread: Duration) {
         let share = f64::from(self.turn) / f64::from(u32::MAX);
-        let after = self.settings.spread.mul_f64(share);
+        let after = spread.mul_f64(share);
         self.drain_at.get_or_insert_with(|| Moment::now() + after);
     }
 

@@ -4,42 +4,78 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use super::{OK, WRONG, say};
-use crate::config::{Problem, Severity};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::{FAILED, OK, WRONG, say};
+use crate::config::{Config, Problem, Severity};
 use crate::server::{Plan, Purpose};
 
-/// Reports every problem of a configuration on standard output.
-pub(super) fn check(file: &Path) -> u8 {
+/// How the problems are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// One line each, and one that sums them up.
+    Text,
+    /// One document with all of them.
+    Json,
+}
+
+/// Reports every problem of a configuration on standard output. Warnings are told apart in the exit code only where they
+/// are denied.
+pub(super) fn check(file: &Path, format: Format, deny_warnings: bool) -> u8 {
     let (problems, config) = match Plan::load(file, Purpose::Check) {
         Ok(plan) => (plan.warnings, Some(plan.config)),
         Err(problems) => (problems, None),
     };
-    let mut text = lines(&problems);
-    let _ = match &config {
-        Some(config) => writeln!(
-            text,
-            "{}: ok: {}, {}, {}",
-            file.display(),
-            counted(config.listeners.len(), "listener"),
-            counted(config.routes.len(), "route"),
-            counted(config.upstreams.len(), "upstream")
-        ),
-        None => {
-            let errors = problems
-                .iter()
-                .filter(|problem| problem.severity == Severity::Error)
-                .count();
-            writeln!(
-                text,
-                "{}: {}, {}",
-                file.display(),
-                counted(errors, "error"),
-                counted(problems.len() - errors, "warning")
-            )
-        }
+    let code = match config {
+        None => WRONG,
+        Some(_) if deny_warnings && !problems.is_empty() => FAILED,
+        Some(_) => OK,
+    };
+    let text = match format {
+        Format::Json => format!("{:#}\n", document(file, code == OK, &problems)),
+        Format::Text => lines(&problems) + &summary(file, config.as_deref(), &problems),
     };
     say(io::stdout(), &text);
-    if config.is_some() { OK } else { WRONG }
+    code
+}
+
+/// What a program reads. Fields are added, never changed or taken away.
+fn document(file: &Path, ok: bool, problems: &[Problem]) -> Value {
+    let problems: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "severity": problem.severity.name(),
+                "line": problem.line,
+                "column": problem.column,
+                "path": problem.site,
+                "message": problem.words(),
+            })
+        })
+        .collect();
+    json!({ "file": file.to_string_lossy(), "ok": ok, "problems": problems })
+}
+
+fn summary(file: &Path, config: Option<&Config>, problems: &[Problem]) -> String {
+    let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+    let errors = problems.iter().filter(is_error).count();
+    let warnings = counted(problems.len() - errors, "warning");
+    let file = file.display();
+    let Some(config) = config else {
+        return format!("{file}: {}, {warnings}\n", counted(errors, "error"));
+    };
+    let parts = [
+        counted(config.listeners.len(), "listener"),
+        counted(config.routes.len(), "route"),
+        counted(config.upstreams.len(), "upstream"),
+    ];
+    let warnings = if problems.is_empty() {
+        String::new()
+    } else {
+        format!("; {warnings}")
+    };
+    format!("{file}: ok: {}{warnings}\n", parts.join(", "))
 }
 
 fn counted(count: usize, thing: &str) -> String {

@@ -1,4 +1,6 @@
-//! `wsgate explain`, and the reference that is generated from the same source.
+//! `wsgate explain`, and the reference that is generated from the same source, in English and in Chinese.
+
+mod words;
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,27 +8,28 @@ use std::io;
 use super::{OK, WRONG, say};
 use crate::reason::{By, NoteCode, Reason, Stage, Status};
 
-/// The stage of a reason that has none of its own.
-const ANYWHERE: &str = "wherever the connection was";
+pub(super) use words::Language;
 
 /// Explains one code, or lists all.
-pub(super) fn explain(code: Option<&str>, markdown: bool) -> u8 {
+pub(super) fn explain(code: Option<&str>, markdown: bool, language: Language) -> u8 {
     let Some(code) = code else {
-        say(io::stdout(), &if markdown { reference() } else { list() });
+        let all = if markdown { reference } else { list };
+        say(io::stdout(), &all(language));
         return OK;
     };
     if let Ok(reason) = code.parse::<Reason>() {
-        say(io::stdout(), &one(reason));
+        say(io::stdout(), &one(reason, language));
         return OK;
     }
     if let Some(note) = NoteCode::ALL.iter().find(|note| note.code() == code) {
-        say(
-            io::stdout(),
-            &format!(
-                "{code} is a note: it ended nothing.\n  meaning: {}\n",
-                note.meaning()
-            ),
+        let words = language.words();
+        let text = format!(
+            "{code}{}\n  {}{}\n",
+            words.is_a_note,
+            words.meaning,
+            language.meaning(*note)
         );
+        say(io::stdout(), &text);
         return OK;
     }
     // Below this two words have little more in common than their letters.
@@ -46,27 +49,35 @@ pub(super) fn explain(code: Option<&str>, markdown: bool) -> u8 {
     WRONG
 }
 
-fn one(reason: Reason) -> String {
-    let spec = reason.spec();
-    format!(
-        "{code}\n  stage:       {stage}\n  by:          {by}\n  level:       {level}\n  status:      {status}\n  \
-         cause:       {cause}\n  client sees: {sees}\n  what to do:  {fix}\n",
-        code = spec.code,
-        stage = if reason.is_anywhere() {
-            ANYWHERE
-        } else {
-            spec.stage.name()
-        },
-        by = by(spec.by),
-        level = spec.level.name(),
-        status = status(spec.status),
-        cause = spec.cause,
-        sees = reason.client_sees(),
-        fix = spec.fix,
-    )
+fn one(reason: Reason, language: Language) -> String {
+    let (spec, words) = (reason.spec(), language.words());
+    let stage = if reason.is_anywhere() {
+        words.anywhere.to_owned()
+    } else {
+        language.stage(spec.stage)
+    };
+    let lines = [
+        (words.stage, stage),
+        (words.by, by(spec.by, language)),
+        (words.level, spec.level.name().to_owned()),
+        (words.status, status(spec.status, language)),
+        (words.cause, language.cause(reason).to_owned()),
+        (words.client_sees, language.client_sees(reason)),
+        (words.fix, language.fix(reason).to_owned()),
+    ];
+    let mut text = format!("{}\n", spec.code);
+    for (name, value) in lines {
+        let _ = writeln!(
+            text,
+            "  {name}{}{}{value}",
+            words.colon,
+            words.padding(name)
+        );
+    }
+    text
 }
 
-fn list() -> String {
+fn list(language: Language) -> String {
     let width = Reason::ALL
         .iter()
         .map(|reason| reason.code().len())
@@ -74,69 +85,69 @@ fn list() -> String {
         .unwrap_or_default();
     let mut text = String::new();
     for stage in Stage::ALL {
-        let _ = writeln!(text, "{}", stage.name());
-        for reason in Reason::ALL
-            .iter()
-            .filter(|reason| reason.spec().stage == stage)
-        {
-            let _ = writeln!(text, "  {:width$}  {}", reason.code(), reason.spec().cause);
+        let _ = writeln!(text, "{}", language.stage(stage));
+        for reason in of(stage) {
+            let cause = language.cause(reason);
+            let _ = writeln!(text, "  {:width$}  {cause}", reason.code());
         }
     }
     text
 }
 
-fn by(by: Option<By>) -> &'static str {
-    by.map_or("client or upstream", By::name)
+/// The reasons of a stage, in the order of the table.
+fn of(stage: Stage) -> impl Iterator<Item = Reason> {
+    Reason::ALL
+        .iter()
+        .copied()
+        .filter(move |reason| reason.spec().stage == stage)
 }
 
-fn status(status: Status) -> String {
+fn by(by: Option<By>, language: Language) -> String {
+    by.map_or_else(|| language.words().either.to_owned(), |by| language.by(by))
+}
+
+fn status(status: Status, language: Language) -> String {
     match status {
-        Status::None => "none".to_owned(),
+        Status::None => language.words().no_status.to_owned(),
         Status::Fixed(status) => status.to_string(),
-        Status::Stage => "varies".to_owned(),
+        Status::Stage => language.words().status_varies.to_owned(),
     }
 }
 
-/// `docs/reasons.md`.
-#[must_use]
-pub(super) fn reference() -> String {
-    let mut text = String::from(
-        "# Reasons\n\n\
-         Every refused handshake and every ended tunnel has one of these codes in the field `reason` of its record.\n\
-         `stage` says how far the connection had come, `by` whose doing the end was, `status` what HTTP status the\n\
-         client was answered with, if any. A code keeps its meaning for ever.\n\n\
-         This page is written by `wsgate explain --markdown`; `wsgate explain CODE` prints one entry.\n",
-    );
+/// `docs/reasons.md` and `docs/reasons.zh-CN.md`.
+fn reference(language: Language) -> String {
+    let words = language.words();
+    let colon = words.colon_inline;
+    let mut text = words.introduction.to_owned();
     for stage in Stage::ALL {
-        let _ = write!(text, "\n## {}\n", stage.name());
-        for reason in Reason::ALL
-            .iter()
-            .filter(|reason| reason.spec().stage == stage)
-        {
+        let _ = write!(text, "\n## {}\n", language.stage(stage));
+        for reason in of(stage) {
             let spec = reason.spec();
-            let stage = if reason.is_anywhere() {
-                format!("- stage: {ANYWHERE}\n")
-            } else {
-                String::new()
-            };
             let _ = write!(
                 text,
-                "\n### {}\n\n{}.\n\n{stage}- by: {}\n- status: {}\n- level: {}\n- client sees: {}\n- what to do: {}\n",
+                "\n### {}\n\n{}{}\n\n",
                 spec.code,
-                capitalized(spec.cause),
-                by(spec.by),
-                status(spec.status),
-                spec.level.name(),
-                reason.client_sees(),
-                spec.fix,
+                capitalized(language.cause(reason)),
+                words.full_stop
             );
+            if reason.is_anywhere() {
+                let _ = writeln!(text, "- {}{colon}{}", words.stage, words.anywhere);
+            }
+            for (name, value) in [
+                (words.by, by(spec.by, language)),
+                (words.status, status(spec.status, language)),
+                (words.level, spec.level.name().to_owned()),
+                (words.client_sees, language.client_sees(reason)),
+                (words.fix, language.fix(reason).to_owned()),
+            ] {
+                let _ = writeln!(text, "- {name}{colon}{value}");
+            }
         }
     }
-    text.push_str(
-        "\n## Notes\n\nA record's `notes` say what is worth knowing and ended nothing.\n\n",
-    );
+    text.push_str(words.notes);
     for note in NoteCode::ALL {
-        let _ = writeln!(text, "- `{}`: {}", note.code(), note.meaning());
+        let meaning = language.meaning(*note);
+        let _ = writeln!(text, "- `{}`{colon}{meaning}", note.code());
     }
     text
 }

@@ -11,10 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::ask::here;
 use super::check::lines;
 use super::{FAILED, OK, WRONG, say};
-use crate::config::{Config, Endpoint, LogFormat};
+use crate::config::{Config, Endpoint};
 use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
-use crate::server::{Plan, Purpose, SERVICE_DESCRIPTORS, Server};
+use crate::server::{Inherited, Plan, Purpose, SERVICE_DESCRIPTORS, Server};
 
 /// Descriptors beside those of connections: listeners, standard streams, the runtime's own, a certificate being read.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -22,6 +22,14 @@ const OTHER_DESCRIPTORS: u64 = 64;
 /// Serves until a signal ends it.
 pub(super) fn run(file: &Path) -> u8 {
     start_diagnostics();
+    // While there is one thread.
+    let inherited = match Inherited::from_environment() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            tracing::error!("{error}");
+            return FAILED;
+        }
+    };
     let plan = match Plan::load(file, Purpose::Run) {
         Ok(plan) => plan,
         Err(problems) => {
@@ -31,7 +39,7 @@ pub(super) fn run(file: &Path) -> u8 {
     };
     say(io::stderr(), &lines(&plan.warnings));
     raise_descriptor_limit(&plan.config);
-    match serve(plan) {
+    match serve(plan, inherited) {
         Ok(()) => OK,
         Err(error) => {
             tracing::error!("{error}");
@@ -40,7 +48,7 @@ pub(super) fn run(file: &Path) -> u8 {
     }
 }
 
-fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(plan: Plan, inherited: Inherited) -> Result<(), Box<dyn std::error::Error>> {
     let config = std::sync::Arc::clone(&plan.config);
     let sink = Sink::start(io::stdout(), settings(&config))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -52,10 +60,15 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let server = Server::bind(plan, sink)?;
+        let server = Server::bind(plan, sink, inherited)?;
         say(io::stderr(), &banner(&config, &server));
         server
-            .run(async || next_signal(&mut terminate, &mut interrupt, &mut hangup).await)
+            .run(
+                async || next_signal(&mut terminate, &mut interrupt).await,
+                async || {
+                    hangup.recv().await;
+                },
+            )
             .await;
         Ok(())
     });
@@ -65,34 +78,17 @@ fn serve(plan: Plan) -> Result<(), Box<dyn std::error::Error>> {
     served
 }
 
-async fn next_signal(
-    terminate: &mut Signal,
-    interrupt: &mut Signal,
-    hangup: &mut Signal,
-) -> &'static str {
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return "SIGTERM",
-            _ = interrupt.recv() => return "SIGINT",
-            // By default it would end the process and every tunnel without a record.
-            _ = hangup.recv() => {
-                tracing::warn!("SIGHUP does nothing: restart the proxy to read its configuration again");
-            }
-        }
+async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }
 
 fn settings(config: &Config) -> Settings {
-    let log = &config.log;
     Settings {
-        level: log.level,
-        text: match log.format {
-            LogFormat::Auto => io::stdout().is_terminal(),
-            LogFormat::Json => false,
-            LogFormat::Text => true,
-        },
-        query_keep: log.query_keep.clone(),
-        client_address: log.client_address,
+        log: config.log.clone(),
+        is_terminal: io::stdout().is_terminal(),
         instance: rustix::system::uname()
             .nodename()
             .to_string_lossy()

@@ -50,10 +50,18 @@ impl fmt::Display for Problem {
         if !self.site.is_empty() {
             write!(f, "{}: ", shown(&self.site, usize::MAX))?;
         }
-        f.write_str(&shown(&self.message, usize::MAX))?;
+        f.write_str(&self.words())
+    }
+}
+
+impl Problem {
+    /// What was found, what is allowed and what to write instead, on one line and without the place.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let message = shown(&self.message, usize::MAX);
         match &self.help {
-            Some(help) => write!(f, "; {}", shown(help, usize::MAX)),
-            None => Ok(()),
+            Some(help) => format!("{message}; {}", shown(help, usize::MAX)),
+            None => message,
         }
     }
 }

@@ -80,6 +80,12 @@ impl<'t> Cursor<'t> {
     }
 
     fn step_towards(&self, site: &str) -> Option<Self> {
+        // Of a long list only the item that is meant.
+        if let Node::List(items) = self.node {
+            let rest = site.strip_prefix(self.site.as_str())?.strip_prefix('[')?;
+            let index = rest.split_once(']')?.0.parse().ok()?;
+            return Some(self.item(index, items.get(index)?));
+        }
         let leads = |next: &Self| {
             let rest = site.strip_prefix(next.site.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -235,7 +241,13 @@ impl<'t> Cursor<'t> {
                 self.found(),
                 shape.names()
             );
-            self.error(report, message);
+            // A listener's tls needs one of two keys, none of which is required.
+            let may_be_empty =
+                shape.keys.iter().all(|key| !key.required) && !std::ptr::eq(shape, &shape::TLS);
+            let name = self.site.rsplit('.').next().unwrap_or_default();
+            let help = (*self.node == Node::Null && may_be_empty)
+                .then(|| format!("write {name}: {{}} to take the defaults"));
+            self.error_with(report, message, help);
             return None;
         }
         let entries = self.named(report)?;
@@ -299,10 +311,14 @@ impl<'t> Cursor<'t> {
             self.key_error(report, message, help);
             return None;
         }
+        if let Some(help) = shape.foreign(name) {
+            self.key_error(report, message, Some(help.to_owned()));
+            return None;
+        }
         let near = nearest(name, names());
         let home = match near {
             Some(_) => None,
-            None => shape::home(name),
+            None => shape::home(name, &self.site),
         };
         if let Some(home) = home {
             let help = Some(format!("\"{name}\" belongs in {home}"));

@@ -57,14 +57,13 @@ pub fn resolve(
         .get("listeners")
         .map(|listeners| listeners::resolve(listeners, folder, has_trusted, certificates, report));
     let load_balancer = load_balancer(&fields, report);
-    let hop_idle = load_balancer.as_ref().and_then(|hop| hop.idle_timeout);
     let upstreams = fields
         .get("upstreams")
         .map(|upstreams| upstreams::resolve(upstreams, folder, report));
     let mut upstreams = upstreams.unwrap_or_default();
     let routes = fields
         .get("routes")
-        .map(|routes| routes::resolve(routes, hop_idle, &mut upstreams, report));
+        .map(|routes| routes::resolve(routes, &mut upstreams, report));
     if routes.is_some() {
         upstreams.warn_of_unused(report);
     }

@@ -68,6 +68,12 @@ impl Cursor<'_> {
     pub fn flag(&self, report: &mut Report<'_>) -> Option<bool> {
         match self.node {
             Node::Bool(value) => Some(*value),
+            // Words of YAML 1.1, which are text since YAML 1.2.
+            Node::Text(text) if let Some(meant) = old_flag(text) => {
+                let message = format!("found {}, allowed: true, false", quoted(text));
+                self.error_with(report, message, Some(format!("write {meant}")));
+                None
+            }
             // What comes from the environment is text.
             _ => self.word(&[("true", true), ("false", false)], report),
         }
@@ -251,7 +257,15 @@ impl Cursor<'_> {
         match spelled.text.parse::<usize>() {
             Ok(count) if is_plain && (1..=most).contains(&count) => Some(count),
             _ => {
-                self.error(report, format!("{}, expected {expected}", spelled.found()));
+                // YAML takes 1e4 and 10_000.0 for fractions, which are told as such.
+                let whole = spelled
+                    .text
+                    .strip_suffix(".0")
+                    .filter(|whole| spelled.is_number && whole.bytes().all(|b| b.is_ascii_digit()));
+                let help =
+                    whole.map(|whole| format!("write {whole}, without a fraction or an exponent"));
+                let message = format!("{}, expected {expected}", spelled.found());
+                self.error_with(report, message, help);
                 None
             }
         }
@@ -277,6 +291,15 @@ impl Spelled {
         } else {
             format!("found {}", quoted(&self.text))
         }
+    }
+}
+
+/// What YAML 1.1 takes `text` for, if it is one of its words for true and false.
+fn old_flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "y" => Some(true),
+        "no" | "off" | "n" => Some(false),
+        _ => None,
     }
 }
 

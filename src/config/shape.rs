@@ -1,14 +1,39 @@
 //! Which keys `proxy.yaml` has: one table for the reader, the reference in `docs/configuration.md` and the hints.
 
 mod keys;
+mod schema;
+
+pub use schema::schema;
 
 pub use keys::{
     ADMIN, CERTIFICATE, CLIENT_AUTH, HEALTH_CHECK, HTTP, LIMITS, LISTENER, LOAD_BALANCER, LOG,
     PING, PROBES, RESPOND, ROOT, ROUTE, SHUTDOWN, TLS, UPSTREAM, UPSTREAM_TLS, WEBSOCKET,
 };
 
-/// Names that fit many mappings: who writes one in the wrong place hardly meant the mapping that has it.
-const COMMON: &[&str] = &["name", "interval", "timeout"];
+/// Names that fit many mappings: who writes one in the wrong place hardly meant the mapping that has it, unless that
+/// is one around the place.
+const COMMON: &[&str] = &["name", "interval", "timeout", "path"];
+
+/// Keys of other programs, and what is to be said of them in one mapping.
+static FOREIGN: &[(&Block, &[&str], &str)] = &[
+    (
+        &UPSTREAM_TLS,
+        &[
+            "verify",
+            "insecure",
+            "insecure_skip_verify",
+            "skip_verify",
+            "ssl_verify",
+            "reject_unauthorized",
+        ],
+        "certificates are always verified: name the authority that issued it, or a self-signed certificate itself, in ca",
+    ),
+    (
+        &PROBES,
+        &["path", "paths"],
+        "the paths are /healthz and /readyz",
+    ),
+];
 
 /// A mapping of the file.
 #[derive(Debug)]
@@ -84,6 +109,16 @@ impl Block {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// What there is to say of `name`, which is no key of this mapping but one of another program's.
+    #[must_use]
+    pub fn foreign(&self, name: &str) -> Option<&'static str> {
+        let folded = name.to_lowercase().replace('-', "_");
+        let fits = |(block, names, _): &&(&Self, &[&str], &str)| {
+            std::ptr::eq(*block, self) && names.contains(&folded.as_str())
+        };
+        FOREIGN.iter().find(fits).map(|(_, _, help)| *help)
+    }
+
     /// The names of all keys, for a report.
     #[must_use]
     pub fn names(&self) -> String {
@@ -130,15 +165,20 @@ pub fn keys() -> Vec<(String, &'static Key)> {
     found
 }
 
-/// Where else than at hand the key `name` is at home: the path of the first mapping that has it.
+/// Where else than at `site`, a path in the file, the key `name` is at home: the path of the first mapping that has it.
 #[must_use]
-pub fn home(name: &str) -> Option<String> {
-    if COMMON.contains(&name) {
-        return None;
-    }
+pub fn home(name: &str, site: &str) -> Option<String> {
+    let is_around = |block: &str| {
+        let first = block.split('[').next().unwrap_or(block);
+        block.ends_with("[]")
+            && site
+                .strip_prefix(first)
+                .is_some_and(|rest| rest.starts_with('[') && rest.contains('.'))
+    };
     keys().into_iter().find_map(|(path, _)| {
         let (block, last) = path.rsplit_once('.')?;
-        (last == name).then(|| block.to_owned())
+        let fits = last == name && (!COMMON.contains(&name) || is_around(block));
+        fits.then(|| block.to_owned())
     })
 }
 

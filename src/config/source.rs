@@ -7,19 +7,22 @@ use std::path::{Path, PathBuf};
 use super::problem::{Problem, Severity};
 use super::reader::{Cursor, Finding, Report};
 use super::yaml::{self, Aim, Node};
-use super::{CertificateFiles, Config, resolve, syntax};
+use super::{CertificateFiles, Config, lint, resolve, syntax};
 
 /// Largest file: far more than any configuration needs, and little enough to parse again for each problem.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Most problems told at once: each is located by reading the text again.
-const MOST_PROBLEMS: usize = 200;
+pub(super) const MOST_PROBLEMS: usize = 200;
 
 /// What came of reading a configuration.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// `None` if there are errors.
     pub config: Option<Config>,
+    /// What could be read where there are errors, with defaults in place of the rest: only to look at the files that
+    /// it names, so that what is wrong with them is told along.
+    pub draft: Option<Config>,
     /// By line.
     pub problems: Vec<Problem>,
     /// Every certificate entry that could be read, whatever else is wrong.
@@ -80,6 +83,7 @@ pub fn read(path: &Path) -> Outcome {
         Ok(text) => parse(&text, path, &|name| std::env::var(name).ok()),
         Err(problem) => Outcome {
             config: None,
+            draft: None,
             problems: vec![*problem],
             certificates: Vec::new(),
             source: Source {
@@ -99,6 +103,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut outcome = Outcome {
         config: None,
+        draft: None,
         problems: Vec::new(),
         certificates: Vec::new(),
         source: Source {
@@ -126,7 +131,12 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let root = Cursor::root(&outcome.source.tree);
     let config = resolve::resolve(&root, folder, &mut outcome.certificates, &mut report);
-    outcome.config = config.filter(|_| !report.has_errors());
+    if report.has_errors() {
+        outcome.draft = config;
+    } else if let Some(config) = config {
+        report.findings.extend(lint::lint(&config, &root));
+        outcome.config = Some(config);
+    }
     outcome.problems = placed(&outcome.source, report.findings);
     outcome
 }

@@ -1,5 +1,7 @@
 //! Words for text that is not YAML: what the YAML library says, said so that it can be acted upon.
 
+use std::net::Ipv6Addr;
+
 /// Why a text could not be read at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -119,6 +121,15 @@ fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String>
     if content.contains("${") && error.contains("flow") {
         return Some("inside [ ] and { }, write values that hold ${…} in quotes".to_owned());
     }
+    let around = [line, line.saturating_sub(1)];
+    if let Some(address) = around
+        .into_iter()
+        .find_map(|line| bare_ipv6(nth_line(text, line)))
+    {
+        return Some(format!(
+            "[ starts a list in YAML: write the address in quotes, \"{address}\""
+        ));
+    }
     if error.contains("cannot start any token") {
         return found.map(|c| format!("a value that starts with {c} needs quotes"));
     }
@@ -147,6 +158,18 @@ fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String>
         );
     }
     None
+}
+
+/// An IPv6 address with a port, such as `[::]:8443`, that stands in `line` without quotes.
+fn bare_ipv6(line: &str) -> Option<&str> {
+    line.match_indices('[').find_map(|(start, _)| {
+        let quoted = line.get(..start)?.ends_with(['"', '\'', '/']);
+        let rest = line.get(start..)?;
+        let (address, port) = rest.strip_prefix('[')?.split_once("]:")?;
+        let digits = port.bytes().take_while(u8::is_ascii_digit).count();
+        let is_address = address.parse::<Ipv6Addr>().is_ok() && digits > 0 && !quoted;
+        is_address.then(|| rest.get(..address.len() + 3 + digits))?
+    })
 }
 
 /// The library's words without the place, which the report names itself; a second place is kept.

@@ -1,5 +1,8 @@
 //! The files of `tests/config/` and what they must lead to.
 
+mod hops;
+mod schema;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -75,20 +78,9 @@ fn every_invalid_file_gets_exactly_its_lines() {
     let files = files("invalid");
     assert!(files.len() >= 30, "only {} files", files.len());
     for (name, text) in files {
-        let expected: Vec<_> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# expect: "))
-            .collect();
-        assert!(!expected.is_empty(), "{name} expects nothing");
+        assert!(text.contains("# expect: "), "{name} expects nothing");
         let outcome = parse(&text, Path::new(&name), &environment);
-        let found = lines(&outcome);
-        // Not assert_eq: a report is easier to read as lines.
-        assert!(
-            expected == found,
-            "{name}\nexpected:\n{}\nfound:\n{}",
-            expected.join("\n"),
-            found.join("\n")
-        );
+        assert_lines(&name, &text, &outcome);
         let has_errors = outcome
             .problems
             .iter()
@@ -110,14 +102,83 @@ fn ten_faults_are_reported_at_once() {
 }
 
 #[test]
-fn every_valid_file_is_read_without_a_problem() {
+fn every_valid_file_is_read_and_gets_no_other_warnings_than_its_own() {
     let files = files("valid");
     assert!(files.len() >= 5, "only {} files", files.len());
     for (name, text) in files {
         let outcome = parse(&text, Path::new(&name), &environment);
-        assert_eq!(lines(&outcome), Vec::<String>::new(), "{name}");
+        assert_lines(&name, &text, &outcome);
+        assert!(outcome.config.is_some(), "{name}");
+        assert_eq!(
+            name.starts_with("warn_"),
+            !outcome.problems.is_empty(),
+            "{name}"
+        );
+    }
+}
+
+/// Holds what `outcome` is told as against the lines `# expect: ` of the file.
+fn assert_lines(name: &str, text: &str, outcome: &Outcome) {
+    let expected: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# expect: "))
+        .collect();
+    let found = lines(outcome);
+    // Not assert_eq: a report is easier to read as lines.
+    assert!(
+        expected == found,
+        "{name}\nexpected:\n{}\nfound:\n{}",
+        expected.join("\n"),
+        found.join("\n")
+    );
+}
+
+#[test]
+fn shipped_files_get_no_warning() {
+    let environment = |name: &str| {
+        let value = match name {
+            "LISTEN" => "0.0.0.0:8080",
+            "PROBES" => "127.0.0.1:9900",
+            "PORT" => "80",
+            "APP_PORT" => "3000",
+            "WX_APP_ID" => "wx0123456789abcdef",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    for name in [
+        "proxy.yaml",
+        "deploy/proxy.yaml",
+        "deploy/express/proxy.yaml",
+        "deploy/one-image/proxy.yaml",
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let outcome = parse(&fs::read_to_string(&path).unwrap(), &path, &environment);
+        assert_eq!(lines(&outcome), Vec::<String>::new());
         assert!(outcome.config.is_some(), "{name}");
     }
+}
+
+#[test]
+fn many_warnings_are_found_soon_and_counted() {
+    let route = |n| format!("  - {{ path: /api/{n}, respond: {{}} }}\n");
+    let text = "listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { endpoints: [builtin:echo] } }\nroutes:\n  - { path: /*, respond: {} }\n";
+    let text: String = text.to_owned() + &(0..8000).map(route).collect::<String>();
+    let began = Instant::now();
+    let outcome = parse_text(&text);
+    let lines = lines(&outcome);
+    assert!(
+        outcome.config.is_some() && lines.len() == 201,
+        "{}",
+        lines.len()
+    );
+    // One more is about the upstream that nothing leads to.
+    assert!(
+        lines[200].contains("warning: found 7801 more problems"),
+        "{}",
+        lines[200]
+    );
+    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 fn valid(name: &str) -> Config {
@@ -255,6 +316,7 @@ fn every_value_of_a_full_file_arrives() {
             drain: Duration::from_secs(3600),
             spread: Duration::from_secs(30),
             close_code: 4000,
+            grace_period: Some(Duration::from_secs(4000)),
         }
     );
     assert_eq!(
@@ -401,9 +463,6 @@ fn a_ping_comes_before_the_load_balancer_loses_patience() {
         ("ping: { interval: 60s }", "load_balancer: {}\n"),
         ("ping: off", hop),
         ("ping: \"off\"", hop),
-        // The proxy's own Pings don't count for this one.
-        ("ping: { interval: 20s }\n      idle_timeout: 20s", hop),
-        ("ping: { interval: 30s }\n      idle_timeout: 20s", hop),
     ] {
         let (config, said) = with(websocket, hop);
         assert_eq!(said, "", "{websocket} {hop}");
@@ -417,7 +476,7 @@ fn a_ping_comes_before_the_load_balancer_loses_patience() {
         let (config, said) = with(&format!("ping: {{ interval: {interval} }}"), hop);
         let line = format!(
             "warning: routes[0].websocket.ping.interval: found {shown}, not shorter than \
-             load_balancer.idle_timeout (1m): a silent tunnel may be closed before its Ping"
+             load_balancer.idle_timeout (1m): a silent tunnel may be closed before its Ping; write 20s"
         );
         assert!(said.ends_with(&line), "{said}");
         assert!(config.is_some(), "a warning leaves it usable");
@@ -709,7 +768,10 @@ fn a_file_with_a_byte_order_mark_and_other_line_ends_is_read() {
 
 #[test]
 fn an_ipv4_and_an_ipv6_listener_may_share_a_port() {
-    let text = shortest().replace("routes:", "  - address: \"[::]:8443\"\nroutes:");
+    let text = shortest().replace(
+        "routes:",
+        "  - address: \"[::]:8443\"\ntrusted_proxies: [10.0.0.0/8]\nroutes:",
+    );
     assert_eq!(lines_of(&text), Vec::<String>::new());
 }
 

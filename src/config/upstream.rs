@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::CertificateFiles;
 
 /// One named upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name in the file.
     pub name: String,
@@ -95,6 +95,12 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Https { .. })
+    }
+
     /// Host and port of an endpoint that is reached over TCP.
     #[must_use]
     pub fn address(&self) -> Option<(&str, u16)> {

@@ -17,7 +17,6 @@ use crate::policy::{
 };
 use crate::reason::{Failure, Level, Reason, Stage};
 use crate::record::{Draft, Wanted, millis};
-use crate::tls;
 use crate::upstream::{self, Group};
 
 /// A request that may pass.
@@ -131,7 +130,7 @@ impl Life<'_> {
                 .shared
                 .tls
                 .as_ref()
-                .map_or(&no_names, tls::Server::names),
+                .map_or(&no_names, |server| server.names()),
             authority,
             path: request.uri.path().as_bytes(),
             query: request.uri.query().map(str::as_bytes),

@@ -66,7 +66,7 @@ impl Life<'_> {
         match told.source {
             Source::Hop => {}
             // Somebody speaks by way of the hop, and must not be taken for it.
-            Source::Unnamed => self.hops = &[],
+            Source::Unnamed => self.is_unnamed = true,
             Source::Client(client) => {
                 self.peer = client;
                 draft.set_source(client.ip().to_canonical());

@@ -116,7 +116,9 @@ impl Life<'_> {
         } = delivery;
         respond::set_request_id(response.headers_mut(), &request_id(draft));
         // Asked as late as this: a shutdown may have begun while the upstream was waited for.
-        let is_last = is_last || self.shared.stop.is_draining();
+        let is_last = is_last
+            || self.shared.stop.is_draining()
+            || self.place.successor(&self.shared).is_none();
         if is_last {
             close_after(response.headers_mut());
         }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Context;
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -20,6 +21,8 @@ struct Inner {
     /// How many of the first two tokens are cancelled: to ask a token takes a lock that all tunnels share.
     phase: AtomicU8,
     draining: CancellationToken,
+    /// Over how long the Closes of a drain are spread, once it has begun.
+    spread: OnceLock<Duration>,
     cut: Cut,
     /// Of the connections that came during the drain, which are refused, and not cut while the process stays.
     end: Cut,
@@ -39,8 +42,11 @@ impl Cut {
 }
 
 impl Stop {
-    /// A drain begins: no new tunnels, and those that are open are closed in their turn.
-    pub fn drain(&self) {
+    /// A drain begins: no new tunnels, and those that are open are closed in their turn, all within `spread`. Only the
+    /// first time counts.
+    pub fn drain(&self, spread: Duration) {
+        // Before the phase and the token, so that whoever sees either finds it.
+        let _ = self.0.spread.set(spread);
         self.0.phase.fetch_max(1, Ordering::Release);
         self.0.draining.cancel();
     }
@@ -48,7 +54,7 @@ impl Stop {
     /// There is no more patience with what was there when the drain began, because of `cause`: words for records. Only
     /// the first time counts.
     pub fn cut(&self, cause: String) {
-        self.drain();
+        self.drain(Duration::ZERO);
         // Before the phase and the token, so that whoever sees either finds it.
         let _ = self.0.cut.cause.set(cause);
         self.0.phase.fetch_max(2, Ordering::Release);
@@ -158,7 +164,7 @@ impl Watch {
         }
         match phase {
             0 => Shutdown::No,
-            1 => Shutdown::Drain,
+            1 => Shutdown::Drain(self.stop.0.spread.get().copied().unwrap_or_default()),
             _ => Shutdown::Cut(self.stop.0.cut.cause()),
         }
     }

@@ -239,6 +239,13 @@ fn reloads_are_counted_and_the_last_one_is_told() {
         ["{outcome=\"applied\"} 0", "{outcome=\"refused\"} 1"]
     );
     assert_eq!((successful.as_str(), loaded), (" 0", started));
+    metrics.reloaded(Reload::Unchanged);
+    let (counts, successful, loaded) = told(&metrics);
+    assert_eq!(
+        counts,
+        ["{outcome=\"applied\"} 0", "{outcome=\"refused\"} 1"]
+    );
+    assert_eq!((successful.as_str(), loaded), (" 1", started));
     metrics.reloaded(Reload::Applied);
     let (counts, successful, loaded) = told(&metrics);
     assert_eq!(

@@ -134,6 +134,15 @@ impl HostPattern {
             Self::Wildcard(base) => below_one_label(host) == Some(base.as_str()),
         }
     }
+
+    /// Whether every host of `other` matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match other {
+            Self::Exact(name) => self.matches(name),
+            Self::Wildcard(_) => self == other,
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

@@ -155,6 +155,12 @@ impl OriginPattern {
         pattern.map(Self)
     }
 
+    /// Whether it is one of those that WeChat's clients are known to send.
+    #[must_use]
+    pub fn is_wechat(&self) -> bool {
+        Origin::parse(self.to_string().as_bytes()).is_ok_and(|origin| origin.is_wechat())
+    }
+
     /// Whether `origin` is this one, or one that the wildcard stands for.
     pub(super) fn matches(&self, origin: &Origin) -> bool {
         match (&self.0, origin) {
@@ -352,6 +358,12 @@ fn parse_authority(
         Some(base) => (base, true),
         None => (authority, false),
     };
+    if let Some((host, "*")) = authority.rsplit_once(':') {
+        return Err(format!(
+            "{text:?} has a * for its port, which is compared as it is: write {scheme}://{host} for the default port, and \
+             an entry for each other one, such as {scheme}://{host}:3000"
+        ));
+    }
     if base.contains('*') {
         return Err(format!(
             "{text:?} has a * that is not its whole first label: write {scheme}://*.example.com"
@@ -516,7 +528,7 @@ mod tests {
             ("https://*.*.example.com", "write https://*.example.com"),
             ("https://app.*.com", "write https://*.example.com"),
             ("https://a*.example.com", "write https://*.example.com"),
-            ("https://app.example.com:*", "write https://*.example.com"),
+            ("https://app.example.com:*", "has a * for its port"),
             ("weapp://*", "only http and https"),
             ("weapp://a%b", "exactly as the client sends it"),
         ] {

@@ -27,6 +27,10 @@ impl PathPattern {
                     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
                     format!("{text:?} is a URL: write only its path, {path}")
                 }
+                None if text.starts_with('^') => format!(
+                    "{text:?} is a regular expression, and every character of a path stands for itself: write the exact \
+                     path, or a prefix such as /public/*"
+                ),
                 None => format!("{text:?} does not start with a slash: write /{text}"),
             });
         }
@@ -53,6 +57,11 @@ impl PathPattern {
         if path.contains(['{', '}']) {
             return Err(format!(
                 "{text:?} has braces, and a path has no parameters: write the exact path, or a prefix such as /public/*"
+            ));
+        }
+        if path.contains("/<") && path.contains('>') {
+            return Err(format!(
+                "{text:?} has angle brackets, and a path has no parameters: write the exact path, or a prefix such as /public/*"
             ));
         }
         if path.contains(['"', '<', '>', '`']) {
@@ -84,6 +93,16 @@ impl PathPattern {
             path.starts_with(self.text.as_bytes())
         } else {
             path == self.text.as_bytes()
+        }
+    }
+
+    /// Whether every path of `other` matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self.is_prefix, other.is_prefix) {
+            (true, _) => other.text.starts_with(&self.text),
+            (false, true) => false,
+            (false, false) => self == other,
         }
     }
 

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{HostPattern, OriginRule, PathPattern};
+use super::{Asked, HostPattern, OriginRule, PathPattern};
 
 /// The methods of a plain request that a route takes unless it lists its own (RFC 9110 section 9.3, RFC 5789): all but
 /// CONNECT and TRACE, which are never forwarded.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// One entry of `routes`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// `None`: any host.
     pub host: Option<HostPattern>,
@@ -26,6 +26,22 @@ impl Route {
         self.host
             .as_ref()
             .is_none_or(|pattern| pattern.matches(host))
+    }
+
+    /// Whether the route is for the host and the path of `asked`.
+    pub(super) fn takes(&self, asked: &Asked<'_>) -> bool {
+        self.takes_host(&asked.authority.host) && self.path.matches(asked.path)
+    }
+
+    /// Whether no request is left for `later`, which stands behind this route.
+    #[must_use]
+    pub fn takes_all_of(&self, later: &Self) -> bool {
+        let takes_hosts = match (&self.host, &later.host) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(theirs)) => own.covers(theirs),
+        };
+        takes_hosts && self.path.covers(&later.path)
     }
 
     /// What opening handshakes must bring and where they go, if the route takes them.
@@ -48,7 +64,7 @@ impl fmt::Display for Route {
 }
 
 /// What becomes of a request for a route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// It is handed to an upstream.
     Forward(Box<Forward>),
@@ -57,7 +73,7 @@ pub enum Serves {
 }
 
 /// `routes[].upstream` and what may go there: at least one of the two kinds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Name of the upstream.
     pub upstream: String,
@@ -114,7 +130,7 @@ impl HttpRules {
 }
 
 /// `routes[].websocket`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketRules {
     /// Admitted origins; at least one.
     pub origins: Vec<OriginRule>,

@@ -138,6 +138,79 @@ fn assert_presentable(failure: &Failure) {
 }
 
 #[test]
+fn a_handshake_that_an_earlier_route_took_is_told_which_one_was_meant() {
+    let plain = |host, path| {
+        let mut plain = route(host, path, &BASE);
+        forward(&mut plain).websocket = None;
+        plain
+    };
+    let ws = "/api/ws";
+    let request = Request {
+        path: ws.as_bytes(),
+        ..Request::default()
+    };
+    for (routes, meant) in [
+        (
+            vec![plain(None, "/api/*"), route(None, ws, &BASE)],
+            Some("/api/ws takes handshakes and comes behind /api/*"),
+        ),
+        (
+            vec![
+                plain(None, "/api/*"),
+                plain(None, ws),
+                route(Some("b.example"), ws, &BASE),
+                route(Some("api.example.com"), "/*", &BASE),
+            ],
+            Some("api.example.com/* takes handshakes and comes behind /api/*"),
+        ),
+        // Elsewhere, or for another host.
+        (
+            vec![
+                plain(None, "/api/*"),
+                route(None, "/other", &BASE),
+                route(Some("b.example"), ws, &BASE),
+            ],
+            None,
+        ),
+        (vec![plain(None, ws)], None),
+    ] {
+        let failure = request.check(&routes).unwrap_err();
+        assert_eq!(failure.reason, Reason::WebsocketNotAllowed);
+        match (meant, failure.hint.as_deref()) {
+            (None, None) => {}
+            (Some(meant), Some(hint)) => assert!(hint.starts_with(meant), "{hint}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_route_takes_all_of_another_one_only_where_nothing_is_left() {
+    let pattern =
+        |(host, path): (&str, &str)| route(Some(host).filter(|host| *host != "-"), path, &BASE);
+    for (first, then, expected) in [
+        (("-", "/*"), ("a.example", "/x"), true),
+        (("-", "/a/*"), ("-", "/a/b"), true),
+        (("-", "/a/*"), ("-", "/a/b/*"), true),
+        (("-", "/a/*"), ("-", "/a/"), true),
+        (("-", "/a/*"), ("-", "/a"), false),
+        (("-", "/a/*"), ("-", "/ab"), false),
+        (("-", "/a/b"), ("-", "/a/*"), false),
+        (("-", "/a"), ("-", "/a"), true),
+        (("-", "/a"), ("-", "/A"), false),
+        (("a.b.example", "/*"), ("-", "/x"), false),
+        (("*.b.example", "/*"), ("a.b.example", "/x"), true),
+        (("*.b.example", "/*"), ("*.b.example", "/x"), true),
+        (("*.b.example", "/*"), ("b.example", "/x"), false),
+        (("*.b.example", "/*"), ("x.a.b.example", "/x"), false),
+        (("a.b.example", "/*"), ("*.b.example", "/x"), false),
+    ] {
+        let takes = pattern(first).takes_all_of(&pattern(then));
+        assert_eq!(takes, expected, "{first:?} {then:?}");
+    }
+}
+
+#[test]
 fn host_must_be_a_routes() {
     let by_host = || {
         vec![

@@ -1,7 +1,7 @@
 //! Records as numbers: each is counted once, whether its line is written, kept back or lost.
 
 use super::{Event, Record, Wanted};
-use crate::metrics::{Failed, Metrics, Step};
+use crate::metrics::{Failed, Metrics, Reload, Step};
 use crate::reason::By;
 
 /// Counts a record.
@@ -30,11 +30,17 @@ pub(super) fn count(metrics: &Metrics, record: &Record) {
             };
             metrics.failed(what, route, reason, by);
         }
+        (Event::Reloaded, _) => return metrics.reloaded(Reload::Applied),
+        (Event::ReloadRefused, _) => return metrics.reloaded(Reload::Refused),
+        (Event::ReloadUnchanged, _) => return metrics.reloaded(Reload::Unchanged),
         // A terminal record has a reason, and what the process says of itself is counted where it happens.
         (
             Event::Refused
             | Event::Closed
             | Event::Listening
+            | Event::CertificateReloaded
+            | Event::CertificateRefused
+            | Event::CertificateExpiring
             | Event::UpstreamHealth
             | Event::Draining
             | Event::Drained

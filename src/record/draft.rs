@@ -168,7 +168,7 @@ impl Draft {
 
     /// Names what was asked for: path with its query redacted as configured.
     pub fn set_path(&mut self, path: &[u8], query: Option<&[u8]>) {
-        self.record.path = Some(redact_query(path, query, self.sink.query_keep()));
+        self.record.path = Some(redact_query(path, query, &self.sink.log().query_keep));
     }
 
     /// Adds what is worth saying.

@@ -5,12 +5,12 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::count::count;
 use super::{Event, Record, SCHEMA, now, text};
-use crate::config::ClientAddress;
+use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
 
@@ -30,14 +30,10 @@ pub type StageHook = dyn Fn(Stage) + Send + Sync;
 /// What is written, and how.
 #[derive(Clone)]
 pub struct Settings {
-    /// The least level written; what is below is counted.
-    pub level: Level,
-    /// Text for people in place of JSON.
-    pub text: bool,
-    /// Query parameters whose values are kept.
-    pub query_keep: Vec<String>,
-    /// How much of a client's address is written.
-    pub client_address: ClientAddress,
+    /// What the configuration says; [`Sink::set_log`] sets another.
+    pub log: Log,
+    /// Whether the output is a terminal, which gets text for people where the configuration leaves it open.
+    pub is_terminal: bool,
     /// Name of this process among its replicas.
     pub instance: String,
     /// Called at each stage; for tests.
@@ -58,6 +54,7 @@ impl std::fmt::Debug for Sink {
 
 struct Shared {
     settings: Settings,
+    log: RwLock<Arc<Log>>,
     queue: SyncSender<Message>,
     writer: Mutex<Option<Receiver<()>>>,
     started: Instant,
@@ -109,6 +106,7 @@ impl Sink {
         let (done, writer) = sync_channel(1);
         let sink = Self {
             shared: Arc::new(Shared {
+                log: RwLock::new(Arc::new(settings.log.clone())),
                 settings,
                 queue,
                 writer: Mutex::new(Some(writer)),
@@ -134,7 +132,7 @@ impl Sink {
     pub fn emit(&self, mut record: Record) {
         let shared = &self.shared;
         count(&shared.metrics, &record);
-        let is_below = record.level < Some(shared.settings.level);
+        let is_below = record.level < Some(shared.log().level);
         // What the process says of itself is little, and without it the rest can't be read.
         if record.event == Event::Opened && is_below {
             return;
@@ -213,14 +211,25 @@ impl Sink {
         }
     }
 
-    pub(super) fn query_keep(&self) -> &[String] {
-        &self.shared.settings.query_keep
+    /// From now on records are written as `log` says, also those of connections that are open already.
+    pub fn set_log(&self, log: &Log) {
+        let mut current = self
+            .shared
+            .log
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(log.clone());
+    }
+
+    /// What is written of the records now.
+    pub(super) fn log(&self) -> Arc<Log> {
+        self.shared.log()
     }
 
     /// An address as `log.client_address` wants it.
     pub(super) fn address(&self, ip: IpAddr, port: Option<u16>) -> Option<String> {
         let ip = ip.to_canonical();
-        match (self.shared.settings.client_address, port) {
+        match (self.shared.log().client_address, port) {
             (ClientAddress::Full, Some(port)) => {
                 Some(std::net::SocketAddr::new(ip, port).to_string())
             }
@@ -232,6 +241,10 @@ impl Sink {
 }
 
 impl Shared {
+    fn log(&self) -> Arc<Log> {
+        Arc::clone(&self.log.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn flood(&self, reason: Reason) -> &Flood {
         // Reason::ALL is in declaration order, so the discriminant is the index; a test holds this.
         #[expect(clippy::indexing_slicing, reason = "one per reason, made in `start`")]
@@ -243,11 +256,15 @@ impl Shared {
         record.schema = SCHEMA;
         record.version = env!("CARGO_PKG_VERSION");
         record.instance.clone_from(&self.settings.instance);
-        let mut line = if self.settings.text {
-            text::line(record).into_bytes()
-        } else {
+        let is_text = match self.log().format {
+            LogFormat::Auto => self.settings.is_terminal,
+            LogFormat::Json => false,
+            LogFormat::Text => true,
+        };
+        let mut line = match is_text {
+            true => text::line(record).into_bytes(),
             // A record is plain data with string keys: serialising it cannot fail.
-            serde_json::to_vec(record).unwrap_or_default()
+            false => serde_json::to_vec(record).unwrap_or_default(),
         };
         line.push(b'\n');
         line

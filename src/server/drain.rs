@@ -3,9 +3,11 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use humantime::format_duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Phase, State};
 use crate::config::Shutdown;
 use crate::connection::Stop;
+use crate::generation::Generation;
 use crate::reason::Level;
 use crate::record::{Event, Record, Sink};
 
@@ -26,7 +29,8 @@ const LATE_GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Drain<S> {
     /// Gives the name of each signal.
     pub signal: S,
-    pub settings: Shutdown,
+    /// What is in use when the drain begins says how it goes.
+    pub generation: watch::Receiver<Arc<Generation>>,
     pub sink: Sink,
     pub stop: Stop,
     pub state: State,
@@ -36,6 +40,8 @@ pub(super) struct Drain<S> {
     pub late: TaskTracker,
     /// Ends the listeners.
     pub accepting: CancellationToken,
+    /// Says that the process ends, once the drain is over.
+    pub leaving: CancellationToken,
     /// A task for each listener.
     pub accept_tasks: TaskTracker,
 }
@@ -57,14 +63,15 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
             name = (self.signal)() => Some(name),
             () = self.state.asked() => None,
         };
-        self.begin(leaving);
-        let limit = format_duration(self.settings.drain);
+        let settings = self.generation.borrow().config.shutdown.clone();
+        self.begin(&settings, leaving);
+        let limit = format_duration(settings.drain);
         let whose = match leaving {
             Some(_) => "shutdown",
             None => "drain",
         };
-        let deadline = Instant::now() + self.settings.delay + self.settings.drain;
-        let (cause, how) = match self.wait(&mut leaving).await {
+        let deadline = Instant::now() + settings.delay + settings.drain;
+        let (cause, how) = match self.wait(&settings, &mut leaving).await {
             // What may still be there came late, and is told by what meets it.
             Over::Ended => ("the process ended".to_owned(), None),
             Over::Deadline => (
@@ -98,14 +105,14 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
     }
 
     /// From here on the proxy is not ready.
-    fn begin(&self, leaving: Option<&'static str>) {
-        let delay = self.settings.delay;
+    fn begin(&self, settings: &Shutdown, leaving: Option<&'static str>) {
+        let delay = settings.delay;
         let by = leaving.unwrap_or("asked for through the admin listener");
         let open = self.early.len();
-        let limit = format_duration(self.settings.drain);
+        let limit = format_duration(settings.drain);
         let detail = if delay.is_zero() {
             // Whoever reads the record can rely on it: from here on handshakes are refused.
-            self.refuse();
+            self.refuse(settings);
             format!("{by}; {open} connections open, at most {limit} to finish")
         } else {
             self.state.enter(Phase::Delay);
@@ -115,28 +122,32 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
                  finish"
             )
         };
+        // After the phase, which goes with what is said of it.
+        if leaving.is_some() {
+            self.leaving.cancel();
+        }
         let record = Record::lifecycle(Event::Draining, Level::Info, detail);
         self.sink.emit(record);
     }
 
-    fn refuse(&self) {
-        self.stop.drain();
+    fn refuse(&self, settings: &Shutdown) {
+        self.stop.drain(settings.spread);
         self.state.enter(Phase::Draining);
     }
 
     /// `shutdown.delay` and `shutdown.drain`, or less.
-    async fn wait(&mut self, leaving: &mut Option<&'static str>) -> Over {
-        let delay = self.settings.delay;
+    async fn wait(&mut self, settings: &Shutdown, leaving: &mut Option<&'static str>) -> Over {
+        let delay = settings.delay;
         if !delay.is_zero() {
             let delayed = self.unless_cut(sleep(delay), leaving).await;
-            self.refuse();
+            self.refuse(settings);
             if let Err(name) = delayed {
                 return Over::Signal(name);
             }
         }
         self.early.close();
         let early = self.early.clone();
-        let deadline = Instant::now() + self.settings.drain;
+        let deadline = Instant::now() + settings.drain;
         let ended = timeout_at(deadline, early.wait());
         match self.unless_cut(ended, leaving).await {
             Ok(Ok(())) => Over::Ended,
@@ -161,6 +172,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
                 return Err(name);
             }
             *leaving = Some(name);
+            self.leaving.cancel();
             let open = self.early.len();
             let detail = format!(
                 "{name}; {open} connections open; the drain under way goes on, and the process ends with it"
@@ -181,6 +193,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
 
     /// Ends the listeners and every connection; plain requests that came late may be answered until `deadline`.
     async fn finish(&mut self, cause: &str, deadline: Instant) {
+        self.leaving.cancel();
         self.accepting.cancel();
         self.accept_tasks.close();
         self.accept_tasks.wait().await;

@@ -3,45 +3,73 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Config, Endpoint, Problem, Severity, Source};
-use crate::tls;
+use crate::config::{Config, Endpoint, Problem, Severity, Source, Upstream, UpstreamTls};
+use crate::tls::{self, Finding};
 use crate::upstream::Group;
 
 /// The TLS settings of the upstreams that have an endpoint with TLS, by name.
 pub(super) type Clients = BTreeMap<String, tls::Client>;
 
-/// Reads the TLS files of all upstreams that need them; the system's authorities at most once.
-pub(super) fn clients(config: &Config, source: &Source) -> (Clients, Vec<Problem>) {
+/// What came of an upstream's TLS settings.
+pub(super) struct Loaded<'a> {
+    pub upstream: &'a Upstream,
+    /// There unless one of the problems is an error.
+    pub client: Option<tls::Client>,
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the TLS files of all upstreams that need them, by the upstream's name; the system's authorities at most once.
+pub(super) fn clients<'a>(config: &'a Config, source: &Source) -> Vec<(&'a String, Loaded<'a>)> {
     let system = OnceCell::new();
-    let mut clients = Clients::new();
-    let mut problems = Vec::new();
+    let mut clients = Vec::new();
     for (name, upstream) in &config.upstreams {
-        let is_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Https { .. });
-        let Some(first) = upstream.endpoints.iter().position(is_tls) else {
+        let Some(first) = upstream.endpoints.iter().position(Endpoint::is_tls) else {
             continue;
         };
         let roots = || Arc::clone(system.get_or_init(|| Arc::new(tls::SystemRoots::load())));
         let (client, findings) = tls::Client::load(&upstream.tls, roots);
-        clients.extend(client.map(|client| (name.clone(), client)));
-        for finding in findings {
+        let problem = |finding: Finding| {
             // Without a file it is the endpoint that asks for what is missing.
             let site = match finding.field {
                 "ca" if upstream.tls.ca.is_none() => format!("upstreams.{name}.endpoints[{first}]"),
                 field => format!("upstreams.{name}.tls.{field}"),
             };
-            problems.push(source.problem(finding.severity, &site, finding.message));
-        }
+            source.problem(finding.severity, &site, finding.message)
+        };
+        let loaded = Loaded {
+            upstream,
+            client,
+            problems: findings.into_iter().map(problem).collect(),
+        };
+        clients.push((name, loaded));
     }
-    (clients, problems)
+    clients
 }
 
-/// The upstreams as connections use them, by name.
-pub(super) fn groups(config: &Config, mut clients: Clients) -> BTreeMap<String, Arc<Group>> {
+/// The files that an upstream's TLS settings name.
+pub(super) fn files(settings: &UpstreamTls) -> Vec<PathBuf> {
+    let own = settings.identity.iter();
+    let own = own.flat_map(|files| [&files.cert, &files.key]);
+    settings.ca.iter().chain(own).cloned().collect()
+}
+
+/// The upstreams as connections use them, by name; those of `before` that stay as they are, and what stays of others.
+pub(super) fn groups(
+    config: &Config,
+    clients: &Clients,
+    before: &BTreeMap<String, Arc<Group>>,
+) -> BTreeMap<String, Arc<Group>> {
     let stall = config.limits.write_stall;
-    let group = |(name, upstream): (&String, &Arc<_>)| {
-        let group = Group::new(Arc::clone(upstream), clients.remove(name), stall);
+    let group = |(name, upstream): (&String, &Arc<Upstream>)| {
+        let client = clients.get(name);
+        let group = match before.get(name) {
+            Some(group) if group.is_made_of(upstream, client, stall) => Arc::clone(group),
+            Some(group) => group.succeeded(Arc::clone(upstream), client.cloned(), stall),
+            None => Group::new(Arc::clone(upstream), client.cloned(), stall),
+        };
         (name.clone(), group)
     };
     config.upstreams.iter().map(group).collect()

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::identity::{self, Finding};
 use super::{ALPN_HTTP11, SEND_BUFFER, refused};
@@ -26,6 +27,13 @@ pub struct Client {
     name: Option<String>,
     /// Whom it trusts, in words.
     trusts: Arc<str>,
+}
+
+/// One is equal to its clones: what else decides the same can't be told.
+impl PartialEq for Client {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
 }
 
 /// The authorities that the system trusts, as the library found them.
@@ -60,10 +68,10 @@ impl Client {
         system: impl FnOnce() -> Arc<SystemRoots>,
     ) -> (Option<Self>, Vec<Finding>) {
         let mut findings = Vec::new();
+        let mut doubts = Vec::new();
         let roots = match &settings.ca {
-            Some(file) => {
-                read_roots(file).map(|roots| (Arc::new(roots), file.display().to_string()))
-            }
+            Some(file) => read_roots(file, &mut doubts)
+                .map(|roots| (Arc::new(roots), file.display().to_string())),
             None => {
                 let system = system();
                 system_roots(&system).map(|roots| (roots, "the system".to_owned()))
@@ -78,7 +86,11 @@ impl Client {
             let key = key.map_err(|finding| findings.push(finding)).ok();
             Some((chain?, key?))
         });
-        let Some((roots, trusts)) = roots.filter(|_| findings.is_empty()) else {
+        let is_usable = findings.is_empty();
+        let own_key = settings.identity.as_ref().filter(|_| own.is_some());
+        doubts.extend(own_key.and_then(|files| identity::open_key(&files.key)));
+        findings.extend(doubts);
+        let Some((roots, trusts)) = roots.filter(|_| is_usable) else {
             return (None, findings);
         };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -140,9 +152,19 @@ impl Client {
     }
 }
 
-fn read_roots(file: &Path) -> Result<RootCertStore, Finding> {
+/// The authorities of a file; `doubts` get what is only probably wrong with it.
+fn read_roots(file: &Path, doubts: &mut Vec<Finding>) -> Result<RootCertStore, Finding> {
     let mut store = RootCertStore::empty();
     for (index, certificate) in read_authorities(file)?.into_iter().enumerate() {
+        if is_server_and_authority(&certificate) {
+            let message = format!(
+                "certificate {} in {} has the names of a server and says that it is an authority (CA:TRUE): if the \
+                 upstream presents this very one, it is refused; make it anew with basicConstraints=critical,CA:FALSE",
+                index + 1,
+                file.display()
+            );
+            doubts.push(Finding::warning("ca", message));
+        }
         store.add(certificate).map_err(|error| {
             let message = format!(
                 "certificate {} in {} can't be an authority: {error}",
@@ -153,6 +175,15 @@ fn read_roots(file: &Path) -> Result<RootCertStore, Finding> {
         })?;
     }
     Ok(store)
+}
+
+/// Whether a certificate is probably one that `openssl req -x509` made for a server: authorities have no names of hosts,
+/// and an authority's certificate is none for a server (RFC 5280 section 4.2.1.9).
+fn is_server_and_authority(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, found)| {
+        let has_names = matches!(found.subject_alternative_name(), Ok(Some(_)));
+        found.is_ca() && has_names && found.issuer() == found.subject()
+    })
 }
 
 fn read_authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {

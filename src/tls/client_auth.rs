@@ -15,6 +15,13 @@ use crate::reason::{Failure, Reason};
 #[derive(Clone, Debug)]
 pub struct Authorities(Arc<dyn ClientCertVerifier>);
 
+/// One is equal to its clones: what else decides the same can't be told.
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Authorities {
     /// Loads the authorities that `settings` names. They are there exactly if no finding is an error.
     #[must_use]
@@ -32,8 +39,9 @@ impl Authorities {
         };
         let mut roots = RootCertStore::empty();
         for (index, certificate) in certificates.into_iter().enumerate() {
+            // A self-signed one that is no authority lets in the client that has its key, and nobody else.
             let is_authority = X509Certificate::from_der(&certificate)
-                .is_ok_and(|(_, certificate)| certificate.is_ca());
+                .is_ok_and(|(_, found)| found.is_ca() || found.issuer() == found.subject());
             if let Err(why) = roots.add(certificate) {
                 findings.push(error(format!(
                     "certificate {} in {path} can't be used: {why}",

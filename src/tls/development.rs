@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 
 use super::identity;
-use crate::config::{CertificateFiles, Severity};
+use crate::config::CertificateFiles;
 
 /// Names that the development certificate is made for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -49,12 +49,7 @@ impl std::error::Error for DevelopmentCertificateError {
 pub fn ensure_development_certificate(
     files: &CertificateFiles,
 ) -> Result<bool, DevelopmentCertificateError> {
-    let (found, findings) = identity::load(files, SystemTime::now());
-    let good = found.is_some()
-        && findings
-            .iter()
-            .all(|finding| finding.severity != Severity::Warning);
-    if good {
+    if has_development_certificate(files) {
         return Ok(false);
     }
     let failed = |path: &Path| {
@@ -71,6 +66,14 @@ pub fn ensure_development_certificate(
     replace(&files.key, &key, 0o600).map_err(|error| failed(&files.key)(error.into()))?;
     replace(&files.cert, &cert, 0o644).map_err(|error| failed(&files.cert)(error.into()))?;
     Ok(true)
+}
+
+/// Whether a development certificate is there that can be used and that nothing is to be said of. Without one the start
+/// makes a new one, whatever is there.
+#[must_use]
+pub fn has_development_certificate(files: &CertificateFiles) -> bool {
+    let (found, findings) = identity::load(files, SystemTime::now());
+    found.is_some() && findings.is_empty()
 }
 
 fn make() -> Result<(String, String), rcgen::Error> {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -76,10 +77,10 @@ impl Finding {
         }
     }
 
-    fn warning(message: String) -> Self {
+    pub(super) fn warning(field: &'static str, message: String) -> Self {
         Self {
             severity: Severity::Warning,
-            field: "cert",
+            field,
             message,
         }
     }
@@ -95,8 +96,11 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
     let key = read_key(&files.key)
         .map_err(|finding| findings.push(finding))
         .ok();
+    if key.is_some() && !files.is_development() {
+        findings.extend(open_key(&files.key));
+    }
     let examined = chain.as_ref().and_then(|chain| {
-        examine(chain, &files.cert, now, &mut findings)
+        examine(chain, files, now, &mut findings)
             .map_err(|finding| findings.push(finding))
             .ok()
     });
@@ -186,6 +190,32 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
     }
 }
 
+/// A warning about a private key that every user of the machine may read, or that others may exchange. The group may
+/// read it: that is how a process without privileges comes to a key of root's, and what Kubernetes does for `fsGroup`.
+pub(super) fn open_key(path: &Path) -> Option<Finding> {
+    const GROUP_WRITES: u32 = 0o020;
+    const OTHERS: u32 = 0o007;
+    // Through links: what a volume of Kubernetes has at this path is one.
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    if mode & (GROUP_WRITES | OTHERS) == 0 {
+        return None;
+    }
+    let (path, is_link) = (path.display(), is_mounted(path));
+    let remedy = match is_link {
+        true => "set defaultMode: 0400 for its volume (0440 beside fsGroup)".to_owned(),
+        false => format!("chmod 600 {path}"),
+    };
+    let message = format!(
+        "{path} has mode {mode:04o}, so that others than the proxy's user and group reach it; {remedy}"
+    );
+    Some(Finding::warning("key", message))
+}
+
+/// Whether a file is one of a volume that Kubernetes fills: a link to a folder `..data`.
+fn is_mounted(path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|target| target.starts_with("..data"))
+}
+
 /// The only use of rustls-pemfile, so that it can be exchanged here alone.
 fn read_pem(path: &Path) -> io::Result<Vec<rustls_pemfile::Item>> {
     rustls_pemfile::read_all(&mut fs::read(path)?.as_slice()).collect()
@@ -203,14 +233,18 @@ fn unreadable(field: &'static str, path: &Path, error: &io::Error) -> Finding {
     )
 }
 
+fn cert_warning(message: String) -> Finding {
+    Finding::warning("cert", message)
+}
+
 /// The leaf's names, when the chain ends to be valid, and what is wrong with it.
 fn examine(
     chain: &[CertificateDer<'_>],
-    path: &Path,
+    files: &CertificateFiles,
     now: SystemTime,
     findings: &mut Vec<Finding>,
 ) -> Result<(HostSet, SystemTime), Finding> {
-    let path = path.display();
+    let path = files.cert.display();
     let mut parsed = Vec::new();
     for (index, certificate) in chain.iter().enumerate() {
         match X509Certificate::from_der(certificate) {
@@ -232,7 +266,7 @@ fn examine(
     };
     let names = names(leaf);
     if names.is_empty() {
-        findings.push(Finding::warning(format!(
+        findings.push(cert_warning(format!(
             "the certificate in {path} has no subject alternative name, and clients ignore the common name; reissue it"
         )));
     }
@@ -251,7 +285,7 @@ fn examine(
         if let [subject, issuer] = pair
             && subject.issuer().as_raw() != issuer.subject().as_raw()
         {
-            findings.push(Finding::warning(format!(
+            findings.push(cert_warning(format!(
                 "certificate {} in {path} is not issued by certificate {}, which follows it; order them leaf first, \
                  each followed by its issuer",
                 index + 1,
@@ -259,9 +293,16 @@ fn examine(
             )));
         }
     }
-    let alone = parsed.len() == 1 && leaf.issuer().as_raw() != leaf.subject().as_raw();
+    let is_own_issuer = leaf.issuer().as_raw() == leaf.subject().as_raw();
+    if is_own_issuer && !files.is_development() {
+        findings.push(cert_warning(format!(
+            "the certificate in {path} is self-signed: clients refuse it unless each has it installed, and phones with \
+             WeChat have no way to; take one of a public authority"
+        )));
+    }
+    let alone = parsed.len() == 1 && !is_own_issuer;
     if alone && names_issuer_url(leaf) {
-        findings.push(Finding::warning(format!(
+        findings.push(cert_warning(format!(
             "{path} holds only the leaf, and its issuer ({}) is probably an intermediate; append it, as Android and \
              WeChat do not fetch it themselves (tls_alert_unknown_ca)",
             leaf.issuer()
@@ -325,17 +366,17 @@ fn check_dates(
     let (begins, ends) = validity(certificate);
     let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     if now < begins {
-        findings.push(Finding::warning(format!(
+        findings.push(cert_warning(format!(
             "{which} is not valid before {}; clients refuse it until then",
             day(begins)
         )));
     }
     match ends.duration_since(now) {
-        Err(_) => findings.push(Finding::warning(format!(
+        Err(_) => findings.push(cert_warning(format!(
             "{which} expired on {}; clients refuse it: renew it",
             day(ends)
         ))),
-        Ok(left) if left < SOON => findings.push(Finding::warning(format!(
+        Ok(left) if left < SOON => findings.push(cert_warning(format!(
             "{which} expires on {}, in {} days; renew it",
             day(ends),
             left.as_secs() / DAY.as_secs()

@@ -154,6 +154,21 @@ mod tests {
     }
 
     #[test]
+    fn every_hop_that_check_knows_is_suspected_at_its_time() {
+        use crate::config::hops::{HOPS, Habit};
+        for hop in HOPS {
+            let time = hop.habit.time();
+            let is_known = match hop.habit {
+                Habit::Idle(_) => known(IDLE, time, "").is_some(),
+                Habit::Lifetime(_) => known(LIFETIME, time, "").is_some(),
+                // When it cuts is not published.
+                Habit::Heartbeat(_) => true,
+            };
+            assert!(is_known, "{}", hop.name);
+        }
+    }
+
+    #[test]
     fn the_configured_load_balancer_comes_first() {
         let balancer = LoadBalancer {
             name: Some("edge".to_owned()),

@@ -28,7 +28,7 @@ pub struct Group {
     pub(super) write_stall: Duration,
     members: Vec<Arc<Member>>,
     turn: AtomicUsize,
-    tunnels: AtomicUsize,
+    tunnels: Arc<AtomicUsize>,
 }
 
 /// One endpoint of a group.
@@ -56,7 +56,7 @@ pub struct Busy(Arc<Member>);
 
 /// A place among the tunnels of a group until dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Group>);
+pub struct Place(Arc<AtomicUsize>);
 
 /// What an open tunnel holds of its upstream.
 #[derive(Debug)]
@@ -91,8 +91,49 @@ impl Group {
             tls,
             write_stall,
             turn: AtomicUsize::new(0),
-            tunnels: AtomicUsize::new(0),
+            tunnels: Arc::default(),
         })
+    }
+
+    /// The same upstream with other settings. Its tunnels still count, and what is known of an endpoint that stays, and
+    /// the connections that are kept for it, go on; with other TLS settings no connection does.
+    #[must_use]
+    pub fn succeeded(
+        &self,
+        settings: Arc<Upstream>,
+        tls: Option<tls::Client>,
+        write_stall: Duration,
+    ) -> Arc<Self> {
+        let mut group = Self::new(settings, tls, write_stall);
+        // Nobody else has it yet.
+        if let Some(group) = Arc::get_mut(&mut group) {
+            group.tunnels = Arc::clone(&self.tunnels);
+            for member in &mut group.members {
+                let is_same = |old: &&Arc<Member>| {
+                    old.endpoint == member.endpoint
+                        && (!old.endpoint.is_tls() || self.tls == group.tls)
+                };
+                if let Some(old) = self.members.iter().find(is_same) {
+                    *member = Arc::clone(old);
+                }
+                if group.settings.health_check.is_none() {
+                    // Nothing would ever say that it is well again.
+                    member.set_healthy(true);
+                }
+            }
+        }
+        group
+    }
+
+    /// Whether it is what these settings would make.
+    #[must_use]
+    pub fn is_made_of(
+        &self,
+        settings: &Upstream,
+        tls: Option<&tls::Client>,
+        write_stall: Duration,
+    ) -> bool {
+        *self.settings == *settings && self.tls.as_ref() == tls && self.write_stall == write_stall
     }
 
     /// What the configuration says of it.
@@ -124,7 +165,7 @@ impl Group {
             .tunnels
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count)
         {
-            Ok(_) => Ok(Place(Arc::clone(self))),
+            Ok(_) => Ok(Place(Arc::clone(&self.tunnels))),
             Err(open) => {
                 let detail = format!("{open} tunnels to {} are open", self.settings.name);
                 Err(Failure::new(Reason::UpstreamTunnelLimit, detail))
@@ -252,7 +293,7 @@ impl Drop for Busy {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

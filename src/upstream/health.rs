@@ -64,7 +64,11 @@ impl Group {
 
 /// Checks one endpoint for ever.
 async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink: Sink) {
-    let mut history = History::default();
+    // One that an earlier configuration's checks found ill is so until it answers.
+    let mut history = History {
+        is_healthy: (!member.is_healthy()).then_some(false),
+        failed: 0,
+    };
     sleep(part(check.interval.min(FIRST_WITHIN))).await;
     loop {
         let outcome = ask(&group, &member, &check).await;

@@ -1,6 +1,11 @@
 //! The command line, and what `check` says of certificates.
 
+/// What `check` says of files, and how.
+mod check;
+
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
@@ -37,7 +42,10 @@ upstreams:
 
 fn put(folder: &Path, (certificate, key): (String, String)) {
     fs::write(folder.join("cert.pem"), certificate).unwrap();
-    fs::write(folder.join("key.pem"), key).unwrap();
+    let mut options = fs::File::options();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(folder.join("key.pem")).unwrap();
+    file.write_all(key.as_bytes()).unwrap();
 }
 
 /// What `check` prints, and its exit code.

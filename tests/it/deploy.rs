@@ -9,12 +9,20 @@ use crate::harness::{Client, handshake};
 
 /// Compose, and the Express example behind the proxy.
 mod compose;
+/// What the page on balancers and platforms shows.
+mod docs;
 /// The container image.
 mod image;
+/// The manifests for Kubernetes, and a pod's end.
+mod kubernetes;
 /// What linters say.
 mod lint;
 /// The application and the proxy in one container.
 mod one_image;
+/// What the program is made of, and what is said of that.
+mod supply;
+/// The units for systemd.
+mod systemd;
 
 /// The path that all examples serve.
 const STREAM: &str = "/api/realtime-voice/stream";

@@ -21,6 +21,8 @@ mod accept;
 mod cli;
 /// The container image, and the examples of `deploy/`.
 mod deploy;
+/// What the documents promise.
+mod docs;
 /// Drains that are asked for through the admin listener.
 mod drain;
 /// Malformed requests, and requests that are no opening handshake.
@@ -41,8 +43,14 @@ mod probes;
 mod reasons;
 /// Exactly one record each, whatever happens.
 mod record;
+/// Another configuration, and other certificates, for a process that goes on.
+mod reload;
+/// The JSON Schema of the configuration, held by a validator against the files that there are.
+mod schema;
 /// What happens at the end of the process.
 mod stop;
+/// What a service manager does with the program: sockets that it passes on, and what it is told.
+mod systemd;
 /// What ARCHITECTURE.md says of the source, held against it.
 mod tidy;
 /// Every way a TLS handshake can fail.

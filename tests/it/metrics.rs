@@ -2,6 +2,8 @@
 
 /// The documentation, the dashboard and the alert rules, held against a scrape.
 mod known;
+/// What a reload does to them.
+mod reload;
 /// Tunnels, from the 101 to the last byte, however they end.
 mod tunnels;
 

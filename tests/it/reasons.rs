@@ -1,5 +1,8 @@
 //! Every reason is provoked by a test: the table names, for each, the function that does it and gives the record.
 
+/// The Chinese texts, held against the English ones.
+mod chinese;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;

@@ -524,19 +524,3 @@ fn a_wrong_configuration_exits_with_2_and_binds_nothing() {
     let (code, _, _) = proxy::run(&["--no-such-flag"], Path::new("."));
     assert_eq!(code, 2);
 }
-
-#[test]
-fn sighup_ends_nothing() {
-    let proxy = patient("\"builtin:echo\"").start();
-    let mut client = open(&proxy);
-    proxy.signal("HUP");
-    eventually("a warning", || {
-        proxy
-            .diagnostics()
-            .contains("SIGHUP does nothing")
-            .then_some(())
-    });
-    echoes(&mut client);
-    client.finish();
-    proxy.stop();
-}

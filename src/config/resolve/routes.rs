@@ -18,10 +18,9 @@ use crate::policy::{
 /// Far more than a message should have, far less than what its length field could say.
 const MESSAGE_BYTES: RangeInclusive<usize> = 1..=1024 * 1024 * 1024;
 
-/// The routes that could be read; their upstreams are claimed. `hop_idle` is `load_balancer.idle_timeout`.
+/// The routes that could be read; their upstreams are claimed.
 pub fn resolve(
     cursor: &Cursor<'_>,
-    hop_idle: Option<Duration>,
     upstreams: &mut Upstreams<'_>,
     report: &mut Report<'_>,
 ) -> Vec<Route> {
@@ -38,7 +37,7 @@ pub fn resolve(
         };
         let host = host(&fields, report);
         let path = path(&fields, report);
-        let serves = serves(&item, &fields, &host, hop_idle, upstreams, report);
+        let serves = serves(&item, &fields, &host, upstreams, report);
         if let (Some(host), Some((text, _))) = (host.as_readable(), &path) {
             let same = |(other, path, _): &&(Option<HostPattern>, String, String)| {
                 *other == host && path == text
@@ -71,7 +70,6 @@ fn serves(
     item: &Cursor<'_>,
     fields: &Fields<'_>,
     host: &Host,
-    hop_idle: Option<Duration>,
     upstreams: &mut Upstreams<'_>,
     report: &mut Report<'_>,
 ) -> Option<Serves> {
@@ -87,7 +85,7 @@ fn serves(
         }
         return plain::respond(cursor, report).map(Serves::Respond);
     }
-    let websocket = websocket.map(|cursor| self::websocket(cursor, host, hop_idle, report));
+    let websocket = websocket.map(|cursor| self::websocket(cursor, host, report));
     let http = http.map(|cursor| plain::http(cursor, report));
     let is_meant = |names: &[&str]| names.iter().any(|name| fields.is_meant(name));
     if !is_meant(&["websocket", "http", "respond"]) {
@@ -171,12 +169,7 @@ fn path(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<(String, PathPat
     }
 }
 
-fn websocket(
-    cursor: &Cursor<'_>,
-    host: &Host,
-    hop_idle: Option<Duration>,
-    report: &mut Report<'_>,
-) -> Option<WebSocketRules> {
+fn websocket(cursor: &Cursor<'_>, host: &Host, report: &mut Report<'_>) -> Option<WebSocketRules> {
     const MISSING: [(&str, MissingOrigin); 2] = [
         ("refuse", MissingOrigin::Refuse),
         ("allow", MissingOrigin::Allow),
@@ -211,9 +204,7 @@ fn websocket(
         enforcement: word(&fields, "policy", &POLICY, Enforcement::Enforce, report),
         subprotocols: subprotocols(&fields, report),
         idle_timeout,
-        ping: fields
-            .get("ping")
-            .and_then(|cursor| ping(cursor, hop_idle, report)),
+        ping: fields.get("ping").and_then(|cursor| ping(cursor, report)),
         max_lifetime,
         // Within its bounds on every machine.
         max_message: max_message.and_then(|bytes| bytes.try_into().ok()),
@@ -221,20 +212,10 @@ fn websocket(
     })
 }
 
-fn ping(cursor: &Cursor<'_>, hop_idle: Option<Duration>, report: &mut Report<'_>) -> Option<Ping> {
+fn ping(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Ping> {
     let fields = cursor.fields_or_off(&shape::PING, report)??;
     let timeout = duration(&fields, "timeout", Duration::from_secs(10), report);
-    let cursor = fields.get("interval")?;
-    let interval = cursor.duration(report)?;
-    // Of two timers that end at the same time, either can be first.
-    if let Some(hop_idle) = hop_idle.filter(|hop_idle| interval >= *hop_idle) {
-        let message = format!(
-            "found {}, not shorter than load_balancer.idle_timeout ({}): a silent tunnel may be closed before its Ping",
-            humantime::format_duration(interval),
-            humantime::format_duration(hop_idle),
-        );
-        cursor.warning(report, message);
-    }
+    let interval = fields.get("interval")?.duration(report)?;
     Some(Ping { interval, timeout })
 }
 

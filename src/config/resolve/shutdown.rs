@@ -20,6 +20,9 @@ pub fn resolve(top: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Sh
     if let Some(code) = get("close_code") {
         shutdown.close_code = close_code(code, report).unwrap_or(shutdown.close_code);
     }
+    if let Some(grace) = get("grace_period") {
+        shutdown.grace_period = grace.duration_or_off(report).flatten();
+    }
     let drain = get("drain").map(|cursor| cursor.duration(report));
     let spread = get("spread").map(|cursor| cursor.duration_or_zero(report));
     // What can't be read can't be held against anything.

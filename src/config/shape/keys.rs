@@ -301,6 +301,12 @@ pub static SHUTDOWN: Block = Block {
             "1012",
             "The status code of the Closes that end open tunnels.",
         ),
+        optional(
+            "grace_period",
+            Kind::Value("duration or `off`"),
+            "off",
+            "When the platform kills the process after it asked for its end (`terminationGracePeriodSeconds`, `TimeoutStopSec`, `stop_grace_period`). It changes nothing but the warnings of `wsgate check`.",
+        ),
     ],
     planned: &[],
 };

@@ -176,9 +176,18 @@ fn only_what_is_needed_is_in_the_image() {
     let expected = [
         "etc/ssl/certs/ca-certificates.crt",
         "etc/wsgate/proxy.yaml",
+        "usr/share/doc/wsgate/LGPL-2.1",
+        "usr/share/doc/wsgate/LICENSE",
+        "usr/share/doc/wsgate/THIRD-PARTY-LICENSES",
+        "usr/share/doc/wsgate/ca-certificates",
+        "usr/share/doc/wsgate/libc6",
         "wsgate",
     ];
     assert_eq!(files(root), expected.map(str::to_owned).into());
+    for file in ["LICENSE", "THIRD-PARTY-LICENSES"] {
+        let shipped = fs::read(root.join("usr/share/doc/wsgate").join(file)).unwrap();
+        assert_eq!(shipped, fs::read(file).unwrap(), "{file}");
+    }
     let authorities = fs::read_to_string(root.join(expected[0])).unwrap();
     assert!(authorities.matches("BEGIN CERTIFICATE").count() > 50);
     // The allocator's settings reach the program only where the build has seen cargo's configuration.
@@ -189,10 +198,19 @@ fn only_what_is_needed_is_in_the_image() {
         .unwrap()
         .trim_matches('"');
     let program = fs::read(root.join("wsgate")).unwrap();
-    let is_there = program
-        .windows(settings.len())
-        .any(|part| part == settings.as_bytes());
-    assert!(is_there, "the program was built without {settings}");
+    let names = |text: &str| {
+        program
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    assert!(names(settings), "the program was built without {settings}");
+    // Where it was built is nobody's business, and would make each build another. The names of sources are there.
+    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME"));
+    let target = std::env::current_dir().unwrap().join("target");
+    for folder in [home.unwrap(), target.display().to_string()] {
+        assert!(!names(&format!("{folder}/")), "the program names {folder}");
+    }
+    assert!(names("/cargo/registry/"));
 }
 
 #[test]

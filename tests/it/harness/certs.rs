@@ -1,6 +1,8 @@
 //! Certificates made for one test run.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -88,7 +90,20 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// The same as files `NAME.pem` and `NAME-key.pem` in `folder`.
+    /// A certificate for a server whose time is over in `left`.
+    pub fn issue_for(&self, names: &[&str], left: Duration) -> (String, String) {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let now = OffsetDateTime::now_utc();
+        params.not_before = now - Duration::days(60);
+        params.not_after = now + left;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A certificate of [`Authority::issue`] as files `NAME.pem` and `NAME-key.pem` in `folder`.
     pub fn write(
         &self,
         folder: &Path,
@@ -102,9 +117,20 @@ impl Authority {
             folder.join(format!("{name}-key.pem")),
         );
         fs::write(&paths.0, certificate).unwrap();
-        fs::write(&paths.1, key).unwrap();
+        write_private(&paths.1, &key);
         paths
     }
+}
+
+/// Writes what only its owner may read.
+pub fn write_private(path: &Path, text: &str) {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
 }
 
 fn rsa_key(algorithm: &'static SignatureAlgorithm) -> KeyPair {

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use wsgate::config::ClientAddress;
+use wsgate::config::Log;
 use wsgate::metrics::Text;
 use wsgate::reason::Level;
 use wsgate::record::{Settings, Sink, StageHook};
-use wsgate::server::{Plan, Purpose, Server};
+use wsgate::server::{Inherited, Plan, Purpose, Server};
 
 use super::proxy::is_terminal;
 use super::scrape::Scrape;
@@ -71,10 +71,11 @@ fn parse(bytes: &[u8]) -> Vec<Line> {
 /// What the sink of a test is told, with a hook.
 pub fn settings(hook: Option<Arc<StageHook>>) -> Settings {
     Settings {
-        level: Level::Debug,
-        text: false,
-        query_keep: Vec::new(),
-        client_address: ClientAddress::Full,
+        log: Log {
+            level: Level::Debug,
+            ..Log::default()
+        },
+        is_terminal: false,
         instance: "test".to_owned(),
         hook,
     }
@@ -109,13 +110,14 @@ impl Inside {
         let (stop, mut stops) = unbounded_channel();
         let server = {
             let _inside = runtime.enter();
-            Server::bind(plan, sink.clone()).unwrap()
+            Server::bind(plan, sink.clone(), Inherited::default()).unwrap()
         };
         let address = server.addresses().next().unwrap();
-        runtime.spawn(server.run(async move || {
+        let signal = async move || {
             stops.recv().await;
             "a test"
-        }));
+        };
+        runtime.spawn(server.run(signal, async || std::future::pending().await));
         Self {
             runtime: Some(runtime),
             sink,

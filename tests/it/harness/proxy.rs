@@ -24,6 +24,8 @@ pub const HOST: &str = "api.example.com";
 /// A configuration with one listener, one route `/ws` and one upstream; each field is YAML put at its place.
 #[derive(Clone)]
 pub struct Setup {
+    /// `listeners[0].address`.
+    pub address: SocketAddr,
     /// Under `listeners[0].tls`; `None`: a plain listener.
     pub tls: Option<String>,
     /// More keys of `listeners[0]`, each line indented by the harness.
@@ -69,6 +71,7 @@ impl Setup {
     /// A listener without TLS, in front of `endpoint`.
     pub fn plain(endpoint: &str) -> Self {
         Self {
+            address: ([127, 0, 0, 1], 0).into(),
             tls: None,
             listener: String::new(),
             websocket: String::new(),
@@ -94,7 +97,12 @@ impl Setup {
                 .map(|line| format!("{}{line}\n", " ".repeat(by)))
                 .collect()
         };
-        let mut yaml = "listeners:\n  - address: 127.0.0.1:0\n".to_owned();
+        // Without quotes the brackets of IPv6 would be a list.
+        let address = match self.address {
+            SocketAddr::V4(address) => address.to_string(),
+            SocketAddr::V6(address) => format!("\"{address}\""),
+        };
+        let mut yaml = format!("listeners:\n  - address: {address}\n");
         if let Some(tls) = &self.tls {
             yaml += &format!("    tls:\n{}", indented(tls, 6));
         }
@@ -284,8 +292,13 @@ impl Proxy {
 
     /// The same by a command to which nothing is added.
     pub fn follow(folder: TempDir, mut command: Command, listeners: usize) -> Self {
+        command.stdin(Stdio::null());
+        Self::attach(folder, command, listeners)
+    }
+
+    /// The same by a command that has its standard input already.
+    pub fn attach(folder: TempDir, mut command: Command, listeners: usize) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -381,6 +394,47 @@ impl Proxy {
                 .find(|line| line.text("event") == name)
                 .cloned()
         })
+    }
+
+    /// Waits until there are `count` events of this name, and gives the last of these.
+    #[track_caller]
+    pub fn event_number(&self, name: &str, count: usize) -> Line {
+        self.wait(&format!("{name} number {count}"), |lines| {
+            let mut events = lines.iter().filter(|line| line.text("event") == name);
+            events.nth(count - 1).cloned()
+        })
+    }
+
+    /// How many events of this name there are so far.
+    pub fn events(&self, name: &str) -> usize {
+        let lines = self.lines();
+        lines
+            .iter()
+            .filter(|line| line.text("event") == name)
+            .count()
+    }
+
+    /// Makes `setup` the running program's configuration, says so to it, and waits until it is in use.
+    #[track_caller]
+    pub fn reload(&self, setup: &Setup) -> Line {
+        self.reload_with(&setup.yaml())
+    }
+
+    /// The same with the text of a file.
+    #[track_caller]
+    pub fn reload_with(&self, yaml: &str) -> Line {
+        let count = self.events("reloaded");
+        self.write(yaml);
+        self.signal("HUP");
+        self.event_number("reloaded", count + 1)
+    }
+
+    /// Replaces the configuration file, as editors and tools that take care do.
+    pub fn write(&self, yaml: &str) {
+        let [next, file] =
+            ["proxy.yaml.next", "proxy.yaml"].map(|name| self.folder.path().join(name));
+        fs::write(&next, yaml).unwrap();
+        fs::rename(next, file).unwrap();
     }
 
     /// All lines so far.

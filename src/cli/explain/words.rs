@@ -1,0 +1,160 @@
+//! The languages of `wsgate explain`: what stands around a reason's own texts.
+
+use clap::ValueEnum;
+
+use crate::reason::{By, NoteCode, Reason, Stage, zh};
+
+/// A language that every reason has texts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// English.
+    En,
+    /// Simplified Chinese.
+    #[value(alias = "zh-CN", alias = "zh-cn")]
+    Zh,
+}
+
+/// What stands around the texts.
+pub(super) struct Words {
+    pub(super) stage: &'static str,
+    pub(super) by: &'static str,
+    pub(super) level: &'static str,
+    pub(super) status: &'static str,
+    pub(super) cause: &'static str,
+    pub(super) client_sees: &'static str,
+    pub(super) fix: &'static str,
+    /// Behind a name where values stand in a column.
+    pub(super) colon: &'static str,
+    /// Behind a name in running text.
+    pub(super) colon_inline: &'static str,
+    pub(super) full_stop: &'static str,
+    /// The stage of a reason that has none of its own.
+    pub(super) anywhere: &'static str,
+    /// The culprit where the case decides.
+    pub(super) either: &'static str,
+    pub(super) no_status: &'static str,
+    pub(super) status_varies: &'static str,
+    /// Behind the code of a note.
+    pub(super) is_a_note: &'static str,
+    /// Before what the note means.
+    pub(super) meaning: &'static str,
+    /// The top of the reference.
+    pub(super) introduction: &'static str,
+    /// The top of its last section.
+    pub(super) notes: &'static str,
+    /// Columns that a name and its padding take.
+    column: usize,
+}
+
+impl Words {
+    /// The spaces between a name with its colon and its value. A Chinese character is two columns wide.
+    pub(super) fn padding(&self, name: &str) -> String {
+        let wide: usize = name.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+        " ".repeat(self.column.saturating_sub(wide))
+    }
+}
+
+const ENGLISH: Words = Words {
+    stage: "stage",
+    by: "by",
+    level: "level",
+    status: "status",
+    cause: "cause",
+    client_sees: "client sees",
+    fix: "what to do",
+    colon: ":",
+    colon_inline: ": ",
+    full_stop: ".",
+    anywhere: "wherever the connection was",
+    either: "client or upstream",
+    no_status: "none",
+    status_varies: "varies",
+    is_a_note: " is a note: it ended nothing.",
+    meaning: "meaning: ",
+    introduction: "# Reasons\n\n\
+         Every refused handshake and every ended tunnel has one of these codes in the field `reason` of its record.\n\
+         `stage` says how far the connection had come, `by` whose doing the end was, `status` what HTTP status the\n\
+         client was answered with, if any. A code keeps its meaning for ever.\n\n\
+         This page is written by `wsgate explain --markdown`; `wsgate explain CODE` prints one entry.\n",
+    notes: "\n## Notes\n\nA record's `notes` say what is worth knowing and ended nothing.\n\n",
+    column: 12,
+};
+
+const CHINESE: Words = Words {
+    stage: "阶段",
+    by: "责任方",
+    level: "级别",
+    status: "状态码",
+    cause: "原因",
+    client_sees: "客户端所见",
+    fix: "处理办法",
+    colon: "：",
+    colon_inline: "：",
+    full_stop: "。",
+    anywhere: "连接当时所处的阶段",
+    either: "client 或 upstream（客户端或上游，视情况而定）",
+    no_status: "无",
+    status_varies: "视情况而定",
+    is_a_note: " 是一条备注（note）：它没有结束任何连接。",
+    meaning: "含义：",
+    introduction: "# 原因码\n\n\
+         每一次被拒绝的握手、每一条结束的隧道，其记录的 `reason` 字段都是下列原因码之一。\n\
+         `stage` 表示连接走到了哪个阶段，`by` 表示责任在谁，`status` 是返回给客户端的 HTTP 状态码（如果有）。\n\
+         原因码一经发布，含义不再改变。记录里的 `hint` 是英文，与这里的「处理办法」内容相同。\n\n\
+         本页由 `wsgate explain --markdown --lang zh` 生成；`wsgate explain CODE --lang zh` 打印其中一条。\n",
+    notes: "\n## 备注\n\n记录的 `notes` 写明值得知道、但没有结束连接的事情。\n\n",
+    column: 12,
+};
+
+impl Language {
+    pub(super) const fn words(self) -> &'static Words {
+        match self {
+            Self::En => &ENGLISH,
+            Self::Zh => &CHINESE,
+        }
+    }
+
+    pub(super) const fn cause(self, reason: Reason) -> &'static str {
+        match self {
+            Self::En => reason.spec().cause,
+            Self::Zh => zh::cause(reason),
+        }
+    }
+
+    pub(super) const fn fix(self, reason: Reason) -> &'static str {
+        match self {
+            Self::En => reason.spec().fix,
+            Self::Zh => zh::fix(reason),
+        }
+    }
+
+    pub(super) fn client_sees(self, reason: Reason) -> String {
+        match self {
+            Self::En => reason.client_sees(),
+            Self::Zh => zh::client_sees(reason),
+        }
+    }
+
+    pub(super) const fn meaning(self, note: NoteCode) -> &'static str {
+        match self {
+            Self::En => note.meaning(),
+            Self::Zh => zh::meaning(note),
+        }
+    }
+
+    /// The name that records have, and in Chinese what it stands for.
+    pub(super) fn stage(self, stage: Stage) -> String {
+        match self {
+            Self::En => stage.name().to_owned(),
+            Self::Zh => format!("{}（{}）", stage.name(), zh::stage(stage)),
+        }
+    }
+
+    /// The name that records have, and in Chinese what it stands for.
+    pub(super) fn by(self, by: By) -> String {
+        match self {
+            Self::En => by.name().to_owned(),
+            Self::Zh => format!("{}（{}）", by.name(), zh::by(by)),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! `wsgate schema`.
+
+use std::io;
+
+use super::{OK, say};
+use crate::config::shape;
+
+/// Prints the JSON Schema of `proxy.yaml`.
+pub(super) fn schema() -> u8 {
+    say(io::stdout(), &format!("{:#}\n", shape::schema()));
+    OK
+}

@@ -1,0 +1,199 @@
+//! What stands in front of proxies, and after how much silence it ends a tunnel when nobody told it otherwise.
+//!
+//! One table for the linter and for docs/idle-timeouts.md, whose rows are held against it by a test.
+
+use std::time::Duration;
+
+/// A product that is put in front of proxies.
+#[derive(Debug)]
+pub struct Hop {
+    /// As its vendor writes it.
+    pub name: &'static str,
+    /// Words in `load_balancer.name` that mean it: lower case, one space between words.
+    pub aliases: &'static [&'static str],
+    /// What it does to tunnels.
+    pub habit: Habit,
+    /// Where that is written; `None`: users report it.
+    pub source: Option<&'static str>,
+}
+
+/// What a hop does to tunnels by default. Times are in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// Ends a connection that was silent for so long.
+    Idle(u64),
+    /// Ends a connection that is so old, busy or not.
+    Lifetime(u64),
+    /// Ends silent connections after a time that is not published; its vendor asks for a heartbeat this often.
+    Heartbeat(u64),
+}
+
+impl Habit {
+    /// The time of the habit.
+    #[must_use]
+    pub const fn time(self) -> Duration {
+        match self {
+            Self::Idle(secs) | Self::Lifetime(secs) | Self::Heartbeat(secs) => {
+                Duration::from_secs(secs)
+            }
+        }
+    }
+}
+
+const fn hop(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    habit: Habit,
+    source: &'static str,
+) -> Hop {
+    Hop {
+        name,
+        aliases,
+        habit,
+        source: Some(source),
+    }
+}
+
+const fn reported(name: &'static str, aliases: &'static [&'static str], habit: Habit) -> Hop {
+    Hop {
+        name,
+        aliases,
+        habit,
+        source: None,
+    }
+}
+
+/// The hops whose defaults are known.
+pub static HOPS: &[Hop] = &[
+    hop(
+        "AWS ALB",
+        &["aws alb", "aws application load balancer"],
+        Habit::Idle(60),
+        "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html",
+    ),
+    hop(
+        "AWS NLB",
+        &["aws nlb", "aws network load balancer"],
+        Habit::Idle(350),
+        "https://docs.aws.amazon.com/elasticloadbalancing/latest/network/update-idle-timeout.html",
+    ),
+    hop(
+        "AWS Classic ELB",
+        &["aws elb", "aws classic elb", "classic load balancer"],
+        Habit::Idle(60),
+        "https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-idle-timeout.html",
+    ),
+    reported("Amazon CloudFront", &["cloudfront"], Habit::Idle(600)),
+    hop(
+        "Google Cloud Application Load Balancer",
+        &[
+            "gcp",
+            "gclb",
+            "gcp alb",
+            "google cloud load balancing",
+            "google cloud load balancer",
+            "gce ingress",
+            "google cloud application load balancer",
+        ],
+        Habit::Lifetime(30),
+        "https://pkg.go.dev/github.com/kubernetes/ingress-gce/examples/websocket",
+    ),
+    hop(
+        "Google Cloud Run",
+        &["google cloud run", "gcp cloud run"],
+        Habit::Lifetime(300),
+        "https://cloud.google.com/run/docs/triggering/websockets",
+    ),
+    hop(
+        "Azure Load Balancer",
+        &["azure load balancer", "azure lb"],
+        Habit::Idle(240),
+        "https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-idle-timeout",
+    ),
+    hop(
+        "Azure Front Door",
+        &["azure front door", "front door"],
+        Habit::Idle(300),
+        "https://learn.microsoft.com/azure/frontdoor/standard-premium/websocket",
+    ),
+    reported("Cloudflare", &["cloudflare"], Habit::Idle(100)),
+    hop(
+        "腾讯云 CLB",
+        &[
+            "腾讯云clb",
+            "腾讯云负载均衡",
+            "tencent clb",
+            "tencent cloud clb",
+        ],
+        Habit::Idle(60),
+        "https://www.tencentcloud.com/document/product/214/32427",
+    ),
+    hop(
+        "微信云托管",
+        &[
+            "云托管",
+            "wechat cloud hosting",
+            "cloudbase",
+            "cloudbase run",
+        ],
+        Habit::Heartbeat(10),
+        "https://docs.cloudbase.net/en/run/faq/gw",
+    ),
+    reported(
+        "阿里云 CLB",
+        &["阿里云clb", "alibaba clb", "aliyun clb"],
+        Habit::Idle(60),
+    ),
+    hop(
+        "华为云 ELB",
+        &["华为云elb", "huawei elb", "huawei cloud elb"],
+        Habit::Idle(60),
+        "https://support.huaweicloud.com/intl/en-us/usermanual-elb/elb_ug_jt_0014.html",
+    ),
+    hop(
+        "nginx",
+        &["nginx"],
+        Habit::Idle(60),
+        "https://nginx.org/en/docs/http/websocket.html",
+    ),
+    hop(
+        "ingress-nginx",
+        &["ingress nginx", "nginx ingress", "tke"],
+        Habit::Idle(60),
+        "https://kubernetes.github.io/ingress-nginx/user-guide/miscellaneous/",
+    ),
+    hop(
+        "Envoy",
+        &["envoy"],
+        Habit::Idle(300),
+        "https://www.envoyproxy.io/docs/envoy/latest/faq/configuration/timeouts",
+    ),
+];
+
+/// The hop that an operator calls `name`: its longest alias that is in there as whole words, whatever the case and
+/// whatever stands between the words.
+#[must_use]
+pub fn known(name: &str) -> Option<&'static Hop> {
+    let name = folded(name);
+    let fits = |alias: &str| {
+        // Chinese has no spaces between words.
+        match alias.is_ascii() {
+            true => format!(" {name} ").contains(&format!(" {alias} ")),
+            false => name.replace(' ', "").contains(alias),
+        }
+    };
+    let all = HOPS
+        .iter()
+        .flat_map(|hop| hop.aliases.iter().map(move |alias| (*alias, hop)));
+    all.filter(|(alias, _)| fits(alias))
+        .max_by_key(|(alias, _)| alias.len())
+        .map(|(_, hop)| hop)
+}
+
+/// Lower case, with one space for what is neither letter nor digit.
+fn folded(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}

@@ -1,0 +1,59 @@
+//! What a configuration that can be used says against itself, or against what is known of the hops around the proxy.
+//!
+//! Pure: takes the resolved configuration and the tree of its file, which only tells places and what is written out;
+//! gives warnings, each with its place and what to do. Nothing that is only likely is told: a warning that can't be
+//! mended or answered is noise.
+
+mod exposure;
+mod origins;
+mod routes;
+mod timers;
+
+use super::Config;
+use super::problem::Severity;
+use super::reader::{Cursor, Finding};
+use super::source::MOST_PROBLEMS;
+
+/// All warnings about `config`, which was read from `root`.
+pub fn lint(config: &Config, root: &Cursor<'_>) -> Vec<Finding> {
+    let mut notes = Notes {
+        root,
+        findings: Vec::new(),
+    };
+    exposure::lint(config, &mut notes);
+    routes::lint(config, &mut notes);
+    origins::lint(config, &mut notes);
+    timers::lint(config, &mut notes);
+    notes.findings
+}
+
+/// The warnings so far, and the file that they are about.
+struct Notes<'r, 't> {
+    root: &'r Cursor<'t>,
+    findings: Vec<Finding>,
+}
+
+impl Notes<'_, '_> {
+    /// Adds a warning at `site`, or at the deepest place on the way there that is in the file; `help` says what to do.
+    fn warn(&mut self, site: &str, message: impl Into<String>, help: impl Into<String>) {
+        // Further ones are counted only, and never shown with their place.
+        let cursor = match self.findings.len() < MOST_PROBLEMS {
+            true => Cursor::find(self.root.node, site),
+            false => self.root.clone(),
+        };
+        let (path, aim) = cursor.target();
+        self.findings.push(Finding {
+            severity: Severity::Warning,
+            path: path.to_owned(),
+            aim,
+            site: site.to_owned(),
+            message: message.into(),
+            help: Some(help.into()),
+        });
+    }
+
+    /// Whether `site` is written in the file.
+    fn is_written(&self, site: &str) -> bool {
+        Cursor::find(self.root.node, site).site == site
+    }
+}

@@ -1,0 +1,50 @@
+//! Entries of `origins` that admit too many, or nobody.
+
+use super::super::Config;
+use super::Notes;
+use crate::policy::{Enforcement, OriginRule, WebSocketRules};
+
+pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
+    for (index, route) in config.routes.iter().enumerate() {
+        if let Some((_, rules)) = route.websocket() {
+            entries(&format!("routes[{index}].websocket"), rules, notes);
+        }
+    }
+}
+
+fn entries(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
+    let has_wechat = rules.origins.contains(&OriginRule::Wechat);
+    for (index, rule) in rules.origins.iter().enumerate() {
+        let OriginRule::Listed(pattern) = rule else {
+            continue;
+        };
+        let text = pattern.to_string();
+        let site = &format!("{site}.origins[{index}]");
+        let earlier = rules.origins.iter().take(index);
+        if earlier.clone().any(|earlier| earlier == rule) {
+            notes.warn(site, format!("found {text} a second time"), "remove it");
+        } else if pattern.is_wechat() && has_wechat {
+            let message = format!("found {text} beside wechat, which has it already");
+            notes.warn(site, message, "remove it");
+        } else if pattern.is_wechat() && rules.enforcement == Enforcement::Enforce {
+            let message = format!(
+                "found {text}, which the clients of every mini program send, and no app id is looked at; phones often \
+                 send no Origin at all"
+            );
+            let help = "write wechat in its place, and the app ids of your mini programs in wechat_app_ids";
+            notes.warn(site, message, help);
+        } else if let Some(bare) = with_path(&text) {
+            let message = format!(
+                "found {text}, and no client sends an Origin with a path: it never matches"
+            );
+            notes.warn(site, message, format!("write {bare}"));
+        }
+    }
+}
+
+/// An origin of another scheme that has more than scheme and host, without the rest.
+fn with_path(text: &str) -> Option<&str> {
+    let start = text.find("://")? + 3;
+    let end = text.get(start..)?.find(['/', '?', '#'])?;
+    text.get(..start + end)
+}

@@ -1,0 +1,70 @@
+//! Routes that no request reaches, and paths that don't mean what they look like.
+
+use super::super::Config;
+use super::Notes;
+use crate::policy::{Route, Serves};
+
+/// Statuses of an answer that names another place (RFC 9110 section 15.4), which `respond` has no way to.
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
+    for (index, route) in config.routes.iter().enumerate() {
+        let mut earlier = config.routes.iter().take(index);
+        if let Some(first) = earlier.position(|earlier| earlier.takes_all_of(route)) {
+            shadowed(config, first, index, notes);
+        }
+        if let Some(what) = looks_like(&route.path.to_string()) {
+            notes.warn(
+                &format!("routes[{index}].path"),
+                format!(
+                    "found {what} in {}, where every character stands for itself",
+                    route.path
+                ),
+                "write the exact path, or a prefix such as /rooms/*",
+            );
+        }
+        if let Serves::Respond(respond) = &route.serves
+            && REDIRECTS.contains(&respond.status)
+        {
+            notes.warn(
+                &format!("routes[{index}].respond.status"),
+                format!(
+                    "found {}, which needs a Location, and respond sends none: clients have nowhere to go",
+                    respond.status
+                ),
+                "let an upstream answer with the redirect, or write another status",
+            );
+        }
+    }
+}
+
+fn shadowed(config: &Config, first: usize, later: usize, notes: &mut Notes<'_, '_>) {
+    let (Some(own), Some(other)) = (config.routes.get(later), config.routes.get(first)) else {
+        return;
+    };
+    let mut message = format!(
+        "never matches: routes[{first}] ({other}) comes before it and takes all of its requests"
+    );
+    let has_websocket = |route: &Route| route.websocket().is_some();
+    if has_websocket(own) && !has_websocket(other) {
+        message.push_str(", its handshakes are refused there (websocket_not_allowed)");
+    }
+    let help = format!("move it up, before routes[{first}]");
+    notes.warn(&format!("routes[{later}].path"), message, help);
+}
+
+/// What of another router's or of a regular expression's language is in a path.
+fn looks_like(path: &str) -> Option<&'static str> {
+    let is_parameter = |segment: &str| {
+        let name = segment.strip_prefix(':');
+        name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+    };
+    if path.split('/').any(is_parameter) {
+        return Some("a parameter (`:`)");
+    }
+    let is_class = |path: &str| path.contains('[') && path.contains(']');
+    let is_group = |path: &str| path.contains('(') && path.contains(')');
+    let is_expression =
+        is_class(path) || is_group(path) || path.contains(['|', '^']) || path.ends_with(['$', '+']);
+    is_expression.then_some("a regular expression")
+}

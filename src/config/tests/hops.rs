@@ -1,0 +1,88 @@
+//! The table of hops, and what docs/idle-timeouts.md says of them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::super::hops::{HOPS, Habit, Hop, known};
+
+#[test]
+fn a_hop_is_known_by_the_names_that_people_give_it() {
+    for (name, expected) in [
+        ("AWS ALB", "AWS ALB"),
+        ("aws_alb", "AWS ALB"),
+        ("prod-aws-alb-1", "AWS ALB"),
+        ("腾讯云 CLB", "腾讯云 CLB"),
+        ("腾讯云CLB(上海)", "腾讯云 CLB"),
+        ("Tencent Cloud CLB", "腾讯云 CLB"),
+        ("微信云托管", "微信云托管"),
+        ("NGINX", "nginx"),
+        ("our nginx", "nginx"),
+        ("ingress-nginx", "ingress-nginx"),
+        ("nginx-ingress-controller", "ingress-nginx"),
+        ("Cloudflare", "Cloudflare"),
+        ("GCP Cloud Run", "Google Cloud Run"),
+        ("gcp", "Google Cloud Application Load Balancer"),
+    ] {
+        let found = known(name).unwrap_or_else(|| panic!("{name} is not known"));
+        assert_eq!(found.name, expected, "{name}");
+    }
+    // Two vendors have an ALB, two a CLB; and a gateway may be anything.
+    for name in ["", "edge-1", "gateway", "alb", "CLB", "nginxless", "lb"] {
+        assert!(known(name).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn every_hop_is_known_by_its_own_name() {
+    for hop in HOPS {
+        let found = hop.aliases.iter().chain([&hop.name]);
+        for name in found {
+            let known = known(name).map(|known| known.name);
+            assert_eq!(known, Some(hop.name), "{name}");
+        }
+        assert!(!hop.habit.time().is_zero());
+    }
+}
+
+/// The row that docs/idle-timeouts.md has for a hop.
+fn row(hop: &Hop) -> String {
+    let time = humantime::format_duration(hop.habit.time());
+    let habit = match hop.habit {
+        Habit::Idle(_) => format!("{time} of silence"),
+        Habit::Lifetime(_) => format!("{time} after the start"),
+        Habit::Heartbeat(_) => format!("not published; asks for a heartbeat every {time}"),
+    };
+    let aliases: Vec<_> = hop
+        .aliases
+        .iter()
+        .map(|alias| format!("`{alias}`"))
+        .collect();
+    let source = hop
+        .source
+        .map_or_else(|| "reports of users".to_owned(), |url| format!("<{url}>"));
+    format!(
+        "| {} | {habit} | {} | {source} |",
+        hop.name,
+        aliases.join(", ")
+    )
+}
+
+#[test]
+fn the_page_on_idle_timeouts_has_every_hop_and_no_other() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/idle-timeouts.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let expected: BTreeSet<_> = HOPS.iter().map(row).collect();
+    let found: BTreeSet<_> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Hop |"))
+        .map(str::to_owned)
+        .collect();
+    let missing: Vec<_> = expected.difference(&found).cloned().collect();
+    let outdated: Vec<_> = found.difference(&expected).cloned().collect();
+    assert!(
+        missing.is_empty() && outdated.is_empty(),
+        "missing:\n{}\nthere:\n{}",
+        missing.join("\n"),
+        outdated.join("\n")
+    );
+}

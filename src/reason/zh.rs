@@ -1,0 +1,132 @@
+//! The vocabulary in Simplified Chinese: what `wsgate explain --lang zh` prints. Records stay English.
+//!
+//! Each text says the same as its English one in `reason.rs`, in the words of people who run Chinese sites; what stands
+//! in back-ticks is the same in both. A reason, a note, a stage or a culprit without a text does not compile.
+
+mod table;
+
+use super::{By, NoteCode, Reason, Stage, Status};
+
+/// What happened, in one line without the full stop.
+#[must_use]
+pub const fn cause(reason: Reason) -> &'static str {
+    table::texts(reason).0
+}
+
+/// What to do, in one line; names the keys and commands that the English hint names.
+#[must_use]
+pub const fn fix(reason: Reason) -> &'static str {
+    table::texts(reason).1
+}
+
+/// What a note means, in one line without the full stop.
+#[must_use]
+pub const fn meaning(note: NoteCode) -> &'static str {
+    match note {
+        NoteCode::WouldRefuse => {
+            "该路由的 policy 是 report：若为 enforce，这个请求会被拒绝，原因见 detail"
+        }
+        NoteCode::SniHostMismatch => "Host 与 TLS 的 SNI 不同，但两者都是本代理服务的域名",
+        NoteCode::SpoofedHeaderStripped => {
+            "不在 trusted_proxies 中的来源发来了只有代理才能写的字段；已删除"
+        }
+        NoteCode::QuerySecondQuestionMark => {
+            "查询串里有第二个问号；express-ws 会丢掉它之后的所有内容"
+        }
+        NoteCode::RequestIdReplaced => {
+            "客户端的 X-Request-ID 太长，或含有不该进日志的字符，已被替换"
+        }
+        NoteCode::EarlyBytesHeld => "客户端在 101 之前就发了数据；先暂存，在 101 之后转发",
+        NoteCode::UpstreamInterim => "上游在正式应答之前发了临时响应（1xx）；已吸收，没有转发",
+        NoteCode::UpstreamSubprotocolIgnored => {
+            "客户端提出了子协议，而上游一个也没选；有些浏览器会因此断开连接"
+        }
+        NoteCode::ResponseNotDelivered => "应答还没写完，客户端就不在了",
+        NoteCode::RelayCut => "上游的应答中途断开，或没有按时结束；已到的部分已转发",
+        NoteCode::RefusalExplained => {
+            "该路由开启了 explain_refusals：以 101 加一个带原因码的 Close 帧应答客户端；上游没有收到任何数据"
+        }
+        NoteCode::BytesAfterClose => {
+            "某一侧在 Close 帧之后又发了数据，而那里不该再有任何数据；没有转发"
+        }
+        NoteCode::EndpointSkipped => {
+            "某个端点连不上，或与它保持的连接已经失效，于是又试了一次；见 attempts"
+        }
+    }
+}
+
+/// What a stage does.
+#[must_use]
+pub const fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Accept => "接受连接",
+        Stage::Tls => "TLS 握手",
+        Stage::Http => "读取请求",
+        Stage::Policy => "访问规则",
+        Stage::Upstream => "连接上游",
+        Stage::Tunnel => "隧道",
+    }
+}
+
+/// The party's name.
+#[must_use]
+pub const fn by(by: By) -> &'static str {
+    match by {
+        By::Client => "客户端",
+        By::Upstream => "上游",
+        By::Proxy => "代理自身",
+        By::Network => "网络或中间某一跳",
+    }
+}
+
+/// The close code that a browser reports at the end of a tunnel.
+const fn close_seen(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ClientClose | Reason::ClientGoingAway => {
+            "应答它自己那个 Close 帧的关闭码；没有收到应答则为 1006"
+        }
+        Reason::UpstreamClose
+        | Reason::UpstreamClosePolicy
+        | Reason::UpstreamCloseTooBig
+        | Reason::UpstreamCloseError
+        | Reason::UpstreamCloseRestart => "上游的关闭码；帧里没有关闭码则为 1005",
+        Reason::UpstreamCloseImmediate => "紧接着 open 事件得到 1005",
+        Reason::UpstreamEofNoClose | Reason::UpstreamReset | Reason::UpstreamTimeout => {
+            "1014；若设置了 `on_abort: transparent`，或上游在一帧中间断开，则为 1006"
+        }
+        Reason::IdleTimeout | Reason::MaxLifetime | Reason::PongTimeout => {
+            "1001；客户端已失联则为 1006"
+        }
+        Reason::MessageTooBig => "1009；该消息已开始转发则为 1006",
+        Reason::ClientProtocolError | Reason::UpstreamProtocolError => {
+            "1002；某一帧已开始转发则为 1006"
+        }
+        Reason::ReservedCloseCodeOnWire => "1005、1006 和 1015 都报告为 1006；其他码照原样报告",
+        Reason::DrainGraceful => "`shutdown.close_code` 设定的关闭码，默认 1012",
+        _ => "1006，除非结束之前已有 Close 帧到达",
+    }
+}
+
+/// What a client sees, for people who have only the client's side.
+#[must_use]
+pub fn client_sees(reason: Reason) -> String {
+    const HANDSHAKE: &str = "浏览器报告关闭码 1006，微信小程序报告 `_code:20 Invalid HTTP status`";
+    let spec = reason.spec();
+    match (spec.stage, spec.status) {
+        (_, Status::Fixed(status)) if reason.is_plain() => format!("HTTP 状态码 {status}"),
+        (_, Status::Stage) if reason.is_plain() => {
+            "上游已经发出的状态码，以及不完整的应答".to_owned()
+        }
+        (_, Status::Fixed(status)) => format!("HTTP 状态码 {status}；{HANDSHAKE}"),
+        (_, Status::Stage) => {
+            format!("200 到 599 之间、101 以外的 HTTP 状态码；{HANDSHAKE}")
+        }
+        (Stage::Tls, Status::None) => {
+            "TLS 握手失败：关闭码 1006，微信小程序为 `_code:8` 或 `_code:5`".to_owned()
+        }
+        (Stage::Tunnel, Status::None) => close_seen(reason).to_owned(),
+        (_, Status::None) => {
+            "连接结束而没有 HTTP 应答：关闭码 1006，微信小程序为 `_code:2` 或 `_code:9`".to_owned()
+        }
+    }
+}

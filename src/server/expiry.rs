@@ -1,0 +1,131 @@
+//! Certificates that are about to expire, told in time and not too often.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::tls::Certificate;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What was told of each certificate.
+#[derive(Debug, Default)]
+pub(super) struct Expiry(BTreeMap<PathBuf, (SystemTime, Left)>);
+
+/// How long a certificate is still valid, as far as it matters: the less, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    Enough,
+    Month,
+    Week,
+    Day,
+    Nothing,
+}
+
+impl Left {
+    fn of(expires: SystemTime, now: SystemTime) -> Self {
+        match expires.duration_since(now) {
+            Err(_) => Self::Nothing,
+            Ok(left) if left <= DAY => Self::Day,
+            Ok(left) if left <= 7 * DAY => Self::Week,
+            Ok(left) if left <= 30 * DAY => Self::Month,
+            Ok(_) => Self::Enough,
+        }
+    }
+}
+
+impl Expiry {
+    /// What there is to tell now: once for each certificate when it has 30, 7 and 1 days left, and when it has none.
+    pub fn due(&mut self, certificates: &[Certificate], now: SystemTime) -> Vec<String> {
+        self.0.retain(|file, _| {
+            certificates
+                .iter()
+                .any(|certificate| certificate.file == *file)
+        });
+        let mut due = Vec::new();
+        for Certificate { file, expires } in certificates {
+            let left = Left::of(*expires, now);
+            let told = self.0.insert(file.clone(), (*expires, left));
+            let is_told = told.is_some_and(|(then, told)| then == *expires && told >= left);
+            if left == Left::Enough || is_told {
+                continue;
+            }
+            let day = humantime::format_rfc3339_seconds(*expires);
+            let file = file.display();
+            due.push(match expires.duration_since(now) {
+                Err(_) => format!("the certificate in {file} expired at {day}; clients refuse it: renew it"),
+                Ok(left) => format!(
+                    "the certificate in {file} expires at {day}, in {}; renew it, and it is taken up without a restart",
+                    counted(left)
+                ),
+            });
+        }
+        due
+    }
+}
+
+/// A time that is left, in the largest unit that has one of it.
+fn counted(left: Duration) -> String {
+    let hours = left.as_secs() / 3600;
+    match (hours / 24, hours) {
+        (0, 0) => "less than an hour".to_owned(),
+        (0, 1) => "1 hour".to_owned(),
+        (0, hours) => format!("{hours} hours"),
+        (1, _) => "1 day".to_owned(),
+        (days, _) => format!("{days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn each_mark_is_told_once() {
+        let mut expiry = Expiry::default();
+        let expires = UNIX_EPOCH + 1000 * DAY;
+        let certificates = [Certificate {
+            file: "a.pem".into(),
+            expires,
+        }];
+        let mut told = Vec::new();
+        for hour in 0..24 * 40 {
+            let now = expires - 31 * DAY + Duration::from_secs(hour * 3600);
+            for text in expiry.due(&certificates, now) {
+                told.push((hour / 24, text));
+            }
+        }
+        let days: Vec<_> = told.iter().map(|(day, _)| *day).collect();
+        assert_eq!(days, [1, 24, 30, 31]);
+        for ((_, text), part) in
+            told.iter()
+                .zip(["in 30 days", "in 7 days", "in 1 day;", "expired"])
+        {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_new_certificate_is_looked_at_anew() {
+        let mut expiry = Expiry::default();
+        let now = UNIX_EPOCH + 1000 * DAY;
+        let with = |expires| {
+            [Certificate {
+                file: "a.pem".into(),
+                expires,
+            }]
+        };
+        assert_eq!(expiry.due(&with(now + DAY), now).len(), 1);
+        assert_eq!(expiry.due(&with(now + DAY), now).len(), 0);
+        assert_eq!(expiry.due(&with(now + 90 * DAY), now).len(), 0);
+        assert_eq!(
+            expiry.due(&with(now + DAY), now).len(),
+            1,
+            "it was put back"
+        );
+        assert_eq!(expiry.due(&[], now).len(), 0);
+        assert!(expiry.0.is_empty());
+    }
+}

@@ -1,0 +1,267 @@
+//! What the files beside the configuration hold: certificates, keys and authorities, of listeners and of upstreams.
+//!
+//! Read as a whole with a configuration, where an error in one refuses all; read again while the configuration stays,
+//! where a piece that has gone bad leaves the one that was good in its place.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Purpose;
+use super::files::Contents;
+use super::upstreams::{self, Clients};
+use crate::config::{CertificateFiles, Config, Problem, Severity, Source};
+use crate::tls::{self, Authorities, Certificate, Finding, Identity};
+
+/// The pieces, and what they were read from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Materials {
+    pub identities: Vec<(CertificateFiles, Arc<Identity>)>,
+    /// For each listener.
+    pub authorities: Vec<Option<Authorities>>,
+    pub clients: Clients,
+    pub contents: Contents,
+}
+
+/// What came of reading one piece.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Its files.
+    pub files: Vec<PathBuf>,
+    pub problems: Vec<Problem>,
+    /// Whether its files are not what they were.
+    pub is_new: bool,
+}
+
+impl Piece {
+    pub fn is_bad(&self) -> bool {
+        let mut problems = self.problems.iter();
+        problems.any(|problem| problem.severity == Severity::Error)
+    }
+}
+
+/// What became of a certificate that may have to be made first.
+enum Development {
+    /// It is there, or the operator's own to provide.
+    There,
+    /// It is made when the proxy starts.
+    Later,
+    Failed(String),
+}
+
+impl Development {
+    fn ensure(files: &CertificateFiles, purpose: Purpose) -> Self {
+        if !files.is_development() {
+            return Self::There;
+        }
+        match purpose {
+            Purpose::Check if !tls::has_development_certificate(files) => Self::Later,
+            Purpose::Check => Self::There,
+            Purpose::Run => match tls::ensure_development_certificate(files) {
+                Ok(_) => Self::There,
+                Err(error) => Self::Failed(error.to_string()),
+            },
+        }
+    }
+}
+
+/// Reads pieces one after the other.
+struct Reading<'a> {
+    source: &'a Source,
+    /// What there was before, and whether it stays where the new is bad.
+    before: &'a Materials,
+    keeps: bool,
+    contents: Contents,
+    pieces: Vec<Piece>,
+}
+
+impl Reading<'_> {
+    /// Of a piece that was read: the one from before where its files hold the same or it stays, else the new one.
+    fn settle<T: Clone>(
+        &mut self,
+        files: Vec<PathBuf>,
+        loaded: Option<T>,
+        before: Option<&T>,
+        problems: Vec<Problem>,
+    ) -> Option<T> {
+        let is_new = !self.contents.are_same(&self.before.contents, &files);
+        self.pieces.push(Piece {
+            files,
+            problems,
+            is_new,
+        });
+        match (loaded, before) {
+            (Some(_), Some(before)) if !is_new => Some(before.clone()),
+            (None, Some(before)) if self.keeps => Some(before.clone()),
+            (loaded, _) => loaded,
+        }
+    }
+
+    fn problems(
+        &self,
+        findings: Vec<Finding>,
+        site: impl Fn(&'static str) -> String,
+    ) -> Vec<Problem> {
+        let problem = |finding: Finding| {
+            let site = site(finding.field);
+            self.source
+                .problem(finding.severity, &site, finding.message)
+        };
+        findings.into_iter().map(problem).collect()
+    }
+
+    fn identity(
+        &mut self,
+        files: &CertificateFiles,
+        made: Development,
+    ) -> Option<(CertificateFiles, Arc<Identity>)> {
+        let is_self_signed = files.is_development();
+        let names = vec![files.cert.clone(), files.key.clone()];
+        let of = |(before, _): &&(CertificateFiles, _)| {
+            before.cert == files.cert && before.key == files.key
+        };
+        let before = self.before.identities.iter().find(of);
+        let before = before.map(|(_, identity)| identity);
+        match made {
+            Development::There => {}
+            Development::Later => return None,
+            Development::Failed(why) => {
+                let problem = self.source.problem(Severity::Error, &files.site, why);
+                let identity = self.settle(names, None, before, vec![problem]);
+                return identity.map(|identity| (files.clone(), identity));
+            }
+        }
+        let (identity, findings) = tls::load(files, SystemTime::now());
+        let problems = self.problems(findings, |field| match is_self_signed {
+            true => files.site.clone(),
+            false => format!("{}.{field}", files.site),
+        });
+        let identity = self.settle(names, identity.map(Arc::new), before, problems);
+        identity.map(|identity| (files.clone(), identity))
+    }
+
+    fn authorities(
+        &mut self,
+        config: &Config,
+        before: Option<&Config>,
+    ) -> Vec<Option<Authorities>> {
+        let mut all = Vec::new();
+        for listener in &config.listeners {
+            let settings = listener.tls.as_ref();
+            let Some(settings) = settings.and_then(|settings| settings.client_auth.as_ref()) else {
+                all.push(None);
+                continue;
+            };
+            let (loaded, findings) = Authorities::load(settings);
+            let problems = self.problems(findings, |field| format!("{}.{field}", settings.site));
+            // Those of the same address, as the index may have moved.
+            let was = before.and_then(|before| {
+                let mut listeners = before.listeners.iter().zip(&self.before.authorities);
+                let (was, authorities) =
+                    listeners.find(|(was, _)| was.address == listener.address)?;
+                let was = was.tls.as_ref()?.client_auth.as_ref()?;
+                let is_same = was.ca == settings.ca && was.mode == settings.mode;
+                authorities.as_ref().filter(|_| is_same)
+            });
+            all.push(self.settle(vec![settings.ca.clone()], loaded, was, problems));
+        }
+        all
+    }
+
+    fn clients(&mut self, config: &Config, before: Option<&Config>) -> Clients {
+        let mut clients = BTreeMap::new();
+        for (name, loaded) in upstreams::clients(config, self.source) {
+            let settings = &loaded.upstream.tls;
+            let was = before.and_then(|before| {
+                let is_same = before.upstreams.get(name)?.tls == *settings;
+                self.before.clients.get(name).filter(|_| is_same)
+            });
+            let files = upstreams::files(settings);
+            let client = self.settle(files, loaded.client, was, loaded.problems);
+            clients.extend(client.map(|client| (name.clone(), client)));
+        }
+        clients
+    }
+}
+
+impl Materials {
+    /// Reads what `config` names, and where it could not be resolved at least `certificates`, the entries of it that
+    /// could be read. `before` is what the process serves with, if it serves: what holds the same stays the same, so that
+    /// it can be told; `keeps`: what is good stays where the new is not.
+    pub fn read(
+        config: Option<&Config>,
+        certificates: &[CertificateFiles],
+        source: &Source,
+        purpose: Purpose,
+        before: Option<(&Config, &Self)>,
+        keeps: bool,
+    ) -> (Self, Vec<Piece>) {
+        let nothing = Self::default();
+        // Before anything is read, so that one which was made just now is not taken for a change.
+        let made: Vec<_> = certificates
+            .iter()
+            .map(|files| Development::ensure(files, purpose))
+            .collect();
+        let listed = certificates.iter();
+        let mut files: Vec<_> = listed
+            .flat_map(|files| [files.cert.clone(), files.key.clone()])
+            .collect();
+        if let Some(config) = config {
+            let listeners = config
+                .listeners
+                .iter()
+                .filter_map(|listener| listener.tls.as_ref());
+            files.extend(
+                listeners
+                    .filter_map(|tls| tls.client_auth.as_ref())
+                    .map(|client_auth| client_auth.ca.clone()),
+            );
+            let upstreams = config.upstreams.values();
+            files.extend(upstreams.flat_map(|upstream| upstreams::files(&upstream.tls)));
+        }
+        let mut reading = Reading {
+            source,
+            before: before.map_or(&nothing, |(_, materials)| materials),
+            keeps,
+            // Before they are loaded: what changes in between is a change that is still to come.
+            contents: Contents::of(files),
+            pieces: Vec::new(),
+        };
+        let identities = certificates
+            .iter()
+            .zip(made)
+            .filter_map(|(files, made)| reading.identity(files, made))
+            .collect();
+        let old = before.map(|(config, _)| config);
+        let authorities = config.map(|config| reading.authorities(config, old));
+        let clients = config.map(|config| reading.clients(config, old));
+        let materials = Self {
+            identities,
+            authorities: authorities.unwrap_or_default(),
+            clients: clients.unwrap_or_default(),
+            contents: reading.contents,
+        };
+        (materials, reading.pieces)
+    }
+
+    /// The certificates that are served, each file once.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        let all = self.identities.iter();
+        let all = all.map(|(_, identity)| identity.certificate());
+        let by_file: BTreeMap<_, _> = all
+            .map(|certificate| (&certificate.file, certificate))
+            .collect();
+        by_file.into_values().cloned().collect()
+    }
+
+    /// Those of a listener, in its order.
+    pub fn of(&self, files: &[CertificateFiles]) -> Vec<Arc<Identity>> {
+        let find = |files| {
+            let mut identities = self.identities.iter();
+            identities.find(|(of, _)| of == files)
+        };
+        let found = files.iter().filter_map(find);
+        found.map(|(_, identity)| Arc::clone(identity)).collect()
+    }
+}

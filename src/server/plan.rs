@@ -1,0 +1,248 @@
+//! A configuration with all that can be known of it without a socket: what `check` reports, and what a start and a reload
+//! begin with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::Contents;
+use super::materials::{Materials, Piece};
+use super::upstreams;
+use crate::config::{self, Config, Problem, Severity, Source};
+use crate::policy::HostPattern;
+use crate::tls;
+
+/// Whether development certificates are made where they are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve: yes.
+    Run,
+    /// To report: no file is written.
+    Check,
+}
+
+/// A configuration with its certificates loaded.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What is worth the operator's attention and keeps nothing from starting.
+    pub warnings: Vec<Problem>,
+    pub(super) materials: Materials,
+    pub(super) tls: Vec<Option<Arc<tls::Server>>>,
+    pub(super) file: PathBuf,
+    /// Of the configuration file alone.
+    pub(super) text: Contents,
+    source: Arc<Source>,
+}
+
+/// A configuration that can't be used.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Errors and warnings, in the order of their lines.
+    pub problems: Vec<Problem>,
+    /// What was read: while all of it stays, so does the refusal.
+    pub contents: Contents,
+}
+
+impl Plan {
+    /// Reads `file` and the certificates that it names.
+    ///
+    /// # Errors
+    /// All problems of the file and the certificates at once, errors and warnings, in the order of their lines.
+    pub fn load(file: &Path, purpose: Purpose) -> Result<Self, Vec<Problem>> {
+        Self::read(file, purpose, None).map_err(|refused| refused.problems)
+    }
+
+    /// The same while `before` is in use: what is the same in both is kept, so that it can be told.
+    pub(super) fn read(
+        file: &Path,
+        purpose: Purpose,
+        before: Option<&Self>,
+    ) -> Result<Self, Refused> {
+        let text = Contents::of([file.to_owned()]);
+        let outcome = config::read(file);
+        let mut problems = outcome.problems;
+        let source = &outcome.source;
+        let (materials, pieces) = Materials::read(
+            // Where it can't be used, its files are looked at all the same.
+            outcome.config.as_ref().or(outcome.draft.as_ref()),
+            &outcome.certificates,
+            source,
+            purpose,
+            before.map(|before| (&*before.config, &before.materials)),
+            false,
+        );
+        problems.extend(pieces.into_iter().flat_map(|piece| piece.problems));
+        let refused = |problems: Vec<Problem>| Refused {
+            problems: sorted(problems),
+            contents: text.clone().with(&materials.contents),
+        };
+        let Some(config) = outcome.config else {
+            return Err(refused(problems));
+        };
+        problems.extend(upstreams::own_endpoints(&config, source));
+        problems.extend(uncovered_hosts(&config, &materials.identities, source));
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        if problems.iter().any(is_error) {
+            return Err(refused(problems));
+        }
+        match servers(&config, &materials, before) {
+            Ok(tls) => Ok(Self {
+                config: Arc::new(config),
+                warnings: sorted(problems),
+                materials,
+                tls,
+                file: file.to_owned(),
+                text,
+                source: Arc::new(outcome.source),
+            }),
+            Err((index, error)) => {
+                let site = format!("listeners[{index}].tls");
+                problems.push(source.problem(Severity::Error, &site, error.to_string()));
+                Err(refused(problems))
+            }
+        }
+    }
+
+    /// Whether it is served with the same certificates, keys and authorities, on both sides.
+    pub(super) fn serves_like(&self, other: &Self) -> bool {
+        let same = |(own, other): (&Option<Arc<tls::Server>>, &Option<Arc<tls::Server>>)| {
+            own.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
+        };
+        self.tls.len() == other.tls.len()
+            && self.tls.iter().zip(&other.tls).all(same)
+            && self.materials.clients == other.materials.clients
+    }
+
+    /// The same configuration with what its other files hold now; what was good stays where they have gone bad. Gives
+    /// what came of each of them.
+    pub(super) fn renewed(&self) -> (Self, Vec<Piece>) {
+        let listeners = self.config.listeners.iter();
+        let certificates: Vec<_> = listeners
+            .filter_map(|listener| listener.tls.as_ref())
+            .flat_map(|tls| tls.certificates.iter().cloned())
+            .collect();
+        let (mut materials, mut pieces) = Materials::read(
+            Some(&self.config),
+            &certificates,
+            &self.source,
+            Purpose::Run,
+            Some((&self.config, &self.materials)),
+            true,
+        );
+        let tls = match servers(&self.config, &materials, Some(self)) {
+            Ok(tls) => tls,
+            Err((index, error)) => {
+                let site = format!("listeners[{index}].tls");
+                let problem = self
+                    .source
+                    .problem(Severity::Error, &site, error.to_string());
+                pieces.push(Piece {
+                    files: Vec::new(),
+                    problems: vec![problem],
+                    is_new: true,
+                });
+                materials = Materials {
+                    contents: materials.contents,
+                    ..self.materials.clone()
+                };
+                self.tls.clone()
+            }
+        };
+        let renewed = Self {
+            config: Arc::clone(&self.config),
+            warnings: Vec::new(),
+            materials,
+            tls,
+            file: self.file.clone(),
+            text: self.text.clone(),
+            source: Arc::clone(&self.source),
+        };
+        (renewed, pieces)
+    }
+}
+
+/// For each listener its TLS settings, if it has any; those of `before` where nothing about them has changed, so that
+/// sessions made with them can be resumed. With any change they can't: a session is worth what was asked for it.
+fn servers(
+    config: &Config,
+    materials: &Materials,
+    before: Option<&Plan>,
+) -> Result<Vec<Option<Arc<tls::Server>>>, (usize, tls::Error)> {
+    let mut servers = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let Some(settings) = &listener.tls else {
+            servers.push(None);
+            continue;
+        };
+        let identities = materials.of(&settings.certificates);
+        let authorities = materials.authorities.get(index).and_then(Option::as_ref);
+        let same = before.and_then(|before| {
+            let mut listeners = before.config.listeners.iter().zip(&before.tls);
+            let (_, server) = listeners.find(|(was, _)| {
+                was.address == listener.address && was.tls.as_ref() == Some(settings)
+            })?;
+            let is_same = |server: &&Arc<tls::Server>| server.is_made_of(&identities, authorities);
+            server.as_ref().filter(is_same)
+        });
+        servers.push(Some(match same {
+            Some(server) => Arc::clone(server),
+            None => {
+                let server = tls::Server::new(identities, authorities, settings);
+                Arc::new(server.map_err(|error| (index, error))?)
+            }
+        }));
+    }
+    Ok(servers)
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems
+}
+
+/// Routes for a host that no TLS listener's certificate is made for: over TLS no client can reach them.
+fn uncovered_hosts(
+    config: &Config,
+    identities: &[(config::CertificateFiles, Arc<tls::Identity>)],
+    source: &Source,
+) -> Vec<Problem> {
+    // Behind a hop that terminates TLS the certificates are elsewhere.
+    if identities.is_empty() {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(host) = &route.host else {
+            continue;
+        };
+        if !identities
+            .iter()
+            .any(|(_, identity)| covers(identity, host))
+        {
+            let host = match host {
+                HostPattern::Exact(name) => name.clone(),
+                HostPattern::Wildcard(base) => format!("*.{base}"),
+            };
+            let message = format!(
+                "no certificate covers {host:?}, so that clients refuse the connection; add one to listeners[].tls.certificates"
+            );
+            problems.push(source.problem(
+                Severity::Warning,
+                &format!("routes[{index}].host"),
+                message,
+            ));
+        }
+    }
+    problems
+}
+
+/// Whether a certificate is made for a host of a route, or for some of the hosts that a wildcard stands for.
+fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
+    match host {
+        HostPattern::Exact(name) => identity.covers(name),
+        HostPattern::Wildcard(base) => identity
+            .names()
+            .any(|name| name.strip_prefix("*.") == Some(base) || host.matches(&name)),
+    }
+}

@@ -1,0 +1,347 @@
+//! Another configuration for the same process: asked for by SIGHUP, or because a file has changed.
+//!
+//! The configuration file is taken as a whole or not at all. The files that it names are looked at one by one while it
+//! stays: a certificate that can be used replaces the one before, and one that can't leaves it.
+
+mod found;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::expiry::Expiry;
+use super::files::{Contents, Watch};
+use super::materials::Piece;
+use super::notify;
+use super::plan::{Plan, Refused};
+use super::sockets::{BindError, Common, Needs, Sockets};
+use super::tasks::Tasks;
+use super::upstreams;
+use crate::config::{Config, Problem};
+use crate::generation::Generation;
+use crate::limits::Clients;
+use crate::reason::Level;
+use crate::record::{Event, Record};
+use crate::upstream::Group;
+use found::{Because, File, Found};
+
+/// How often the files are looked at. A change is taken up at the second look that finds the same.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the process serves with, and what it needs to serve with something else.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub plan: Arc<Plan>,
+    pub sockets: Sockets,
+    pub common: Common,
+    pub clients: Arc<Clients>,
+    pub generation: watch::Sender<Arc<Generation>>,
+}
+
+/// Takes up changes until it is dropped.
+pub(super) struct Reloader {
+    running: Running,
+    tasks: Tasks,
+    watch: Watch,
+    /// What was refused last, while the file is as it was then.
+    refused: Option<Contents>,
+    expiry: Expiry,
+}
+
+impl Reloader {
+    pub fn new(running: Running, tasks: Tasks) -> Self {
+        Self {
+            running,
+            tasks,
+            watch: Watch::default(),
+            refused: None,
+            expiry: Expiry::default(),
+        }
+    }
+
+    /// Runs until it is dropped; `hangup` completes at each SIGHUP.
+    pub async fn run(mut self, mut hangup: impl AsyncFnMut()) -> Infallible {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let plan = &self.running.plan;
+        self.watch
+            .follow(&plan.text.clone().with(&plan.materials.contents));
+        loop {
+            tokio::select! {
+                () = hangup() => {
+                    notify::reloading().await;
+                    self.look(Because::Signal).await;
+                    notify::ready().await;
+                }
+                _ = looks.tick() => {
+                    self.tell_expiry();
+                    let mut watch = std::mem::take(&mut self.watch);
+                    // A file system may take its time.
+                    let looked = spawn_blocking(move || {
+                        let has_settled = watch.has_settled();
+                        (watch, has_settled)
+                    });
+                    match looked.await {
+                        Ok((watch, has_settled)) => {
+                            self.watch = watch;
+                            if has_settled {
+                                self.look(Because::Change).await;
+                            }
+                        }
+                        Err(error) => tracing::error!(%error, "the configuration's files can't be watched"),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes up what is other than what is in use. `Because::Signal` also repeats what was refused before.
+    async fn look(&mut self, because: Because) {
+        let (plan, refused) = (Arc::clone(&self.running.plan), self.refused.take());
+        let was_refused = refused.is_some();
+        let looked = spawn_blocking(move || Found::at(&plan, refused.as_ref(), because)).await;
+        let found = match looked {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "the configuration could not be read again");
+                return;
+            }
+        };
+        self.watch.follow(&found.looked);
+        let mut is_told = true;
+        match found.file {
+            // What was refused is gone from the file.
+            File::Same if was_refused => self.unchanged(because),
+            File::Same => is_told = false,
+            File::StillRefused(contents) => self.refused = Some(contents),
+            File::Refused(refused) => self.refuse(because, refused),
+            File::New(plan) => self.replace(because, plan),
+        }
+        if let Some((plan, pieces)) = found.others {
+            is_told |= self.renew(because, plan, &pieces);
+        }
+        if because == Because::Signal && !is_told {
+            self.unchanged(because);
+        }
+    }
+
+    fn refuse(&mut self, because: Because, refused: Refused) {
+        let detail = format!(
+            "{}: {} can't be used; what was in use stays (generation {})",
+            because.name(),
+            self.running.plan.file.display(),
+            self.number()
+        );
+        let mut record = Record::lifecycle(Event::ReloadRefused, Level::Warn, detail);
+        record.problems = texts(&refused.problems);
+        record.hint = Some(
+            "mend the file, and it is taken up by itself; `wsgate check` reports the same problems"
+                .to_owned(),
+        );
+        self.tell(record);
+        self.refused = Some(refused.contents);
+    }
+
+    fn unchanged(&self, because: Because) {
+        let detail = format!("{}: nothing to take up", because.name());
+        self.tell(Record::lifecycle(
+            Event::ReloadUnchanged,
+            Level::Info,
+            detail,
+        ));
+    }
+
+    /// Serves with another configuration from now on.
+    fn replace(&mut self, because: Because, plan: Arc<Plan>) {
+        let before = Arc::clone(&self.running.plan);
+        let changed = changed(&before.config, &plan.config);
+        if changed.is_empty() && plan.serves_like(&before) {
+            self.running.plan = plan;
+            self.unchanged(because);
+            return;
+        }
+        let warnings = texts(&plan.warnings);
+        match self.apply(Arc::clone(&plan), self.number() + 1) {
+            Ok(gone) => {
+                let mut detail = format!("{}: in use now", because.name());
+                if !changed.is_empty() {
+                    detail.push_str(&format!("; changed: {}", changed.join(", ")));
+                }
+                for address in gone {
+                    detail.push_str(&format!("; no longer listening on {address}"));
+                }
+                let mut record = Record::lifecycle(Event::Reloaded, Level::Info, detail);
+                record.problems = warnings;
+                self.tell(record);
+            }
+            Err(error) => {
+                let detail = format!(
+                    "{}: {error}; what was in use stays (generation {})",
+                    because.name(),
+                    self.number()
+                );
+                let mut record = Record::lifecycle(Event::ReloadRefused, Level::Warn, detail);
+                record.hint = Some("when the address is free, send SIGHUP".to_owned());
+                self.tell(record);
+                self.refused = Some(plan.text.clone().with(&plan.materials.contents));
+            }
+        }
+    }
+
+    /// Serves with other certificates from now on, where there are any; gives whether there was anything to tell.
+    fn renew(&mut self, because: Because, plan: Plan, pieces: &[Piece]) -> bool {
+        let is_told =
+            |piece: &&Piece| piece.is_new || (piece.is_bad() && because == Because::Signal);
+        let told: Vec<_> = pieces.iter().filter(is_told).collect();
+        if plan.serves_like(&self.running.plan) {
+            self.running.plan = Arc::new(plan);
+        } else if let Err(error) = self.apply(Arc::new(plan), self.number()) {
+            // The addresses are those that are bound already.
+            tracing::error!(%error, "certificates could not be taken up");
+        }
+        for piece in &told {
+            let files: Vec<_> = piece
+                .files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            let files = files.join(", ");
+            let (event, level, detail) = match piece.is_bad() {
+                false => (
+                    Event::CertificateReloaded,
+                    Level::Info,
+                    format!("{}: in use now: {files}", because.name()),
+                ),
+                true => (
+                    Event::CertificateRefused,
+                    Level::Warn,
+                    format!(
+                        "{}: can't be used, and what was good stays: {files}",
+                        because.name()
+                    ),
+                ),
+            };
+            let mut record = Record::lifecycle(event, level, detail);
+            record.problems = texts(&piece.problems);
+            if piece.is_bad() {
+                record.hint =
+                    Some("mend the files, and they are taken up by themselves".to_owned());
+            }
+            self.tell(record);
+        }
+        !told.is_empty()
+    }
+
+    /// Makes the next generation and serves with it; gives the addresses that are no longer served.
+    fn apply(&mut self, plan: Arc<Plan>, number: u64) -> Result<Vec<SocketAddr>, BindError> {
+        let running = &mut self.running;
+        let generation = Arc::new(running.next(&plan, number));
+        let limits = &plan.config.limits;
+        let clients = Arc::new(running.clients.succeeded(
+            limits.connections_per_client,
+            limits.handshakes_per_client,
+            &plan.config.trusted_proxies,
+        ));
+        let needs = Needs {
+            generation: &generation,
+            tls: &plan.tls,
+            clients: &clients,
+        };
+        let mut change = running.sockets.apply(&needs, &running.common)?;
+        running.common.slots.resize(limits.connections);
+        running.common.sink.set_log(&plan.config.log);
+        running.plan = plan;
+        running.clients = clients;
+        running.generation.send_replace(Arc::clone(&generation));
+        let gone = std::mem::take(&mut change.gone);
+        change.tell(&running.common.sink);
+        self.tasks.start(change);
+        self.tasks.check(&generation, &running.common);
+        Ok(gone)
+    }
+
+    fn tell_expiry(&mut self) {
+        let generation = Arc::clone(&self.running.generation.borrow());
+        for detail in self.expiry.due(&generation.certificates, SystemTime::now()) {
+            self.tell(Record::lifecycle(
+                Event::CertificateExpiring,
+                Level::Warn,
+                detail,
+            ));
+        }
+    }
+
+    fn number(&self) -> u64 {
+        self.running.generation.borrow().number
+    }
+
+    fn tell(&self, mut record: Record) {
+        record.generation = Some(self.number());
+        self.running.common.sink.emit(record);
+    }
+}
+
+impl Running {
+    /// What serves with `plan`.
+    pub fn next(&self, plan: &Plan, number: u64) -> Generation {
+        let before = self.generation.borrow();
+        generation(plan, number, &before.upstreams)
+    }
+}
+
+/// What serves with `plan`, and goes on with what stays of the upstreams `before`.
+pub(super) fn generation(
+    plan: &Plan,
+    number: u64,
+    before: &BTreeMap<String, Arc<Group>>,
+) -> Generation {
+    Generation {
+        number,
+        config: Arc::clone(&plan.config),
+        upstreams: upstreams::groups(&plan.config, &plan.materials.clients, before),
+        certificates: plan.materials.certificates(),
+    }
+}
+
+/// The keys at the top of the file that say something else.
+fn changed(before: &Config, now: &Config) -> Vec<&'static str> {
+    let Config {
+        listeners,
+        trusted_proxies,
+        load_balancer,
+        routes,
+        upstreams,
+        limits,
+        shutdown,
+        log,
+        probes,
+        admin,
+    } = now;
+    let keys = [
+        ("listeners", *listeners == before.listeners),
+        (
+            "trusted_proxies",
+            *trusted_proxies == before.trusted_proxies,
+        ),
+        ("load_balancer", *load_balancer == before.load_balancer),
+        ("routes", *routes == before.routes),
+        ("upstreams", *upstreams == before.upstreams),
+        ("limits", *limits == before.limits),
+        ("shutdown", *shutdown == before.shutdown),
+        ("log", *log == before.log),
+        ("probes", *probes == before.probes),
+        ("admin", *admin == before.admin),
+    ];
+    let changed = keys.into_iter().filter(|(_, is_same)| !is_same);
+    changed.map(|(key, _)| key).collect()
+}
+
+fn texts(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,80 @@
+//! What the files hold now, against what is in use.
+
+use std::sync::Arc;
+
+use crate::server::files::Contents;
+use crate::server::materials::Piece;
+use crate::server::plan::{Plan, Purpose, Refused};
+
+/// Why it is looked at again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    Signal,
+    Change,
+}
+
+impl Because {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Signal => "SIGHUP",
+            Self::Change => "files changed",
+        }
+    }
+}
+
+/// What was found in the files.
+pub struct Found {
+    pub file: File,
+    /// The configuration in use with its other files, where it stays.
+    pub others: Option<(Plan, Vec<Piece>)>,
+    /// All that was read.
+    pub looked: Contents,
+}
+
+/// What was found in the configuration file.
+pub enum File {
+    Same,
+    /// What was refused before.
+    StillRefused(Contents),
+    Refused(Refused),
+    New(Arc<Plan>),
+}
+
+impl Found {
+    /// Reads again what `plan` was made of, and what was `refused` last if the file is as it was then.
+    pub fn at(plan: &Plan, refused: Option<&Contents>, because: Because) -> Self {
+        let text = Contents::of(plan.text.files().cloned());
+        let again = refused.map(|refused| Contents::of(refused.files().cloned()));
+        let is_still = because == Because::Change && again.as_ref() == refused;
+        let (file, looked) = if text == plan.text {
+            (File::Same, text)
+        } else if let Some(again) = again.filter(|_| is_still) {
+            (File::StillRefused(again.clone()), text.with(&again))
+        } else {
+            match Plan::read(&plan.file, Purpose::Run, Some(plan)) {
+                Ok(new) => {
+                    let looked = new.text.clone().with(&new.materials.contents);
+                    (File::New(Arc::new(new)), looked)
+                }
+                Err(refused) => {
+                    let looked = refused.contents.clone();
+                    (File::Refused(refused), looked)
+                }
+            }
+        };
+        let others = match file {
+            File::New(_) => None,
+            _ => Some(plan.renewed()),
+        };
+        // A file that both name was read twice, and is followed from the first time on.
+        let looked = match &others {
+            Some((renewed, _)) => renewed.materials.contents.clone().with(&looked),
+            None => looked,
+        };
+        Self {
+            file,
+            others,
+            looked,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The accept loop of a listener.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::gate::Gate;
+use crate::connection::{self, Place, Shared};
+use crate::listener::{Accepted, BACKLOG, Listener, NotAccepted};
+use crate::reason::Stage;
+use crate::record::Draft;
+
+/// A listener that nobody accepts from yet.
+#[derive(Debug)]
+pub struct Fresh {
+    pub listener: Listener,
+    pub place: Arc<Place>,
+    pub(super) gate: Gate,
+}
+
+impl Fresh {
+    /// Accepts until the listener's address is gone or `accepting` is cancelled; each connection gets a task of its own
+    /// before anything is read from it, among `late` if it comes during a drain. An inherited listener is left as soon
+    /// as handshakes are refused and the process is `leaving`: who comes then waits for the next one, and is served.
+    pub async fn accept(
+        self,
+        late: TaskTracker,
+        accepting: CancellationToken,
+        leaving: CancellationToken,
+    ) {
+        let Self {
+            mut listener,
+            place,
+            gate,
+        } = self;
+        // While the address is being left, the place has none.
+        let Some(mut shared) = place.current() else {
+            return;
+        };
+        let (stop, is_inherited) = (shared.stop.clone(), listener.is_inherited());
+        let handed_over = async {
+            leaving.cancelled().await;
+            stop.draining().await;
+        };
+        let mut over = pin!(async {
+            tokio::select! {
+                biased;
+                () = handed_over, if is_inherited => true,
+                () = gate.gone() => false,
+                () = accepting.cancelled() => false,
+            }
+        });
+        let is_handed_over = loop {
+            let outcome = tokio::select! {
+                biased;
+                is_handed_over = &mut over => break is_handed_over,
+                outcome = listener.accept() => outcome,
+            };
+            if let Some(now) = place.current().filter(|now| !Arc::ptr_eq(now, &shared)) {
+                listener.set_write_stall(now.generation.config.limits.write_stall);
+                shared = now;
+            }
+            begin(outcome, &shared, &place, &late);
+        };
+        if is_handed_over {
+            return;
+        }
+        // What the kernel holds already is taken, so that it gets its answer and no reset.
+        for _ in 0..BACKLOG {
+            let Some(outcome) = listener.accept().now_or_never() else {
+                return;
+            };
+            begin(outcome, &shared, &place, &late);
+        }
+    }
+}
+
+fn begin(
+    outcome: Result<Accepted, NotAccepted>,
+    shared: &Arc<Shared>,
+    place: &Arc<Place>,
+    late: &TaskTracker,
+) {
+    match outcome {
+        Ok(accepted) => {
+            let patience = shared.stop.patience();
+            let tasks = match patience.is_late() {
+                true => late,
+                false => &shared.tasks,
+            };
+            let (shared, place) = (Arc::clone(shared), Arc::clone(place));
+            tasks.spawn(connection::serve(accepted, shared, place, patience));
+        }
+        Err(not_accepted) => {
+            let mut draft = Draft::new(shared.sink.clone(), shared.listener, not_accepted.peer);
+            draft.set_generation(shared.generation.number);
+            draft.enter(Stage::Accept);
+            draft.finish(not_accepted.failure);
+        }
+    }
+}

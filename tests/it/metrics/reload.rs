@@ -1,0 +1,73 @@
+use super::until;
+use crate::harness::scrape::Scrape;
+use crate::harness::{Client, Proxy, Setup, frames, handshake};
+
+fn at_path(path: &str) -> Setup {
+    Setup {
+        path: path.to_owned(),
+        extra: "probes: { address: '127.0.0.1:0' }\n".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    }
+}
+
+fn open(proxy: &Proxy, path: &str) -> Client {
+    let mut client = Client::plain(proxy.address());
+    assert_eq!(client.send(handshake(path, &[])).response().status, 101);
+    frames::echoes(&mut client, "open");
+    client
+}
+
+/// Which generation each tunnel belongs to, until nobody is left of one; and a route that is gone is told no more.
+#[test]
+fn generations_come_and_go() {
+    const TUNNELS: &str = "wsgate_tunnels_open";
+    let proxy = at_path("/one").start();
+    let mut old = [open(&proxy, "/one"), open(&proxy, "/one")];
+    proxy.reload(&at_path("/two"));
+    let mut new = open(&proxy, "/two");
+    let scrape = until(
+        &proxy,
+        TUNNELS,
+        &[("route", "/two"), ("generation", "2")],
+        1.0,
+    );
+    assert_eq!(
+        scrape.sum(TUNNELS, &[("route", "/one"), ("generation", "1")]),
+        2.0
+    );
+    assert_eq!(scrape.sum(TUNNELS, &[]), 3.0);
+    assert_eq!(scrape.one("wsgate_config_generation"), 2.0);
+    for client in &mut old {
+        client.finish();
+    }
+    until(&proxy, TUNNELS, &[], 1.0);
+    let scrape = until(&proxy, TUNNELS, &[("generation", "1")], 0.0);
+    let family = scrape.family(TUNNELS);
+    assert!(!family.contains("/one"), "{family}");
+    new.finish();
+    until(&proxy, TUNNELS, &[], 0.0);
+    proxy.stop();
+}
+
+#[test]
+fn outcomes_are_counted_and_a_refusal_stands_until_it_is_mended() {
+    const RELOADS: &str = "wsgate_config_reloads_total";
+    const GOOD: &str = "wsgate_config_last_reload_successful";
+    let proxy = at_path("/one").start();
+    proxy.write("listeners: [");
+    proxy.signal("HUP");
+    proxy.event("reload_refused");
+    let scrape: Scrape = until(&proxy, RELOADS, &[("outcome", "refused")], 1.0);
+    assert_eq!(scrape.one(GOOD), 0.0);
+    proxy.write(&at_path("/one").yaml());
+    proxy.event("reload_unchanged");
+    let scrape = until(&proxy, GOOD, &[], 1.0);
+    assert_eq!(scrape.sum(RELOADS, &[("outcome", "applied")]), 0.0);
+    proxy.reload(&at_path("/two"));
+    let scrape = until(&proxy, RELOADS, &[("outcome", "applied")], 1.0);
+    assert_eq!(
+        (scrape.one(GOOD), scrape.one("wsgate_config_generation")),
+        (1.0, 2.0)
+    );
+    proxy.stop();
+}

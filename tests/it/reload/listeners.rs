@@ -1,0 +1,255 @@
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::{ECHO, problems};
+use crate::harness::client::try_socket;
+use crate::harness::{Client, Proxy, Setup, eventually, frames, handshake};
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A configuration with these listeners, each flow-style YAML, and a route.
+fn yaml(listeners: &[String], route: &str) -> String {
+    let items: String = listeners
+        .iter()
+        .map(|listener| format!("  - {{ {listener} }}\n"))
+        .collect();
+    let routes = format!(
+        "{{ path: {route}, websocket: {{ origins: [https://app.example.com] }}, upstream: app }}"
+    );
+    format!(
+        "listeners:\n{items}routes: [{routes}]\nupstreams: {{ app: {{ endpoints: [{ECHO}] }} }}\nlog: {{ level: warn }}\n"
+    )
+}
+
+fn at(address: &str) -> String {
+    format!("address: '{address}'")
+}
+
+fn start(yaml: &str, listeners: usize) -> Proxy {
+    let folder = Setup::tls(ECHO).folder();
+    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    Proxy::spawn(folder, None, listeners)
+}
+
+fn serves(address: SocketAddr, route: &str) -> bool {
+    let Ok(socket) = try_socket(address) else {
+        return false;
+    };
+    let mut client = Client::Plain(socket);
+    client.send(handshake(route, &[])).response().status == 101
+}
+
+/// Clients connect all the time, with and without TLS, while everything about the configuration changes a hundred times.
+#[test]
+fn a_hundred_reloads_refuse_nobody() {
+    const RELOADS: usize = 100;
+    let [one, two, tls] = [free_port(), free_port(), free_port()];
+    let secure = format!(
+        "address: '127.0.0.1:{tls}', tls: {{ certificates: [{{ cert: good.pem, key: good-key.pem }}] }}"
+    );
+    let here = at(&format!("127.0.0.1:{one}"));
+    let everywhere = at(&format!("0.0.0.0:{one}"));
+    let beside = at(&format!("127.0.0.1:{two}"));
+    let plans = [
+        yaml(&[here.clone(), secure.clone()], "/ws"),
+        yaml(&[everywhere.clone(), secure.clone()], "/ws"),
+        yaml(&[secure.clone(), beside.clone(), here.clone()], "/*"),
+        yaml(
+            &[here.clone(), format!("{secure}, proxy_protocol: off")],
+            "/ws",
+        ),
+        yaml(&[beside, everywhere, secure], "/ws"),
+        yaml(
+            &[
+                here,
+                format!(
+                    "address: '127.0.0.1:{tls}', tls: {{ min_version: '1.3', certificates: [{{ cert: good.pem, key: good-key.pem }}] }}"
+                ),
+            ],
+            "/*",
+        ),
+    ];
+    let proxy = start(&plans[0], 2);
+    let mut tunnel = Client::plain(SocketAddr::from(([127, 0, 0, 1], one)));
+    assert_eq!(tunnel.send(handshake("/ws", &[])).response().status, 101);
+    let (stop, opened) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let clients: Vec<_> = [(one, false), (tls, true)]
+        .into_iter()
+        .map(|(port, is_tls)| {
+            let (stop, opened) = (Arc::clone(&stop), Arc::clone(&opened));
+            std::thread::spawn(move || {
+                let address = SocketAddr::from(([127, 0, 0, 1], port));
+                while !stop.load(Ordering::Relaxed) {
+                    let mut client = match is_tls {
+                        true => Client::tls(address),
+                        false => Client::plain(address),
+                    };
+                    let response = client.send(handshake("/ws", &[])).response();
+                    assert_eq!(response.status, 101, "{response:?}");
+                    frames::echoes(&mut client, "hello");
+                    opened.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for reload in 1..=RELOADS {
+        let before = opened.load(Ordering::Relaxed);
+        proxy.reload_with(&plans[reload % plans.len()]);
+        // Not faster than clients come.
+        eventually("a client", || {
+            (opened.load(Ordering::Relaxed) > before + 1).then_some(())
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    frames::echoes(&mut tunnel, "still here");
+    drop(tunnel);
+    let lines = proxy.stop();
+    assert!(opened.load(Ordering::Relaxed) >= 2 * RELOADS);
+    let refused: Vec<_> = lines
+        .iter()
+        .filter(|line| line.text("event") == "refused")
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    let last = lines
+        .iter()
+        .rfind(|line| line.text("event") == "reloaded")
+        .unwrap();
+    assert_eq!(last.number("generation"), Some(RELOADS as u64 + 1));
+}
+
+#[test]
+fn listeners_come_and_go() {
+    let [one, two] =
+        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let proxy = start(&yaml(&[at(&one.to_string())], "/ws"), 1);
+    let mut tunnel = Client::plain(one);
+    assert_eq!(tunnel.send(handshake("/ws", &[])).response().status, 101);
+    proxy.reload_with(&yaml(&[at(&one.to_string()), at(&two.to_string())], "/ws"));
+    assert!(serves(one, "/ws") && serves(two, "/ws"));
+    let line = proxy.reload_with(&yaml(&[at(&two.to_string())], "/ws"));
+    let gone = format!("no longer listening on {one}");
+    assert!(line.text("detail").contains(&gone), "{line:?}");
+    // It is served a little longer, for those who are on their way, and then it is closed.
+    eventually("the end of the listener", || {
+        try_socket(one).is_err().then_some(())
+    });
+    frames::echoes(&mut tunnel, "still here");
+    assert!(serves(two, "/ws"));
+    // It can come back, also while it is being left.
+    for _ in 0..3 {
+        proxy.reload_with(&yaml(&[at(&one.to_string()), at(&two.to_string())], "/ws"));
+        assert!(serves(one, "/ws") && serves(two, "/ws"));
+        proxy.reload_with(&yaml(&[at(&two.to_string())], "/ws"));
+        assert!(serves(two, "/ws"));
+    }
+    proxy.stop();
+}
+
+/// The specific address stays open when every address takes over its port, and serves what that one serves.
+#[test]
+fn every_address_takes_over_from_one_and_back() {
+    let port = free_port();
+    let [one, other] =
+        ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
+    let proxy = start(&yaml(&[at(&one.to_string())], "/one"), 1);
+    let line = proxy.reload_with(&yaml(&[at(&format!("0.0.0.0:{port}"))], "/two"));
+    assert!(!line.text("detail").contains("no longer"), "{line:?}");
+    assert!(serves(one, "/two") && serves(other, "/two"));
+    proxy.reload_with(&yaml(&[at(&one.to_string())], "/three"));
+    assert!(serves(one, "/three"));
+    eventually("the end of every address", || {
+        try_socket(other).is_err().then_some(())
+    });
+    assert!(serves(one, "/three"));
+    proxy.stop();
+}
+
+#[test]
+fn an_address_that_is_taken_leaves_everything_as_it_was() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (one, two) = (free_port(), free_port());
+    let [one, two] = [one, two].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let before = yaml(&[at(&one.to_string())], "/one");
+    let proxy = start(&before, 1);
+    let listeners = [two, taken.local_addr().unwrap()].map(|address| at(&address.to_string()));
+    let after = yaml(&listeners, "/two");
+    proxy.write(&after);
+    proxy.signal("HUP");
+    let line = proxy.event("reload_refused");
+    assert!(line.text("detail").contains("can't listen on"), "{line:?}");
+    assert!(line.text("detail").contains("in use"), "{line:?}");
+    assert!(problems(&line).is_empty());
+    assert!(serves(one, "/one"));
+    assert!(
+        try_socket(two).is_err(),
+        "what was bound already is given back"
+    );
+    drop(taken);
+    proxy.signal("HUP");
+    proxy.event("reloaded");
+    assert!(serves(two, "/two"));
+    proxy.stop();
+}
+
+/// Another process's socket is never shared, whatever the options that it was bound with.
+#[test]
+fn an_address_of_another_wsgate_is_taken() {
+    let [one, two] =
+        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let other = start(&yaml(&[at(&one.to_string())], "/other"), 1);
+    let proxy = start(&yaml(&[at(&two.to_string())], "/ws"), 1);
+    proxy.write(&yaml(&[at(&one.to_string())], "/ws"));
+    proxy.signal("HUP");
+    let line = proxy.event("reload_refused");
+    assert!(
+        line.text("detail").contains("stop what listens there"),
+        "{line:?}"
+    );
+    assert!(serves(one, "/other") && serves(two, "/ws"));
+    other.stop();
+    proxy.stop();
+}
+
+#[test]
+fn services_move() {
+    let [one, two] =
+        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let with = |probes: SocketAddr| {
+        yaml(&[at("127.0.0.1:0")], "/ws") + &format!("probes: {{ address: '{probes}' }}\n")
+    };
+    let answers = |address: SocketAddr| {
+        let Ok(socket) = try_socket(address) else {
+            return false;
+        };
+        let mut client = Client::Plain(socket);
+        client.send("GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        client.response().status == 200
+    };
+    let proxy = start(&with(one), 1);
+    assert!(answers(one));
+    let listener = proxy.address();
+    proxy.reload_with(&with(two));
+    assert!(answers(two));
+    eventually("the end of the old address", || {
+        try_socket(one).is_err().then_some(())
+    });
+    assert!(
+        serves(listener, "/ws"),
+        "the listener kept its socket, whose port the kernel chose"
+    );
+    proxy.stop();
+}

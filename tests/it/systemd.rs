@@ -1,0 +1,345 @@
+//! The program under a service manager: sockets that were bound before it, and the messages that it sends.
+
+mod notify;
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use wsgate::reason::Reason;
+
+use crate::harness::client::try_socket;
+use crate::harness::frames::{CLOSE, echoes, masked, read};
+use crate::harness::proxy::program;
+use crate::harness::services::{admin, ask};
+use crate::harness::{Client, Proxy, Setup, eventually, handshake};
+
+/// Makes the socket that is standard input the first that was passed on, as a manager does.
+const PASS: &str = "exec 3<&0 </dev/null\n\
+    export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web.socket\n\
+    exec \"$0\" \"$@\"";
+
+/// A configuration whose listener has this address.
+fn at(address: SocketAddr) -> Setup {
+    Setup {
+        address,
+        ..Setup::plain("\"builtin:echo\"")
+    }
+}
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(program());
+    command
+}
+
+/// Starts the program with a socket that stays open here.
+fn start(setup: &Setup, socket: &TcpListener, listeners: usize) -> Proxy {
+    let folder = setup.folder();
+    let mut command = shell(PASS);
+    let passed = OwnedFd::from(socket.try_clone().unwrap());
+    command
+        .stdin(Stdio::from(passed))
+        .arg("--config")
+        .arg(folder.path().join("proxy.yaml"));
+    Proxy::attach(folder, command, listeners)
+}
+
+fn bound(address: &str) -> (TcpListener, SocketAddr) {
+    let socket = TcpListener::bind(address).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// The status of an opening handshake, and its connection.
+#[track_caller]
+fn handshaken(address: SocketAddr) -> (u16, Client) {
+    let mut client = Client::plain(address);
+    let status = client.send(handshake("/ws", &[])).response().status;
+    (status, client)
+}
+
+/// Reads the Close of a shutdown and answers it.
+#[track_caller]
+fn is_sent_away(client: &mut Client) {
+    let (first, payload) = read(client).unwrap();
+    assert_eq!((first, &payload[..2]), (CLOSE, &1012_u16.to_be_bytes()[..]));
+    client.send(masked(CLOSE, payload));
+    assert_eq!(client.rest(), b"");
+}
+
+/// One handshake after the other, whatever happens on the other side.
+struct Knocking {
+    answers: thread::JoinHandle<Vec<u16>>,
+    served: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Knocking {
+    fn at(address: SocketAddr) -> Self {
+        let served = Arc::new(AtomicUsize::new(0));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (count, over) = (Arc::clone(&served), Arc::clone(&is_over));
+        let answers = thread::spawn(move || {
+            let mut answers = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let (status, _) = handshaken(address);
+                answers.push(status);
+                if status == 101 {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            answers
+        });
+        Self {
+            answers,
+            served,
+            is_over,
+        }
+    }
+
+    fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// Waits until some more were served.
+    fn goes_on(&self) {
+        let before = self.served();
+        eventually("more handshakes", || {
+            (self.served() > before + 3).then_some(())
+        });
+    }
+
+    fn answers(self) -> Vec<u16> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.answers.join().unwrap()
+    }
+}
+
+#[test]
+fn a_restart_refuses_nobody() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let setup = Setup {
+        shutdown: "drain: 10s, spread: 500ms".to_owned(),
+        ..at(address)
+    };
+    let mut old = start(&setup, &socket, 1);
+    assert_eq!(old.address(), address);
+    let said = old.event("listening");
+    assert_eq!(said.text("detail"), "without TLS, on an inherited socket");
+    let (status, mut tunnel) = handshaken(address);
+    assert_eq!(status, 101);
+    echoes(&mut tunnel, "before");
+    let knocking = Knocking::at(address);
+    knocking.goes_on();
+
+    old.signal("TERM");
+    old.event("draining");
+    // Who comes now is not for this process any more, which has a tunnel to end.
+    let mut late: Vec<_> = (0..5).map(|_| Client::plain(address)).collect();
+    for client in &mut late {
+        client.send(handshake("/ws", &[]));
+    }
+    is_sent_away(&mut tunnel);
+    assert!(old.ended().success(), "{}", old.diagnostics());
+    let lines = old.finished();
+    let refused = lines.iter().filter(|line| line.text("event") == "refused");
+    // One may have been under way, and is told so.
+    let refused: Vec<_> = refused.map(|line| line.text("reason")).collect();
+    assert!(refused.len() <= 1, "{refused:?}");
+    // Nobody accepts now, and nobody is refused either.
+    late.push(Client::plain(address));
+    late[5].send(handshake("/ws", &[]));
+
+    let new = start(&setup, &socket, 1);
+    for client in &mut late {
+        assert_eq!(client.response().status, 101);
+        echoes(client, "after");
+    }
+    knocking.goes_on();
+    let mut answers = knocking.answers();
+    answers.retain(|status| *status != 101);
+    assert!(answers.is_empty() || answers == [503], "{answers:?}");
+    drop(late);
+    new.stop();
+}
+
+#[test]
+fn a_drain_that_ends_no_process_still_answers() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let setup = Setup {
+        shutdown: "drain: 60s, spread: 0s".to_owned(),
+        extra: "probes: { address: 127.0.0.1:0 }\nadmin: { address: 127.0.0.1:0 }\n".to_owned(),
+        ..at(address)
+    };
+    let mut proxy = start(&setup, &socket, 3);
+    let (_, mut tunnel) = handshaken(address);
+    assert_eq!(ask(admin(&proxy), "POST", "/drain").status, 202);
+    is_sent_away(&mut tunnel);
+    proxy.event("drained");
+    proxy.terminal().expect(Reason::DrainGraceful);
+    let (status, _client) = handshaken(address);
+    assert_eq!(status, 503);
+    proxy.terminal().expect(Reason::Draining);
+    proxy.signal("TERM");
+    assert!(proxy.ended().success());
+    // From the signal on they wait for the next process.
+    let mut client = Client::plain(address);
+    client.send(handshake("/ws", &[]));
+    let next = start(&at(address), &socket, 1);
+    assert_eq!(client.response().status, 101);
+    drop(client);
+    next.stop();
+}
+
+#[test]
+fn during_the_delay_of_a_shutdown_clients_are_served() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let setup = Setup {
+        shutdown: "delay: 300s, drain: 10s, spread: 0s".to_owned(),
+        ..at(address)
+    };
+    let mut proxy = start(&setup, &socket, 1);
+    proxy.signal("TERM");
+    proxy.event("draining");
+    let (status, mut client) = handshaken(address);
+    assert_eq!(status, 101);
+    echoes(&mut client, "served");
+    proxy.signal("TERM");
+    assert!(proxy.ended().success());
+}
+
+#[test]
+fn ipv4_clients_of_an_ipv6_socket_have_one_address() {
+    let (socket, address) = bound("[::]:0");
+    let setup = Setup {
+        limits: "connections_per_client: 5".to_owned(),
+        extra: "trusted_proxies: [127.0.0.1]\n".to_owned(),
+        ..at(address)
+    };
+    let mut proxy = start(&setup, &socket, 1);
+    let mut client = Client::plain(([127, 0, 0, 1], address.port()).into());
+    let fields = [("X-Forwarded-For", "203.0.113.7")];
+    let response = client.send(handshake("/ws", &fields)).response();
+    assert_eq!(response.status, 101);
+    echoes(&mut client, "hello");
+    let from = client.tcp().local_addr().unwrap();
+    drop(client);
+    let line = proxy.terminal();
+    assert_eq!(line.text("peer"), from.to_string());
+    // A trusted proxy is known by the address that the configuration spells.
+    assert_eq!(line.text("client"), "203.0.113.7");
+    proxy.stop();
+}
+
+/// Runs the program where it can't start, and gives what it said.
+#[track_caller]
+fn fails(mut command: Command, setup: &Setup) -> String {
+    let folder = setup.folder();
+    command
+        .arg("--config")
+        .arg(folder.path().join("proxy.yaml"));
+    let mut proxy = Proxy::attach(folder, command, 0);
+    assert_eq!(proxy.ended().code(), Some(1), "{}", proxy.diagnostics());
+    assert_eq!(proxy.finished().len(), 0);
+    proxy.diagnostics()
+}
+
+#[test]
+fn a_socket_that_nobody_would_accept_on_is_an_error() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let elsewhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let mut command = shell(PASS);
+    command.stdin(Stdio::from(OwnedFd::from(socket)));
+    let said = fails(command, &at(elsewhere));
+    assert!(
+        said.contains(&format!("can't listen on {address}: ")),
+        "{said}"
+    );
+    assert!(said.contains("ListenStream="), "{said}");
+}
+
+#[test]
+fn what_is_no_listening_socket_is_an_error() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let connected = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = shell(PASS);
+    stream.stdin(Stdio::from(OwnedFd::from(connected)));
+    let mut file = shell(PASS);
+    file.stdin(Stdio::null());
+    let mut nothing = shell(&PASS.replace("3<&0", "3<&-"));
+    nothing.stdin(Stdio::null());
+    for (command, cause) in [
+        (stream, "it does not listen"),
+        (file, "fd 3 is not a socket"),
+        (nothing, "fd 3 is not a socket"),
+    ] {
+        let said = fails(command, &at(address));
+        let expected =
+            "the inherited descriptor 3 (\"web.socket\") is no TCP socket that listens: ";
+        assert!(said.contains(&format!("{expected}{cause}")), "{said}");
+        assert!(said.contains("ListenStream="), "{said}");
+    }
+    drop(socket);
+}
+
+#[test]
+fn sockets_for_another_process_are_left_alone() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let setup = at("127.0.0.1:0".parse().unwrap());
+    let folder = setup.folder();
+    let mut command = shell(&PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1"));
+    command
+        .stdin(Stdio::from(OwnedFd::from(socket)))
+        .arg("--config")
+        .arg(folder.path().join("proxy.yaml"));
+    let proxy = Proxy::attach(folder, command, 1);
+    assert_ne!(proxy.address(), address);
+    assert_eq!(proxy.event("listening").text("detail"), "without TLS");
+    proxy.stop();
+}
+
+#[test]
+fn systemd_starts_it_with_its_first_client() {
+    let ports: Vec<_> = (0..2).map(|_| bound("127.0.0.1:0")).collect();
+    let addresses: Vec<_> = ports.iter().map(|(_, address)| *address).collect();
+    drop(ports);
+    let setup = Setup {
+        extra: format!("probes: {{ address: {} }}\n", addresses[1]),
+        ..at(addresses[0])
+    };
+    let folder = setup.folder();
+    let mut command = Command::new("systemd-socket-activate");
+    for address in &addresses {
+        command.arg(format!("--listen={address}"));
+    }
+    command
+        .arg("--fdname=web:probes")
+        .arg(program())
+        .arg("--config")
+        .arg(folder.path().join("proxy.yaml"));
+    let mut proxy = Proxy::follow(folder, command, 0);
+    let client = eventually("systemd's sockets", || try_socket(addresses[0]).ok());
+    let mut client = Client::Plain(client);
+    client.send(handshake("/ws", &[]));
+    assert_eq!(client.response().status, 101);
+    echoes(&mut client, "hello");
+    assert_eq!(ask(addresses[1], "GET", "/readyz").status, 200);
+    let details: Vec<_> = proxy
+        .lines()
+        .iter()
+        .filter(|line| line.text("event") == "listening")
+        .map(|line| line.text("detail").to_owned())
+        .collect();
+    let expected = [
+        "without TLS, on an inherited socket",
+        "probes, on an inherited socket",
+    ];
+    assert_eq!(details, expected);
+    drop(client);
+    proxy.terminal();
+    proxy.stop();
+}
