@@ -338,7 +338,9 @@ fn a_mounted_configuration_with_certificates_works_and_names_are_found() {
     );
     fs::write(&file, yaml).unwrap();
     fs::create_dir(&certs).unwrap();
-    Authority::shared().write(&certs, "good", &[HOST], Kind::Good);
+    let (_, key) = Authority::shared().write(&certs, "good", &[HOST], Kind::Good);
+    // The key is its owner's alone, who must be the user of the image.
+    std::os::unix::fs::chown(key, Some(65532), Some(65532)).unwrap();
 
     let file = format!("--volume={}:/etc/wsgate/proxy.yaml:ro", file.display());
     let certs = format!("--volume={}:/etc/wsgate/certs:ro", certs.display());
