@@ -1,7 +1,7 @@
 //! From a file to an [`Outcome`]: reading, and giving every finding its line.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, Severity};
@@ -11,6 +11,9 @@ use super::{CertificateFiles, Config, lint, resolve, syntax};
 
 /// Largest file: far more than any configuration needs, and little enough to parse again for each problem.
 const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Largest file that a configuration names: far more than all authorities of a system.
+const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
 
 /// Most problems told at once: each is located by reading the text again.
 pub(super) const MOST_PROBLEMS: usize = 200;
@@ -74,6 +77,24 @@ impl Source {
             help: finding.help,
         }
     }
+}
+
+/// Reads a file that a configuration names: certificates, keys, authorities.
+///
+/// # Errors
+/// Those of the operating system; and what is no regular file (a named pipe would be waited for, perhaps for ever), or has
+/// more than 16 MiB.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(LARGEST_NAMED_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_NAMED_FILE {
+        return Err(io::Error::other("it has more than 16 MiB"));
+    }
+    Ok(bytes)
 }
 
 /// Reads the configuration in the file at `path`; `${NAME}` is taken from the process's environment.
@@ -186,7 +207,7 @@ fn text_of(path: &Path) -> Result<String, Box<Problem>> {
             help: help.map(str::to_owned),
         })
     };
-    let unreadable = |error: std::io::Error| match error.kind() {
+    let unreadable = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => refuse(
             (1, 1),
             "found no such file",

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 
+use crate::config::read_file;
+
 /// What files held when they were read, by their names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents(BTreeMap<PathBuf, Content>);
@@ -15,7 +17,7 @@ pub(super) struct Contents(BTreeMap<PathBuf, Content>);
 struct Content {
     /// Of before it was read, so that what was written meanwhile is a change; `None`: it was not there.
     stamp: Option<Stamp>,
-    /// No protection against somebody who writes the file; `None`: it could not be read.
+    /// No protection against somebody who writes the file; `None`: it could not be read, or only once.
     digest: Option<[u8; 20]>,
 }
 
@@ -48,7 +50,9 @@ impl Contents {
         let content = |file: PathBuf| {
             let content = Content {
                 stamp: stamp(&file),
-                digest: fs::read(&file).ok().map(|bytes| Sha1::digest(bytes).into()),
+                digest: read_file(&file)
+                    .ok()
+                    .map(|bytes| Sha1::digest(bytes).into()),
             };
             (file, content)
         };

@@ -1,6 +1,7 @@
 //! A configuration with all that can be known of it without a socket: what `check` reports, and what a start and a reload
 //! begin with.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,6 +61,21 @@ impl Plan {
         before: Option<&Self>,
     ) -> Result<Self, Refused> {
         let text = Contents::of([file.to_owned()]);
+        if before.is_some() && fs::metadata(file).is_ok_and(|found| is_pipe(&found)) {
+            // At the start somebody waits who can see that it does not come.
+            return Err(Refused {
+                problems: vec![Problem {
+                    severity: Severity::Error,
+                    file: file.to_owned(),
+                    line: 1,
+                    column: 1,
+                    site: String::new(),
+                    message: "found no regular file, and another can't be read again".to_owned(),
+                    help: Some("put a file in its place".to_owned()),
+                }],
+                contents: text,
+            });
+        }
         let outcome = config::read(file);
         let mut problems = outcome.problems;
         let source = &outcome.source;
@@ -194,6 +210,11 @@ fn servers(
         }));
     }
     Ok(servers)
+}
+
+/// Whether what comes out of it may be long in coming.
+fn is_pipe(found: &fs::Metadata) -> bool {
+    !found.is_file() && !found.is_dir()
 }
 
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {

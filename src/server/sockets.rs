@@ -95,7 +95,7 @@ pub(super) struct Needs<'a> {
     pub clients: &'a Arc<Clients>,
 }
 
-/// The same for a service, which answers until `ending`.
+/// A service that nobody accepts for yet, and that answers until `ending`.
 #[derive(Debug)]
 pub(super) struct FreshService {
     pub listener: Listener,

@@ -14,7 +14,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::{CertificateFiles, Severity};
+use crate::config::{CertificateFiles, Severity, read_file};
 use crate::policy::HostSet;
 
 /// A certificate chain with its key.
@@ -218,7 +218,7 @@ fn is_mounted(path: &Path) -> bool {
 
 /// The only use of rustls-pemfile, so that it can be exchanged here alone.
 fn read_pem(path: &Path) -> io::Result<Vec<rustls_pemfile::Item>> {
-    rustls_pemfile::read_all(&mut fs::read(path)?.as_slice()).collect()
+    rustls_pemfile::read_all(&mut read_file(path)?.as_slice()).collect()
 }
 
 fn unreadable(field: &'static str, path: &Path, error: &io::Error) -> Finding {

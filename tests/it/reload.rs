@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use serde_json::Value;
 use wsgate::reason::Reason;
 
+use crate::harness::proxy::program;
 use crate::harness::{Client, Line, Proxy, Setup, eventually, frames, handshake};
 
 /// What lives in the files beside the configuration.
@@ -194,6 +195,47 @@ fn what_was_in_use_can_be_put_back_after_a_refusal() {
     fs::remove_file(proxy.folder().join("proxy.yaml")).unwrap();
     let line = proxy.event_number("reload_refused", 2);
     assert!(problems(&line)[0].contains("no such file"), "{line:?}");
+    assert_eq!(status(&proxy, "/one"), 101);
+    proxy.stop();
+}
+
+/// Nobody ever writes to it: whoever opened it would wait for ever, and so would everybody who sends a signal later.
+#[test]
+fn a_named_pipe_holds_up_nothing() {
+    let proxy = at_path("/one").start();
+    let pipe = |name: &str| {
+        let path = proxy.folder().join(name);
+        let _ = fs::remove_file(&path);
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    pipe("proxy.yaml");
+    proxy.signal("HUP");
+    let line = proxy.event("reload_refused");
+    assert!(problems(&line)[0].contains("no regular file"), "{line:?}");
+    pipe("pipe.pem");
+    let mut with_tls = at_path("/two");
+    with_tls.tls = Some("certificates: [{ cert: pipe.pem, key: pipe.pem }]".to_owned());
+    proxy.write(&with_tls.yaml());
+    let line = proxy.event_number("reload_refused", 2);
+    assert!(problems(&line)[0].contains("no regular file"), "{line:?}");
+    proxy.reload(&at_path("/three"));
+    assert_eq!(status(&proxy, "/three"), 101);
+    proxy.stop();
+}
+
+/// As `wsgate --config <(envsubst < template.yaml)` gives it: it can be read once.
+#[test]
+fn a_configuration_can_come_through_a_pipe() {
+    let folder = at_path("/one").folder();
+    let mut command = std::process::Command::new("bash");
+    command
+        .args(["-c", "exec \"$0\" --config <(cat \"$2\")"])
+        .arg(program());
+    let proxy = Proxy::launch(folder, command, 1);
+    assert_eq!(status(&proxy, "/one"), 101);
+    proxy.signal("HUP");
+    proxy.event("reload_unchanged");
     assert_eq!(status(&proxy, "/one"), 101);
     proxy.stop();
 }
