@@ -459,8 +459,10 @@ fn a_ping_comes_before_the_load_balancer_loses_patience() {
     let hop = "load_balancer: { idle_timeout: 60s }\n";
     for (websocket, hop) in [
         ("ping: { interval: 59s }", hop),
-        ("ping: { interval: 60s }", "load_balancer: { name: edge }\n"),
-        ("ping: { interval: 60s }", "load_balancer: {}\n"),
+        (
+            "ping: { interval: 60s }",
+            "load_balancer: { name: edge, idle_timeout: 2m }\n",
+        ),
         ("ping: off", hop),
         ("ping: \"off\"", hop),
     ] {
@@ -472,6 +474,12 @@ fn a_ping_comes_before_the_load_balancer_loses_patience() {
             assert_eq!(ping.timeout, Duration::from_secs(10));
         }
     }
+    // A hop of which nothing is said can't be held against anything, and that is said.
+    let (_, said) = with("ping: { interval: 59s }", "load_balancer: {}\n");
+    assert!(
+        said.contains("load_balancer: found neither name nor idle_timeout") && !said.contains('\n'),
+        "{said}"
+    );
     for (interval, shown) in [("60s", "1m"), ("2m", "2m")] {
         let (config, said) = with(&format!("ping: {{ interval: {interval} }}"), hop);
         let line = format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use super::super::hops::{self, Habit, Hop};
+use super::super::problem::quoted;
 use super::super::{Config, LoadBalancer};
 use super::Notes;
 use crate::policy::{Ping, WebSocketRules};
@@ -12,16 +13,25 @@ use crate::policy::{Ping, WebSocketRules};
 /// What a Ping is recommended to be, where that is short enough.
 const INTERVAL: Duration = Duration::from_secs(20);
 
+/// The default of AWS ALB, nginx and others, in [`hops`].
+const USUAL: Duration = Duration::from_secs(60);
+
 pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
     let hop = config.load_balancer.as_deref();
     let patience = hop.and_then(Patience::of);
+    let has_hop = hop.is_some() || !config.trusted_proxies.is_empty();
+    if let Some(hop) = hop {
+        unknown(hop, notes);
+    }
     for (index, route) in config.routes.iter().enumerate() {
         let Some((_, rules)) = route.websocket() else {
             continue;
         };
         let site = format!("routes[{index}].websocket");
-        if let Some(patience) = &patience {
-            silence(&site, rules, patience, notes);
+        match &patience {
+            Some(patience) => silence(&site, rules, patience, notes),
+            None if has_hop => usual(&site, rules, notes),
+            None => {}
         }
         never(&site, rules, notes);
     }
@@ -48,6 +58,48 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
             );
         }
     }
+}
+
+/// What is said of the hop in front tells nothing about its timers.
+fn unknown(hop: &LoadBalancer, notes: &mut Notes<'_, '_>) {
+    if hop.idle_timeout.is_some() || known(hop).is_some() {
+        return;
+    }
+    let (site, found) = match &hop.name {
+        Some(name) => (
+            "load_balancer.name",
+            format!("found {}, which", quoted(name)),
+        ),
+        None => (
+            "load_balancer",
+            "found neither name nor idle_timeout, so that the hop".to_owned(),
+        ),
+    };
+    notes.warn(
+        site,
+        format!("{found} is none whose idle timeout is known here: no Ping can be held against it"),
+        "write load_balancer.idle_timeout as it is set there, or a name of docs/idle-timeouts.md",
+    );
+}
+
+/// A Ping that is too late for many hops, where nothing is known of the one in front.
+fn usual(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
+    let Some(ping) = rules.ping.filter(|ping| ping.interval >= USUAL) else {
+        return;
+    };
+    notes.warn(
+        &format!("{site}.ping.interval"),
+        format!(
+            "found {}, not shorter than the {} of silence after which many load balancers end a tunnel by default \
+             (docs/idle-timeouts.md)",
+            format_duration(ping.interval),
+            format_duration(USUAL)
+        ),
+        format!(
+            "write {}, or state load_balancer.idle_timeout if it is longer",
+            format_duration(INTERVAL)
+        ),
+    );
 }
 
 /// The hop that the operator names, if its defaults are known.

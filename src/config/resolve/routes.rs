@@ -45,7 +45,8 @@ pub fn resolve(
             match seen.iter().find(same) {
                 Some((_, _, first)) => {
                     let message = format!("found the host and path of {first} again");
-                    let help = Some("the first route that matches is used".to_owned());
+                    let help = Some("the first route that matches is used: put its websocket or http on that one"
+                        .to_owned());
                     fields
                         .get("path")
                         .unwrap_or(&item)
