@@ -94,8 +94,8 @@ pub(super) fn line(record: &Record) -> String {
     if let Some(reason) = record.reason {
         let _ = write!(line, " {reason}");
     }
-    const SAID: [&str; 8] = [
-        "time", "schema", "version", "instance", "level", "event", "reason", "hint",
+    const SAID: [&str; 9] = [
+        "time", "schema", "version", "instance", "level", "event", "reason", "hint", "problems",
     ];
     if let Ok(Value::Object(fields)) = serde_json::to_value(record) {
         for (name, value) in fields
@@ -112,6 +112,9 @@ pub(super) fn line(record: &Record) -> String {
             }
         }
     }
+    for problem in &record.problems {
+        let _ = write!(line, "\n    {problem}");
+    }
     if let Some(hint) = &record.hint {
         let _ = write!(line, "\n    hint: {hint}");
     }
@@ -121,6 +124,8 @@ pub(super) fn line(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Level;
+    use crate::record::Event;
 
     #[test]
     fn peer_text_is_printable_and_bounded() {
@@ -131,6 +136,19 @@ mod tests {
         assert_eq!(
             peer_text(&[b'x'; 300]),
             format!("{}...(300 bytes)", "x".repeat(256))
+        );
+    }
+
+    #[test]
+    fn each_problem_has_a_line_of_its_own() {
+        let record = Record {
+            problems: vec!["a.yaml:1:2: error: b".to_owned(), "c".to_owned()],
+            hint: Some("mend it".to_owned()),
+            ..Record::lifecycle(Event::ReloadRefused, Level::Warn, "no")
+        };
+        assert_eq!(
+            line(&record),
+            " warn  reload_refused detail=no\n    a.yaml:1:2: error: b\n    c\n    hint: mend it"
         );
     }
 
