@@ -5,9 +5,14 @@ use crate::harness::{Client, Proxy, Setup, frames, handshake};
 fn at_path(path: &str) -> Setup {
     Setup {
         path: path.to_owned(),
-        extra: "probes: { address: '127.0.0.1:0' }\n".to_owned(),
+        extra: "probes: { address: '127.0.0.1:0' }\nadmin: { address: '127.0.0.1:0' }\n".to_owned(),
         ..Setup::plain("\"builtin:echo\"")
     }
+}
+
+/// Serves, with its listener and both services bound.
+fn start(setup: &Setup) -> Proxy {
+    Proxy::spawn(setup.folder(), None, 3)
 }
 
 fn open(proxy: &Proxy, path: &str) -> Client {
@@ -21,7 +26,7 @@ fn open(proxy: &Proxy, path: &str) -> Client {
 #[test]
 fn generations_come_and_go() {
     const TUNNELS: &str = "wsgate_tunnels_open";
-    let proxy = at_path("/one").start();
+    let proxy = start(&at_path("/one"));
     let mut old = [open(&proxy, "/one"), open(&proxy, "/one")];
     proxy.reload(&at_path("/two"));
     let mut new = open(&proxy, "/two");
@@ -53,7 +58,7 @@ fn generations_come_and_go() {
 fn outcomes_are_counted_and_a_refusal_stands_until_it_is_mended() {
     const RELOADS: &str = "wsgate_config_reloads_total";
     const GOOD: &str = "wsgate_config_last_reload_successful";
-    let proxy = at_path("/one").start();
+    let proxy = start(&at_path("/one"));
     proxy.write("listeners: [");
     proxy.signal("HUP");
     proxy.event("reload_refused");
