@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use crate::harness::certs::{Authority, Kind};
 use crate::harness::peers::tool;
 use crate::harness::{Client, handshake};
 
@@ -36,6 +37,15 @@ fn example(file: &str, changes: &[(&str, &str)]) -> String {
         assert!(text.contains(from), "{} has no {from:?}", path.display());
         text.replace(from, to)
     })
+}
+
+/// The folder `certs` in `folder` with a good certificate for `name`, under the names that the examples use.
+fn certificate(folder: &Path, name: &str) {
+    let certs = folder.join("certs");
+    fs::create_dir(&certs).unwrap();
+    let (cert, key) = Authority::shared().write(&certs, "new", &[name], Kind::Good);
+    fs::rename(cert, certs.join("fullchain.pem")).unwrap();
+    fs::rename(key, certs.join("privkey.pem")).unwrap();
 }
 
 /// A port that is free now. Whoever is to take it has to be told it beforehand.

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{STREAM, example, open};
-use crate::harness::certs::{Authority, Kind};
+use super::{STREAM, certificate, example, open};
 use crate::harness::client::trusting;
 use crate::harness::frames::echoes;
 use crate::harness::peers::{file, tool};
@@ -145,11 +144,7 @@ fn the_backend_and_its_proxy_work_together() {
         ],
     );
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
-    let certs = folder.path().join("certs");
-    fs::create_dir(&certs).unwrap();
-    let (cert, key) = Authority::shared().write(&certs, "new", &["localhost"], Kind::Good);
-    fs::rename(cert, certs.join("fullchain.pem")).unwrap();
-    fs::rename(key, certs.join("privkey.pem")).unwrap();
+    certificate(folder.path(), "localhost");
     let (code, report, said) = run(&["check"], folder.path());
     assert_eq!(code, 0, "{report}{said}");
     assert!(report.contains("proxy.yaml: ok"), "{report}");

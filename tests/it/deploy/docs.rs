@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::certificate;
 use super::kubernetes::manifest;
-use crate::harness::certs::{Authority, Kind};
 use crate::harness::proxy::program;
 
 /// The YAML of the page, piece by piece.
@@ -21,11 +21,7 @@ fn blocks() -> Vec<String> {
 #[test]
 fn whole_configurations_pass_their_check() {
     let folder = tempfile::tempdir().unwrap();
-    let certs = folder.path().join("certs");
-    fs::create_dir(&certs).unwrap();
-    let (cert, key) = Authority::shared().write(&certs, "new", &["app.example.com"], Kind::Good);
-    fs::rename(cert, certs.join("fullchain.pem")).unwrap();
-    fs::rename(key, certs.join("privkey.pem")).unwrap();
+    certificate(folder.path(), "app.example.com");
     let all = blocks();
     let whole: Vec<_> = all
         .iter()

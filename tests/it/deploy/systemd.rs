@@ -8,8 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::example;
-use crate::harness::certs::{Authority, Kind};
+use super::{certificate, example};
 use crate::harness::proxy::{program, run};
 
 const PROGRAM: &str = "/usr/local/bin/wsgate";
@@ -144,11 +143,7 @@ fn the_time_to_stop_is_enough_for_the_shutdown() {
 #[test]
 fn the_configuration_passes_its_check_and_is_where_the_service_looks() {
     let folder = tempfile::tempdir().unwrap();
-    let certs = folder.path().join("certs");
-    fs::create_dir(&certs).unwrap();
-    let (cert, key) = Authority::shared().write(&certs, "new", &["app.example.com"], Kind::Good);
-    fs::rename(cert, certs.join("fullchain.pem")).unwrap();
-    fs::rename(key, certs.join("privkey.pem")).unwrap();
+    certificate(folder.path(), "app.example.com");
     let yaml = example("systemd/proxy.yaml", &[]);
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let (code, report, said) = run(&["check"], folder.path());
