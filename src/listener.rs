@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
@@ -75,6 +75,15 @@ pub struct NotAccepted {
     pub failure: Failure,
     /// Who dialled, if a connection was there.
     pub peer: Option<SocketAddr>,
+}
+
+impl NotAccepted {
+    fn full(peer: SocketAddr) -> Self {
+        Self {
+            failure: Reason::TcpConnLimit.into(),
+            peer: Some(peer),
+        }
+    }
 }
 
 impl Listener {
@@ -187,11 +196,7 @@ impl Listener {
     pub async fn accept(&mut self) -> Result<Accepted, NotAccepted> {
         let (socket, peer) = loop {
             match self.socket.accept().await {
-                // An inherited IPv6 socket may take IPv4 too. Such a client has one address, not two.
-                Ok((socket, peer)) => {
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    break (socket, peer);
-                }
+                Ok(accepted) => break accepted,
                 // The client was gone before we came to it; there is no socket, and nothing is wrong here.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -215,6 +220,28 @@ impl Listener {
                 }
             }
         };
+        self.admit(socket, peer).map_err(NotAccepted::full)
+    }
+
+    /// A connection that the kernel holds already, if there is one: for a listener that is about to be closed, which would
+    /// reset it. Asks the kernel itself, as the runtime may not have heard of it yet.
+    ///
+    /// # Errors
+    /// `tcp_conn_limit`; the connection has been reset.
+    pub fn accept_waiting(&mut self) -> Option<Result<Accepted, NotAccepted>> {
+        let (socket, peer) = SockRef::from(&self.socket).accept().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        let socket = TcpStream::from_std(socket.into()).ok()?;
+        Some(
+            self.admit(socket, peer.as_socket()?)
+                .map_err(NotAccepted::full),
+        )
+    }
+
+    /// A connection that was accepted, unless there is no place for it: then it is reset, and this was its peer.
+    fn admit(&mut self, socket: TcpStream, peer: SocketAddr) -> Result<Accepted, SocketAddr> {
+        // An inherited IPv6 socket may take IPv4 too. Such a client has one address, not two.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if self.reserve.is_none() {
             self.reserve = reserve();
         }
@@ -228,10 +255,7 @@ impl Listener {
             }
             None => {
                 reset(socket);
-                Err(NotAccepted {
-                    failure: Reason::TcpConnLimit.into(),
-                    peer: Some(peer),
-                })
+                Err(peer)
             }
         }
     }
@@ -279,7 +303,7 @@ fn reserve() -> Option<File> {
 /// Ends a connection with RST, so that no state stays behind.
 pub fn reset(socket: TcpStream) {
     // Failing means the socket is dead already.
-    let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+    let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     drop(socket);
 }
 

@@ -90,7 +90,9 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
             ("upstream", upstream.as_str()),
             ("endpoint", endpoint.as_str()),
         ];
-        family.sample(&labels, u8::from(member.is_healthy()));
+        let group = generation.upstreams.get(*upstream);
+        let is_healthy = group.is_some_and(|group| group.is_healthy(member));
+        family.sample(&labels, u8::from(is_healthy));
     }
     let mut family = text.family(
         "wsgate_upstream_in_use",

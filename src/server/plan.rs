@@ -12,6 +12,10 @@ use crate::config::{self, Config, Problem, Severity, Source};
 use crate::policy::HostPattern;
 use crate::tls;
 
+/// Routes that are told one by one to have a host which no certificate covers: to find the place of each takes reading the
+/// file once more.
+const MOST_HOSTS: usize = 20;
+
 /// Whether development certificates are made where they are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -233,6 +237,7 @@ fn uncovered_hosts(
         return Vec::new();
     }
     let mut problems = Vec::new();
+    let mut uncovered = 0_usize;
     for (index, route) in config.routes.iter().enumerate() {
         let Some(host) = &route.host else {
             continue;
@@ -241,6 +246,10 @@ fn uncovered_hosts(
             .iter()
             .any(|(_, identity)| covers(identity, host))
         {
+            uncovered += 1;
+            if uncovered > MOST_HOSTS {
+                continue;
+            }
             let host = match host {
                 HostPattern::Exact(name) => name.clone(),
                 HostPattern::Wildcard(base) => format!("*.{base}"),
@@ -254,6 +263,13 @@ fn uncovered_hosts(
                 message,
             ));
         }
+    }
+    if uncovered > MOST_HOSTS {
+        let message = format!(
+            "no certificate covers the hosts of {} more routes",
+            uncovered - MOST_HOSTS
+        );
+        problems.push(source.problem(Severity::Warning, "routes", message));
     }
     problems
 }

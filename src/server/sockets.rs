@@ -408,9 +408,9 @@ impl Sockets {
         match Listener::bind(address, slots.clone(), write_stall) {
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
-                    && own.any(|own| own.port() == address.port()) =>
+                    && own.any(|own| overlap(own, address)) =>
             {
-                // Another process's socket is still in the way of this.
+                // What is in the way is this process's own: another's at this very address would have kept it from that one.
                 Listener::bind_beside(address, slots, write_stall)
             }
             bound => bound,
@@ -423,6 +423,14 @@ struct Next {
     bound: SocketAddr,
     kept: Option<Open>,
     was_leaving: bool,
+}
+
+/// Whether two addresses can't be bound side by side without more ado.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip(), other.ip());
+    one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
 }
 
 /// Whether what connects to `address` reaches a listener on `all` when nobody listens there.

@@ -116,10 +116,6 @@ impl Group {
                 if let Some(old) = self.members.iter().find(is_same) {
                     *member = Arc::clone(old);
                 }
-                if group.settings.health_check.is_none() {
-                    // Nothing would ever say that it is well again.
-                    member.set_healthy(true);
-                }
             }
         }
         group
@@ -154,6 +150,13 @@ impl Group {
         self.tunnels.load(Ordering::Relaxed)
     }
 
+    /// Whether one of its endpoints may be used. What checks found counts while there are checks: without them nothing would
+    /// ever say that it is well again.
+    #[must_use]
+    pub fn is_healthy(&self, member: &Member) -> bool {
+        self.settings.health_check.is_none() || member.is_healthy()
+    }
+
     /// A place for one tunnel more.
     ///
     /// # Errors
@@ -183,7 +186,7 @@ impl Group {
     }
 
     fn candidates_at(&self, client: IpAddr, now: Instant) -> Result<Vec<Arc<Member>>, Failure> {
-        let members = self.members.iter().filter(|member| member.is_healthy());
+        let members = self.members.iter().filter(|member| self.is_healthy(member));
         let mut members: Vec<_> = members.cloned().collect();
         if members.is_empty() {
             let detail = format!(

@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -70,7 +69,7 @@ impl Fresh {
         }
         // What the kernel holds already is taken, so that it gets its answer and no reset.
         for _ in 0..BACKLOG {
-            let Some(outcome) = listener.accept().now_or_never() else {
+            let Some(outcome) = listener.accept_waiting() else {
                 return;
             };
             begin(outcome, &shared, &place, &late);

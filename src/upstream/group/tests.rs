@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::config::{OnAbort, UpstreamTls};
+use crate::config::{HealthCheck, OnAbort, UpstreamTls};
 
 fn group(endpoints: &[&str], balance: Balance, max_tunnels: Option<usize>) -> Arc<Group> {
     let endpoint = |host: &&str| Endpoint::Http {
@@ -17,7 +17,12 @@ fn group(endpoints: &[&str], balance: Balance, max_tunnels: Option<usize>) -> Ar
         balance,
         max_tunnels,
         tls: UpstreamTls::default(),
-        health_check: None,
+        // Without checks what they found does not count.
+        health_check: Some(HealthCheck {
+            path: "/health".to_owned(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        }),
         connect_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(1),
         on_abort: OnAbort::CloseFrame,

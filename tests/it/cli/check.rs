@@ -287,3 +287,29 @@ fn the_start_prints_the_same_warnings() {
         "{said}"
     );
 }
+
+/// A file of many sites is told in as many lines as somebody reads; to find the place of each takes a look at the whole.
+#[test]
+fn hosts_without_a_certificate_are_told_one_by_one_up_to_a_number() {
+    let routes = (0..60).map(|number| {
+        format!("  - {{ host: s{number}.example.com, path: /a, respond: {{ body: x }} }}\n")
+    });
+    let folder = folder();
+    rewrite(&folder, |yaml| {
+        yaml.replace(
+            "routes:\n",
+            &("routes:\n".to_owned() + &routes.collect::<String>()),
+        )
+    });
+    let (code, out) = check(&folder);
+    assert_eq!(code, 0, "{out}");
+    let told = out
+        .lines()
+        .filter(|line| line.contains("no certificate covers"));
+    assert_eq!(told.count(), 21, "{out}");
+    let rest = about(&out, "routes");
+    assert!(
+        rest.len() == 1 && rest[0].contains("of 40 more routes"),
+        "{out}"
+    );
+}

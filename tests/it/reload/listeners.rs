@@ -224,6 +224,61 @@ fn an_address_of_another_wsgate_is_taken() {
     proxy.stop();
 }
 
+/// Also where this process has the port, at another address.
+#[test]
+fn an_address_of_another_wsgate_is_taken_whatever_else_has_its_port() {
+    let port = free_port();
+    let [own, others] =
+        ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
+    let other = start(&yaml(&[at(&others.to_string())], "/other"), 1);
+    let proxy = start(&yaml(&[at(&own.to_string())], "/ws"), 1);
+    proxy.write(&yaml(&[at(&others.to_string())], "/ws"));
+    proxy.signal("HUP");
+    let line = proxy.event("reload_refused");
+    assert!(
+        line.text("detail").contains("stop what listens there"),
+        "{line:?}"
+    );
+    for _ in 0..20 {
+        assert!(serves(others, "/other"));
+    }
+    assert!(serves(own, "/ws"));
+    other.stop();
+    proxy.stop();
+}
+
+/// Far more clients than a task of the runtime may serve at a stretch, who connect while the process can't look: when it
+/// can, the time of their address is over, and all of them are answered before it is closed.
+#[test]
+fn everybody_in_the_queue_is_answered_when_an_address_goes() {
+    const CLIENTS: usize = 400;
+    let [one, two] =
+        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let proxy = start(
+        &yaml(&[at(&one.to_string()), at(&two.to_string())], "/ws"),
+        2,
+    );
+    proxy.reload_with(&yaml(&[at(&two.to_string())], "/ws"));
+    proxy.signal("STOP");
+    let stopped = std::time::Instant::now();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::plain(one)).collect();
+    for client in &mut clients {
+        client.send(handshake("/ws", &[]));
+    }
+    // Nothing tells that the time is over: it has to pass.
+    let longer_than_it_is_left = std::time::Duration::from_millis(1200);
+    std::thread::sleep(longer_than_it_is_left.saturating_sub(stopped.elapsed()));
+    proxy.signal("CONT");
+    for client in &mut clients {
+        assert_eq!(client.response().status, 101);
+    }
+    drop(clients);
+    eventually("the end of the listener", || {
+        try_socket(one).is_err().then_some(())
+    });
+    proxy.stop();
+}
+
 #[test]
 fn services_move() {
     let [one, two] =

@@ -188,6 +188,18 @@ fn an_unhealthy_endpoint_stays_so_while_it_is_checked() {
     client.send(get("/a"));
     assert_eq!(client.response().status, 503);
     proxy.terminal().expect(Reason::UpstreamNoneHealthy);
+    // A configuration that is refused changes nothing, however much of it was looked at.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut refused = setup("", "3s");
+    let address = taken.local_addr().unwrap();
+    refused.extra = format!("probes: {{ address: '{address}' }}\n");
+    proxy.write(&refused.yaml());
+    proxy.signal("HUP");
+    proxy.event("reload_refused");
+    let mut client = Client::plain(proxy.address());
+    client.send(get("/a"));
+    assert_eq!(client.response().status, 503);
+    proxy.terminal().expect(Reason::UpstreamNoneHealthy);
     proxy.reload(&setup("", "3s"));
     let mut client = Client::plain(proxy.address());
     client.send(get("/a"));
