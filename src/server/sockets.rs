@@ -298,12 +298,20 @@ impl Sockets {
         }
         self.listeners = listeners;
         for open in &self.services {
-            if !services.iter().any(|other| other.bound == open.bound) {
-                change.gone.push(open.bound);
+            // By what it is: another service may have its address now.
+            let is_kept = |next: &OpenService| {
+                next.service == open.service && next.configured == open.configured
+            };
+            if !services.iter().any(is_kept) {
                 open.ending.cancel();
+                change.gone.push(open.bound);
             }
         }
         self.services = services;
+        let listened = self.listeners.iter().map(|open| open.bound);
+        let served = self.services.iter().map(|open| open.bound);
+        let all: Vec<_> = listened.chain(served).collect();
+        change.gone.retain(|address| !all.contains(address));
         Ok(change)
     }
 

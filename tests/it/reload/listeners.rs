@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{ECHO, problems};
 use crate::harness::client::try_socket;
-use crate::harness::{Client, Proxy, Setup, eventually, frames, handshake};
+use crate::harness::{Client, Proxy, Setup, eventually, frames, handshake, services};
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
@@ -306,5 +306,40 @@ fn services_move() {
         serves(listener, "/ws"),
         "the listener kept its socket, whose port the kernel chose"
     );
+    proxy.stop();
+}
+
+/// Each stays itself at the other's address, and neither is left behind there.
+#[test]
+fn services_change_places() {
+    let [one, two] =
+        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let with = |services: &str| yaml(&[at("127.0.0.1:0")], "/ws") + services;
+    let both = |probes: SocketAddr, admin: SocketAddr| {
+        with(&format!(
+            "probes: {{ address: '{probes}' }}\nadmin: {{ address: '{admin}' }}\n"
+        ))
+    };
+    // Often enough that a second socket at the address would get some of them.
+    let all_answer = |address: SocketAddr, status: u16| {
+        (0..50).all(|_| services::get(address, "/drain").0 == status)
+    };
+    let proxy = start(&both(one, two), 1);
+    assert_eq!(services::get(two, "/drain").0, 200);
+    let line = proxy.reload_with(&both(two, one));
+    assert!(!line.text("detail").contains("no longer"), "{line:?}");
+    eventually("the probes to be alone", || {
+        all_answer(two, 404).then_some(())
+    });
+    assert!(all_answer(one, 200));
+    let line = proxy.reload_with(&with(""));
+    for address in [one, two] {
+        let gone = format!("no longer listening on {address}");
+        assert!(line.text("detail").contains(&gone), "{line:?}");
+        eventually("its end", || try_socket(address).is_err().then_some(()));
+    }
+    // Nothing of this process keeps them from being bound again.
+    proxy.reload_with(&both(one, two));
+    assert!(all_answer(one, 404) && all_answer(two, 200));
     proxy.stop();
 }
