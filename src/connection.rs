@@ -120,7 +120,7 @@ impl Shared {
 }
 
 /// Carries one connection from its first byte to its record, unless `patience` ends before; a tunnel goes on in a task of
-/// its own. Its first request is served with `shared`, each further one with what `place` has then.
+/// its own. It is let in with `shared`; each request is served with what `place` has when its head has come.
 pub async fn serve(accepted: Accepted, shared: Arc<Shared>, place: Arc<Place>, patience: Patience) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
@@ -322,6 +322,7 @@ impl Life<'_> {
         loop {
             draft.enter(Stage::Http);
             let (raw, read) = Box::pin(self.read_head(stream, deadline, ahead, draft)).await?;
+            self.follow(draft);
             (stream, ahead) = match Box::pin(self.handle(raw, read, draft)).await? {
                 Next::Tunnel(opened) => return Ok(opened),
                 Next::Request { stream, held } => (stream, held),
@@ -329,12 +330,17 @@ impl Life<'_> {
             if !self.is_used_again(&mut stream, &mut ahead).await {
                 return Err(Ended::done(stream));
             }
-            if let Some(shared) = self.place.successor(&self.shared) {
-                self.shared = shared;
-            }
             draft.again();
-            draft.set_generation(self.shared.generation.number);
+            self.follow(draft);
             deadline = Instant::now() + self.shared.config().limits.request_head;
+        }
+    }
+
+    /// Goes on with what its listener serves with now, if that asks for nothing more on the way here.
+    fn follow(&mut self, draft: &mut Draft) {
+        if let Some(shared) = self.place.successor(&self.shared) {
+            draft.set_generation(shared.generation.number);
+            self.shared = shared;
         }
     }
 

@@ -410,6 +410,9 @@ reasons! {
     Draining = "draining", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
         "the proxy is shutting down or was asked to drain, and takes no new tunnels",
         "the load balancer should have stopped sending here: let its health check ask for /readyz at `probes.address` and `shutdown.delay` last longer than that takes; clients reconnect after Retry-After";
+    ListenerChanged = "listener_changed", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
+        "a reload made the listener ask for something else (TLS, a client certificate, a PROXY header) after this connection had been let in, and before its request came",
+        "nothing to do: the client's next connection is let in, or refused, by `listeners[].tls.client_auth` and `listeners[].proxy_protocol` as they are now";
     RateLimited = "rate_limited", Policy, Proxy, Warn, Status::Fixed(429), "http_request_denied",
         "one client sends more opening handshakes than it may in a minute",
         "a client that reconnects without back-off, or many behind one address: raise `limits.handshakes_per_client`; behind a load balancer set `trusted_proxies` too";

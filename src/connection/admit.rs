@@ -89,6 +89,10 @@ impl Life<'_> {
             draft.note(note);
         }
         draft.enter(Stage::Policy);
+        // What let this connection in would not do so now; where the listener is gone, nothing asks for more.
+        if self.place.asks_otherwise(&self.shared) {
+            return Err(Reason::ListenerChanged.into());
+        }
         // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
         if has_early && opening.is_some() {
             return Err(Reason::HttpEarlyData.into());

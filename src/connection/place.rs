@@ -33,6 +33,11 @@ impl Place {
         self.current().filter(|now| now.may_follow(since))
     }
 
+    /// Whether the listener is there, and asks for something else on the way to a request than `since` did.
+    pub(super) fn asks_otherwise(&self, since: &Arc<Shared>) -> bool {
+        self.current().is_some_and(|now| !now.may_follow(since))
+    }
+
     /// Completes when there is no [`Place::successor`].
     pub(super) async fn lost(&self, since: &Arc<Shared>) {
         let mut changes = self.0.subscribe();

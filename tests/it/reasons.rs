@@ -11,7 +11,7 @@ use wsgate::config;
 use wsgate::reason::Reason;
 
 use crate::harness::proxy;
-use crate::{accept, http, limits, plain, policy, record, stop, tls, tunnel, upstream};
+use crate::{accept, http, limits, plain, policy, record, reload, stop, tls, tunnel, upstream};
 
 macro_rules! provoked {
     ($( $reason:ident: $provoke:path, )*) => {
@@ -98,6 +98,7 @@ provoked! {
     HttpMethodNotAllowed: plain::http_method_not_allowed,
     RedirectRefused: plain::redirect_refused,
     Draining: stop::draining,
+    ListenerChanged: reload::certificates::listener_changed,
     RateLimited: limits::rate_limited,
     ClientGaveUp: upstream::client_gave_up,
     UpstreamDnsFailed: upstream::upstream_dns_failed,

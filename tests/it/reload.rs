@@ -9,7 +9,7 @@ use crate::harness::proxy::program;
 use crate::harness::{Client, Line, Proxy, Setup, eventually, frames, handshake};
 
 /// What lives in the files beside the configuration.
-mod certificates;
+pub(crate) mod certificates;
 /// Addresses that come and go.
 mod listeners;
 /// What goes on through a reload.

@@ -10,10 +10,10 @@ use wsgate::reason::Reason;
 
 use super::{ECHO, problems};
 use crate::harness::certs::{Authority, Kind, write_private};
-use crate::harness::client::trusting;
+use crate::harness::client::{is_read, trusting};
 use crate::harness::proxy::HOST;
 use crate::harness::secure::{SecureUpstream, config};
-use crate::harness::{Client, Line, Origin, Proxy, Setup, frames, handshake};
+use crate::harness::{Client, Line, Origin, Proxy, Setup, eventually, frames, handshake};
 
 /// The certificate that a new client is shown.
 fn shown(proxy: &Proxy) -> CertificateDer<'static> {
@@ -242,9 +242,13 @@ fn client_auth_is_not_resumed_around() {
         let mut kept = Client::tls_with(proxy.address(), HOST, config.clone()).unwrap();
         assert_eq!(kept.send(get).response().status, 200);
         proxy.terminal();
+        let mut secured = Client::tls_with(proxy.address(), HOST, config.clone()).unwrap();
         proxy.reload(&setup("\nclient_auth: { ca: clients.pem, mode: required }"));
         // The connection that is open has shown none.
         assert_eq!(kept.rest(), b"");
+        // Nor has one that has not asked for anything yet.
+        assert_eq!(secured.send(handshake("/ws", &[])).response().status, 503);
+        proxy.terminal().expect(Reason::ListenerChanged);
         let refused = |proxy: &mut Proxy| -> Line {
             if let Ok(mut client) = Client::tls_with(proxy.address(), HOST, config.clone()) {
                 // It may be cut off before that.
@@ -261,6 +265,23 @@ fn client_auth_is_not_resumed_around() {
         refused(&mut proxy);
         proxy.stop();
     }
+}
+
+pub(crate) fn listener_changed() -> Line {
+    let mut setup = Setup {
+        extra: "trusted_proxies: [127.0.0.1/32]\n".to_owned(),
+        ..Setup::plain(ECHO)
+    };
+    let mut proxy = setup.start();
+    let mut client = Client::plain(proxy.address());
+    client.send("G");
+    eventually("it to be read", || is_read(client.tcp()).then_some(()));
+    setup.listener = "proxy_protocol: required".to_owned();
+    proxy.reload(&setup);
+    let response = client.send(&handshake("/ws", &[])[1..]).response();
+    assert_eq!(response.status, 503);
+    assert!(response.field("retry-after").is_some());
+    proxy.terminal()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use wsgate::reason::Reason;
 
 use super::{ECHO, status};
+use crate::harness::client::is_read;
 use crate::harness::{Client, Origin, Setup, Upstream, eventually, frames, handshake};
 
 /// A route for plain requests before `/ws`, to `upstream`.
@@ -92,6 +93,27 @@ fn a_kept_connection_ends_where_its_listener_asks_for_something_else_now() {
     proxy.reload(&setup);
     // Unused, it is closed at once.
     assert_eq!(client.rest(), b"");
+    proxy.stop();
+}
+
+/// Whoever is on the way to a first request when the configuration changes.
+#[test]
+fn a_request_is_judged_by_what_is_in_use_when_its_head_has_come() {
+    let mut proxy = super::at_path("/one").start();
+    let request = handshake("/one", &[]);
+    let mut clients: Vec<_> = ["G", "GET /one HT"]
+        .map(|sent| (Client::plain(proxy.address()), sent))
+        .into();
+    for (client, sent) in &mut clients {
+        client.send(*sent);
+        eventually("it to be read", || is_read(client.tcp()).then_some(()));
+    }
+    proxy.reload(&super::at_path("/two"));
+    for (client, sent) in &mut clients {
+        assert_eq!(client.send(&request[sent.len()..]).response().status, 404);
+        let line = proxy.terminal().expect(Reason::PathNotAllowed);
+        assert_eq!(line.number("generation"), Some(2));
+    }
     proxy.stop();
 }
 
