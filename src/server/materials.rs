@@ -147,7 +147,7 @@ impl Reading<'_> {
         before: Option<&Config>,
     ) -> Vec<Option<Authorities>> {
         let mut all = Vec::new();
-        for listener in &config.listeners {
+        for (index, listener) in config.listeners.iter().enumerate() {
             let settings = listener.tls.as_ref();
             let Some(settings) = settings.and_then(|settings| settings.client_auth.as_ref()) else {
                 all.push(None);
@@ -155,12 +155,11 @@ impl Reading<'_> {
             };
             let (loaded, findings) = Authorities::load(settings);
             let problems = self.problems(findings, |field| format!("{}.{field}", settings.site));
-            // Those of the same address, as the index may have moved.
             let was = before.and_then(|before| {
-                let mut listeners = before.listeners.iter().zip(&self.before.authorities);
-                let (was, authorities) =
-                    listeners.find(|(was, _)| was.address == listener.address)?;
-                let was = was.tls.as_ref()?.client_auth.as_ref()?;
+                let place = predecessor(config, index, before)?;
+                let authorities = self.before.authorities.get(place)?;
+                let was = before.listeners.get(place)?.tls.as_ref()?;
+                let was = was.client_auth.as_ref()?;
                 let is_same = was.ca == settings.ca && was.mode == settings.mode;
                 authorities.as_ref().filter(|_| is_same)
             });
@@ -183,6 +182,19 @@ impl Reading<'_> {
         }
         clients
     }
+}
+
+/// Where `before` has the listener that is `config`'s at `index`: the one with its address, whose place may be another. Of
+/// some with the same address, as with port 0, the first is the first's, and so on.
+pub(super) fn predecessor(config: &Config, index: usize, before: &Config) -> Option<usize> {
+    let address = config.listeners.get(index)?.address;
+    let (earlier, _) = config.listeners.split_at(index);
+    let nth = earlier
+        .iter()
+        .filter(|listener| listener.address == address);
+    let listeners = before.listeners.iter().enumerate();
+    let mut same = listeners.filter(|(_, listener)| listener.address == address);
+    same.nth(nth.count()).map(|(place, _)| place)
 }
 
 impl Materials {
@@ -228,11 +240,17 @@ impl Materials {
             contents: Contents::of(files),
             pieces: Vec::new(),
         };
-        let identities = certificates
-            .iter()
-            .zip(made)
-            .filter_map(|(files, made)| reading.identity(files, made))
-            .collect();
+        let mut identities: Vec<(CertificateFiles, Arc<Identity>)> = Vec::new();
+        for (files, made) in certificates.iter().zip(made) {
+            let Some((files, identity)) = reading.identity(files, made) else {
+                continue;
+            };
+            // One for all listeners that name it: after a reload it is known by being the same.
+            let mut others = identities.iter();
+            let same = others.find(|(of, _)| of.cert == files.cert && of.key == files.key);
+            let identity = same.map_or(identity, |(_, same)| Arc::clone(same));
+            identities.push((files, identity));
+        }
         let old = before.map(|(config, _)| config);
         let authorities = config.map(|config| reading.authorities(config, old));
         let clients = config.map(|config| reading.clients(config, old));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::Contents;
-use super::materials::{Materials, Piece};
+use super::materials::{Materials, Piece, predecessor};
 use super::upstreams;
 use crate::config::{self, Config, Problem, Severity, Source};
 use crate::policy::HostPattern;
@@ -198,10 +198,9 @@ fn servers(
         let identities = materials.of(&settings.certificates);
         let authorities = materials.authorities.get(index).and_then(Option::as_ref);
         let same = before.and_then(|before| {
-            let mut listeners = before.config.listeners.iter().zip(&before.tls);
-            let (_, server) = listeners.find(|(was, _)| {
-                was.address == listener.address && was.tls.as_ref() == Some(settings)
-            })?;
+            let place = predecessor(config, index, &before.config)?;
+            let was = before.config.listeners.get(place)?.tls.as_ref();
+            let server = before.tls.get(place).filter(|_| was == Some(settings))?;
             let is_same = |server: &&Arc<tls::Server>| server.is_made_of(&identities, authorities);
             server.as_ref().filter(is_same)
         });

@@ -215,6 +215,27 @@ fn sessions_go_on_while_nothing_about_tls_changes_and_end_when_it_does() {
     proxy.stop();
 }
 
+/// Listeners with the same address in the file, and ports of their own.
+#[test]
+fn listeners_whose_ports_the_system_chooses_stay_who_they_are() {
+    let tls = "tls: { certificates: [{ cert: good.pem, key: good-key.pem }] }";
+    let setup = |comment: &str| {
+        let yaml = Setup::plain(ECHO).yaml();
+        let (head, routes) = yaml.split_once("routes:").unwrap();
+        let one = format!("  - {{ address: '127.0.0.1:0', {tls} }}\n");
+        assert!(head.contains("listeners:"), "{head}");
+        format!("{comment}listeners:\n{one}{one}routes:{routes}")
+    };
+    let folder = Setup::tls(ECHO).folder();
+    fs::write(folder.path().join("proxy.yaml"), setup("")).unwrap();
+    let proxy = Proxy::spawn(folder, None, 2);
+    proxy.write(&setup("# the same\n"));
+    proxy.signal("HUP");
+    proxy.event("reload_unchanged");
+    assert_eq!(proxy.events("reloaded"), 0);
+    proxy.stop();
+}
+
 /// Sessions and connections from before do not get round a certificate that is asked for now.
 #[test]
 fn client_auth_is_not_resumed_around() {
