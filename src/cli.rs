@@ -9,6 +9,7 @@ mod run;
 mod schema;
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,12 +60,18 @@ enum Command {
         /// How long to wait for the answer.
         #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = timeout)]
         timeout: Duration,
+        /// Ask there, whatever the configuration says.
+        #[arg(long, value_name = "IP:PORT")]
+        address: Option<SocketAddr>,
     },
     /// Let the running proxy send its tunnels away without ending, through admin.address.
     Drain {
         /// Return when the last connection has ended or shutdown.drain is over.
         #[arg(long)]
         wait: bool,
+        /// Ask there, whatever the configuration says.
+        #[arg(long, value_name = "IP:PORT")]
+        address: Option<SocketAddr>,
     },
     /// Say what a reason code of a record means and what to do; without a code, list all.
     Explain {
@@ -104,8 +111,12 @@ pub fn main() -> ExitCode {
             deny_warnings,
         } => check::check(&arguments.config, format, deny_warnings),
         Command::Schema => schema::schema(),
-        Command::Health { ready, timeout } => health::health(&arguments.config, ready, timeout),
-        Command::Drain { wait } => drain::drain(&arguments.config, wait),
+        Command::Health {
+            ready,
+            timeout,
+            address,
+        } => health::health(&arguments.config, address, ready, timeout),
+        Command::Drain { wait, address } => drain::drain(&arguments.config, address, wait),
         Command::Explain {
             code,
             markdown,

@@ -22,38 +22,47 @@ pub(super) struct Answer {
     pub text: String,
 }
 
-/// The configuration in `file`, without its certificates. What keeps it from being used has been said, with the exit
-/// code to return; warnings are for `wsgate check`.
-pub(super) fn configuration(file: &Path) -> Result<Config, u8> {
-    let outcome = config::read(file);
-    outcome.config.ok_or_else(|| {
-        let is_error = |problem: &Problem| problem.severity == Severity::Error;
-        let errors: Vec<_> = outcome.problems.into_iter().filter(is_error).collect();
-        say(io::stderr(), &lines(&errors));
-        WRONG
-    })
+/// The service of the running proxy that a command speaks to.
+pub(super) struct Service {
+    /// Its key in the configuration.
+    pub name: &'static str,
+    pub of: fn(&Config) -> Option<SocketAddr>,
+    pub example: &'static str,
 }
 
-/// Where the service with the key `name` is reached from this machine.
-///
-/// # Errors
-/// What is wrong with the configuration for this purpose, and the remedy.
+/// Where `service` is reached from this machine: at `address`, if the command line has one, else as `file` says. The proxy
+/// may be serving well with what the file held before, so errors elsewhere in the file are no matter here. Gives with it
+/// what could be read of the configuration; what keeps the address from being known has been said, with the exit code.
 pub(super) fn reachable(
+    file: &Path,
     address: Option<SocketAddr>,
-    name: &str,
-    example: &str,
-) -> Result<SocketAddr, String> {
-    let address = address.ok_or_else(|| {
-        format!(
-            "the configuration has no {name}; add the line `{name}: {{ address: {example} }}` and restart the proxy"
-        )
-    })?;
-    if address.port() == 0 {
-        return Err(format!(
-            "{name}.address has the port 0, which is another one with each start; give it one, such as {example}"
-        ));
+    service: &Service,
+) -> Result<(SocketAddr, Option<Config>), u8> {
+    let outcome = config::read(file);
+    let config = outcome.config.or(outcome.draft);
+    if let Some(address) = address {
+        return Ok((here(address), config));
     }
-    Ok(here(address))
+    let Service { name, example, .. } = service;
+    let wrong = match config.as_ref().and_then(service.of) {
+        Some(listening) if listening.port() != 0 => return Ok((here(listening), config)),
+        Some(_) => format!(
+            "{name}.address has the port 0, which is another one with each start; give it one, such as {example}"
+        ),
+        None => {
+            let is_error = |problem: &Problem| problem.severity == Severity::Error;
+            let errors: Vec<_> = outcome.problems.into_iter().filter(is_error).collect();
+            if !errors.is_empty() {
+                say(io::stderr(), &lines(&errors));
+                return Err(WRONG);
+            }
+            format!(
+                "the configuration has no {name}; add the line `{name}: {{ address: {example} }}`, which a running proxy takes up by itself"
+            )
+        }
+    };
+    say(io::stderr(), &format!("{}: {wrong}\n", file.display()));
+    Err(WRONG)
 }
 
 /// An address to dial for one that is listened on.

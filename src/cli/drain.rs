@@ -5,8 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::ask::{NoAnswer, ask, configuration, reachable};
-use super::{FAILED, OK, WRONG, say};
+use super::ask::{NoAnswer, Service, ask, reachable};
+use super::{FAILED, OK, say};
+
+const ADMIN: Service = Service {
+    name: "admin",
+    of: |config| config.admin,
+    example: "127.0.0.1:9901",
+};
 
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,18 +23,14 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Beyond the drain's own times: cut connections take a moment to end, and answers to come.
 const SPARE: Duration = Duration::from_secs(5);
 
-/// Asks `admin.address` for a drain; with `is_waiting` returns when it is over.
-pub(super) fn drain(file: &Path, is_waiting: bool) -> u8 {
-    let config = match configuration(file) {
-        Ok(config) => config,
+/// Where no configuration says how long a drain may take: whoever waits for the command has a shorter time.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Asks `admin.address`, or `address` in its place, for a drain; with `is_waiting` returns when it is over.
+pub(super) fn drain(file: &Path, address: Option<SocketAddr>, is_waiting: bool) -> u8 {
+    let (address, config) = match reachable(file, address, &ADMIN) {
+        Ok(found) => found,
         Err(code) => return code,
-    };
-    let address = match reachable(config.admin, "admin", "127.0.0.1:9901") {
-        Ok(address) => address,
-        Err(wrong) => {
-            say(io::stderr(), &format!("{}: {wrong}\n", file.display()));
-            return WRONG;
-        }
     };
     let fail = |said: &str| {
         say(io::stderr(), &format!("http://{address}/drain: {said}\n"));
@@ -44,7 +46,9 @@ pub(super) fn drain(file: &Path, is_waiting: bool) -> u8 {
     if !is_waiting {
         return OK;
     }
-    let most = config.shutdown.delay + config.shutdown.drain + SPARE;
+    let most = config.map_or(LONGEST, |config| {
+        config.shutdown.delay + config.shutdown.drain + SPARE
+    });
     match wait(address, most) {
         Ok(said) => {
             say(io::stdout(), &format!("{said}\n"));

@@ -1,24 +1,29 @@
 //! `wsgate health`: whether the proxy of a configuration runs, for images that hold no other program to ask with.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::ask::{ask, configuration, reachable};
-use super::{FAILED, OK, WRONG, say};
+use super::ask::{Service, ask, reachable};
+use super::{FAILED, OK, say};
 
-/// Asks `probes.address` whether the process runs, or whether it is ready.
-pub(super) fn health(file: &Path, is_ready_meant: bool, timeout: Duration) -> u8 {
-    let config = match configuration(file) {
-        Ok(config) => config,
+const PROBES: Service = Service {
+    name: "probes",
+    of: |config| config.probes,
+    example: "127.0.0.1:9900",
+};
+
+/// Asks `probes.address`, or `address` in its place, whether the process runs, or whether it is ready.
+pub(super) fn health(
+    file: &Path,
+    address: Option<SocketAddr>,
+    is_ready_meant: bool,
+    timeout: Duration,
+) -> u8 {
+    let address = match reachable(file, address, &PROBES) {
+        Ok((address, _)) => address,
         Err(code) => return code,
-    };
-    let address = match reachable(config.probes, "probes", "127.0.0.1:9900") {
-        Ok(address) => address,
-        Err(wrong) => {
-            say(io::stderr(), &format!("{}: {wrong}\n", file.display()));
-            return WRONG;
-        }
     };
     let path = if is_ready_meant {
         "/readyz"

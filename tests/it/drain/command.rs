@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{PATIENT, ends_promptly, is_sent_away, open, setup};
 use crate::harness::frames::echoes;
 use crate::harness::proxy::run;
-use crate::harness::services::{get, probes, start, write_real_ports};
+use crate::harness::services::{admin, get, probes, start, write_real_ports};
 use crate::harness::{Setup, eventually};
 
 #[test]
@@ -51,6 +51,25 @@ fn without_wait_it_returns_at_once() {
     proxy.event("drained");
     proxy.signal("TERM");
     ends_promptly(&mut proxy, Instant::now());
+}
+
+/// A hook has to work whatever has become of the file.
+#[test]
+fn an_address_needs_no_configuration() {
+    let proxy = start(&setup(PATIENT, "\"builtin:echo\""));
+    let address = admin(&proxy).to_string();
+    let arguments = [
+        "drain",
+        "--wait",
+        "--address",
+        &address,
+        "--config",
+        "none.yaml",
+    ];
+    let (code, out, err) = run(&arguments, proxy.folder());
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("drained"), "{out}");
+    proxy.stop();
 }
 
 #[test]

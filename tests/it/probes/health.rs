@@ -27,6 +27,37 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// A running proxy goes on with what its file held before, so a bad file is no reason to end it.
+#[test]
+fn a_file_that_went_bad_makes_nobody_unwell() {
+    let proxy = start(&Setup::plain("\"builtin:echo\""));
+    let real = write_real_ports(&proxy);
+    let file = proxy.folder().join(real);
+    let health = |more: &[&str]| {
+        let arguments = [&["health", "--config", real], more].concat();
+        run(&arguments, proxy.folder())
+    };
+    let good = fs::read_to_string(&file).unwrap();
+    let bad = good.replace("websocket:", "websockets:");
+    assert_ne!(good, bad);
+    fs::write(&file, &bad).unwrap();
+    let (code, out, err) = health(&[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.ends_with("ok: running\n"), "{out}");
+    // Where the file says nothing at all, the command line can.
+    let address = probes(&proxy).to_string();
+    for text in ["listeners: [", ""] {
+        fs::write(&file, text).unwrap();
+        let (code, _, err) = health(&[]);
+        assert_eq!(code, 2);
+        assert!(err.contains("real.yaml"), "{err}");
+        assert_eq!(health(&["--address", &address]).0, 0);
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(health(&["--ready", "--address", &address]).0, 0);
+    proxy.stop();
+}
+
 #[test]
 fn it_follows_the_proxy_from_start_to_end() {
     let setup = Setup {
