@@ -91,14 +91,19 @@ pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
                 continue;
             };
             let is_own = |address: &SocketAddr| {
-                let ip = address.ip();
-                let reaches = match host.parse::<IpAddr>() {
+                let ip = address.ip().to_canonical();
+                // Also as a mapped address, and with the root's dot.
+                let host = host.strip_suffix('.').unwrap_or(host);
+                let is_loopback_name = ["localhost", "ip6-localhost", "ip6-loopback"]
+                    .iter()
+                    .any(|name| host.eq_ignore_ascii_case(name));
+                let reaches = match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
                     Ok(dialled) if ip.is_unspecified() => {
                         dialled.is_ipv4() == ip.is_ipv4()
                             && (dialled.is_loopback() || dialled.is_unspecified())
                     }
                     Ok(dialled) => dialled == ip || (dialled.is_unspecified() && ip.is_loopback()),
-                    Err(_) => host == "localhost" && (ip.is_loopback() || ip.is_unspecified()),
+                    Err(_) => is_loopback_name && (ip.is_loopback() || ip.is_unspecified()),
                 };
                 port == address.port() && reaches
             };

@@ -153,11 +153,15 @@ fn an_admin_listener_that_others_reach_is_a_warning() {
 fn no_upstream_leads_to_the_services_of_the_proxy_itself() {
     let setup = Setup {
         extra: "probes: { address: 0.0.0.0:9900 }\nadmin: { address: 127.0.0.1:9901 }\n".to_owned(),
-        ..Setup::plain("\"http://127.0.0.1:9900\", \"http://localhost:9901\"")
+        ..Setup::plain(
+            "\"http://127.0.0.1:9900\", \"http://localhost:9901\", \"http://[::ffff:127.0.0.1]:9901\", \
+             \"http://localhost.:9901\", \"http://ip6-localhost:9901\"",
+        )
     };
     let (code, out, _) = run(&["check"], setup.folder().path());
     assert_eq!(code, 2);
-    for (index, name) in [(0, "probes"), (1, "admin")] {
+    let services = ["probes", "admin", "admin", "admin", "admin"];
+    for (index, name) in services.into_iter().enumerate() {
         assert!(
             out.contains(&format!("endpoints[{index}]: found \"http://"))
                 && out.contains(&format!("which is {name} of this proxy itself")),
