@@ -13,12 +13,12 @@ use crate::config::read_file;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents(BTreeMap<PathBuf, Content>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Content {
     /// Of before it was read, so that what was written meanwhile is a change; `None`: it was not there.
     stamp: Option<Stamp>,
-    /// No protection against somebody who writes the file; `None`: it could not be read, or only once.
-    digest: Option<[u8; 20]>,
+    /// No protection against somebody who writes the file; an error: why it could not be read, or only once.
+    digest: Result<[u8; 20], String>,
 }
 
 /// What is different after a file was written, replaced or linked to another.
@@ -37,7 +37,7 @@ impl PartialEq for Contents {
         let digests = |of: &Self| -> Vec<_> {
             let files = of.0.iter();
             files
-                .map(|(file, content)| (file.clone(), content.digest))
+                .map(|(file, content)| (file.clone(), content.digest.clone()))
                 .collect()
         };
         digests(self) == digests(other)
@@ -51,8 +51,8 @@ impl Contents {
             let content = Content {
                 stamp: stamp(&file),
                 digest: read_file(&file)
-                    .ok()
-                    .map(|bytes| Sha1::digest(bytes).into()),
+                    .map(|bytes| Sha1::digest(bytes).into())
+                    .map_err(|error| error.to_string()),
             };
             (file, content)
         };
@@ -72,7 +72,7 @@ impl Contents {
 
     /// Whether all of `files` could be read, and held the same in `other`.
     pub fn are_same<'a>(&self, other: &Self, files: impl IntoIterator<Item = &'a PathBuf>) -> bool {
-        let digest = |of: &Self, file| of.0.get(file).and_then(|content| content.digest);
+        let digest = |of: &Self, file| of.0.get(file)?.digest.clone().ok();
         let mut files = files.into_iter();
         files.all(|file| digest(self, file).is_some_and(|now| digest(other, file) == Some(now)))
     }

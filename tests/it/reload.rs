@@ -176,10 +176,17 @@ fn a_bad_file_is_refused_as_a_whole_and_a_mended_one_taken_up() {
     // It is told once, until somebody asks again.
     proxy.signal("HUP");
     proxy.event_number("reload_refused", 2);
+    // Another fault is told by itself, also where the file can't be read for the second time.
+    let file = proxy.folder().join("proxy.yaml");
+    fs::remove_file(&file).unwrap();
+    proxy.event_number("reload_refused", 3);
+    fs::create_dir(&file).unwrap();
+    proxy.event_number("reload_refused", 4);
+    fs::remove_dir(&file).unwrap();
     // No signal is needed when it is mended.
     proxy.write(&at_path("/two").yaml());
     proxy.event("reloaded");
-    assert_eq!(proxy.events("reload_refused"), 2);
+    assert_eq!(proxy.events("reload_refused"), 4);
     assert_eq!((status(&proxy, "/one"), status(&proxy, "/two")), (404, 101));
     proxy.stop();
 }
