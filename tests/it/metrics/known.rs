@@ -223,7 +223,7 @@ fn holds(scrape: &Scrape, expression: &str) -> BTreeSet<String> {
     let mut named = Vec::new();
     for selector in expression.split('{').skip(1) {
         let selector = selector.split('}').next().unwrap();
-        for matcher in selector.split(", ") {
+        for matcher in selector.split(',') {
             named.push(
                 matcher
                     .split(['=', '!', '~'])
