@@ -118,6 +118,7 @@ struct Reloads {
     applied: AtomicU64,
     refused: AtomicU64,
     is_last_refused: AtomicBool,
+    certificates_refused: AtomicU64,
     loaded: Mutex<SystemTime>,
 }
 
@@ -141,6 +142,7 @@ impl Default for Metrics {
                 applied: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
                 is_last_refused: AtomicBool::new(false),
+                certificates_refused: AtomicU64::new(0),
                 loaded: Mutex::new(started),
             },
         }
@@ -214,6 +216,7 @@ impl Metrics {
             refused,
             is_last_refused,
             loaded,
+            ..
         } = &self.reloads;
         is_last_refused.store(outcome == Reload::Refused, Relaxed);
         match outcome {
@@ -226,6 +229,13 @@ impl Metrics {
             }
             Reload::Unchanged => {}
         }
+    }
+
+    /// So many certificates, keys and authorities, each pair as one, can't be used as their files are now; what was good
+    /// serves in their place.
+    pub fn certificates_refused(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.reloads.certificates_refused.store(count, Relaxed);
     }
 
     /// What is counted of a route, for those that count on it all the time.
@@ -375,6 +385,12 @@ impl Metrics {
             "0 while the file has errors that the last reload found, else 1.",
         )
         .sample(&[], u8::from(!is_refused));
+        text.family(
+            "wsgate_certificates_refused",
+            Kind::Gauge,
+            "Certificates and authorities whose files can't be used now, while what they held before serves.",
+        )
+        .sample(&[], reloads.certificates_refused.load(Relaxed));
         let loaded = *reloads
             .loaded
             .lock()

@@ -163,12 +163,15 @@ impl Reloader {
         let changed = changed(&before.config, &plan.config);
         if changed.is_empty() && plan.serves_like(&before) {
             self.running.plan = plan;
+            self.set_bad(0);
             self.unchanged(because);
             return;
         }
         let warnings = texts(&plan.warnings);
         match self.apply(Arc::clone(&plan), self.number() + 1) {
             Ok(gone) => {
+                // One bad file would have refused all.
+                self.set_bad(0);
                 let mut detail = format!("{}: in use now", because.name());
                 if !changed.is_empty() {
                     detail.push_str(&format!("; changed: {}", changed.join(", ")));
@@ -199,6 +202,7 @@ impl Reloader {
         let is_told =
             |piece: &&Piece| piece.is_new || (piece.is_bad() && because == Because::Signal);
         let told: Vec<_> = pieces.iter().filter(is_told).collect();
+        self.set_bad(pieces.iter().filter(|piece| piece.is_bad()).count());
         if plan.serves_like(&self.running.plan) {
             self.running.plan = Arc::new(plan);
         } else if let Err(error) = self.apply(Arc::new(plan), self.number()) {
@@ -275,6 +279,12 @@ impl Reloader {
                 detail,
             ));
         }
+    }
+
+    /// How many pieces can't be used as their files are, while what was good serves.
+    fn set_bad(&self, count: usize) {
+        let sink = &self.running.common.sink;
+        sink.metrics().certificates_refused(count);
     }
 
     fn number(&self) -> u64 {

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::until;
 use crate::harness::scrape::Scrape;
 use crate::harness::{Client, Proxy, Setup, frames, handshake};
@@ -74,5 +76,41 @@ fn outcomes_are_counted_and_a_refusal_stands_until_it_is_mended() {
         (scrape.one(GOOD), scrape.one("wsgate_config_generation")),
         (1.0, 2.0)
     );
+    proxy.stop();
+}
+
+/// A certificate that went bad is told for as long as it is, and so in both ways in which that ends.
+#[test]
+fn certificates_that_are_refused_are_told_until_they_are_mended() {
+    const REFUSED: &str = "wsgate_certificates_refused";
+    let setup = Setup {
+        extra: at_path("/").extra,
+        ..Setup::tls("\"builtin:echo\"")
+    };
+    let proxy = start(&setup);
+    let file = proxy.folder().join("good.pem");
+    let good = fs::read(&file).unwrap();
+    until(&proxy, REFUSED, &[], 0.0);
+    fs::write(&file, "nonsense").unwrap();
+    proxy.event("certificate_refused");
+    until(&proxy, REFUSED, &[], 1.0);
+    // A configuration that is refused as well takes nothing from it.
+    proxy.write("listeners: [");
+    proxy.event("reload_refused");
+    until(&proxy, REFUSED, &[], 1.0);
+    proxy.write(&setup.yaml());
+    proxy.event("reload_unchanged");
+    until(&proxy, REFUSED, &[], 1.0);
+    fs::write(&file, &good).unwrap();
+    until(&proxy, REFUSED, &[], 0.0);
+    fs::write(&file, "nonsense").unwrap();
+    until(&proxy, REFUSED, &[], 1.0);
+    // Both at once.
+    fs::write(&file, &good).unwrap();
+    proxy.reload(&Setup {
+        path: "/other".to_owned(),
+        ..setup
+    });
+    until(&proxy, REFUSED, &[], 0.0);
     proxy.stop();
 }
