@@ -284,6 +284,23 @@ fn find_route<'r>(
             "in the client's URL {change}, as in {pattern}, or change `routes[].path`; handshakes are never redirected"
         )));
     }
+    // The path may be right, and the Host wrong.
+    let elsewhere = routes.iter().filter(|route| route.path.matches(path));
+    let hosts: BTreeSet<_> = elsewhere
+        .filter_map(|route| Some(route.host.as_ref()?.to_string()))
+        .collect();
+    if !hosts.is_empty() {
+        let detail = format!(
+            "{} for {}; the routes with this path are for {}",
+            shown(path),
+            shown(asked.authority.host.as_bytes()),
+            enumerated(hosts)
+        );
+        return Err(Failure::new(Reason::PathNotAllowed, detail).with_hint(
+            "if clients may come by this Host, add a route with it as `routes[].host`; else correct the client's URL, DNS, \
+             or the Host that the load balancer sends",
+        ));
+    }
     let failure = Failure::new(Reason::PathNotAllowed, shown(path));
     Err(match path::nearest(candidates().map(|route| &route.path), path) {
         Some(pattern) => failure.with_hint(format!(

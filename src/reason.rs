@@ -369,7 +369,7 @@ reasons! {
         "the Host is not one this proxy serves, or differs from the name the TLS connection was made for",
         "add it as `routes[].host`, or correct DNS or the Host that the load balancer sends";
     PathNotAllowed = "path_not_allowed", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
-        "no route has this path",
+        "no route for this Host has this path",
         "add a route with this `routes[].path`, or correct the client's URL";
     PathNearMiss = "path_near_miss", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
         "the path differs from a route's only by letter case or a trailing slash",

@@ -245,3 +245,26 @@ fn an_unknown_path_names_the_nearest_route_of_its_host() {
         assert!(hint.contains(expected.unwrap_or_default()), "{hint}");
     }
 }
+
+/// A route without a host lets every Host come this far.
+#[test]
+fn a_path_of_other_hosts_is_told_as_such() {
+    let routes = [
+        route(Some("app.example.com"), "/ws", &BASE),
+        route(None, "/health", &BASE),
+    ];
+    let failure = Request {
+        host: "www.example.com",
+        path: b"/ws",
+        ..Request::default()
+    }
+    .check(&routes)
+    .unwrap_err();
+    assert_eq!(failure.reason, Reason::PathNotAllowed);
+    let detail = failure.detail.unwrap();
+    assert!(
+        detail.contains("www.example.com") && detail.contains("are for app.example.com"),
+        "{detail}"
+    );
+    assert!(failure.hint.unwrap().contains("`routes[].host`"));
+}

@@ -135,7 +135,7 @@ texts! {
     // policy
     HostNotAllowed: "Host 不是本代理服务的域名，或与建立 TLS 时的域名不一致",
         "把它写进 `routes[].host`，或修正 DNS，或修正负载均衡发送的 Host";
-    PathNotAllowed: "没有路由匹配这个路径",
+    PathNotAllowed: "对于这个 Host，没有路由匹配这个路径",
         "添加一条 `routes[].path` 为该路径的路由，或修正客户端的 URL";
     PathNearMiss: "路径与某条路由只差大小写或末尾的斜杠",
         "把客户端的 URL 改成这里给出的 `routes[].path`；握手请求从不重定向";
