@@ -26,15 +26,18 @@ const SENDING: Duration = Duration::from_secs(1);
 
 /// Tells that all listeners are bound, or that a reload is over, also one that changed nothing.
 pub async fn ready() {
-    send(&[NotifyState::Ready]).await;
+    send(&[NotifyState::Ready], Untold::Warned).await;
 }
 
-/// Tells that the configuration is being read again; [`ready`] has to follow. The time that goes with it tells the
-/// manager which of its requests is answered (`Type=notify-reload`).
-pub async fn reloading() {
+/// Tells that the configuration is being read again, and gives whether that was taken; [`ready`] has to follow. The time
+/// that goes with it tells the manager which of its requests is answered (`Type=notify-reload`).
+pub async fn reloading() -> bool {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => send(&[NotifyState::Reloading, now]).await,
-        Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
+        Ok(now) => send(&[NotifyState::Reloading, now], Untold::Warned).await,
+        Err(error) => {
+            tracing::warn!(%error, "the service manager is not told of the reload");
+            false
+        }
     }
 }
 
@@ -48,48 +51,65 @@ pub(super) async fn tell(state: State, leaving: CancellationToken) {
     let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
     let every = watchdog.map_or(STATUS_EVERY, |half| half.clamp(LEAST, STATUS_EVERY));
     let mut told = String::new();
-    let mut has_told_end = false;
-    let mut first = Some(NotifyState::Ready);
+    // What was not taken is told again, with one warning for all of it.
+    let (mut has_told_ready, mut has_told_end) = (false, false);
+    let mut untold = Untold::Warned;
     loop {
-        let mut message: Vec<_> = first.take().into_iter().collect();
+        let is_ending = leaving.is_cancelled();
+        let status = state.to_string();
+        let mut message = Vec::new();
+        if !has_told_ready {
+            message.push(NotifyState::Ready);
+        }
         if watchdog.is_some() {
             message.push(NotifyState::Watchdog);
         }
-        if leaving.is_cancelled() && !has_told_end {
-            has_told_end = true;
+        if is_ending && !has_told_end {
             message.push(NotifyState::Stopping);
         }
-        let status = state.to_string();
         if status != told {
             message.push(NotifyState::Status(&status));
         }
-        if !message.is_empty() {
-            send(&message).await;
+        if message.is_empty() || send(&message, untold).await {
+            (has_told_ready, has_told_end) = (true, is_ending);
+            told = status;
+            untold = Untold::Warned;
+        } else {
+            untold = Untold::Quiet;
         }
-        told = status;
         tokio::select! {
             () = sleep(every) => {}
-            () = leaving.cancelled(), if !has_told_end => {}
+            () = leaving.cancelled(), if !is_ending => {}
         }
     }
 }
 
-/// Sends one message where there is somebody to take it.
-async fn send(states: &[NotifyState<'_>]) {
+/// Whether it is said on standard error that a message was not taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Untold {
+    Warned,
+    Quiet,
+}
+
+/// Sends one message; gives whether it was taken, or there is nobody to take it.
+async fn send(states: &[NotifyState<'_>], untold: Untold) -> bool {
     let Some(to) = env::var_os("NOTIFY_SOCKET") else {
-        return;
+        return true;
     };
     let lines: Vec<_> = states.iter().map(ToString::to_string).collect();
     let message = lines.join("\n");
     let why = match timeout(SENDING, deliver(&to, message.as_bytes())).await {
-        Ok(Ok(())) => return,
+        Ok(Ok(())) => return true,
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("it took no message for {}", format_duration(SENDING)),
     };
-    tracing::warn!(
-        message,
-        "the service manager at NOTIFY_SOCKET {to:?} was not told: {why}"
-    );
+    if untold == Untold::Warned {
+        tracing::warn!(
+            message,
+            "the service manager at NOTIFY_SOCKET {to:?} was not told: {why}"
+        );
+    }
+    false
 }
 
 /// Waits, unlike the library's own way, without a thread: a manager that reads nothing holds up nobody.

@@ -75,8 +75,12 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = hangup() => {
-                    notify::reloading().await;
+                    let is_told = notify::reloading().await;
                     self.look(Because::Signal).await;
+                    if !is_told {
+                        // Without it the manager would not take what follows for the end of a reload.
+                        notify::reloading().await;
+                    }
                     notify::ready().await;
                 }
                 _ = looks.tick() => {

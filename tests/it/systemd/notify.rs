@@ -156,6 +156,28 @@ fn one_that_reads_nothing_holds_up_nobody() {
     assert!(proxy.ended().success(), "{}", proxy.diagnostics());
 }
 
+/// What a manager had no room for comes when it has.
+#[test]
+fn one_that_is_busy_is_told_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let mut manager = Manager::new(UnixDatagram::bind(&path).unwrap());
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"X=1", &path).is_ok() {}
+    let proxy = start(path.to_str().unwrap(), None);
+    eventually("a message that is not taken", || {
+        let said = proxy.diagnostics();
+        said.contains("it took no message for 1s").then_some(())
+    });
+    let lines = manager.until("READY=1");
+    assert!(
+        lines.iter().any(|line| line.starts_with("STATUS=")),
+        "{lines:?}"
+    );
+    proxy.stop();
+}
+
 #[test]
 fn one_that_is_not_there_is_a_warning() {
     let proxy = start("/no/such/socket", None);
