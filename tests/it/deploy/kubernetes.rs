@@ -305,7 +305,7 @@ fn the_proxy_is_a_sidecar_and_everything_fits_into_the_grace_period() {
     let drain = hook(&sidecar);
     assert_eq!(drain[..3], ["/wsgate", "drain", "--wait"]);
     let admin = proxy()["admin"]["address"].as_str().unwrap().to_owned();
-    assert_eq!(drain[5..], ["--address".to_owned(), admin]);
+    assert_eq!(drain[3..5], ["--address".to_owned(), admin]);
     assert_eq!(hook(&app)[..2], ["node", "-e"]);
     let shutdown = &proxy()["shutdown"];
     let hooks = seconds(&shutdown["delay"]) + seconds(&shutdown["drain"]);
