@@ -1,7 +1,7 @@
 //! The proxy's own services: health checks and metrics on `probes.address`, a drain to be asked for on `admin.address`.
 //!
-//! Takes a bound [`Listener`] and the [`State`] of the process; answers short HTTP/1.1 requests in text until it is
-//! dropped. Its connections are few, short-lived and counted apart from those of the proxy, so that a full proxy still
+//! Takes a bound [`Listener`] and the [`State`] of the process; answers short HTTP/1.1 requests in text until its address
+//! is no longer the configuration's. Its connections are few, short-lived and counted apart from those of the proxy, so that a full proxy still
 //! answers; they leave no records.
 
 mod answers;
@@ -20,12 +20,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 pub use answers::{Body, Service};
 pub use state::{Phase, State};
 
 use crate::limits::Slots;
-use crate::listener::Listener;
+use crate::listener::{Accepted, Listener};
 
 /// Open connections of one service; one more ends the oldest. Far more than the checks of any platform at one time, and
 /// as the newest is never turned away, clients that only hold connections open keep no check from its answer.
@@ -37,7 +38,7 @@ const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection may live, whatever it does; it is told so with `Connection: close` where it is still in use.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// What the request under way at the end of that time may still take.
+/// What the request under way at the end of that time may still take, and how long a service that ends waits for one.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The smallest that hyper takes.
@@ -46,35 +47,75 @@ const HEAD_BYTES: usize = 8192;
 /// Fields of a request; browsers send some 20.
 const FIELDS: usize = 64;
 
-/// Answers on `listener` until dropped.
-pub async fn serve(mut listener: Listener, service: Service, state: State) {
-    let mut connections = JoinSet::new();
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+/// Answers on `listener` until `ending` is cancelled, and then those that are there: what the kernel holds already, and
+/// requests under way. Dropped, it ends at once.
+pub async fn serve(
+    mut listener: Listener,
+    service: Service,
+    state: State,
+    ending: CancellationToken,
+) {
+    let mut connections = Connections::default();
+    let answer = |accepted: Accepted| {
+        let (state, ending) = (state.clone(), ending.clone());
+        async move {
+            answer_all(accepted.socket, service, state, LIFETIME, ending).await;
+            drop(accepted.slot);
+        }
+    };
     loop {
-        // Without a descriptor there is nothing to answer on; it has paused, and tries again.
-        let Ok(accepted) = listener.accept().await else {
-            continue;
+        let outcome = tokio::select! {
+            biased;
+            () = ending.cancelled() => break,
+            outcome = listener.accept() => outcome,
         };
-        while connections.try_join_next().is_some() {}
-        oldest_first.retain(|connection| !connection.is_finished());
-        while connections.len() >= CONNECTIONS
-            && let Some(oldest) = oldest_first.pop_front()
+        // Without a descriptor there is nothing to answer on; it has paused, and tries again.
+        if let Ok(accepted) = outcome {
+            connections.add(answer(accepted)).await;
+        }
+    }
+    for _ in 0..CONNECTIONS {
+        match listener.accept_waiting() {
+            Some(Ok(accepted)) => connections.add(answer(accepted)).await,
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    drop(listener);
+    while connections.running.join_next().await.is_some() {}
+}
+
+/// Those of a service, [`CONNECTIONS`] at most.
+#[derive(Debug, Default)]
+struct Connections {
+    running: JoinSet<()>,
+    oldest_first: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    async fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.running.try_join_next().is_some() {}
+        self.oldest_first
+            .retain(|connection| !connection.is_finished());
+        while self.running.len() >= CONNECTIONS
+            && let Some(oldest) = self.oldest_first.pop_front()
         {
             oldest.abort();
             // Until it is gone: a burst must not be faster than its end.
-            connections.join_next().await;
+            self.running.join_next().await;
         }
-        let state = state.clone();
-        oldest_first.push_back(connections.spawn(async move {
-            answer_all(accepted.socket, service, state, LIFETIME).await;
-            drop(accepted.slot);
-        }));
+        self.oldest_first.push_back(self.running.spawn(connection));
     }
 }
 
-/// The requests of one connection, for `lifetime` at most.
-async fn answer_all<S>(stream: S, service: Service, state: State, lifetime: Duration)
-where
+/// The requests of one connection, for `lifetime` at most and not for long after `ending`.
+async fn answer_all<S>(
+    stream: S,
+    service: Service,
+    state: State,
+    lifetime: Duration,
+    ending: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let answer = service_fn(|request: Request<Incoming>| {
@@ -90,14 +131,19 @@ where
         .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
+    let ended = async {
+        ending.cancelled().await;
+        // hyper closes a connection it has read nothing from as soon as it is to shut down.
+        tokio::time::sleep(LAST_ANSWER).await;
+    };
     // How it ended is nobody's concern: a check that got no answer says so itself.
     tokio::select! {
-        _ = &mut connection => {}
-        () = tokio::time::sleep(lifetime) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
-        }
+        _ = &mut connection => return,
+        () = tokio::time::sleep(lifetime) => {}
+        () = ended => {}
     }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
 }
 
 /// Places for the connections of a service, which no limit of the proxy counts.
@@ -109,9 +155,11 @@ pub fn slots() -> Slots {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::Arc;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::sync::watch;
     use tokio_util::task::TaskTracker;
 
@@ -141,7 +189,13 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         const LIFETIME: Duration = Duration::from_millis(200);
         let (mut client, server) = tokio::io::duplex(1024);
         let state = serving();
-        let serving = tokio::spawn(answer_all(server, Service::Probes, state, LIFETIME));
+        let serving = tokio::spawn(answer_all(
+            server,
+            Service::Probes,
+            state,
+            LIFETIME,
+            CancellationToken::new(),
+        ));
         let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
         let mut answers = 0;
         let mut buffer = [0; 1024];
@@ -159,11 +213,60 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
     }
 
     #[tokio::test]
+    async fn who_waits_and_who_is_asking_is_answered_when_a_service_ends() {
+        const WAITING: usize = 3;
+        let listener = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(listener, slots(), Duration::from_secs(1)).unwrap();
+        let address = listener.address();
+        let ending = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, Service::Probes, serving(), ending.clone()));
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        asking
+            .write_all(b"GET /healthz HTTP/1.1\r\n")
+            .await
+            .unwrap();
+        // One thread: the service goes on where this waits, and has read that much when the next one is answered.
+        let mut answered = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        answered.write_all(request).await.unwrap();
+        assert_answered(&mut answered).await;
+        let waiting: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let mut client = std::net::TcpStream::connect(address).unwrap();
+                client.write_all(request).unwrap();
+                client.set_nonblocking(true).unwrap();
+                client
+            })
+            .collect();
+        ending.cancel();
+        tokio::task::yield_now().await;
+        asking.write_all(b"Host: x\r\n\r\n").await.unwrap();
+        assert_answered(&mut asking).await;
+        for client in waiting {
+            assert_answered(&mut TcpStream::from_std(client).unwrap()).await;
+        }
+        tokio::time::timeout(HEAD, serving).await.unwrap().unwrap();
+    }
+
+    async fn assert_answered(client: &mut TcpStream) {
+        let mut answer = String::new();
+        let reading = client.read_to_string(&mut answer);
+        tokio::time::timeout(HEAD, reading).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    }
+
+    #[tokio::test]
     async fn a_client_that_reads_no_answer_is_ended_too() {
         const LIFETIME: Duration = Duration::from_millis(200);
         let (mut client, server) = tokio::io::duplex(1024);
         let state = serving();
-        let serving = tokio::spawn(answer_all(server, Service::Probes, state, LIFETIME));
+        let serving = tokio::spawn(answer_all(
+            server,
+            Service::Probes,
+            state,
+            LIFETIME,
+            CancellationToken::new(),
+        ));
         let asking = async {
             let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
             while client.write_all(request).await.is_ok() {}

@@ -50,13 +50,13 @@ impl Tasks {
                 .spawn(fresh.accept(self.late.clone(), accepting, leaving));
         }
         for fresh in change.services {
-            let serving = admin::serve(fresh.listener, fresh.service, self.state.clone());
-            self.services.spawn(async move {
-                tokio::select! {
-                    () = serving => {}
-                    () = fresh.ending.cancelled() => {}
-                }
-            });
+            let state = self.state.clone();
+            self.services.spawn(admin::serve(
+                fresh.listener,
+                fresh.service,
+                state,
+                fresh.ending,
+            ));
         }
     }
 
