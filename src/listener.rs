@@ -143,7 +143,7 @@ impl Listener {
         slots: Slots,
         write_stall: Duration,
     ) -> io::Result<Option<Self>> {
-        let Some(socket) = inherited.take(address) else {
+        let Some(socket) = inherited.take(address)? else {
             return Ok(None);
         };
         socket.set_nonblocking(true)?;

@@ -30,19 +30,15 @@ pub(super) struct Service {
     pub example: &'static str,
 }
 
-/// Where `service` is reached from this machine: at `address`, if the command line has one, else as `file` says. The proxy
-/// may be serving well with what the file held before, so errors elsewhere in the file are no matter here. Gives with it
-/// what could be read of the configuration; what keeps the address from being known has been said, with the exit code.
+/// Where `service` is reached from this machine as `file` says, and what could be read of the configuration. The proxy may
+/// be serving well with what the file held before, so errors elsewhere in the file are no matter here. What keeps the
+/// address from being known has been said, with the exit code.
 pub(super) fn reachable(
     file: &Path,
-    address: Option<SocketAddr>,
     service: &Service,
 ) -> Result<(SocketAddr, Option<Config>), u8> {
     let outcome = config::read(file);
     let config = outcome.config.or(outcome.draft);
-    if let Some(address) = address {
-        return Ok((here(address), config));
-    }
     let Service { name, example, .. } = service;
     let wrong = match config.as_ref().and_then(service.of) {
         Some(listening) if listening.port() != 0 => return Ok((here(listening), config)),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::ask::{NoAnswer, Service, ask, reachable};
+use super::ask::{NoAnswer, Service, ask, here, reachable};
 use super::{FAILED, OK, say};
 
 const ADMIN: Service = Service {
@@ -28,9 +28,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Asks `admin.address`, or `address` in its place, for a drain; with `is_waiting` returns when it is over.
 pub(super) fn drain(file: &Path, address: Option<SocketAddr>, is_waiting: bool) -> u8 {
-    let (address, config) = match reachable(file, address, &ADMIN) {
-        Ok(found) => found,
-        Err(code) => return code,
+    // Not even opened then: it may be anything, such as a pipe that nobody writes to.
+    let (address, config) = match address {
+        Some(address) => (here(address), None),
+        None => match reachable(file, &ADMIN) {
+            Ok(found) => found,
+            Err(code) => return code,
+        },
     };
     let fail = |said: &str| {
         say(io::stderr(), &format!("http://{address}/drain: {said}\n"));

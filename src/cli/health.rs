@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::ask::{Service, ask, reachable};
+use super::ask::{Service, ask, here, reachable};
 use super::{FAILED, OK, say};
 
 const PROBES: Service = Service {
@@ -21,9 +21,12 @@ pub(super) fn health(
     is_ready_meant: bool,
     timeout: Duration,
 ) -> u8 {
-    let address = match reachable(file, address, &PROBES) {
-        Ok((address, _)) => address,
-        Err(code) => return code,
+    let address = match address {
+        Some(address) => here(address),
+        None => match reachable(file, &PROBES) {
+            Ok((address, _)) => address,
+            Err(code) => return code,
+        },
     };
     let path = if is_ready_meant {
         "/readyz"

@@ -14,100 +14,187 @@ use socket2::SockRef;
 /// The descriptor of the first one; sd_listen_fds(3) fixes it.
 const FIRST: usize = 3;
 
-/// Sockets that wait for whoever is to accept on them.
+/// More are no list of addresses but a mistake, which would be looked at descriptor by descriptor.
+const MOST: usize = 1024;
+
+/// The sockets that were passed, for whoever is to accept on them.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<Waiting>);
+pub struct Inherited(Vec<Passed>);
 
 #[derive(Debug)]
-struct Waiting {
+struct Passed {
+    descriptor: usize,
     address: SocketAddr,
     socket: TcpListener,
+    is_taken: bool,
 }
 
-/// A descriptor that was passed and can't be listened on.
+/// Why what was passed can't be served.
 #[derive(Debug)]
-pub struct Unusable {
-    descriptor: usize,
-    /// From `LISTEN_FDNAMES`: with systemd the socket unit's name, unless it has another.
-    name: Option<String>,
-    cause: io::Error,
+pub enum Unusable {
+    /// `LISTEN_FDS` is no number of sockets.
+    Count(String),
+    /// A descriptor that can't be listened on.
+    Descriptor {
+        /// Its number.
+        descriptor: usize,
+        /// From `LISTEN_FDNAMES`: with systemd the socket unit's name, unless it has another.
+        name: Option<String>,
+        /// What is wrong with it.
+        cause: io::Error,
+    },
+    /// Two descriptors have one address.
+    Twice {
+        /// Their numbers.
+        descriptors: [usize; 2],
+        /// What both are bound to.
+        address: SocketAddr,
+    },
 }
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the inherited descriptor {}", self.descriptor)?;
-        if let Some(name) = &self.name {
-            write!(f, " ({name:?})")?;
+        match self {
+            Self::Count(count) => write!(
+                f,
+                "LISTEN_FDS={count:?} is no number of sockets, 0 to {MOST}: let the service manager set it, or unset it"
+            ),
+            Self::Descriptor {
+                descriptor,
+                name,
+                cause,
+            } => {
+                write!(f, "the inherited descriptor {descriptor}")?;
+                if let Some(name) = name {
+                    write!(f, " ({name:?})")?;
+                }
+                write!(
+                    f,
+                    " is no TCP socket that listens: {cause}; let the socket unit have ListenStream= with addresses and \
+                     ports only, and Accept=no"
+                )
+            }
+            Self::Twice {
+                descriptors: [one, other],
+                address,
+            } => write!(
+                f,
+                "{address} was passed twice, as the inherited descriptors {one} and {other}: take one of the two \
+                 ListenStream= out of the socket units"
+            ),
         }
-        write!(
-            f,
-            " is no TCP socket that listens: {}; let the socket unit have ListenStream= with addresses and ports only, \
-             and Accept=no",
-            self.cause
-        )
     }
 }
 
 impl std::error::Error for Unusable {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
+        match self {
+            Self::Descriptor { cause, .. } => Some(cause),
+            Self::Count(_) | Self::Twice { .. } => None,
+        }
     }
 }
 
 impl Inherited {
-    /// What the environment says was passed to this process, which is nothing where `LISTEN_PID` names another one.
-    /// `LISTEN_FDS` and `LISTEN_PID` are removed, so this is for the start, while there is one thread.
+    /// What the environment says was passed to this process: nothing unless `LISTEN_PID` names it (sd_listen_fds(3)).
+    /// It changes the environment, so it is for the start, while there is one thread.
     ///
     /// # Errors
-    /// The first descriptor that is no listening TCP socket.
+    /// A count that is none, the first descriptor that is no listening TCP socket, an address that two of them have.
     pub fn from_environment() -> Result<Self, Unusable> {
+        let Some(count) = env::var_os("LISTEN_FDS") else {
+            return Ok(Self::default());
+        };
+        let process = env::var("LISTEN_PID").unwrap_or_default();
+        if process.is_empty() {
+            tracing::warn!(
+                "LISTEN_FDS={count:?} without LISTEN_PID is not for this process; no socket is taken over"
+            );
+            return Ok(Self::default());
+        }
+        if process != std::process::id().to_string() {
+            return Ok(Self::default());
+        }
+        let count = count.to_string_lossy().into_owned();
+        if !count.parse().is_ok_and(|count: usize| count <= MOST) {
+            return Err(Unusable::Count(count));
+        }
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').map(str::to_owned);
-        let mut passed = ListenFd::from_env();
-        let mut sockets = Vec::new();
-        for index in 0..passed.len() {
+        let mut listen = ListenFd::from_env();
+        let mut inherited = Self::default();
+        for index in 0..listen.len() {
             let name = names.next().filter(|name| !name.is_empty());
-            match waiting(&mut passed, index) {
-                Ok(socket) => sockets.extend(socket),
-                Err(cause) => {
-                    let descriptor = FIRST + index;
-                    return Err(Unusable {
-                        descriptor,
-                        name,
-                        cause,
-                    });
-                }
+            let descriptor = FIRST + index;
+            let passed = passed(&mut listen, index).map_err(|cause| Unusable::Descriptor {
+                descriptor,
+                name,
+                cause,
+            })?;
+            if let Some(passed) = passed {
+                inherited.add(passed)?;
             }
         }
-        Ok(Self(sockets))
+        Ok(inherited)
     }
 
-    /// The socket that is bound to `address`, for whoever has that address in the configuration; the first where there
-    /// are several.
-    pub fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let is_it = |waiting: &Waiting| {
-            (waiting.address.ip(), waiting.address.port()) == (address.ip(), address.port())
+    fn add(&mut self, passed: Passed) -> Result<(), Unusable> {
+        if let Some(other) = self.at(passed.address) {
+            return Err(Unusable::Twice {
+                descriptors: [other.descriptor, passed.descriptor],
+                address: passed.address,
+            });
+        }
+        self.0.push(passed);
+        Ok(())
+    }
+
+    fn at(&mut self, address: SocketAddr) -> Option<&mut Passed> {
+        self.0.iter_mut().find(|passed| {
+            (passed.address.ip(), passed.address.port()) == (address.ip(), address.port())
+        })
+    }
+
+    /// The socket that is bound to `address`, for whoever has that address in the configuration. It stays here too, so
+    /// that an address which a reload takes away can come back.
+    ///
+    /// # Errors
+    /// There is no descriptor for it.
+    pub fn take(&mut self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+        let Some(passed) = self.at(address) else {
+            return Ok(None);
         };
-        let index = self.0.iter().position(is_it)?;
-        Some(self.0.remove(index).socket)
+        let socket = passed.socket.try_clone()?;
+        passed.is_taken = true;
+        Ok(Some(socket))
     }
 
-    /// The address of a socket that nobody took: whoever connects to it would wait for ever.
+    /// The address of a socket that nobody ever took: whoever connects to it would wait for ever.
     #[must_use]
     pub fn left(&self) -> Option<SocketAddr> {
-        self.0.first().map(|waiting| waiting.address)
+        let left = self.0.iter().find(|passed| !passed.is_taken);
+        left.map(|passed| passed.address)
+    }
+
+    /// The addresses of all of them.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.0.iter().map(|passed| passed.address)
     }
 }
 
-fn waiting(passed: &mut ListenFd, index: usize) -> io::Result<Option<Waiting>> {
-    let Some(socket) = passed.take_tcp_listener(index)? else {
+fn passed(listen: &mut ListenFd, index: usize) -> io::Result<Option<Passed>> {
+    let Some(socket) = listen.take_tcp_listener(index)? else {
         return Ok(None);
     };
     if !SockRef::from(&socket).is_listener()? {
         return Err(io::Error::other("it does not listen"));
     }
-    let address = socket.local_addr()?;
-    Ok(Some(Waiting { address, socket }))
+    Ok(Some(Passed {
+        descriptor: FIRST + index,
+        address: socket.local_addr()?,
+        socket,
+        is_taken: false,
+    }))
 }
 
 #[cfg(test)]
@@ -115,22 +202,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_address_gets_its_socket_once() {
+    fn each_address_gets_its_socket_as_often_as_it_asks() {
         let mut inherited = Inherited::default();
         let mut addresses = Vec::new();
-        for _ in 0..2 {
+        for descriptor in [3, 4] {
             let socket = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = socket.local_addr().unwrap();
             addresses.push(address);
-            inherited.0.push(Waiting { address, socket });
+            let passed = Passed {
+                descriptor,
+                address,
+                socket,
+                is_taken: false,
+            };
+            inherited.add(passed).unwrap();
         }
         let other = SocketAddr::new([127, 0, 0, 2].into(), addresses[1].port());
-        assert!(inherited.take(other).is_none());
-        let taken = inherited.take(addresses[1]).unwrap();
-        assert_eq!(taken.local_addr().unwrap(), addresses[1]);
-        assert!(inherited.take(addresses[1]).is_none());
+        assert!(inherited.take(other).unwrap().is_none());
+        for _ in 0..2 {
+            let taken = inherited.take(addresses[1]).unwrap().unwrap();
+            assert_eq!(taken.local_addr().unwrap(), addresses[1]);
+        }
         assert_eq!(inherited.left(), Some(addresses[0]));
-        assert!(inherited.take(addresses[0]).is_some());
+        assert!(inherited.take(addresses[0]).unwrap().is_some());
         assert_eq!(inherited.left(), None);
     }
 }

@@ -155,7 +155,7 @@ pub(super) struct Sockets {
     /// Those that the configuration no longer has, and that are not closed, or not yet.
     others: Vec<Open>,
     services: Vec<OpenService>,
-    /// What was bound before the process began, for the first configuration to take.
+    /// What was bound before the process began.
     inherited: Inherited,
 }
 
@@ -413,7 +413,7 @@ impl Sockets {
         let mut own = listeners
             .map(|open| open.bound)
             .chain(self.services.iter().map(|open| open.bound));
-        match Listener::bind(address, slots.clone(), write_stall) {
+        let bound = match Listener::bind(address, slots.clone(), write_stall) {
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
                     && own.any(|own| overlap(own, address)) =>
@@ -422,7 +422,19 @@ impl Sockets {
                 Listener::bind_beside(address, slots, write_stall)
             }
             bound => bound,
-        }
+        };
+        bound.map_err(|error| {
+            let mut passed = self.inherited.addresses();
+            let in_the_way = passed.find(|passed| overlap(*passed, address));
+            match in_the_way.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+                // The manager keeps it open, and as another user: only a restart of both can change it.
+                Some(passed) => io::Error::other(format!(
+                    "the inherited socket {passed} has that port; keep its address, or change ListenStream= and \
+                     restart the socket unit and the service"
+                )),
+                None => error,
+            }
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod notify;
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use wsgate::reason::Reason;
 use crate::harness::client::try_socket;
 use crate::harness::frames::{CLOSE, echoes, masked, read};
 use crate::harness::proxy::program;
-use crate::harness::services::{admin, ask};
+use crate::harness::services::{self, admin, ask};
 use crate::harness::{Client, Proxy, Setup, eventually, handshake};
 
 /// Makes the socket that is standard input the first that was passed on, as a manager does.
@@ -299,6 +300,76 @@ fn sockets_for_another_process_are_left_alone() {
     let proxy = Proxy::attach(folder, command, 1);
     assert_ne!(proxy.address(), address);
     assert_eq!(proxy.event("listening").text("detail"), "without TLS");
+    proxy.stop();
+}
+
+#[test]
+fn what_says_not_for_whom_it_is_is_left_alone() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let mut command = shell(&PASS.replace("LISTEN_PID=$$", "LISTEN_PID="));
+    command.stdin(Stdio::from(OwnedFd::from(socket)));
+    let said = fails(command, &at(address));
+    let expected = "LISTEN_FDS=\"1\" without LISTEN_PID is not for this process";
+    assert!(said.contains(expected), "{said}");
+    assert!(said.contains("Address already in use"), "{said}");
+}
+
+#[test]
+fn a_count_that_is_none_is_an_error() {
+    for count in ["2000000000", "-1", "one"] {
+        let (socket, address) = bound("127.0.0.1:0");
+        let mut command = shell(&PASS.replace("LISTEN_FDS=1", &format!("LISTEN_FDS={count}")));
+        command.stdin(Stdio::from(OwnedFd::from(socket)));
+        let said = fails(command, &at(address));
+        let expected = format!("LISTEN_FDS=\"{count}\" is no number of sockets, 0 to 1024");
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+#[test]
+fn an_address_that_is_passed_twice_is_an_error() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let twice = PASS
+        .replace("3<&0", "3<&0 4<&0")
+        .replace("LISTEN_FDS=1", "LISTEN_FDS=2");
+    let mut command = shell(&twice);
+    command.stdin(Stdio::from(OwnedFd::from(socket)));
+    let said = fails(command, &at(address));
+    let expected = format!("{address} was passed twice, as the inherited descriptors 3 and 4");
+    assert!(said.contains(&expected), "{said}");
+}
+
+/// The manager keeps the socket open meanwhile, so it can't be bound a second time.
+#[test]
+fn an_inherited_address_that_a_reload_took_away_can_come_back() {
+    let (socket, address) = bound("127.0.0.1:0");
+    let setup = at(address);
+    let proxy = start(&setup, &socket, 1);
+    let yaml = fs::read_to_string(proxy.folder().join("proxy.yaml")).unwrap();
+    let elsewhere = yaml.replace(&address.to_string(), "127.0.0.1:0");
+    assert_ne!(yaml, elsewhere);
+    for _ in 0..2 {
+        proxy.reload_with(&elsewhere);
+        proxy.reload_with(&yaml);
+        let (status, mut client) = handshaken(address);
+        assert_eq!(status, 101);
+        echoes(&mut client, "hello");
+    }
+    // The listener's address for a service: the same socket.
+    let admin = format!("{elsewhere}\nadmin: {{ address: '{address}' }}\n");
+    proxy.reload_with(&admin);
+    eventually("the admin listener to be alone", || {
+        // Those that the listener still takes get its 404.
+        let answers = |_| services::get(address, "/drain").0 == 200;
+        (0..20).all(answers).then_some(())
+    });
+    // As for what overlaps with it.
+    let everywhere = yaml.replace(&address.ip().to_string(), "0.0.0.0");
+    proxy.write(&everywhere);
+    proxy.signal("HUP");
+    let line = proxy.event("reload_refused");
+    let problem = format!("the inherited socket {address} has that port");
+    assert!(line.text("detail").contains(&problem), "{line:?}");
     proxy.stop();
 }
 

@@ -1,6 +1,7 @@
 //! `wsgate drain`.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
@@ -53,22 +54,25 @@ fn without_wait_it_returns_at_once() {
     ends_promptly(&mut proxy, Instant::now());
 }
 
-/// A hook has to work whatever has become of the file.
+/// A hook has to work whatever has become of the file, also where reading it would never end.
 #[test]
 fn an_address_needs_no_configuration() {
     let proxy = start(&setup(PATIENT, "\"builtin:echo\""));
     let address = admin(&proxy).to_string();
-    let arguments = [
-        "drain",
-        "--wait",
-        "--address",
-        &address,
-        "--config",
-        "none.yaml",
-    ];
-    let (code, out, err) = run(&arguments, proxy.folder());
-    assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.contains("drained"), "{out}");
+    let pipe = proxy.folder().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for file in ["none.yaml", "pipe"] {
+        let arguments = ["drain", "--wait", "--address", &address, "--config", file];
+        let (code, out, err) = run(&arguments, proxy.folder());
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains("drained"), "{out}");
+    }
     proxy.stop();
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,15 @@ fn a_file_that_went_bad_makes_nobody_unwell() {
     }
     fs::remove_file(&file).unwrap();
     assert_eq!(health(&["--ready", "--address", &address]).0, 0);
+    // It is not opened then: reading a pipe that nobody writes to would never end.
+    assert!(
+        Command::new("mkfifo")
+            .arg(&file)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(health(&["--address", &address]).0, 0);
     proxy.stop();
 }
 
