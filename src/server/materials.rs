@@ -55,13 +55,14 @@ impl Development {
         if !files.is_development() {
             return Self::There;
         }
-        match purpose {
-            Purpose::Check if !tls::has_development_certificate(files) => Self::Later,
-            Purpose::Check => Self::There,
-            Purpose::Run => match tls::ensure_development_certificate(files) {
-                Ok(_) => Self::There,
-                Err(error) => Self::Failed(error.to_string()),
-            },
+        let is_there = match purpose {
+            Purpose::Check => tls::has_development_certificate(files),
+            Purpose::Run => tls::ensure_development_certificate(files).map(|_| true),
+        };
+        match is_there {
+            Ok(true) => Self::There,
+            Ok(false) => Self::Later,
+            Err(error) => Self::Failed(error.to_string()),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The development certificate of `tls.self_signed`.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::identity;
 use crate::config::CertificateFiles;
@@ -17,21 +19,38 @@ const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Days that it is valid: some clients refuse more than 398.
 const DAYS: i64 = 365;
 
-/// Why the development certificate could not be made.
+/// Why there is no development certificate.
 #[derive(Debug)]
 pub struct DevelopmentCertificateError {
+    act: &'static str,
     path: PathBuf,
     cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
+impl DevelopmentCertificateError {
+    fn of<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        act: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        move |cause| Self {
+            act,
+            path: path.to_owned(),
+            cause: cause.into(),
+        }
+    }
+}
+
 impl std::fmt::Display for DevelopmentCertificateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "can't make the development certificate {}: {}",
-            self.path.display(),
-            self.cause
-        )
+        let Self { act, path, cause } = self;
+        let path = path.display();
+        write!(f, "can't {act} the development certificate {path}: {cause}")?;
+        match *act {
+            READ => f.write_str("; let the user that wsgate runs as read it, or remove it"),
+            _ => {
+                f.write_str("; let the user that wsgate runs as write there, or name certificates")
+            }
+        }
     }
 }
 
@@ -41,39 +60,74 @@ impl std::error::Error for DevelopmentCertificateError {
     }
 }
 
+const READ: &str = "read";
+const MAKE: &str = "make";
+
 /// Makes a certificate for `localhost`, `127.0.0.1` and `::1`, and its key with mode 0600, unless good ones are
 /// there. Returns whether it made them.
 ///
 /// # Errors
-/// When a file can't be written.
+/// When a file is there that can't be read, or can't be written.
 pub fn ensure_development_certificate(
     files: &CertificateFiles,
 ) -> Result<bool, DevelopmentCertificateError> {
-    if has_development_certificate(files) {
+    if is_there(files)? {
         return Ok(false);
     }
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |cause: Box<dyn std::error::Error + Send + Sync>| DevelopmentCertificateError {
-            path,
-            cause,
-        }
-    };
-    let (cert, key) = make().map_err(|error| failed(&files.cert)(error.into()))?;
-    if let Some(folder) = files.key.parent() {
-        fs::create_dir_all(folder).map_err(|error| failed(folder)(error.into()))?;
+    let (cert, key) = make().map_err(DevelopmentCertificateError::of(MAKE, &files.cert))?;
+    for (file, content, mode) in [(&files.key, key, 0o600), (&files.cert, cert, 0o644)] {
+        let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
+        folder
+            .and_then(|()| replace(file, &content, mode))
+            .map_err(DevelopmentCertificateError::of(MAKE, file))?;
     }
-    replace(&files.key, &key, 0o600).map_err(|error| failed(&files.key)(error.into()))?;
-    replace(&files.cert, &cert, 0o644).map_err(|error| failed(&files.cert)(error.into()))?;
     Ok(true)
 }
 
-/// Whether a development certificate is there that can be used and that nothing is to be said of. Without one the start
-/// makes a new one, whatever is there.
-#[must_use]
-pub fn has_development_certificate(files: &CertificateFiles) -> bool {
+/// Whether a development certificate is there that can be used, and nothing is to be said of it. Else the start makes a
+/// new one.
+///
+/// # Errors
+/// When the start would fail: a file is there that can't be read, or this user can't write.
+pub fn has_development_certificate(
+    files: &CertificateFiles,
+) -> Result<bool, DevelopmentCertificateError> {
+    if is_there(files)? {
+        return Ok(true);
+    }
+    for file in [&files.key, &files.cert] {
+        // What is made first where it is missing itself.
+        let folders = file.ancestors().skip(1).map(or_here);
+        for folder in folders {
+            match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+                Err(Errno::NOENT) => {}
+                outcome => {
+                    outcome.map_err(DevelopmentCertificateError::of(MAKE, file))?;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn or_here(folder: &Path) -> &Path {
+    match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    }
+}
+
+fn is_there(files: &CertificateFiles) -> Result<bool, DevelopmentCertificateError> {
+    for file in [&files.cert, &files.key] {
+        match File::open(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            outcome => drop(outcome.map_err(DevelopmentCertificateError::of(READ, file))?),
+        }
+    }
+    // Whatever else is wrong with it, such as its age, is mended by a new one.
     let (found, findings) = identity::load(files, SystemTime::now());
-    found.is_some() && findings.is_empty()
+    Ok(found.is_some() && findings.is_empty())
 }
 
 fn make() -> Result<(String, String), rcgen::Error> {
@@ -93,7 +147,7 @@ fn make() -> Result<(String, String), rcgen::Error> {
 
 /// Writes a file beside its final place and moves it there, so that no reader sees half of it and no key is ever
 /// readable by others.
-fn replace(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
+fn replace(path: &Path, content: &str, mode: u32) -> io::Result<()> {
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
     // Left from a process of the same id that was killed here.
     let _ = fs::remove_file(&beside);

@@ -253,7 +253,6 @@ fn files_are_where_the_configuration_looks_for_them() {
     };
     let file = format!("{}/proxy.yaml", folder("config"));
     assert_eq!(sidecar["args"], json!(["--config", file]));
-    assert_eq!(hook(&sidecar).last(), Some(&file));
     assert_eq!(
         volumes[0]["configMap"]["name"],
         manifest("configmap")["metadata"]["name"]

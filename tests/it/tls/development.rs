@@ -1,8 +1,9 @@
 //! `self_signed: true`: the certificate that the proxy makes itself.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 use wsgate::reason::Reason;
 
 use crate::harness::certs::{Authority, Kind};
+use crate::harness::proxy::program;
 use crate::harness::{Client, Proxy, Setup};
 
 const CERT: &str = "certs/dev.pem";
@@ -96,6 +98,87 @@ fn a_development_certificate_that_is_of_no_use_is_made_anew() {
         let file = fs::metadata(proxy.folder().join(KEY)).unwrap();
         assert_eq!(file.permissions().mode() & 0o777, 0o600, "{what}");
         assert_serves(proxy);
+    }
+}
+
+/// What the program in `folder` says to `check` and to a start, as a user who is not root.
+fn said(folder: &Path) -> [(Option<i32>, String); 2] {
+    let copy = folder.join("wsgate");
+    [&["check"][..], &[]].map(|arguments| {
+        let mut command = match rustix::process::geteuid().is_root() {
+            true => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+                command.arg(&copy);
+                command
+            }
+            false => Command::new(&copy),
+        };
+        let output = command
+            .args(arguments)
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    })
+}
+
+/// `check` and the start have to agree, as the file and its folder are what the start will find.
+#[test]
+fn what_keeps_a_development_certificate_from_being_there_is_an_error_of_check_and_start() {
+    let mut setup = Setup::plain("builtin:echo");
+    setup.tls = Some("self_signed: true".to_owned());
+    let good = start(tempfile::tempdir().unwrap());
+    let [cert, key] = files(good.folder());
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    for (what, forbidden, expected) in [
+        (
+            "its key",
+            KEY,
+            "can't read the development certificate certs/dev-key.pem",
+        ),
+        (
+            "its certificate",
+            CERT,
+            "can't read the development certificate certs/dev.pem",
+        ),
+        (
+            "its folder",
+            "certs",
+            "can't make the development certificate certs/dev",
+        ),
+        (
+            "the folder above",
+            ".",
+            "can't make the development certificate certs/dev",
+        ),
+    ] {
+        let folder = prepared(&cert, &key);
+        fs::write(folder.path().join("proxy.yaml"), setup.yaml()).unwrap();
+        mode(&folder.path().join("proxy.yaml"), 0o644);
+        mode(&folder.path().join(KEY), 0o644);
+        // Where that user can run it, wherever the tests are.
+        fs::copy(program(), folder.path().join("wsgate")).unwrap();
+        match forbidden {
+            "certs" => fs::remove_file(folder.path().join(KEY)).unwrap(),
+            "." => fs::remove_dir_all(folder.path().join("certs")).unwrap(),
+            _ => {}
+        }
+        let said = {
+            let program = folder.path();
+            mode(program, 0o755);
+            let forbidden = folder.path().join(forbidden);
+            let readable = if forbidden.is_dir() { 0o555 } else { 0 };
+            mode(&forbidden, readable);
+            said(program)
+        };
+        mode(folder.path(), 0o755);
+        for (code, said) in said {
+            assert_eq!(code, Some(2), "{what}: {said}");
+            assert!(said.contains(expected), "{what}: {said}");
+            assert!(said.contains("Permission denied"), "{what}: {said}");
+        }
     }
 }
 
