@@ -186,7 +186,7 @@ impl Default for Limits {
             tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             // Longer than the 60 s after which most balancers give up an unused connection.
-            keep_alive: Duration::from_secs(75),
+            keep_alive: Duration::from_secs(90),
             write_stall: Duration::from_secs(30),
             close_wait: Duration::from_secs(5),
         }

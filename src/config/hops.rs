@@ -15,6 +15,15 @@ pub struct Hop {
     pub habit: Habit,
     /// Where that is written; `None`: users report it.
     pub source: Option<&'static str>,
+    /// How long it keeps a connection to the proxy that no request uses.
+    pub keeps: Option<Duration>,
+}
+
+impl Hop {
+    const fn keeping(mut self, secs: u64) -> Self {
+        self.keeps = Some(Duration::from_secs(secs));
+        self
+    }
 }
 
 /// What a hop does to tunnels by default. Times are in seconds.
@@ -51,6 +60,7 @@ const fn hop(
         aliases,
         habit,
         source: Some(source),
+        keeps: None,
     }
 }
 
@@ -60,6 +70,7 @@ const fn reported(name: &'static str, aliases: &'static [&'static str], habit: H
         aliases,
         habit,
         source: None,
+        keeps: None,
     }
 }
 
@@ -70,7 +81,8 @@ pub static HOPS: &[Hop] = &[
         &["aws alb", "aws application load balancer"],
         Habit::Idle(60),
         "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html",
-    ),
+    )
+    .keeping(60),
     hop(
         "AWS NLB",
         &["aws nlb", "aws network load balancer"],
@@ -82,14 +94,17 @@ pub static HOPS: &[Hop] = &[
         &["aws elb", "aws classic elb", "classic load balancer"],
         Habit::Idle(60),
         "https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-idle-timeout.html",
-    ),
+    )
+    .keeping(60),
     reported("Amazon CloudFront", &["cloudfront"], Habit::Idle(600)),
     hop(
         "Google Cloud Application Load Balancer",
         &[
-            "gcp",
             "gclb",
             "gcp alb",
+            "gcp application load balancer",
+            "gcp load balancer",
+            "gke ingress",
             "google cloud load balancing",
             "google cloud load balancer",
             "gce ingress",
@@ -97,10 +112,11 @@ pub static HOPS: &[Hop] = &[
         ],
         Habit::Lifetime(30),
         "https://pkg.go.dev/github.com/kubernetes/ingress-gce/examples/websocket",
-    ),
+    )
+    .keeping(600),
     hop(
         "Google Cloud Run",
-        &["google cloud run", "gcp cloud run"],
+        &["cloud run", "google cloud run", "gcp cloud run"],
         Habit::Lifetime(300),
         "https://cloud.google.com/run/docs/triggering/websockets",
     ),
@@ -111,12 +127,18 @@ pub static HOPS: &[Hop] = &[
         "https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-idle-timeout",
     ),
     hop(
+        "Azure Application Gateway",
+        &["azure application gateway", "application gateway"],
+        Habit::Lifetime(20),
+        "https://learn.microsoft.com/azure/application-gateway/application-gateway-websocket",
+    ),
+    hop(
         "Azure Front Door",
         &["azure front door", "front door"],
         Habit::Idle(300),
         "https://learn.microsoft.com/azure/frontdoor/standard-premium/websocket",
     ),
-    reported("Cloudflare", &["cloudflare"], Habit::Idle(100)),
+    reported("Cloudflare", &["cloudflare"], Habit::Idle(100)).keeping(900),
     hop(
         "腾讯云 CLB",
         &[
@@ -127,7 +149,8 @@ pub static HOPS: &[Hop] = &[
         ],
         Habit::Idle(60),
         "https://www.tencentcloud.com/document/product/214/32427",
-    ),
+    )
+    .keeping(75),
     hop(
         "微信云托管",
         &[
@@ -141,12 +164,12 @@ pub static HOPS: &[Hop] = &[
     ),
     reported(
         "阿里云 CLB",
-        &["阿里云clb", "alibaba clb", "aliyun clb"],
+        &["阿里云clb", "阿里云slb", "阿里云负载均衡", "alibaba clb", "alibaba cloud clb", "aliyun clb", "aliyun slb"],
         Habit::Idle(60),
     ),
     hop(
         "华为云 ELB",
-        &["华为云elb", "huawei elb", "huawei cloud elb"],
+        &["华为云elb", "华为云弹性负载均衡", "huawei elb", "huawei cloud elb"],
         Habit::Idle(60),
         "https://support.huaweicloud.com/intl/en-us/usermanual-elb/elb_ug_jt_0014.html",
     ),
@@ -170,10 +193,10 @@ pub static HOPS: &[Hop] = &[
     ),
 ];
 
-/// The hop that an operator calls `name`: its longest alias that is in there as whole words, whatever the case and
-/// whatever stands between the words.
+/// The hops that an operator calls `name`, such as both of `nginx behind Cloudflare`: those with an alias in there as
+/// whole words that is no part of a longer one, whatever the case and whatever stands between the words.
 #[must_use]
-pub fn known(name: &str) -> Option<&'static Hop> {
+pub fn known(name: &str) -> Vec<&'static Hop> {
     let name = folded(name);
     let fits = |alias: &str| {
         // Chinese has no spaces between words.
@@ -182,12 +205,19 @@ pub fn known(name: &str) -> Option<&'static Hop> {
             false => name.replace(' ', "").contains(alias),
         }
     };
-    let all = HOPS
-        .iter()
-        .flat_map(|hop| hop.aliases.iter().map(move |alias| (*alias, hop)));
-    all.filter(|(alias, _)| fits(alias))
-        .max_by_key(|(alias, _)| alias.len())
+    let all = || {
+        let all = HOPS
+            .iter()
+            .flat_map(|hop| hop.aliases.iter().map(move |alias| (*alias, hop)));
+        all.filter(|(alias, _)| fits(alias))
+    };
+    let is_whole = |alias: &str| all().all(|(other, _)| other == alias || !other.contains(alias));
+    let mut found: Vec<_> = all()
+        .filter(|(alias, _)| is_whole(alias))
         .map(|(_, hop)| hop)
+        .collect();
+    found.dedup_by_key(|hop| hop.name);
+    found
 }
 
 /// Lower case, with one space for what is neither letter nor digit.

@@ -7,6 +7,12 @@ use super::problem::{akin, nearest, quoted, shown};
 use super::reader::{Cursor, Report};
 use super::yaml::Node;
 
+/// The clock's resolution.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Units of durations.
+pub(super) const UNITS: [&str; 5] = ["ms", "s", "m", "h", "d"];
+
 /// Longest duration: sums with the clock stay far from their end.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -166,6 +172,9 @@ impl Cursor<'_> {
                 format!("{}, expected more than zero", spelled.found()),
                 Some(format!("write {instead_of_zero}")),
             ),
+            Err(Unusable::TooSmall) => {
+                (format!("{}, expected at least 1ms", spelled.found()), None)
+            }
             Err(Unusable::TooLarge) => {
                 (format!("{}, expected at most 365d", spelled.found()), None)
             }
@@ -218,7 +227,7 @@ impl Cursor<'_> {
     ) -> Option<usize> {
         match parse_size(&spelled.text) {
             Ok(size) if bounds.contains(&size) => return Some(size),
-            Ok(_) | Err(Unusable::TooLarge | Unusable::Zero) => {
+            Ok(_) | Err(Unusable::TooLarge | Unusable::TooSmall | Unusable::Zero) => {
                 self.error(report, format!("{}, expected {words}", spelled.found()));
             }
             Err(Unusable::Unclear(help)) => {
@@ -313,6 +322,8 @@ fn is_variable(name: &str) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
     Zero,
+    /// Less than the clock of the proxy can tell.
+    TooSmall,
     TooLarge,
     /// With what to write instead.
     Unclear(Option<String>),
@@ -335,8 +346,17 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, Unusable> {
             .then(|| format!("write {lower}"));
         return Err(Unusable::Unclear(help));
     }
+    // It knows more of them: to it a `month` is a time, and `us` is one that no timer here can keep.
+    let mut units = text
+        .split(|c: char| !c.is_alphabetic())
+        .filter(|unit| !unit.is_empty());
+    let has_other = units.any(|unit| !UNITS.contains(&unit));
     match humantime::parse_duration(text) {
+        Ok(_) if has_other => Err(Unusable::Unclear(Some(
+            "units are ms, s, m, h and d".to_owned(),
+        ))),
         Ok(Duration::ZERO) => Err(Unusable::Zero),
+        Ok(duration) if duration < SHORTEST => Err(Unusable::TooSmall),
         Ok(duration) if duration > LONGEST => Err(Unusable::TooLarge),
         Ok(duration) => Ok(duration),
         Err(humantime::DurationError::NumberOverflow) => Err(Unusable::TooLarge),

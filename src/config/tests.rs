@@ -304,7 +304,7 @@ fn every_value_of_a_full_file_arrives() {
             header_bytes: 64 * 1024,
             tls_handshake: Duration::from_secs(5),
             request_head: Duration::from_secs(6),
-            keep_alive: Duration::from_secs(75),
+            keep_alive: Duration::from_secs(90),
             write_stall: Duration::from_secs(7),
             close_wait: Duration::from_secs(8),
         }
@@ -780,6 +780,7 @@ fn an_ipv4_and_an_ipv6_listener_may_share_a_port() {
         "routes:",
         "  - address: \"[::]:8443\"\ntrusted_proxies: [10.0.0.0/8]\nroutes:",
     );
+    let text = text.replace("origins:", "ping: off\n      origins:");
     assert_eq!(lines_of(&text), Vec::<String>::new());
 }
 
@@ -798,6 +799,15 @@ fn durations() {
     assert_eq!(parse_duration("5M"), write("write 5m"));
     for zero in ["0", "0s", "0ms"] {
         assert_eq!(parse_duration(zero), Err(Unusable::Zero), "{zero}");
+    }
+    for small in ["0.5ms", "0.0001s"] {
+        assert_eq!(parse_duration(small), Err(Unusable::TooSmall), "{small}");
+    }
+    for other in ["1us", "1ns", "1month", "20sec", "1h 5min", "1w"] {
+        let units = Err(Unusable::Unclear(Some(
+            "units are ms, s, m, h and d".to_owned(),
+        )));
+        assert_eq!(parse_duration(other), units, "{other}");
     }
     for large in ["366d", "99999999999999999999s", "18446744073709551615s"] {
         assert_eq!(parse_duration(large), Err(Unusable::TooLarge), "{large}");

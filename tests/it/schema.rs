@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use wsgate::config;
 
 use crate::harness::peers::{file, tool};
 use crate::harness::proxy::run;
@@ -167,6 +168,9 @@ fn single_values_are_told_apart() {
         json!({ "shutdown": { "delay": "1.5s", "close_code": "1001" } }),
         json!({ "admin": { "address": "[::1]:9901" }, "probes": { "address": "0.0.0.0:${PROBES}" } }),
         json!({ "trusted_proxies": [] }),
+        json!({ "shutdown": { "delay": "0.0s", "spread": "0s 0ms" } }),
+        json!({ "limits": { "header_bytes": "64 KiB ", "close_wait": " 1.5s" } }),
+        json!({ "admin": { "address": "[fe80::1%2]:9901" }, "probes": { "address": "0.0.0.0:65535" } }),
     ];
     let bad = [
         json!({ "limits": { "close_wait": 10 } }),
@@ -174,6 +178,8 @@ fn single_values_are_told_apart() {
         json!({ "limits": { "close_wait": "0s" } }),
         json!({ "limits": { "close_wait": "10S" } }),
         json!({ "limits": { "close_wait": "off" } }),
+        json!({ "limits": { "close_wait": "10sec" } }),
+        json!({ "limits": { "close_wait": "10us" } }),
         json!({ "limits": { "close_wait": "${WAIT" } }),
         json!({ "limits": { "header_bytes": "64KB" } }),
         json!({ "limits": { "connections": 0 } }),
@@ -184,10 +190,30 @@ fn single_values_are_told_apart() {
         json!({ "shutdown": { "close_code": 1006 } }),
         json!({ "shutdown": { "grace": "30s" } }),
         json!({ "admin": { "address": "localhost:9901" } }),
+        json!({ "admin": { "address": "127.0.0.1:65536" } }),
+        json!({ "admin": { "address": "127.0.0.1:99999" } }),
         json!({ "log": { "level": "trace" } }),
         json!({ "upstreams": {} }),
         json!({ "routes": [] }),
     ];
+    // The proxy itself is of the same opinion.
+    for (values, is_good) in [(&good[..], true), (&bad[..], false)] {
+        for value in values {
+            let file = serde_json::to_string(&with(value.clone())).unwrap();
+            let variable = |name: &str| match name {
+                "PROBES" | "MOST" => Some("9900".to_owned()),
+                "WAIT" => Some("5".to_owned()),
+                _ => None,
+            };
+            let outcome = config::parse(&file, Path::new("proxy.yaml"), &variable);
+            assert_eq!(
+                outcome.config.is_some(),
+                is_good,
+                "{value} {:?}",
+                outcome.problems
+            );
+        }
+    }
     let named =
         |kind: &str, index: usize, value: &Value| (format!("{kind} {index}"), with(value.clone()));
     let all = good

@@ -63,8 +63,19 @@ fn looks_like(path: &str) -> Option<&'static str> {
         return Some("a parameter (`:`)");
     }
     let is_class = |path: &str| path.contains('[') && path.contains(']');
-    let is_group = |path: &str| path.contains('(') && path.contains(')');
-    let is_expression =
-        is_class(path) || is_group(path) || path.contains(['|', '^']) || path.ends_with(['$', '+']);
+    // A name may have brackets, as in /wiki/Rust_(language), and a plus, as in /c++.
+    let is_group = |path: &str| {
+        let inside = path
+            .split_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'));
+        inside.is_some_and(|(inside, after)| {
+            inside.contains(['.', '+', '?', '[', '\\']) || after.starts_with(['+', '?'])
+        })
+    };
+    let is_expression = is_class(path)
+        || is_group(path)
+        || path.contains(['|', '^'])
+        || path.contains(".+")
+        || path.ends_with('$');
     is_expression.then_some("a regular expression")
 }

@@ -16,12 +16,20 @@ const INTERVAL: Duration = Duration::from_secs(20);
 /// The default of AWS ALB, nginx and others, in [`hops`].
 const USUAL: Duration = Duration::from_secs(60);
 
+/// Round trips over mobile networks stay below it.
+const HASTY: Duration = Duration::from_secs(1);
+
+/// What a kept connection should outlive the same timer of the hop in front by.
+const SPARE: Duration = Duration::from_secs(20);
+
 pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
-    let hop = config.load_balancer.as_deref();
-    let patience = hop.and_then(Patience::of);
-    let has_hop = hop.is_some() || !config.trusted_proxies.is_empty();
-    if let Some(hop) = hop {
-        unknown(hop, notes);
+    let stated = config.load_balancer.as_deref();
+    let known = stated.map(known).unwrap_or_default();
+    let patience = stated.and_then(|stated| Patience::of(stated, &known));
+    let is_unknown = patience.is_none() && known.is_empty();
+    let has_hop = stated.is_some() || !config.trusted_proxies.is_empty();
+    if let Some(stated) = stated.filter(|_| is_unknown) {
+        unknown(stated, notes);
     }
     for (index, route) in config.routes.iter().enumerate() {
         let Some((_, rules)) = route.websocket() else {
@@ -30,14 +38,21 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
         let site = format!("routes[{index}].websocket");
         match &patience {
             Some(patience) => silence(&site, rules, patience, notes),
-            None if has_hop => usual(&site, rules, notes),
+            None if is_unknown && has_hop => usual(&site, rules, notes),
             None => {}
         }
         never(&site, rules, notes);
     }
-    if let Some(hop) = hop.and_then(known) {
+    for hop in known {
         lifetime(config, hop, notes);
+        keeping(
+            config,
+            hop,
+            stated.and_then(|stated| stated.idle_timeout),
+            notes,
+        );
     }
+    hasty(config, notes);
     for (name, upstream) in &config.upstreams {
         let Some(check) = &upstream.health_check else {
             continue;
@@ -62,9 +77,6 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
 
 /// What is said of the hop in front tells nothing about its timers.
 fn unknown(hop: &LoadBalancer, notes: &mut Notes<'_, '_>) {
-    if hop.idle_timeout.is_some() || known(hop).is_some() {
-        return;
-    }
     let (site, found) = match &hop.name {
         Some(name) => (
             "load_balancer.name",
@@ -82,29 +94,45 @@ fn unknown(hop: &LoadBalancer, notes: &mut Notes<'_, '_>) {
     );
 }
 
-/// A Ping that is too late for many hops, where nothing is known of the one in front.
+/// A Ping that is too late for many hops, or none, where nothing is known of the one in front.
 fn usual(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
-    let Some(ping) = rules.ping.filter(|ping| ping.interval >= USUAL) else {
-        return;
-    };
-    notes.warn(
-        &format!("{site}.ping.interval"),
-        format!(
-            "found {}, not shorter than the {} of silence after which many load balancers end a tunnel by default \
-             (docs/idle-timeouts.md)",
-            format_duration(ping.interval),
-            format_duration(USUAL)
-        ),
-        format!(
-            "write {}, or state load_balancer.idle_timeout if it is longer",
-            format_duration(INTERVAL)
-        ),
+    let usual = format_duration(USUAL);
+    let write = format_duration(INTERVAL);
+    let many = format!(
+        "the {usual} of silence after which many load balancers end a tunnel by default (docs/idle-timeouts.md)"
     );
+    match rules.ping {
+        Some(ping) if ping.interval >= USUAL => notes.warn(
+            &format!("{site}.ping.interval"),
+            format!("found {}, not shorter than {many}", format_duration(ping.interval)),
+            format!("write {write}, or state load_balancer.idle_timeout if it is longer"),
+        ),
+        Some(_) => {}
+        None if sees_to_it(site, rules, |idle| idle < USUAL, notes) => {}
+        None => notes.warn(
+            site,
+            format!("found no ping, which would come before {many}; clients see such an end as 1006"),
+            format!(
+                "write ping: {{ interval: {write} }}, or ping: off where the application sends a heartbeat of its own"
+            ),
+        ),
+    }
 }
 
-/// The hop that the operator names, if its defaults are known.
-fn known(hop: &LoadBalancer) -> Option<&'static Hop> {
-    hop.name.as_deref().and_then(hops::known)
+/// Whether silence is seen to without a Ping: the proxy ends the tunnel itself, with a Close, after a time that is short
+/// enough; or the operator says that the application sees to it.
+fn sees_to_it(
+    site: &str,
+    rules: &WebSocketRules,
+    is_short: impl Fn(Duration) -> bool,
+    notes: &Notes<'_, '_>,
+) -> bool {
+    rules.idle_timeout.is_some_and(is_short) || notes.is_written(&format!("{site}.ping"))
+}
+
+/// The hops that the operator names, of those whose defaults are known.
+fn known(hop: &LoadBalancer) -> Vec<&'static Hop> {
+    hop.name.as_deref().map(hops::known).unwrap_or_default()
 }
 
 /// How long the hop in front bears silence.
@@ -119,7 +147,7 @@ struct Patience {
 }
 
 impl Patience {
-    fn of(hop: &LoadBalancer) -> Option<Self> {
+    fn of(hop: &LoadBalancer, known: &[&Hop]) -> Option<Self> {
         if let Some(time) = hop.idle_timeout {
             return Some(Self {
                 time,
@@ -128,7 +156,11 @@ impl Patience {
                 or: "",
             });
         }
-        let known = known(hop)?;
+        // Of several the one that is least patient.
+        let counts = known
+            .iter()
+            .filter(|hop| !matches!(hop.habit, Habit::Lifetime(_)));
+        let known = counts.min_by_key(|hop| hop.habit.time())?;
         let time = known.habit.time();
         let shown = format_duration(time);
         let name = known.name;
@@ -193,11 +225,7 @@ fn silence(site: &str, rules: &WebSocketRules, patience: &Patience, notes: &mut 
         }
         return;
     }
-    // The proxy ends silent tunnels itself, with a Close; or the operator says that the application sees to it.
-    let ends_first = rules
-        .idle_timeout
-        .is_some_and(|idle| !patience.is_over(idle));
-    if ends_first || notes.is_written(&format!("{site}.ping")) {
+    if sees_to_it(site, rules, |idle| !patience.is_over(idle), notes) {
         return;
     }
     let message = if patience.is_advice {
@@ -260,5 +288,89 @@ fn lifetime(config: &Config, hop: &Hop, notes: &mut Notes<'_, '_>) {
         );
         let help = "raise its timeout, and write a max_lifetime a little shorter than it for each websocket route";
         notes.warn("load_balancer.name", message, help);
+    }
+}
+
+/// A hop that keeps its connections for the next request as long as the proxy does, or longer: it sends one on a
+/// connection that the proxy is just closing. WebSocket alone leaves nothing to keep.
+fn keeping(config: &Config, hop: &Hop, stated: Option<Duration>, notes: &mut Notes<'_, '_>) {
+    let Some(keeps) = hop.keeps else {
+        return;
+    };
+    // With some both are one setting.
+    let keeps = stated
+        .filter(|_| keeps == hop.habit.time())
+        .unwrap_or(keeps);
+    let keep_alive = config.limits.keep_alive;
+    let only_websocket = config
+        .routes
+        .iter()
+        .all(|route| route.websocket().is_some());
+    if only_websocket || keep_alive > keeps {
+        return;
+    }
+    notes.warn(
+        "limits.keep_alive",
+        format!(
+            "found {}, not longer than the {} for which {} keeps a connection to the proxy: it may send a request on one \
+             that is just being closed, and the client sees a 502",
+            format_duration(keep_alive),
+            format_duration(keeps),
+            hop.name
+        ),
+        format!("write {}", format_duration(keeps + SPARE)),
+    );
+}
+
+/// Times that good clients and endpoints can't keep.
+fn hasty(config: &Config, notes: &mut Notes<'_, '_>) {
+    let limits = &config.limits;
+    let mut timers = vec![
+        (
+            "limits.tls_handshake".to_owned(),
+            Some(limits.tls_handshake),
+        ),
+        ("limits.request_head".to_owned(), Some(limits.request_head)),
+        ("limits.write_stall".to_owned(), Some(limits.write_stall)),
+        ("limits.close_wait".to_owned(), Some(limits.close_wait)),
+    ];
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some((_, rules)) = route.websocket() else {
+            continue;
+        };
+        let site = |key: &str| format!("routes[{index}].websocket.{key}");
+        timers.push((site("ping.interval"), rules.ping.map(|ping| ping.interval)));
+        timers.push((site("ping.timeout"), rules.ping.map(|ping| ping.timeout)));
+        timers.push((site("idle_timeout"), rules.idle_timeout));
+        timers.push((site("max_lifetime"), rules.max_lifetime));
+    }
+    for (site, time) in timers {
+        let Some(time) = time.filter(|time| *time < HASTY) else {
+            continue;
+        };
+        notes.warn(
+            &site,
+            format!(
+                "found {}, which the way to a distant client and back can take",
+                format_duration(time)
+            ),
+            format!("write {} or more", format_duration(HASTY)),
+        );
+    }
+    for (name, upstream) in &config.upstreams {
+        let Some(check) = upstream
+            .health_check
+            .as_ref()
+            .filter(|check| check.interval < HASTY)
+        else {
+            continue;
+        };
+        let interval = format_duration(check.interval);
+        let per_second = 1.0 / check.interval.as_secs_f64();
+        notes.warn(
+            &format!("upstreams.{name}.health_check.interval"),
+            format!("found {interval}: each endpoint is asked some {per_second:.0} times a second"),
+            format!("write {} or more", format_duration(HASTY)),
+        );
     }
 }

@@ -255,7 +255,7 @@ pub static LIMITS: Block = Block {
         optional(
             "keep_alive",
             Kind::Value("duration"),
-            "75s",
+            "90s",
             "How long a connection may wait for its next request. Longer than the same timer of a load balancer in front, or requests are lost between the two.",
         ),
         optional(

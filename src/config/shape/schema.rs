@@ -3,6 +3,7 @@
 //! It says what each table says, in the words of its types: names, kinds, alternatives, defaults. What keys say about each
 //! other is the reader's alone, so that a file which passes here may still be refused by `wsgate check`.
 
+use crate::config::scalar::UNITS;
 use serde_json::{Map, Value, json};
 
 use super::{Block, Key, Kind, ROOT};
@@ -28,8 +29,10 @@ pub fn schema() -> Value {
 
 /// What the types of the tables are made of.
 fn definitions() -> Value {
-    const UNITS: &str = "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m\
-                         |hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|years|year|yrs|yr|y)";
+    // Up to 65535.
+    const PORT: &str =
+        "([0-9]{1,4}|[1-5][0-9]{4}|6([0-4][0-9]{3}|5([0-4][0-9]{2}|5([0-2][0-9]|3[0-5]))))";
+    let units = UNITS.join("|");
     json!({
         "variable": {
             "description": "`${NAME}`: the value of an environment variable.",
@@ -39,18 +42,18 @@ fn definitions() -> Value {
         "duration": {
             "description": "A duration such as `500ms`, `10s`, `2m` or `1h`; not zero, at most 365d.",
             "type": "string",
-            "pattern": format!(r"^\s*([0-9]+(\.[0-9]+)?\s*{UNITS}\s*)+$"),
+            "pattern": format!(r"^\s*([0-9]+(\.[0-9]+)?\s*({units})\s*)+$"),
             "not": { "pattern": r"^[^1-9]*$" },
         },
         "zero": {
             "description": "`0s`: none at all.",
-            "anyOf": [{ "const": 0 }, { "type": "string", "pattern": r"^0+\s*[a-z]*$" }],
+            "anyOf": [{ "const": 0 }, { "type": "string", "pattern": r"^\s*(0+|([0.]+\s*[a-z]+\s*)+)$" }],
         },
         "size": {
             "description": "A number of bytes, or a size such as `64KiB`, `1MiB` or `1GiB`.",
             "anyOf": [
                 { "type": "integer", "minimum": 1 },
-                { "type": "string", "pattern": r"^[0-9]+\s*(B|KiB|MiB|GiB)?$", "not": { "pattern": "^[^1-9]*$" } },
+                { "type": "string", "pattern": r"^[0-9]+\s*(B|KiB|MiB|GiB)?\s*$", "not": { "pattern": "^[^1-9]*$" } },
             ],
         },
         "count": {
@@ -63,7 +66,7 @@ fn definitions() -> Value {
         "address": {
             "description": "An IP address and a port such as `0.0.0.0:8443` or `[::]:8443`.",
             "type": "string",
-            "pattern": r"^([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+            "pattern": format!(r"^([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):{PORT}$"),
         },
         "endpoint": {
             "description": "`http://host:port`, `https://host:port`, `unix:/path` or `builtin:echo`.",
