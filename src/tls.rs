@@ -11,6 +11,7 @@ mod failure;
 mod hello;
 mod identity;
 mod refused;
+mod validity;
 
 use std::sync::Arc;
 
@@ -28,9 +29,10 @@ pub use development::{
     DevelopmentCertificateError, ensure_development_certificate, has_development_certificate,
 };
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
-pub use identity::{Certificate, Finding, Identity, load};
+pub use identity::{Finding, Identity, load};
 pub use refused::refused_late;
 pub use rustls::Error;
+pub use validity::{Certificate, ShownTo};
 
 use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};

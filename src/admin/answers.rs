@@ -160,8 +160,12 @@ fn is_local_name(host: &str) -> bool {
 }
 
 async fn metrics(state: &State) -> Response<Body> {
-    let of_process = tokio::task::spawn_blocking(Process::read).await;
-    let page = scrape::page(state, &of_process.unwrap_or_default());
+    let state = state.clone();
+    // With thousands of routes it takes long enough for tunnels to wait.
+    let page = tokio::task::spawn_blocking(move || scrape::page(&state, &Process::read())).await;
+    let Ok(page) = page else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the process is ending");
+    };
     let mut answer = Response::new(Full::new(Bytes::from(page)));
     let kind = HeaderValue::from_static(Text::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);

@@ -63,7 +63,7 @@ fn write_state(text: &mut Text, state: &State, generation: &Generation) {
     let mut family = text.family(
         "wsgate_certificate_expiry_timestamp_seconds",
         Kind::Gauge,
-        "When the first certificate of a served chain ends to be valid.",
+        "When the first certificate of a chain that clients or upstreams are shown ends to be valid.",
     );
     for certificate in &generation.certificates {
         let file = certificate.file.display().to_string();

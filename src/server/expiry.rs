@@ -43,7 +43,12 @@ impl Expiry {
                 .any(|certificate| certificate.file == *file)
         });
         let mut due = Vec::new();
-        for Certificate { file, expires } in certificates {
+        for Certificate {
+            file,
+            expires,
+            shown_to,
+        } in certificates
+        {
             let left = Left::of(*expires, now);
             let told = self.0.insert(file.clone(), (*expires, left));
             let is_told = told.is_some_and(|(then, told)| then == *expires && told >= left);
@@ -53,7 +58,7 @@ impl Expiry {
             let day = humantime::format_rfc3339_seconds(*expires);
             let file = file.display();
             due.push(match expires.duration_since(now) {
-                Err(_) => format!("the certificate in {file} expired at {day}; clients refuse it: renew it"),
+                Err(_) => format!("the certificate in {file} expired at {day}; {shown_to} refuse it: renew it"),
                 Ok(left) => format!(
                     "the certificate in {file} expires at {day}, in {}; renew it, and it is taken up without a restart",
                     counted(left)
@@ -81,6 +86,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::tls::ShownTo;
 
     #[test]
     fn each_mark_is_told_once() {
@@ -89,6 +95,7 @@ mod tests {
         let certificates = [Certificate {
             file: "a.pem".into(),
             expires,
+            shown_to: ShownTo::Clients,
         }];
         let mut told = Vec::new();
         for hour in 0..24 * 40 {
@@ -115,6 +122,7 @@ mod tests {
             [Certificate {
                 file: "a.pem".into(),
                 expires,
+                shown_to: ShownTo::Clients,
             }]
         };
         assert_eq!(expiry.due(&with(now + DAY), now).len(), 1);

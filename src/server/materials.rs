@@ -264,11 +264,13 @@ impl Materials {
         (materials, reading.pieces)
     }
 
-    /// The certificates that are served, each file once.
+    /// The certificates that clients and upstreams are shown, each file once.
     pub fn certificates(&self) -> Vec<Certificate> {
-        let all = self.identities.iter();
-        let all = all.map(|(_, identity)| identity.certificate());
-        let by_file: BTreeMap<_, _> = all
+        let own = self.clients.values().filter_map(tls::Client::certificate);
+        let served = self.identities.iter();
+        let served = served.map(|(_, identity)| identity.certificate());
+        let by_file: BTreeMap<_, _> = own
+            .chain(served)
             .map(|certificate| (&certificate.file, certificate))
             .collect();
         by_file.into_values().cloned().collect()

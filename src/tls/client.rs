@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -13,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::identity::{self, Finding};
+use super::validity::Certificate;
 use super::{ALPN_HTTP11, SEND_BUFFER, refused};
 use crate::config::UpstreamTls;
 use crate::listener::FIRST_BYTES;
@@ -27,6 +29,8 @@ pub struct Client {
     name: Option<String>,
     /// Whom it trusts, in words.
     trusts: Arc<str>,
+    /// What it shows.
+    certificate: Option<Certificate>,
 }
 
 /// One is equal to its clones: what else decides the same can't be told.
@@ -84,8 +88,13 @@ impl Client {
             // Both are read before either is given up, so that both are reported.
             let chain = chain.map_err(|finding| findings.push(finding)).ok();
             let key = key.map_err(|finding| findings.push(finding)).ok();
-            Some((chain?, key?))
+            let (chain, key) = (chain?, key?);
+            let certificate =
+                identity::examine_own(&chain, &files.cert, SystemTime::now(), &mut doubts);
+            let certificate = certificate.map_err(|finding| findings.push(finding)).ok()?;
+            Some((chain, key, certificate))
         });
+        let certificate = own.as_ref().map(|(_, _, certificate)| certificate.clone());
         let is_usable = findings.is_empty();
         let own_key = settings.identity.as_ref().filter(|_| own.is_some());
         doubts.extend(own_key.and_then(|files| identity::open_key(&files.key)));
@@ -99,7 +108,7 @@ impl Client {
             .with_protocol_versions(versions)
             .map(|builder| builder.with_root_certificates(roots))
             .and_then(|builder| match own {
-                Some((chain, key)) => builder.with_client_auth_cert(chain, key),
+                Some((chain, key, _)) => builder.with_client_auth_cert(chain, key),
                 None => Ok(builder.with_no_client_auth()),
             });
         let mut config = match config {
@@ -118,8 +127,15 @@ impl Client {
             config: Arc::new(config),
             name: settings.server_name.clone(),
             trusts: trusts.into(),
+            certificate,
         };
         (Some(client), findings)
+    }
+
+    /// What is told of the certificate that upstreams are shown, if there is one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Does the client's side of a handshake with the endpoint `host`, a name or an address. The caller sets the

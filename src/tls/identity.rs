@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -14,6 +14,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::validity::{self, Certificate, ShownTo};
 use crate::config::{CertificateFiles, Severity, read_file};
 use crate::policy::HostSet;
 
@@ -23,15 +24,6 @@ pub struct Identity {
     key: Arc<CertifiedKey>,
     names: HostSet,
     certificate: Certificate,
-}
-
-/// What is told of a certificate that is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// Its file, as the configuration resolves it.
-    pub file: PathBuf,
-    /// When the first certificate of its chain ends to be valid.
-    pub expires: SystemTime,
 }
 
 impl Identity {
@@ -114,6 +106,7 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
             let certificate = Certificate {
                 file: files.cert.clone(),
                 expires,
+                shown_to: ShownTo::Clients,
             };
             let identity = Identity {
                 key,
@@ -245,19 +238,7 @@ fn examine(
     findings: &mut Vec<Finding>,
 ) -> Result<(HostSet, SystemTime), Finding> {
     let path = files.cert.display();
-    let mut parsed = Vec::new();
-    for (index, certificate) in chain.iter().enumerate() {
-        match X509Certificate::from_der(certificate) {
-            Ok((_, certificate)) => parsed.push(certificate),
-            Err(error) => {
-                let message = format!(
-                    "certificate {} in {path} can't be parsed: {error}",
-                    index + 1
-                );
-                return Err(Finding::error("cert", message));
-            }
-        }
-    }
+    let parsed = parse(chain, &files.cert)?;
     let Some(leaf) = parsed.first() else {
         return Err(Finding::error(
             "cert",
@@ -270,17 +251,7 @@ fn examine(
             "the certificate in {path} has no subject alternative name, and clients ignore the common name; reissue it"
         )));
     }
-    for (index, certificate) in parsed.iter().enumerate() {
-        let which = match index {
-            0 => format!("the certificate in {path}"),
-            _ => format!(
-                "certificate {} ({}) in {path}",
-                index + 1,
-                certificate.subject()
-            ),
-        };
-        check_dates(certificate, &which, now, findings);
-    }
+    let expires = validity::check(&parsed, &files.cert, ShownTo::Clients, now, findings);
     for (index, pair) in parsed.windows(2).enumerate() {
         if let [subject, issuer] = pair
             && subject.issuer().as_raw() != issuer.subject().as_raw()
@@ -308,11 +279,44 @@ fn examine(
             leaf.issuer()
         )));
     }
-    let expires = parsed
-        .iter()
-        .map(|certificate| validity(certificate).1)
-        .min();
-    Ok((names, expires.unwrap_or(UNIX_EPOCH)))
+    Ok((names, expires))
+}
+
+/// What is told of a chain that is shown to upstreams; what is wrong with its dates is found.
+///
+/// # Errors
+/// A certificate that can't be parsed.
+pub(super) fn examine_own(
+    chain: &[CertificateDer<'_>],
+    file: &Path,
+    now: SystemTime,
+    findings: &mut Vec<Finding>,
+) -> Result<Certificate, Finding> {
+    let parsed = parse(chain, file)?;
+    let shown_to = ShownTo::Upstreams;
+    Ok(Certificate {
+        file: file.to_owned(),
+        expires: validity::check(&parsed, file, shown_to, now, findings),
+        shown_to,
+    })
+}
+
+fn parse<'c>(
+    chain: &'c [CertificateDer<'_>],
+    file: &Path,
+) -> Result<Vec<X509Certificate<'c>>, Finding> {
+    let parse = |(index, certificate): (usize, &'c CertificateDer<'_>)| {
+        let parsed = X509Certificate::from_der(certificate);
+        parsed.map(|(_, certificate)| certificate).map_err(|error| {
+            let path = file.display();
+            let message = format!(
+                "certificate {} in {path} can't be parsed: {error}",
+                index + 1
+            );
+            Finding::error("cert", message)
+        })
+    };
+    chain.iter().enumerate().map(parse).collect()
 }
 
 fn names(leaf: &X509Certificate<'_>) -> HostSet {
@@ -338,50 +342,6 @@ fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
         4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
         16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
         _ => None,
-    }
-}
-
-/// From when to when a certificate is valid.
-fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
-    let validity = certificate.validity();
-    let since = |timestamp: i64| {
-        u64::try_from(timestamp)
-            .map(Duration::from_secs)
-            .unwrap_or_default()
-    };
-    (
-        UNIX_EPOCH + since(validity.not_before.timestamp()),
-        UNIX_EPOCH + since(validity.not_after.timestamp()),
-    )
-}
-
-fn check_dates(
-    certificate: &X509Certificate<'_>,
-    which: &str,
-    now: SystemTime,
-    findings: &mut Vec<Finding>,
-) {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-    let (begins, ends) = validity(certificate);
-    let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
-    if now < begins {
-        findings.push(cert_warning(format!(
-            "{which} is not valid before {}; clients refuse it until then",
-            day(begins)
-        )));
-    }
-    match ends.duration_since(now) {
-        Err(_) => findings.push(cert_warning(format!(
-            "{which} expired on {}; clients refuse it: renew it",
-            day(ends)
-        ))),
-        Ok(left) if left < SOON => findings.push(cert_warning(format!(
-            "{which} expires on {}, in {} days; renew it",
-            day(ends),
-            left.as_secs() / DAY.as_secs()
-        ))),
-        Ok(_) => {}
     }
 }
 

@@ -11,7 +11,7 @@ use wsgate::reason::Reason;
 use super::{ECHO, problems};
 use crate::harness::certs::{Authority, Kind, write_private};
 use crate::harness::client::{is_read, trusting};
-use crate::harness::proxy::HOST;
+use crate::harness::proxy::{HOST, run};
 use crate::harness::secure::{SecureUpstream, config};
 use crate::harness::{Client, Line, Origin, Proxy, Setup, eventually, frames, handshake};
 
@@ -370,4 +370,32 @@ fn what_expires_soon_is_told_in_time() {
             }
         }
     }
+}
+
+/// Nobody here sees the alert with which an upstream refuses it before it is too late.
+#[test]
+fn what_upstreams_are_shown_is_told_as_well() {
+    let setup = Setup {
+        upstream: ", tls: { ca: good.pem, cert: own.pem, key: own-key.pem }".to_owned(),
+        ..Setup::tls("https://127.0.0.1:1")
+    };
+    let folder = setup.folder();
+    let put_own = |folder: &Path, left| {
+        put(folder, "own", &Authority::shared().issue_for(&[HOST], left));
+    };
+    put_own(folder.path(), -Duration::days(1));
+    let (code, said, _) = run(&["check"], folder.path());
+    assert_eq!(code, 0);
+    let place = "warning: upstreams.app.tls.cert: the certificate in ";
+    assert!(said.contains(place), "{said}");
+    assert!(said.contains("; upstreams refuse it: renew it"), "{said}");
+    let proxy = setup.start_in(folder);
+    let line = proxy.event("certificate_expiring");
+    let detail = line.text("detail");
+    assert!(detail.contains("own.pem expired at"), "{detail}");
+    assert!(detail.contains("upstreams refuse it"), "{detail}");
+    put_own(proxy.folder(), Duration::days(6));
+    let line = proxy.event_number("certificate_expiring", 2);
+    assert!(line.text("detail").contains("in 5 days"), "{line:?}");
+    proxy.stop();
 }
