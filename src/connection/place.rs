@@ -23,6 +23,12 @@ impl Place {
         self.0.borrow().clone()
     }
 
+    /// Tells of each change from now on.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Option<Arc<Shared>>> {
+        self.0.subscribe()
+    }
+
     /// From now on connections are served with `shared`; without it the listener is gone.
     pub fn set(&self, shared: Option<Arc<Shared>>) {
         self.0.send_replace(shared);

@@ -35,6 +35,7 @@ impl Fresh {
             place,
             gate,
         } = self;
+        let mut changes = place.changes();
         // While the address is being left, the place has none.
         let Some(mut shared) = place.current() else {
             return;
@@ -56,13 +57,17 @@ impl Fresh {
             let outcome = tokio::select! {
                 biased;
                 is_handed_over = &mut over => break is_handed_over,
-                outcome = listener.accept() => outcome,
+                // What is held here stays counted: it must not wait for a connection.
+                Ok(()) = changes.changed() => None,
+                outcome = listener.accept() => Some(outcome),
             };
             if let Some(now) = place.current().filter(|now| !Arc::ptr_eq(now, &shared)) {
                 listener.set_write_stall(now.generation.config.limits.write_stall);
                 shared = now;
             }
-            begin(outcome, &shared, &place, &late);
+            if let Some(outcome) = outcome {
+                begin(outcome, &shared, &place, &late);
+            }
         };
         if is_handed_over {
             return;

@@ -2,7 +2,8 @@ use std::fs;
 
 use super::until;
 use crate::harness::scrape::Scrape;
-use crate::harness::{Client, Proxy, Setup, frames, handshake};
+use crate::harness::services::{get, probes};
+use crate::harness::{Client, Proxy, Setup, eventually, frames, handshake};
 
 fn at_path(path: &str) -> Setup {
     Setup {
@@ -53,6 +54,19 @@ fn generations_come_and_go() {
     assert!(!family.contains("/one"), "{family}");
     new.finish();
     until(&proxy, TUNNELS, &[], 0.0);
+    proxy.stop();
+}
+
+/// Also where nobody connects any more.
+#[test]
+fn a_route_that_is_gone_is_told_no_more() {
+    let proxy = start(&at_path("/one"));
+    let is_told = |path: &str| get(probes(&proxy), "/metrics").1.contains(path);
+    open(&proxy, "/one").finish();
+    proxy.reload(&at_path("/two"));
+    eventually("the end of the old route", || {
+        (is_told("/two") && !is_told("/one")).then_some(())
+    });
     proxy.stop();
 }
 
