@@ -57,14 +57,14 @@ fn serve(plan: Plan, inherited: Inherited) -> Result<(), Box<dyn std::error::Err
     let served = runtime.block_on(async {
         // Before the listeners, so that a signal that comes while they are being bound is not lost. As process 1 of
         // a container the kernel's default would ignore them.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut ends = Ends::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(tell_of_others(Others::new()?));
         let server = Server::bind(plan, sink, inherited)?;
         say(io::stderr(), &banner(&config, &server));
         server
             .run(
-                async || next_signal(&mut terminate, &mut interrupt).await,
+                async || ends.next().await,
                 async || {
                     hangup.recv().await;
                 },
@@ -78,10 +78,57 @@ fn serve(plan: Plan, inherited: Inherited) -> Result<(), Box<dyn std::error::Err
     served
 }
 
-async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// The signals that end the process. SIGQUIT is what other proxies are asked with to let their connections finish.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
+        }
+    }
+}
+
+/// Signals that mean nothing here. Scripts that rotate logs send them, and by default they would end the process, with
+/// every tunnel and without a record.
+struct Others {
+    first: Signal,
+    second: Signal,
+}
+
+impl Others {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            first: signal(SignalKind::user_defined1())?,
+            second: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+async fn tell_of_others(mut others: Others) {
+    loop {
+        let name = tokio::select! {
+            _ = others.first.recv() => "SIGUSR1",
+            _ = others.second.recv() => "SIGUSR2",
+        };
+        tracing::warn!(
+            "{name} is ignored: records go to standard output, so there is no log to open again; SIGHUP reads the \
+             configuration"
+        );
     }
 }
 

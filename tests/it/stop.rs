@@ -124,7 +124,7 @@ pub fn drain_forced() -> Line {
 
 #[test]
 fn without_a_tunnel_a_signal_ends_the_process_at_once() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "QUIT"] {
         let proxy = patient("\"builtin:echo\"").start();
         let since = Instant::now();
         proxy.signal(signal);
@@ -138,6 +138,24 @@ fn without_a_tunnel_a_signal_ends_the_process_at_once() {
         );
         assert_eq!(lines[2].text("detail"), "every connection had ended");
     }
+}
+
+/// Such as scripts send that rotate logs. By default they end a process.
+#[test]
+fn signals_for_others_end_nothing() {
+    let mut proxy = patient("\"builtin:echo\"").start();
+    let mut client = open(&proxy);
+    for signal in ["USR1", "USR2"] {
+        proxy.signal(signal);
+        let told = format!("SIG{signal} is ignored");
+        eventually("its diagnostic", || {
+            proxy.diagnostics().contains(&told).then_some(())
+        });
+    }
+    echoes(&mut client);
+    client.finish();
+    proxy.terminal();
+    proxy.stop();
 }
 
 #[test]
