@@ -23,7 +23,7 @@ use super::plan::{Plan, Refused};
 use super::sockets::{BindError, Common, Needs, Sockets};
 use super::tasks::Tasks;
 use super::upstreams;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, Severity};
 use crate::generation::Generation;
 use crate::limits::Clients;
 use crate::reason::Level;
@@ -120,8 +120,9 @@ impl Reloader {
         self.watch.follow(&found.looked);
         let mut is_told = true;
         match found.file {
-            // What was refused is gone from the file.
-            File::Same if was_refused => self.unchanged(because),
+            File::Same if was_refused => {
+                self.unchanged(because, "what was refused is gone from the file");
+            }
             File::Same => is_told = false,
             File::StillRefused(contents) => self.refused = Some(contents),
             File::Refused(refused) => self.refuse(because, refused),
@@ -131,7 +132,7 @@ impl Reloader {
             is_told |= self.renew(because, plan, &pieces);
         }
         if because == Because::Signal && !is_told {
-            self.unchanged(because);
+            self.unchanged(because, "nothing to take up");
         }
     }
 
@@ -143,7 +144,10 @@ impl Reloader {
             self.number()
         );
         let mut record = Record::lifecycle(Event::ReloadRefused, Level::Warn, detail);
-        record.problems = texts(&refused.problems);
+        let mut problems = refused.problems;
+        // What keeps it from being used comes first; else they stay in the order of their lines.
+        problems.sort_by_key(|problem| problem.severity != Severity::Error);
+        record.problems = texts(&problems);
         record.hint = Some(
             "mend the file, and it is taken up by itself; `wsgate check` reports the same problems"
                 .to_owned(),
@@ -152,8 +156,12 @@ impl Reloader {
         self.refused = Some(refused.contents);
     }
 
-    fn unchanged(&self, because: Because) {
-        let detail = format!("{}: nothing to take up", because.name());
+    fn unchanged(&self, because: Because, why: &str) {
+        let detail = format!(
+            "{}: {why}; generation {} serves",
+            because.name(),
+            self.number()
+        );
         self.tell(Record::lifecycle(
             Event::ReloadUnchanged,
             Level::Info,
@@ -168,7 +176,7 @@ impl Reloader {
         if changed.is_empty() && plan.serves_like(&before) {
             self.running.plan = plan;
             self.set_bad(0);
-            self.unchanged(because);
+            self.unchanged(because, "nothing to take up");
             return;
         }
         let warnings = texts(&plan.warnings);

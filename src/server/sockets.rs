@@ -64,6 +64,8 @@ pub(super) struct FreshService {
 pub(super) struct Change {
     pub listeners: Vec<Fresh>,
     pub services: Vec<FreshService>,
+    /// What listeners that stay serve with, where they ask clients for something else than before.
+    altered: Vec<Arc<Shared>>,
     /// Addresses that are no longer the configuration's.
     pub gone: Vec<SocketAddr>,
 }
@@ -71,10 +73,8 @@ pub(super) struct Change {
 impl Change {
     /// Records what is listened on now.
     pub fn tell(&self, sink: &Sink) {
-        let told = |listener: &Listener, address: SocketAddr, mut what: String| {
-            if listener.is_inherited() {
-                what.push_str(", on an inherited socket");
-            }
+        let told = |address: SocketAddr, what: String, more: &str| {
+            let what = what + more;
             let mut record = Record::lifecycle(Event::Listening, Level::Info, what);
             record.listener = Some(address.to_string());
             sink.emit(record);
@@ -83,23 +83,39 @@ impl Change {
             let Some(shared) = fresh.place.current() else {
                 continue;
             };
-            let mut what = match shared.tls {
-                Some(_) => "with TLS",
-                None => "without TLS",
-            }
-            .to_owned();
-            if shared.proxy_protocol {
-                what.push_str(", behind a PROXY header");
-            }
-            if shared.redirect_to_https {
-                what.push_str(", redirecting to https");
-            }
-            told(&fresh.listener, shared.listener, what);
+            told(shared.listener, asks(&shared), origin(&fresh.listener));
+        }
+        for shared in &self.altered {
+            told(shared.listener, asks(shared), ", from now on");
         }
         for fresh in &self.services {
             let what = fresh.service.name().to_owned();
-            told(&fresh.listener, fresh.listener.address(), what);
+            told(fresh.listener.address(), what, origin(&fresh.listener));
         }
+    }
+}
+
+/// What a listener asks of clients, in words.
+fn asks(shared: &Shared) -> String {
+    let mut what = match shared.tls {
+        Some(_) => "with TLS",
+        None => "without TLS",
+    }
+    .to_owned();
+    if shared.proxy_protocol {
+        what.push_str(", behind a PROXY header");
+    }
+    if shared.redirect_to_https {
+        what.push_str(", redirecting to https");
+    }
+    what
+}
+
+/// Where the socket is from, if not from here.
+fn origin(listener: &Listener) -> &'static str {
+    match listener.is_inherited() {
+        true => ", on an inherited socket",
+        false => "",
     }
 }
 
@@ -208,6 +224,10 @@ impl Sockets {
             });
             listeners.push(match next.kept {
                 Some(open) => {
+                    let before = open.place.current();
+                    if before.is_none_or(|before| asks(&before) != asks(&shared)) {
+                        change.altered.push(Arc::clone(&shared));
+                    }
                     open.place.set(Some(shared));
                     open
                 }

@@ -93,6 +93,12 @@ fn a_kept_connection_ends_where_its_listener_asks_for_something_else_now() {
     proxy.reload(&setup);
     // Unused, it is closed at once.
     assert_eq!(client.rest(), b"");
+    let listening = proxy.event_number("listening", 2);
+    assert_eq!(listening.number("generation"), None);
+    let detail = "without TLS, behind a PROXY header, from now on";
+    assert_eq!(listening.text("detail"), detail);
+    proxy.reload(&with_plain("/b", &origin.url()));
+    proxy.event_number("listening", 3);
     proxy.stop();
 }
 
