@@ -190,8 +190,12 @@ fn banner(config: &Config, server: &Server) -> String {
     let addresses: Vec<_> = server.addresses().collect();
     let mut text = format!("wsgate {}\n", env!("CARGO_PKG_VERSION"));
     for (address, listener) in addresses.iter().zip(&config.listeners) {
-        let kind = if listener.tls.is_some() { "wss" } else { "ws" };
-        let _ = writeln!(text, "  listening on {kind}://{address}");
+        let (kind, more) = match (listener.redirect_to_https, &listener.tls) {
+            (true, _) => ("http", ", redirecting to https"),
+            (false, Some(_)) => ("wss", ""),
+            (false, None) => ("ws", ""),
+        };
+        let _ = writeln!(text, "  listening on {kind}://{address}{more}");
     }
     for (name, address) in server.services() {
         let _ = writeln!(text, "  {name} on http://{address}");

@@ -104,6 +104,8 @@ pub(super) fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<So
         Some(format!("write {text}:8443"))
     } else if bare.matches(':').count() > 1 && !bare.starts_with('[') {
         Some("write an IPv6 address in brackets, such as [::1]:8443".to_owned())
+    } else if has_large_port(bare) {
+        Some("the highest port is 65535".to_owned())
     } else {
         None
     };
@@ -113,6 +115,14 @@ pub(super) fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<So
         help,
     );
     None
+}
+
+/// Whether nothing but the number of the port is wrong.
+fn has_large_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u32>().is_ok_and(|port| port > 65535)
+            && format!("{host}:0").parse::<SocketAddr>().is_ok()
+    })
 }
 
 fn tls(
