@@ -1,6 +1,7 @@
 //! Start, reload and stop: from a configuration file to bound listeners, from a file that changed to what serves with it,
 //! and from a signal to the last record.
 
+mod descriptors;
 mod drain;
 mod expiry;
 mod files;
@@ -21,21 +22,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, State};
+use crate::admin::State;
 use crate::connection::Stop;
 use crate::http::via::Pseudonym;
 use crate::limits::{Clients, Slots};
 pub use crate::listener::inherited::Inherited;
 use crate::record::Sink;
+pub use descriptors::shortage as descriptor_shortage;
 use drain::Drain;
 pub use plan::{Plan, Purpose};
 use reload::{Reloader, Running, generation};
 pub use sockets::BindError;
 use sockets::{Change, Common, Needs, Sockets};
 use tasks::Tasks;
-
-/// Descriptors that each of the proxy's own services may take.
-pub const SERVICE_DESCRIPTORS: usize = admin::CONNECTIONS + 2;
 
 /// How long a blocked standard output may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);

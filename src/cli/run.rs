@@ -14,10 +14,7 @@ use super::{FAILED, OK, WRONG, say};
 use crate::config::{Config, Endpoint};
 use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
-use crate::server::{Inherited, Plan, Purpose, SERVICE_DESCRIPTORS, Server};
-
-/// Descriptors beside those of connections: listeners, standard streams, the runtime's own, a certificate being read.
-const OTHER_DESCRIPTORS: u64 = 64;
+use crate::server::{Inherited, Plan, Purpose, Server, descriptor_shortage};
 
 /// Serves until a signal ends it.
 pub(super) fn run(file: &Path) -> u8 {
@@ -160,9 +157,6 @@ fn start_diagnostics() {
 
 /// Every tunnel takes two descriptors: the soft limit is raised to the hard one, and too low a hard one is said.
 fn raise_descriptor_limit(config: &Config) {
-    let connections = config.limits.connections;
-    let services = [config.probes, config.admin].into_iter().flatten().count();
-    let other = OTHER_DESCRIPTORS + (services * SERVICE_DESCRIPTORS) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(
         Resource::Nofile,
@@ -173,15 +167,8 @@ fn raise_descriptor_limit(config: &Config) {
     ) {
         tracing::warn!(%error, ?current, ?maximum, "can't raise the limit of open descriptors");
     }
-    let needed = (connections as u64).saturating_mul(2).saturating_add(other);
-    if let Some(available) = getrlimit(Resource::Nofile).current
-        && available < needed
-    {
-        let fits = (available.saturating_sub(other) / 2).max(1);
-        tracing::warn!(
-            "limits.connections is {connections}, which needs {needed} descriptors, but the hard limit is {available}: \
-             raise nofile, or set limits.connections to {fits} or less"
-        );
+    if let Some(shortage) = descriptor_shortage(config) {
+        tracing::warn!("{shortage}");
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::descriptors;
 use super::expiry::Expiry;
 use super::files::{Contents, Watch};
 use super::materials::Piece;
@@ -179,7 +180,11 @@ impl Reloader {
             self.unchanged(because, "nothing to take up");
             return;
         }
-        let warnings = texts(&plan.warnings);
+        let mut warnings = texts(&plan.warnings);
+        let limits = &plan.config.limits;
+        if limits.connections != before.config.limits.connections {
+            warnings.extend(descriptors::shortage(&plan.config));
+        }
         match self.apply(Arc::clone(&plan), self.number() + 1) {
             Ok(gone) => {
                 // One bad file would have refused all.

@@ -396,7 +396,9 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
     let yaml = fs::read_to_string("proxy.yaml")
         .unwrap()
         .replace("127.0.0.1:8443", "127.0.0.1:0");
-    fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    fs::write(folder.path().join("proxy.yaml"), &yaml).unwrap();
+    let small = yaml.clone() + "\nlimits: { connections: 100 }\n";
+    let larger = yaml + "\nlimits: { connections: 101 }\n";
     let proxy = crate::harness::Proxy::spawn(folder, Some(264), 1);
     let said = eventually("a warning", || {
         Some(proxy.diagnostics()).filter(|said| said.contains("or less"))
@@ -411,6 +413,13 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
         said.contains("set limits.connections to 100 or less"),
         "{said}"
     );
+    for (yaml, is_told) in [(small, false), (larger, true)] {
+        let line = proxy.reload_with(&yaml);
+        let problems = line.0.get("problems").map(ToString::to_string);
+        let told = "needs 266 descriptors, but the hard limit is 264";
+        let told = problems.is_some_and(|problems| problems.contains(told));
+        assert_eq!(told, is_told, "{line:?}");
+    }
 }
 
 /// The first thing anyone does: start it by hand, in a terminal.
