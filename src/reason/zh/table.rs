@@ -163,7 +163,7 @@ texts! {
         "让客户端改用 wss://；这个监听因 `listeners[].redirect_to_https` 而只做跳转";
     Draining: "代理正在停机，或被要求排空，不再接受新隧道",
         "负载均衡本应已停止向这里转发：让它的健康检查请求 `probes.address` 上的 /readyz，并使 `shutdown.delay` 长于它发现状态变化所需的时间；客户端会按 Retry-After 重连";
-    ListenerChanged: "连接被接受之后、请求到达之前，配置重载改变了监听器的要求（TLS、客户端证书或 PROXY 头）",
+    ListenerChanged: "连接被接受之后、请求到达之前，配置重载改变了这个监听的要求（TLS、客户端证书或 PROXY 头）",
         "无需处理：客户端的下一个连接会按现在的 `listeners[].tls.client_auth` 和 `listeners[].proxy_protocol` 被接受或拒绝";
     RateLimited: "单个客户端一分钟内的握手次数超过上限",
         "客户端重连时没有退避，或许多用户共用一个地址：调高 `limits.handshakes_per_client`；在负载均衡之后还要设置 `trusted_proxies`";
