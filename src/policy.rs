@@ -18,7 +18,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 pub use host::{Authority, HostPattern, HostSet};
-pub use origin::{OriginPattern, OriginRule, without_userinfo};
+pub use origin::{OriginPattern, OriginRule, without_secrets};
 pub use path::PathPattern;
 pub use rules::{
     Enforcement, Forward, HttpRules, METHODS, MissingOrigin, Ping, Respond, Route, Serves,

@@ -8,7 +8,7 @@ use http::request::Parts;
 use crate::http::forwarded::{self, Identity};
 use crate::http::glimpse::Glimpse;
 use crate::http::trace::trace_id;
-use crate::policy::without_userinfo;
+use crate::policy::without_secrets;
 use crate::reason::{Failure, Note, NoteCode};
 use crate::record::{Draft, Record, millis, peer_list, peer_text};
 use crate::tunnel::Closed;
@@ -46,10 +46,10 @@ pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) 
     record.http_version = Some("1.1".into());
     record.method = Some(peer_text(request.method.as_str().as_bytes()));
     record.host = match request.uri.authority() {
-        Some(authority) => joined(&[authority.as_str().as_bytes()], without_userinfo),
-        None => joined(&values(header::HOST), without_userinfo),
+        Some(authority) => joined(&[authority.as_str().as_bytes()], without_secrets),
+        None => joined(&values(header::HOST), without_secrets),
     };
-    record.origin = joined(&values(header::ORIGIN), without_userinfo);
+    record.origin = joined(&values(header::ORIGIN), without_secrets);
     record.user_agent = joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value));
 }
 
@@ -91,8 +91,8 @@ pub(super) fn describe_unread(head: &[u8], draft: &mut Draft) {
     let record = &mut draft.record;
     record.http_version = seen.version.map(Cow::Borrowed);
     record.method = Some(peer_text(seen.method));
-    record.host = joined(&seen.hosts, without_userinfo);
-    record.origin = joined(&seen.origins, without_userinfo);
+    record.host = joined(&seen.hosts, without_secrets);
+    record.origin = joined(&seen.origins, without_secrets);
     record.user_agent = joined(&seen.user_agents, |value| Cow::Borrowed(value));
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::Rest;
 use super::framing::Framing;
-use crate::policy::without_userinfo;
+use crate::policy::without_secrets;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 
@@ -215,7 +215,7 @@ fn shown(bytes: &[u8]) -> String {
         .split(|&byte| byte == b' ')
         .map(|word| match word {
             [b'/', ..] => Cow::Borrowed(word),
-            _ => without_userinfo(word),
+            _ => without_secrets(word),
         })
         .collect();
     let bytes = words.join(&b' ');

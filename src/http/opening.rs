@@ -9,7 +9,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::fields::{list_tokens, only, tokens};
 use super::head::is_token;
-use crate::policy::{Authority, shown_subprotocol, without_userinfo};
+use crate::policy::{Authority, shown_subprotocol, without_secrets};
 use crate::reason::{Failure, Reason};
 use crate::record::{peer_list, peer_text};
 
@@ -87,7 +87,7 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     let host_field = Authority::parse(host.as_bytes()).ok_or_else(|| {
         Failure::new(
             Reason::HttpHostInvalid,
-            format!("found {:?}", peer_text(&without_userinfo(host.as_bytes()))),
+            format!("found {:?}", peer_text(&without_secrets(host.as_bytes()))),
         )
     })?;
     match uri.authority() {

@@ -1,6 +1,6 @@
 //! Whether a route admits the Origin and the Referer of a request (RFC 6455 sections 4.2.1 and 10.2).
 
-use super::origin::{Origin, OriginPattern, Tuple, without_userinfo};
+use super::origin::{Origin, OriginPattern, Tuple, without_secrets};
 use super::wechat::referer_app_id;
 use super::{
     Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules, enumerated, shown,
@@ -53,7 +53,7 @@ pub(super) fn check(
 }
 
 fn shown_origin(value: &[u8]) -> String {
-    shown(&without_userinfo(value))
+    shown(&without_secrets(value))
 }
 
 fn check_missing(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {

@@ -6,11 +6,20 @@ use std::fmt;
 use super::host::{Authority, HostPattern, bracketed, is_wildcard_base, wildcard_too_wide};
 use super::wechat;
 
-/// An Origin, a URL or an authority with its userinfo, which may be a password, as `*`.
+/// An Origin, a URL or an authority with its userinfo, which may be a password, and its query, which may have a token, as
+/// `*`.
 ///
 /// Up to the last `@`: where a password has a `/`, what looks like the host is a part of it.
 #[must_use]
-pub fn without_userinfo(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn without_secrets(text: &[u8]) -> Cow<'_, [u8]> {
+    let text = without_userinfo(text);
+    match text.iter().position(|&byte| byte == b'?') {
+        Some(query) => Cow::Owned([text.get(..query).unwrap_or_default(), b"?*"].concat()),
+        None => text,
+    }
+}
+
+fn without_userinfo(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(at) = text.iter().rposition(|&byte| byte == b'@') else {
         return Cow::Borrowed(text);
     };
@@ -405,8 +414,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn userinfo_is_never_shown() {
+    fn userinfo_and_query_are_never_shown() {
         for (text, shown) in [
+            ("https://host/a?token=b", "https://host/a?*"),
+            ("https://user:p?w@host?token=b", "https://*@host?*"),
             ("https://host", "https://host"),
             ("https://user:pw@host:1", "https://*@host:1"),
             ("https://user:p/w@host", "https://*@host"),
@@ -415,7 +426,7 @@ mod tests {
             ("//user:pw@host", "*@host"),
             ("https://@", "https://*@"),
         ] {
-            assert_eq!(&*without_userinfo(text.as_bytes()), shown.as_bytes());
+            assert_eq!(&*without_secrets(text.as_bytes()), shown.as_bytes());
         }
     }
 

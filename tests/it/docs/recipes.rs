@@ -55,7 +55,9 @@ fn records() -> Vec<Line> {
         assert_eq!(ask(path, &[("Origin", origin)]).1, status);
         wait();
     }
-    let (mut closes, _) = ask("/app/ws", &[]);
+    // Whatever clients say of themselves.
+    let same = [("X-Request-ID", "same")];
+    let (mut closes, _) = ask("/app/ws", &same);
     echoes(&mut closes, "hello");
     closes.send(masked(CLOSE, closing(1000, "")));
     closes.rest();
@@ -76,7 +78,7 @@ fn records() -> Vec<Line> {
     page.send("GET /page HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n");
     assert_eq!(page.response().status, 200);
     wait();
-    let (_stays, _) = ask("/app/stays", &[]);
+    let (_stays, _) = ask("/app/stays", &same);
     proxy.wait("the last tunnel", |lines| {
         let opened = lines.iter().filter(|line| line.text("event") == "opened");
         (opened.count() == 4).then_some(())

@@ -318,6 +318,14 @@ fn secrets_in_unusual_places_are_not_written() {
             "https://*@app.example.com",
         ),
         (
+            handshake(
+                "/ws",
+                &[("Origin", "https://app.example.com/?token=hunter2")],
+            ),
+            "origin",
+            "https://app.example.com/?*",
+        ),
+        (
             handshake("/ws", &[origin[0], origin[0]]),
             "detail",
             "https://*@app.example.com, https://*@",
