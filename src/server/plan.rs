@@ -151,7 +151,10 @@ impl Plan {
             true,
         );
         let tls = match servers(&self.config, &materials, Some(self)) {
-            Ok(tls) => tls,
+            Ok(tls) => {
+                self.tell_lost_hosts(&materials, &mut pieces);
+                tls
+            }
             Err((index, error)) => {
                 let site = format!("listeners[{index}].tls");
                 let problem = self
@@ -179,6 +182,25 @@ impl Plan {
             source: Arc::clone(&self.source),
         };
         (renewed, pieces)
+    }
+
+    /// A renewed certificate that is good and made for other names is taken, as nobody knows better, and told.
+    fn tell_lost_hosts(&self, now: &Materials, pieces: &mut [Piece]) {
+        let uncovered = |materials: &Materials| {
+            uncovered_hosts(&self.config, &materials.identities, &self.source)
+        };
+        let before = uncovered(&self.materials);
+        let mut lost = uncovered(now);
+        lost.retain(|problem| !before.contains(problem));
+        let identities = now.identities.iter();
+        let certs: Vec<_> = identities.map(|(files, _)| &files.cert).collect();
+        let is_renewed = |piece: &&mut Piece| {
+            let mut files = piece.files.iter();
+            piece.is_new && !piece.is_bad() && files.any(|file| certs.contains(&file))
+        };
+        if let Some(piece) = pieces.iter_mut().find(is_renewed) {
+            piece.problems.append(&mut lost);
+        }
     }
 }
 

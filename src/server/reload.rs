@@ -236,7 +236,10 @@ impl Reloader {
             let (event, level, detail) = match piece.is_bad() {
                 false => (
                     Event::CertificateReloaded,
-                    Level::Info,
+                    match piece.problems.is_empty() {
+                        true => Level::Info,
+                        false => Level::Warn,
+                    },
                     format!("{}: in use now: {files}", because.name()),
                 ),
                 true => (

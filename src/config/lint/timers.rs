@@ -309,16 +309,22 @@ fn keeping(config: &Config, hop: &Hop, stated: Option<Duration>, notes: &mut Not
     if only_websocket || keep_alive > keeps {
         return;
     }
+    let site = "limits.keep_alive";
+    // Unwritten it has no place of its own.
+    let (site, found) = match notes.is_written(site) {
+        true => (site, "found"),
+        false => ("load_balancer.name", "limits.keep_alive is"),
+    };
     notes.warn(
-        "limits.keep_alive",
+        site,
         format!(
-            "found {}, not longer than the {} for which {} keeps a connection to the proxy: it may send a request on one \
+            "{found} {}, not longer than the {} for which {} keeps a connection to the proxy: it may send a request on one \
              that is just being closed, and the client sees a 502",
             format_duration(keep_alive),
             format_duration(keeps),
             hop.name
         ),
-        format!("write {}", format_duration(keeps + SPARE)),
+        format!("write limits: {{ keep_alive: {} }}", format_duration(keeps + SPARE).to_string().replace(' ', "")),
     );
 }
 

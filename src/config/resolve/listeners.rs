@@ -47,13 +47,17 @@ pub fn resolve(
         let Some(address) = address(cursor, report) else {
             continue;
         };
-        match seen.iter().find(|(other, _)| *other == address) {
-            // Each 0 takes a port of its own.
-            Some((_, first)) if address.port() != 0 => {
+        match seen.iter().find(|(other, _)| overlap(address, *other)) {
+            Some((other, first)) if *other == address => {
                 let message = format!("found {address} again, the address of {first}");
                 cursor.error(report, message);
             }
-            _ => seen.push((address, item.site.clone())),
+            Some((other, first)) => {
+                let message =
+                    format!("found {address}, which can't be taken beside {other} of {first}");
+                cursor.error_with(report, message, Some("take another port".to_owned()));
+            }
+            None => seen.push((address, item.site.clone())),
         }
         listeners.push(Listener {
             address,
@@ -85,7 +89,13 @@ fn proxy_protocol(fields: &Fields<'_>, has_trusted: bool, report: &mut Report<'_
 pub(super) fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
     let spelled = cursor.spelled(ADDRESS, report)?;
     let text = spelled.text.as_str();
-    if let Ok(address) = text.parse() {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
+        if canonical.is_ipv4() && address.is_ipv6() {
+            let message = format!("found {address}, which is an IPv4 address");
+            cursor.error_with(report, message, Some(format!("write {canonical}")));
+            return None;
+        }
         return Some(address);
     }
     let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -115,6 +125,13 @@ pub(super) fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<So
         help,
     );
     None
+}
+
+/// Whether the second of two sockets with these addresses can't be bound. A wildcard takes its own family only, and
+/// each port 0 is a port of its own.
+pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_ip
 }
 
 /// Whether nothing but the number of the port is wrong.

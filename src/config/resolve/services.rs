@@ -6,7 +6,7 @@ use super::super::Listener;
 use super::super::reader::{Fields, Report};
 use super::super::shape::{self, Block};
 use super::block;
-use super::listeners::address;
+use super::listeners::{address, overlap};
 
 /// Where the services listen that are there.
 #[derive(Debug, Default)]
@@ -47,11 +47,4 @@ pub fn resolve(top: &Fields<'_>, listeners: &[Listener], report: &mut Report<'_>
         probes: service("probes", &shape::PROBES, report),
         admin: service("admin", &shape::ADMIN, report),
     }
-}
-
-/// Whether the second of two sockets with these addresses can't be bound. A wildcard takes its own family only, and
-/// each port 0 is a port of its own.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() != 0 && a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_ip
 }

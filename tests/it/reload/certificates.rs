@@ -399,3 +399,24 @@ fn what_upstreams_are_shown_is_told_as_well() {
     assert!(line.text("detail").contains("in 5 days"), "{line:?}");
     proxy.stop();
 }
+
+/// It is good, so that nothing keeps it from being taken; but no client of the route gets in with it.
+#[test]
+fn a_certificate_that_is_renewed_for_another_name_is_warned_of() {
+    let setup = Setup {
+        host: Some(HOST.to_owned()),
+        ..Setup::tls(ECHO)
+    };
+    let proxy = setup.start();
+    let other = Authority::shared().issue(&["other.example"], Kind::Good);
+    put(proxy.folder(), "good", &other);
+    let line = proxy.event("certificate_reloaded");
+    assert_eq!(line.text("level"), "warn");
+    let told = problems(&line);
+    let expected = format!("routes[0].host: no certificate covers \"{HOST}\"");
+    assert!(told[0].contains(&expected), "{told:?}");
+    put(proxy.folder(), "good", &renewed());
+    let line = proxy.event_number("certificate_reloaded", 2);
+    assert_eq!(line.text("level"), "info");
+    proxy.stop();
+}
