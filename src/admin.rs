@@ -19,8 +19,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
 
 pub use answers::{Body, Service};
 pub use state::{Phase, State};
@@ -47,13 +47,22 @@ const HEAD_BYTES: usize = 8192;
 /// Fields of a request; browsers send some 20.
 const FIELDS: usize = 64;
 
-/// Answers on `listener` until `ending` is cancelled, and then those that are there: what the kernel holds already, and
-/// requests under way. Dropped, it ends at once.
+/// Why a service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its address is no longer listened on.
+    Closed,
+    /// Somebody else accepts from its socket.
+    HandedOver,
+}
+
+/// Answers on `listener` until `ending` says why not, and then those that are there: requests under way, and what the
+/// kernel holds for nobody else. Dropped, it ends at once.
 pub async fn serve(
     mut listener: Listener,
     service: Service,
     state: State,
-    ending: CancellationToken,
+    ending: watch::Receiver<Option<End>>,
 ) {
     let mut connections = Connections::default();
     let answer = |accepted: Accepted| {
@@ -63,18 +72,22 @@ pub async fn serve(
             drop(accepted.slot);
         }
     };
-    loop {
+    let end = loop {
         let outcome = tokio::select! {
             biased;
-            () = ending.cancelled() => break,
+            end = ended(ending.clone()) => break end,
             outcome = listener.accept() => outcome,
         };
         // Without a descriptor there is nothing to answer on; it has paused, and tries again.
         if let Ok(accepted) = outcome {
             connections.add(answer(accepted)).await;
         }
-    }
-    for _ in 0..CONNECTIONS {
+    };
+    let waiting = match end {
+        End::Closed => CONNECTIONS,
+        End::HandedOver => 0,
+    };
+    for _ in 0..waiting {
         match listener.accept_waiting() {
             Some(Ok(accepted)) => connections.add(answer(accepted)).await,
             Some(Err(_)) => {}
@@ -83,6 +96,13 @@ pub async fn serve(
     }
     drop(listener);
     while connections.running.join_next().await.is_some() {}
+}
+
+/// Completes when the service is to end.
+async fn ended(mut ending: watch::Receiver<Option<End>>) -> End {
+    let end = ending.wait_for(Option::is_some).await;
+    // Whoever would say it is gone, with the process.
+    end.ok().and_then(|end| *end).unwrap_or(End::Closed)
 }
 
 /// Those of a service, [`CONNECTIONS`] at most.
@@ -114,7 +134,7 @@ async fn answer_all<S>(
     service: Service,
     state: State,
     lifetime: Duration,
-    ending: CancellationToken,
+    ending: watch::Receiver<Option<End>>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -132,7 +152,7 @@ async fn answer_all<S>(
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
     let ended = async {
-        ending.cancelled().await;
+        ended(ending).await;
         // hyper closes a connection it has read nothing from as soon as it is to shut down.
         tokio::time::sleep(LAST_ANSWER).await;
     };
@@ -189,12 +209,13 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         const LIFETIME: Duration = Duration::from_millis(200);
         let (mut client, server) = tokio::io::duplex(1024);
         let state = serving();
+        let ending = watch::Sender::new(None);
         let serving = tokio::spawn(answer_all(
             server,
             Service::Probes,
             state,
             LIFETIME,
-            CancellationToken::new(),
+            ending.subscribe(),
         ));
         let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
         let mut answers = 0;
@@ -218,8 +239,9 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         let listener = "127.0.0.1:0".parse().unwrap();
         let listener = Listener::bind(listener, slots(), Duration::from_secs(1)).unwrap();
         let address = listener.address();
-        let ending = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, Service::Probes, serving(), ending.clone()));
+        let ending = watch::Sender::new(None);
+        let listened = ending.subscribe();
+        let serving = tokio::spawn(serve(listener, Service::Probes, serving(), listened));
         let mut asking = TcpStream::connect(address).await.unwrap();
         asking
             .write_all(b"GET /healthz HTTP/1.1\r\n")
@@ -238,7 +260,7 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
                 client
             })
             .collect();
-        ending.cancel();
+        ending.send_replace(Some(End::Closed));
         tokio::task::yield_now().await;
         asking.write_all(b"Host: x\r\n\r\n").await.unwrap();
         assert_answered(&mut asking).await;
@@ -260,12 +282,13 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         const LIFETIME: Duration = Duration::from_millis(200);
         let (mut client, server) = tokio::io::duplex(1024);
         let state = serving();
+        let ending = watch::Sender::new(None);
         let serving = tokio::spawn(answer_all(
             server,
             Service::Probes,
             state,
             LIFETIME,
-            CancellationToken::new(),
+            ending.subscribe(),
         ));
         let asking = async {
             let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";

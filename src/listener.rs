@@ -9,6 +9,7 @@ pub mod proxy_header;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -46,7 +47,7 @@ const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// A bound address.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     address: SocketAddr,
     slots: Slots,
     write_stall: Duration,
@@ -56,6 +57,10 @@ pub struct Listener {
     /// When it was last told that accepting fails.
     told: Option<Instant>,
 }
+
+/// A listener's socket, for as long as the listener is there.
+#[derive(Clone, Debug)]
+pub struct Handle(Weak<TcpListener>);
 
 /// A connection, not yet looked at.
 #[derive(Debug)]
@@ -152,6 +157,25 @@ impl Listener {
         Ok(Some(listener))
     }
 
+    /// Another listener of the same socket, if it is still open: what waits in its queue is for either, and is not lost when
+    /// one of the two ends.
+    ///
+    /// # Errors
+    /// There is no descriptor for it.
+    pub fn share(handle: &Handle, slots: Slots, write_stall: Duration) -> io::Result<Option<Self>> {
+        let Some(socket) = handle.0.upgrade() else {
+            return Ok(None);
+        };
+        let socket = SockRef::from(&*socket).try_clone()?;
+        Self::adopt(socket.into(), slots, write_stall).map(Some)
+    }
+
+    /// What [`Listener::share`] takes.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::downgrade(&self.socket))
+    }
+
     /// Takes a socket that listens and does not block.
     fn adopt(
         socket: std::net::TcpListener,
@@ -161,7 +185,7 @@ impl Listener {
         let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
         Ok(Self {
-            socket,
+            socket: Arc::new(socket),
             address,
             slots,
             write_stall,
@@ -229,7 +253,7 @@ impl Listener {
     /// # Errors
     /// `tcp_conn_limit`; the connection has been reset.
     pub fn accept_waiting(&mut self) -> Option<Result<Accepted, NotAccepted>> {
-        let (socket, peer) = SockRef::from(&self.socket).accept().ok()?;
+        let (socket, peer) = SockRef::from(&*self.socket).accept().ok()?;
         socket.set_nonblocking(true).ok()?;
         let socket = TcpStream::from_std(socket.into()).ok()?;
         Some(
@@ -417,6 +441,21 @@ fn classify(bytes: &[u8]) -> Option<Looks> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_listener_is_accepted_by_the_one_that_shares_its_socket() {
+        let slots = || Slots::new(2);
+        let stall = Duration::from_secs(1);
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap(), slots(), stall).unwrap();
+        let (address, handle) = (first.address(), first.handle());
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let mut second = Listener::share(&handle, slots(), stall).unwrap().unwrap();
+        drop(first);
+        let accepted = second.accept().await.unwrap();
+        assert_eq!(accepted.peer, client.local_addr().unwrap());
+        assert_eq!(second.address(), address);
+        assert!(Listener::share(&handle, slots(), stall).unwrap().is_none());
+    }
 
     #[test]
     fn first_bytes_tell_the_protocol() {

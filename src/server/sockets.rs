@@ -2,9 +2,11 @@
 //!
 //! A listener that stays keeps its socket, so that nobody who connects while the configuration changes is refused. One
 //! whose address goes is closed some time later, when what was on its way to it has arrived; where a listener of every
-//! address (`0.0.0.0`, `[::]`) takes over its port, it stays open and serves what that one serves.
+//! address (`0.0.0.0`, `[::]`) takes over its port, it stays open and serves what that one serves. Where a service or another listener has its very
+//! address next, that one goes on with its socket, and it is closed at once.
 
 mod accept;
+mod change;
 mod error;
 mod gate;
 
@@ -13,21 +15,22 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Service};
+use crate::admin::{self, End, Service};
 use crate::config::Config;
 use crate::connection::{Place, Repeats, Shared, Stop};
 use crate::generation::Generation;
 use crate::http::via::Pseudonym;
 use crate::limits::{Clients, Slots};
-use crate::listener::Listener;
 use crate::listener::inherited::Inherited;
-use crate::reason::Level;
-use crate::record::{Event, Record, Sink};
+use crate::listener::{Handle, Listener};
+use crate::record::Sink;
 use crate::tls;
 pub(super) use accept::Fresh;
+use change::asks;
+pub(super) use change::{Change, FreshService};
 pub use error::BindError;
 use gate::Gate;
 
@@ -51,74 +54,6 @@ pub(super) struct Needs<'a> {
     pub clients: &'a Arc<Clients>,
 }
 
-/// A service that nobody accepts for yet, and that answers until `ending`.
-#[derive(Debug)]
-pub(super) struct FreshService {
-    pub listener: Listener,
-    pub service: Service,
-    pub ending: CancellationToken,
-}
-
-/// What a configuration brought that was not there before, and what it took away.
-#[derive(Debug, Default)]
-pub(super) struct Change {
-    pub listeners: Vec<Fresh>,
-    pub services: Vec<FreshService>,
-    /// What listeners that stay serve with, where they ask clients for something else than before.
-    altered: Vec<Arc<Shared>>,
-    /// Addresses that are no longer the configuration's.
-    pub gone: Vec<SocketAddr>,
-}
-
-impl Change {
-    /// Records what is listened on now.
-    pub fn tell(&self, sink: &Sink) {
-        let told = |address: SocketAddr, what: String, more: &str| {
-            let what = what + more;
-            let mut record = Record::lifecycle(Event::Listening, Level::Info, what);
-            record.listener = Some(address.to_string());
-            sink.emit(record);
-        };
-        for fresh in &self.listeners {
-            let Some(shared) = fresh.place.current() else {
-                continue;
-            };
-            told(shared.listener, asks(&shared), origin(&fresh.listener));
-        }
-        for shared in &self.altered {
-            told(shared.listener, asks(shared), ", from now on");
-        }
-        for fresh in &self.services {
-            let what = fresh.service.name().to_owned();
-            told(fresh.listener.address(), what, origin(&fresh.listener));
-        }
-    }
-}
-
-/// What a listener asks of clients, in words.
-fn asks(shared: &Shared) -> String {
-    let mut what = match shared.tls {
-        Some(_) => "with TLS",
-        None => "without TLS",
-    }
-    .to_owned();
-    if shared.proxy_protocol {
-        what.push_str(", behind a PROXY header");
-    }
-    if shared.redirect_to_https {
-        what.push_str(", redirecting to https");
-    }
-    what
-}
-
-/// Where the socket is from, if not from here.
-fn origin(listener: &Listener) -> &'static str {
-    match listener.is_inherited() {
-        true => ", on an inherited socket",
-        false => "",
-    }
-}
-
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
@@ -138,6 +73,7 @@ struct Open {
     bound: SocketAddr,
     place: Arc<Place>,
     gate: Gate,
+    handle: Handle,
 }
 
 #[derive(Clone, Debug)]
@@ -145,7 +81,8 @@ struct OpenService {
     service: Service,
     configured: SocketAddr,
     bound: SocketAddr,
-    ending: CancellationToken,
+    ending: Arc<watch::Sender<Option<End>>>,
+    handle: Handle,
 }
 
 impl Sockets {
@@ -189,13 +126,14 @@ impl Sockets {
         let mut next = Vec::new();
         let bound = self
             .bind_listeners(config, common, &mut next)
-            .and_then(|fresh| Ok((fresh, self.bind_services(config)?)));
-        let (fresh, (services, fresh_services)) = match bound {
+            .and_then(|()| self.bind_services(config));
+        let (services, fresh_services) = match bound {
             Ok(bound) => bound,
             Err(error) => {
-                let was_leaving = |next: &Next| next.kept.clone().filter(|_| next.was_leaving);
-                for open in next.iter().filter_map(was_leaving) {
-                    open.gate.leave();
+                for next in next {
+                    if let Next::Kept(open, WasLeaving(true)) = next {
+                        open.gate.leave();
+                    }
                 }
                 return Err(error);
             }
@@ -205,12 +143,11 @@ impl Sockets {
             services: fresh_services,
             ..Change::default()
         };
-        let mut fresh = fresh.into_iter();
         let mut listeners = Vec::new();
         for (index, (next, settings)) in next.into_iter().zip(&config.listeners).enumerate() {
             let shared = Arc::new(Shared {
                 generation: Arc::clone(needs.generation),
-                listener: next.bound,
+                listener: next.bound(),
                 tls: needs.tls.get(index).cloned().flatten(),
                 redirect_to_https: settings.redirect_to_https,
                 proxy_protocol: settings.proxy_protocol,
@@ -222,8 +159,8 @@ impl Sockets {
                 clients: Arc::clone(needs.clients),
                 via: Arc::clone(&common.via),
             });
-            listeners.push(match next.kept {
-                Some(open) => {
+            listeners.push(match next {
+                Next::Kept(open, _) => {
                     let before = open.place.current();
                     if before.is_none_or(|before| asks(&before) != asks(&shared)) {
                         change.altered.push(Arc::clone(&shared));
@@ -231,20 +168,20 @@ impl Sockets {
                     open.place.set(Some(shared));
                     open
                 }
-                None => {
-                    let place = Arc::new(Place::new(shared));
-                    let gate = Gate::default();
-                    change.listeners.extend(fresh.next().map(|listener| Fresh {
-                        listener,
-                        place: Arc::clone(&place),
-                        gate: gate.clone(),
-                    }));
-                    Open {
+                Next::Fresh(listener) => {
+                    let open = Open {
                         configured: settings.address,
-                        bound: next.bound,
-                        place,
-                        gate,
-                    }
+                        bound: listener.address(),
+                        place: Arc::new(Place::new(shared)),
+                        gate: Gate::default(),
+                        handle: listener.handle(),
+                    };
+                    change.listeners.push(Fresh {
+                        listener,
+                        place: Arc::clone(&open.place),
+                        gate: open.gate.clone(),
+                    });
+                    open
                 }
             });
         }
@@ -253,6 +190,13 @@ impl Sockets {
                 .iter()
                 .any(|other: &Open| other.gate.is(&open.gate))
         };
+        let fresh = change
+            .listeners
+            .iter()
+            .map(|fresh| fresh.listener.address());
+        let services_too = change.services.iter().map(|fresh| fresh.listener.address());
+        let taken_over: Vec<_> = fresh.chain(services_too).collect();
+        let is_taken_over = |bound: SocketAddr| taken_over.contains(&bound);
         let before = std::mem::take(&mut self.listeners);
         let others = std::mem::take(&mut self.others);
         let was_served = before.len();
@@ -264,7 +208,10 @@ impl Sockets {
                 true => open.place.set(serves),
                 false => {
                     open.place.set(None);
-                    open.gate.leave();
+                    match is_taken_over(open.bound) {
+                        true => open.gate.hand_over(),
+                        false => open.gate.leave(),
+                    }
                     if index < was_served {
                         change.gone.push(open.bound);
                     }
@@ -279,7 +226,11 @@ impl Sockets {
                 next.service == open.service && next.configured == open.configured
             };
             if !services.iter().any(is_kept) {
-                open.ending.cancel();
+                open.ending
+                    .send_replace(Some(match is_taken_over(open.bound) {
+                        true => End::HandedOver,
+                        false => End::Closed,
+                    }));
                 change.gone.push(open.bound);
             }
         }
@@ -291,18 +242,17 @@ impl Sockets {
         Ok(change)
     }
 
-    /// For each listener of a configuration the socket that it keeps, or a new one, which is given in their order.
+    /// For each listener of a configuration the socket that it keeps, or a new one.
     fn bind_listeners(
         &mut self,
         config: &Config,
         common: &Common,
         next: &mut Vec<Next>,
-    ) -> Result<Vec<Listener>, BindError> {
-        let mut fresh = Vec::new();
+    ) -> Result<(), BindError> {
         for settings in &config.listeners {
             let is_taken = |open: &Open| {
-                let mut kept = next.iter().filter_map(|next: &Next| next.kept.as_ref());
-                kept.any(|kept| kept.gate.is(&open.gate))
+                next.iter()
+                    .any(|next| matches!(next, Next::Kept(kept, _) if kept.gate.is(&open.gate)))
             };
             let open = self.listeners.iter().chain(&self.others);
             let kept = open
@@ -310,11 +260,7 @@ impl Sockets {
                 .map(|open| (open, open.gate.is_leaving()))
                 .find(|(open, _)| open.gate.stay());
             if let Some((open, was_leaving)) = kept {
-                next.push(Next {
-                    bound: open.bound,
-                    kept: Some(open.clone()),
-                    was_leaving,
-                });
+                next.push(Next::Kept(open.clone(), WasLeaving(was_leaving)));
                 continue;
             }
             let slots = common.slots.clone();
@@ -324,14 +270,9 @@ impl Sockets {
                 address: settings.address,
                 cause,
             })?;
-            next.push(Next {
-                bound: listener.address(),
-                kept: None,
-                was_leaving: false,
-            });
-            fresh.push(listener);
+            next.push(Next::Fresh(listener));
         }
-        Ok(fresh)
+        Ok(())
     }
 
     fn bind_services(
@@ -357,17 +298,19 @@ impl Sockets {
                 address,
                 cause,
             })?;
-            let ending = CancellationToken::new();
+            let ending = watch::Sender::new(None);
+            let listened = ending.subscribe();
             services.push(OpenService {
                 service,
                 configured: address,
                 bound: listener.address(),
-                ending: ending.clone(),
+                ending: Arc::new(ending),
+                handle: listener.handle(),
             });
             fresh.push(FreshService {
                 listener,
                 service,
-                ending,
+                ending: listened,
             });
         }
         Ok((services, fresh))
@@ -386,13 +329,21 @@ impl Sockets {
             return Ok(listener);
         }
         let listeners = self.listeners.iter().chain(&self.others);
-        let mut own = listeners
-            .map(|open| open.bound)
-            .chain(self.services.iter().map(|open| open.bound));
+        let listeners = listeners.map(|open| (open.bound, &open.handle));
+        let services = self.services.iter();
+        let own: Vec<_> = listeners
+            .chain(services.map(|open| (open.bound, &open.handle)))
+            .collect();
+        // Who waits in the queue of what has this very address stays there for the one that takes it over.
+        for (_, handle) in own.iter().filter(|(bound, _)| *bound == address) {
+            if let Some(listener) = Listener::share(handle, slots.clone(), write_stall)? {
+                return Ok(listener);
+            }
+        }
         let bound = match Listener::bind(address, slots.clone(), write_stall) {
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
-                    && own.any(|own| overlap(own, address)) =>
+                    && own.iter().any(|(own, _)| overlap(*own, address)) =>
             {
                 // What is in the way is this process's own: another's at this very address would have kept it from that one.
                 Listener::bind_beside(address, slots, write_stall)
@@ -415,10 +366,21 @@ impl Sockets {
 }
 
 /// A listener of the next configuration.
-struct Next {
-    bound: SocketAddr,
-    kept: Option<Open>,
-    was_leaving: bool,
+enum Next {
+    Kept(Open, WasLeaving),
+    Fresh(Listener),
+}
+
+/// Whether the configuration in use had it no more, so that it leaves again where the next one is refused.
+struct WasLeaving(bool);
+
+impl Next {
+    fn bound(&self) -> SocketAddr {
+        match self {
+            Self::Kept(open, _) => open.bound,
+            Self::Fresh(listener) => listener.address(),
+        }
+    }
 }
 
 /// Whether two addresses can't be bound side by side without more ado.

@@ -49,7 +49,7 @@ impl Fresh {
             tokio::select! {
                 biased;
                 () = handed_over, if is_inherited => true,
-                () = gate.gone() => false,
+                is_handed_over = gate.gone() => is_handed_over,
                 () = accepting.cancelled() => false,
             }
         });

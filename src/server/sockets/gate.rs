@@ -64,16 +64,24 @@ impl Gate {
         });
     }
 
-    /// Completes when it is gone, a little after it was left for good.
-    pub async fn gone(&self) {
+    /// Somebody else accepts from its socket: it is gone at once.
+    pub fn hand_over(&self) {
+        self.0.send_replace(Standing::Gone);
+    }
+
+    /// Completes when it is gone: a little after it was left for good, or when it was handed over, which is told.
+    pub async fn gone(&self) -> bool {
         let mut changes = self.0.subscribe();
         loop {
             // Neither wait can fail, as this is a sender.
             let _ = changes
-                .wait_for(|standing| *standing == Standing::Leaving)
+                .wait_for(|standing| *standing != Standing::Serving)
                 .await;
-            let back = changes.wait_for(|standing| *standing == Standing::Serving);
-            if timeout(LEAVING, back).await.is_ok() {
+            if self.is_gone() {
+                return true;
+            }
+            let otherwise = changes.wait_for(|standing| *standing != Standing::Leaving);
+            if timeout(LEAVING, otherwise).await.is_ok() {
                 continue;
             }
             let is_closed = self.0.send_if_modified(|standing| {
@@ -84,7 +92,7 @@ impl Gate {
                 is_leaving
             });
             if is_closed {
-                return;
+                return false;
             }
         }
     }

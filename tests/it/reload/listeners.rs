@@ -309,6 +309,31 @@ fn services_move() {
     proxy.stop();
 }
 
+/// A balancer that asks there must not hear the listener's 404 among the answers.
+#[test]
+fn an_address_is_at_once_the_service_s_that_takes_it_over() {
+    // As many as may be accepted before the listener's task hears of it; in the second for which it is served a little
+    // longer elsewhere there are hundreds.
+    const AT_MOST: usize = 5;
+    let [one, two] =
+        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let with = |listener: SocketAddr, probes: SocketAddr| {
+        let kept = at("127.0.0.1:0");
+        yaml(&[kept, at(&listener.to_string())], "/ws")
+            + &format!("probes: {{ address: '{probes}' }}\n")
+    };
+    let proxy = start(&with(one, two), 2);
+    for (listener, probes) in [(two, one), (one, two), (two, one)] {
+        proxy.reload_with(&with(listener, probes));
+        for (address, status) in [(probes, 200), (listener, 404)] {
+            let others = (0..300).filter(|_| services::get(address, "/readyz").0 != status);
+            let others = others.count();
+            assert!(others <= AT_MOST, "{others} of 300 at {address}");
+        }
+    }
+    proxy.stop();
+}
+
 /// Each stays itself at the other's address, and neither is left behind there.
 #[test]
 fn services_change_places() {
