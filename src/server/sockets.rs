@@ -2,8 +2,8 @@
 //!
 //! A listener that stays keeps its socket, so that nobody who connects while the configuration changes is refused. One
 //! whose address goes is closed some time later, when what was on its way to it has arrived; where a listener of every
-//! address (`0.0.0.0`, `[::]`) takes over its port, it stays open and serves what that one serves. Where a service or another listener has its very
-//! address next, that one goes on with its socket, and it is closed at once.
+//! address (`0.0.0.0`, `[::]`) takes over its port, it stays open and serves what that one serves. Where a service or
+//! another listener has its very address next, that one goes on with its socket, and it ends at once.
 
 mod accept;
 mod change;
