@@ -578,7 +578,7 @@ reasons! {
         "read close_reason_upstream, and look the code up in the upstream's application";
     UpstreamCloseTooBig = "upstream_close_too_big", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream closed because a message was too big for it (1009)",
-        "let the client send smaller pieces, or raise the upstream's own limit (maxPayload in Node's ws, max_size in Python's websockets)";
+        "let the client send smaller messages, or raise the upstream's own limit (maxPayload in Node's ws, max_size in Python's websockets)";
     UpstreamCloseError = "upstream_close_error", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream closed because of an error (1002, 1003, 1007, 1010, 1011 or 1014)",
         "look at the upstream's log at this time; 1002 and 1007 say that it disliked what the client sent, 1011 that its handler failed";
@@ -611,7 +611,7 @@ reasons! {
         "the client is out of reach or asleep, or its library does not answer Pings; the deadline is `routes[].websocket.ping.timeout`";
     MessageTooBig = "message_too_big", Tunnel, Proxy, Warn, NoStatus, "",
         "a message was larger than the route allows; it was not passed on, and the client was sent Close 1009",
-        "send smaller pieces, or raise `routes[].websocket.max_message`";
+        "send smaller messages, or raise `routes[].websocket.max_message`";
     ClientProtocolError = "client_protocol_error", Tunnel, Client, Warn, NoStatus, "",
         "what the client sent is no WebSocket frame of a client; it was not passed on",
         "detail has the first bytes: other protocols or requests inside a tunnel are attempts at smuggling or a hop in front that confuses connections; else a fault of the client's library";

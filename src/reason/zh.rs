@@ -28,7 +28,7 @@ pub const fn meaning(note: NoteCode) -> &'static str {
         }
         NoteCode::SniHostMismatch => "Host 与 TLS 的 SNI 不同，但两者都是本代理服务的域名",
         NoteCode::SpoofedHeaderStripped => {
-            "不在 trusted_proxies 中的来源发来了只有代理才能写的字段；已删除"
+            "不在 trusted_proxies 中的对端发来了只有代理才能写的字段；已删除"
         }
         NoteCode::QuerySecondQuestionMark => {
             "查询串里有第二个问号；express-ws 会丢掉它之后的所有内容"
@@ -44,7 +44,7 @@ pub const fn meaning(note: NoteCode) -> &'static str {
         NoteCode::ResponseNotDelivered => "应答还没写完，客户端就不在了",
         NoteCode::RelayCut => "上游的应答中途断开，或没有按时结束；已到的部分已转发",
         NoteCode::RefusalExplained => {
-            "该路由开启了 explain_refusals：以 101 加一个带原因码的 Close 帧应答客户端；上游没有收到任何数据"
+            "该路由开启了 explain_refusals：以 101 加一个带原因码的 Close 帧应答客户端；这个应答不会给上游带来任何数据"
         }
         NoteCode::BytesAfterClose => {
             "某一侧在 Close 帧之后又发了数据，而那里不该再有任何数据；没有转发"

@@ -100,7 +100,7 @@ const CHINESE: Words = Words {
     introduction: "# 原因码\n\n\
          每一次被拒绝的握手、每一条结束的隧道，其记录的 `reason` 字段都是下列原因码之一。\n\
          `stage` 表示连接走到了哪个阶段，`by` 表示责任在谁，`status` 是返回给客户端的 HTTP 状态码（如果有）。\n\
-         原因码一经发布，含义不再改变。记录里的 `hint` 是英文，与这里的「处理办法」内容相同。\n\n\
+         原因码一经发布，含义不再改变。记录里的 `hint` 是英文，一般与这里的「处理办法」内容相同；若针对当时的情形另有说明，以记录里的为准。\n\n\
          本页由 `wsgate explain --markdown --lang zh` 生成；`wsgate explain CODE --lang zh` 打印其中一条。\n",
     notes: "\n## 备注\n\n记录的 `notes` 写明值得知道、但没有结束连接的事情。\n\n",
     column: 12,

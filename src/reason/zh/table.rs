@@ -31,8 +31,8 @@ texts! {
         "在负载均衡上为该端口开启 PROXY protocol（v1 或 v2），或删除 `listeners[].proxy_protocol`";
     ProxyProtocolInvalid: "PROXY protocol 头格式错误、不完整或校验和不符",
         "detail 写明了错在哪里：检查写入该头的那一跳，以及它与代理之间的设备";
-    ProxyProtocolUntrusted: "这个监听端口以 PROXY protocol 头认定客户端，因此只接受受信任的来源，而该 peer 不在其中",
-        "若 peer 就是负载均衡，把它的地址加进 `trusted_proxies`；若不是，用防火墙或安全组禁止其他来源访问该端口";
+    ProxyProtocolUntrusted: "这个监听端口以 PROXY protocol 头认定客户端，因此只接受来自受信任的前置代理的连接，而该 peer 不在其中",
+        "若 peer 就是负载均衡，把它的地址加进 `trusted_proxies`；若不是，用防火墙或安全组禁止其他地址访问该端口";
     TlsOnPlainPort: "未启用 TLS 的监听端口收到了 TLS ClientHello",
         "让 wss:// 指向启用了 TLS 的端口，或为这个监听配置 `listeners[].tls`，或由负载均衡终结 TLS";
 
@@ -163,7 +163,7 @@ texts! {
         "让客户端改用 wss://；这个监听因 `listeners[].redirect_to_https` 而只做跳转";
     Draining: "代理正在停机，或被要求排空，不再接受新隧道",
         "负载均衡本应已停止向这里转发：让它的健康检查请求 `probes.address` 上的 /readyz，并使 `shutdown.delay` 长于它发现状态变化所需的时间；客户端会按 Retry-After 重连";
-    ListenerChanged: "连接被接受之后、请求到达之前，配置重载改变了这个监听的要求（TLS、客户端证书或 PROXY 头）",
+    ListenerChanged: "连接被接受之后、请求到达之前，配置重载改变了监听端口的要求（TLS、客户端证书或 PROXY protocol 头）",
         "无需处理：客户端的下一个连接会按现在的 `listeners[].tls.client_auth` 和 `listeners[].proxy_protocol` 被接受或拒绝";
     RateLimited: "单个客户端一分钟内的握手次数超过上限",
         "客户端重连时没有退避，或许多用户共用一个地址：调高 `limits.handshakes_per_client`；在负载均衡之后还要设置 `trusted_proxies`";
@@ -276,7 +276,7 @@ texts! {
     UpstreamClosePolicy: "上游的应用拒绝继续（1008、3000、3003，或 4000 以上的自定义码）",
         "看 close_reason_upstream，并在上游应用中查该关闭码的含义";
     UpstreamCloseTooBig: "消息超过上游的限制，上游关闭了连接（1009）",
-        "让客户端分小块发送，或调高上游自己的限制（Node ws 的 maxPayload，Python websockets 的 max_size）";
+        "让客户端拆成多条较小的消息发送，或调高上游自己的限制（Node ws 的 maxPayload，Python websockets 的 max_size）";
     UpstreamCloseError: "上游因出错而关闭（1002、1003、1007、1010、1011 或 1014）",
         "查看上游在该时刻的日志；1002 和 1007 表示它不接受客户端发来的内容，1011 表示它的处理函数出错";
     UpstreamCloseRestart: "上游因重启或过载而关闭（1012、1013）",
@@ -298,7 +298,7 @@ texts! {
     PongTimeout: "代理发出 Ping 之后，客户端没有任何回应",
         "客户端失联或休眠，或它的库不应答 Ping；期限是 `routes[].websocket.ping.timeout`";
     MessageTooBig: "消息超过该路由允许的大小；消息没有转发，并已向客户端发送 Close 1009",
-        "分小块发送，或调高 `routes[].websocket.max_message`";
+        "拆成多条较小的消息发送，或调高 `routes[].websocket.max_message`";
     ClientProtocolError: "客户端发来的不是合法的客户端 WebSocket 帧；没有转发",
         "首批字节见 detail：隧道里出现别的协议或请求，是走私企图，或前面那一跳弄混了连接；否则是客户端库的缺陷";
     UpstreamProtocolError: "上游发来的不是合法的服务端 WebSocket 帧；没有转发",
