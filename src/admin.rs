@@ -178,9 +178,10 @@ mod tests {
     use std::io::Write;
     use std::sync::Arc;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::net::TcpStream;
     use tokio::sync::watch;
+    use tokio::task::JoinHandle;
     use tokio_util::task::TaskTracker;
 
     use super::*;
@@ -204,19 +205,21 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         State::new(TaskTracker::new(), generation, Arc::default())
     }
 
+    /// A client, and its connection, which does not live for long.
+    fn short_lived() -> (DuplexStream, JoinHandle<()>) {
+        const LIFETIME: Duration = Duration::from_millis(200);
+        let (client, server) = tokio::io::duplex(1024);
+        let state = serving();
+        let serving = async move {
+            let ending = watch::Sender::new(None);
+            answer_all(server, Service::Probes, state, LIFETIME, ending.subscribe()).await;
+        };
+        (client, tokio::spawn(serving))
+    }
+
     #[tokio::test]
     async fn a_client_that_asks_again_and_again_is_ended_all_the_same() {
-        const LIFETIME: Duration = Duration::from_millis(200);
-        let (mut client, server) = tokio::io::duplex(1024);
-        let state = serving();
-        let ending = watch::Sender::new(None);
-        let serving = tokio::spawn(answer_all(
-            server,
-            Service::Probes,
-            state,
-            LIFETIME,
-            ending.subscribe(),
-        ));
+        let (mut client, serving) = short_lived();
         let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
         let mut answers = 0;
         let mut buffer = [0; 1024];
@@ -279,17 +282,7 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
 
     #[tokio::test]
     async fn a_client_that_reads_no_answer_is_ended_too() {
-        const LIFETIME: Duration = Duration::from_millis(200);
-        let (mut client, server) = tokio::io::duplex(1024);
-        let state = serving();
-        let ending = watch::Sender::new(None);
-        let serving = tokio::spawn(answer_all(
-            server,
-            Service::Probes,
-            state,
-            LIFETIME,
-            ending.subscribe(),
-        ));
+        let (mut client, serving) = short_lived();
         let asking = async {
             let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
             while client.write_all(request).await.is_ok() {}

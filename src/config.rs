@@ -28,6 +28,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use problem::{Problem, Severity};
+pub use resolve::overlap;
 pub use source::{Outcome, Source, parse, read, read_file};
 pub use upstream::{Balance, Endpoint, HealthCheck, OnAbort, Upstream, UpstreamTls};
 

@@ -56,7 +56,10 @@ fn serve(plan: Plan, inherited: Inherited) -> Result<(), Box<dyn std::error::Err
         // a container the kernel's default would ignore them.
         let mut ends = Ends::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
-        tokio::spawn(tell_of_others(Others::new()?));
+        let others = [SignalKind::user_defined1(), SignalKind::user_defined2()];
+        for (kind, name) in others.into_iter().zip(["SIGUSR1", "SIGUSR2"]) {
+            tokio::spawn(ignore(signal(kind)?, name));
+        }
         let server = Server::bind(plan, sink, inherited)?;
         say(io::stderr(), &banner(&config, &server));
         server
@@ -100,28 +103,10 @@ impl Ends {
     }
 }
 
-/// Signals that mean nothing here. Scripts that rotate logs send them, and by default they would end the process, with
+/// A signal that means nothing here. Scripts that rotate logs send such, and by default it would end the process, with
 /// every tunnel and without a record.
-struct Others {
-    first: Signal,
-    second: Signal,
-}
-
-impl Others {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            first: signal(SignalKind::user_defined1())?,
-            second: signal(SignalKind::user_defined2())?,
-        })
-    }
-}
-
-async fn tell_of_others(mut others: Others) {
-    loop {
-        let name = tokio::select! {
-            _ = others.first.recv() => "SIGUSR1",
-            _ = others.second.recv() => "SIGUSR2",
-        };
+async fn ignore(mut signal: Signal, name: &'static str) {
+    while signal.recv().await.is_some() {
         tracing::warn!(
             "{name} is ignored: records go to standard output, so there is no log to open again; SIGHUP reads the \
              configuration"

@@ -20,6 +20,7 @@ use super::shape::{self, Block, ROOT};
 use super::yaml::Node;
 use super::{CertificateFiles, ClientAddress, Config, Limits, LoadBalancer, Log, LogFormat};
 use crate::reason::Level;
+pub use listeners::overlap;
 
 /// Far beyond what one process is given descriptors for.
 const MOST_CONNECTIONS: usize = 1_000_000;

@@ -186,21 +186,23 @@ impl Plan {
 
     /// A renewed certificate that is good and made for other names is taken, as nobody knows better, and told.
     fn tell_lost_hosts(&self, now: &Materials, pieces: &mut [Piece]) {
-        let uncovered = |materials: &Materials| {
-            uncovered_hosts(&self.config, &materials.identities, &self.source)
-        };
-        let before = uncovered(&self.materials);
-        let mut lost = uncovered(now);
-        lost.retain(|problem| !before.contains(problem));
         let identities = now.identities.iter();
         let certs: Vec<_> = identities.map(|(files, _)| &files.cert).collect();
         let is_renewed = |piece: &&mut Piece| {
             let mut files = piece.files.iter();
             piece.is_new && !piece.is_bad() && files.any(|file| certs.contains(&file))
         };
-        if let Some(piece) = pieces.iter_mut().find(is_renewed) {
-            piece.problems.append(&mut lost);
-        }
+        let Some(piece) = pieces.iter_mut().find(is_renewed) else {
+            return;
+        };
+        let uncovered = |materials: &Materials| {
+            uncovered_hosts(&self.config, &materials.identities, &self.source)
+        };
+        let before = uncovered(&self.materials);
+        let lost = uncovered(now).into_iter();
+        piece
+            .problems
+            .extend(lost.filter(|problem| !before.contains(problem)));
     }
 }
 

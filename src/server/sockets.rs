@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, End, Service};
-use crate::config::Config;
+use crate::config::{Config, overlap};
 use crate::connection::{Place, Repeats, Shared, Stop};
 use crate::generation::Generation;
 use crate::http::via::Pseudonym;
@@ -381,14 +381,6 @@ impl Next {
             Self::Fresh(listener) => listener.address(),
         }
     }
-}
-
-/// Whether two addresses can't be bound side by side without more ado.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let (ip, other_ip) = (one.ip(), other.ip());
-    one.port() == other.port()
-        && one.is_ipv4() == other.is_ipv4()
-        && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
 }
 
 /// Whether what connects to `address` reaches a listener on `all` when nobody listens there.

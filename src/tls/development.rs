@@ -19,17 +19,24 @@ const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Days that it is valid: some clients refuse more than 398.
 const DAYS: i64 = 365;
 
+/// What can't be done with a file.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Read,
+    Make,
+}
+
 /// Why there is no development certificate.
 #[derive(Debug)]
 pub struct DevelopmentCertificateError {
-    act: &'static str,
+    act: Act,
     path: PathBuf,
     cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl DevelopmentCertificateError {
     fn of<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-        act: &'static str,
+        act: Act,
         path: &Path,
     ) -> impl FnOnce(E) -> Self {
         move |cause| Self {
@@ -44,13 +51,14 @@ impl std::fmt::Display for DevelopmentCertificateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { act, path, cause } = self;
         let path = path.display();
-        write!(f, "can't {act} the development certificate {path}: {cause}")?;
-        match *act {
-            READ => f.write_str("; let the user that wsgate runs as read it, or remove it"),
-            _ => {
-                f.write_str("; let the user that wsgate runs as write there, or name certificates")
-            }
-        }
+        let (act, remedy) = match act {
+            Act::Read => ("read", "read it, or remove it"),
+            Act::Make => ("make", "write there, or name certificates"),
+        };
+        write!(
+            f,
+            "can't {act} the development certificate {path}: {cause}; let the user that wsgate runs as {remedy}"
+        )
     }
 }
 
@@ -59,9 +67,6 @@ impl std::error::Error for DevelopmentCertificateError {
         Some(&*self.cause)
     }
 }
-
-const READ: &str = "read";
-const MAKE: &str = "make";
 
 /// Makes a certificate for `localhost`, `127.0.0.1` and `::1`, and its key with mode 0600, unless good ones are
 /// there. Returns whether it made them.
@@ -74,12 +79,12 @@ pub fn ensure_development_certificate(
     if is_there(files)? {
         return Ok(false);
     }
-    let (cert, key) = make().map_err(DevelopmentCertificateError::of(MAKE, &files.cert))?;
+    let (cert, key) = make().map_err(DevelopmentCertificateError::of(Act::Make, &files.cert))?;
     for (file, content, mode) in [(&files.key, key, 0o600), (&files.cert, cert, 0o644)] {
         let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
         folder
             .and_then(|()| replace(file, &content, mode))
-            .map_err(DevelopmentCertificateError::of(MAKE, file))?;
+            .map_err(DevelopmentCertificateError::of(Act::Make, file))?;
     }
     Ok(true)
 }
@@ -96,17 +101,13 @@ pub fn has_development_certificate(
         return Ok(true);
     }
     for file in [&files.key, &files.cert] {
-        // What is made first where it is missing itself.
         let folders = file.ancestors().skip(1).map(or_here);
-        for folder in folders {
-            match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-                Err(Errno::NOENT) => {}
-                outcome => {
-                    outcome.map_err(DevelopmentCertificateError::of(MAKE, file))?;
-                    break;
-                }
-            }
-        }
+        let mut found = folders.map(|folder| access(folder, Access::WRITE_OK | Access::EXEC_OK));
+        // A folder that is missing is made in the one above it.
+        let nearest = found.find(|found| *found != Err(Errno::NOENT));
+        nearest
+            .unwrap_or(Ok(()))
+            .map_err(DevelopmentCertificateError::of(Act::Make, file))?;
     }
     Ok(false)
 }
@@ -122,7 +123,7 @@ fn is_there(files: &CertificateFiles) -> Result<bool, DevelopmentCertificateErro
     for file in [&files.cert, &files.key] {
         match File::open(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            outcome => drop(outcome.map_err(DevelopmentCertificateError::of(READ, file))?),
+            outcome => drop(outcome.map_err(DevelopmentCertificateError::of(Act::Read, file))?),
         }
     }
     // Whatever else is wrong with it, such as its age, is mended by a new one.

@@ -37,13 +37,18 @@ fn shell(script: &str) -> Command {
     command
 }
 
+/// The program with what is to be passed on, which a script like [`PASS`] does.
+fn passing(script: &str, what: impl Into<OwnedFd>) -> Command {
+    let mut command = shell(script);
+    command.stdin(Stdio::from(what.into()));
+    command
+}
+
 /// Starts the program with a socket that stays open here.
 fn start(setup: &Setup, socket: &TcpListener, listeners: usize) -> Proxy {
     let folder = setup.folder();
-    let mut command = shell(PASS);
-    let passed = OwnedFd::from(socket.try_clone().unwrap());
+    let mut command = passing(PASS, socket.try_clone().unwrap());
     command
-        .stdin(Stdio::from(passed))
         .arg("--config")
         .arg(folder.path().join("proxy.yaml"));
     Proxy::attach(folder, command, listeners)
@@ -253,9 +258,7 @@ fn fails(mut command: Command, setup: &Setup) -> String {
 fn a_socket_that_nobody_would_accept_on_is_an_error() {
     let (socket, address) = bound("127.0.0.1:0");
     let elsewhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let mut command = shell(PASS);
-    command.stdin(Stdio::from(OwnedFd::from(socket)));
-    let said = fails(command, &at(elsewhere));
+    let said = fails(passing(PASS, socket), &at(elsewhere));
     assert!(
         said.contains(&format!("can't listen on {address}: ")),
         "{said}"
@@ -267,8 +270,7 @@ fn a_socket_that_nobody_would_accept_on_is_an_error() {
 fn what_is_no_listening_socket_is_an_error() {
     let (socket, address) = bound("127.0.0.1:0");
     let connected = std::net::TcpStream::connect(address).unwrap();
-    let mut stream = shell(PASS);
-    stream.stdin(Stdio::from(OwnedFd::from(connected)));
+    let stream = passing(PASS, connected);
     let mut file = shell(PASS);
     file.stdin(Stdio::null());
     let mut nothing = shell(&PASS.replace("3<&0", "3<&-"));
@@ -292,9 +294,8 @@ fn sockets_for_another_process_are_left_alone() {
     let (socket, address) = bound("127.0.0.1:0");
     let setup = at("127.0.0.1:0".parse().unwrap());
     let folder = setup.folder();
-    let mut command = shell(&PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1"));
+    let mut command = passing(&PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1"), socket);
     command
-        .stdin(Stdio::from(OwnedFd::from(socket)))
         .arg("--config")
         .arg(folder.path().join("proxy.yaml"));
     let proxy = Proxy::attach(folder, command, 1);
@@ -306,9 +307,10 @@ fn sockets_for_another_process_are_left_alone() {
 #[test]
 fn what_says_not_for_whom_it_is_is_left_alone() {
     let (socket, address) = bound("127.0.0.1:0");
-    let mut command = shell(&PASS.replace("LISTEN_PID=$$", "LISTEN_PID="));
-    command.stdin(Stdio::from(OwnedFd::from(socket)));
-    let said = fails(command, &at(address));
+    let said = fails(
+        passing(&PASS.replace("LISTEN_PID=$$", "LISTEN_PID="), socket),
+        &at(address),
+    );
     let expected = "LISTEN_FDS=\"1\" without LISTEN_PID is not for this process";
     assert!(said.contains(expected), "{said}");
     assert!(said.contains("Address already in use"), "{said}");
@@ -318,9 +320,13 @@ fn what_says_not_for_whom_it_is_is_left_alone() {
 fn a_count_that_is_none_is_an_error() {
     for count in ["2000000000", "-1", "one"] {
         let (socket, address) = bound("127.0.0.1:0");
-        let mut command = shell(&PASS.replace("LISTEN_FDS=1", &format!("LISTEN_FDS={count}")));
-        command.stdin(Stdio::from(OwnedFd::from(socket)));
-        let said = fails(command, &at(address));
+        let said = fails(
+            passing(
+                &PASS.replace("LISTEN_FDS=1", &format!("LISTEN_FDS={count}")),
+                socket,
+            ),
+            &at(address),
+        );
         let expected = format!("LISTEN_FDS=\"{count}\" is no number of sockets, 0 to 1024");
         assert!(said.contains(&expected), "{said}");
     }
@@ -332,9 +338,7 @@ fn an_address_that_is_passed_twice_is_an_error() {
     let twice = PASS
         .replace("3<&0", "3<&0 4<&0")
         .replace("LISTEN_FDS=1", "LISTEN_FDS=2");
-    let mut command = shell(&twice);
-    command.stdin(Stdio::from(OwnedFd::from(socket)));
-    let said = fails(command, &at(address));
+    let said = fails(passing(&twice, socket), &at(address));
     let expected = format!("{address} was passed twice, as the inherited descriptors 3 and 4");
     assert!(said.contains(&expected), "{said}");
 }

@@ -129,7 +129,7 @@ pub(super) fn address(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<So
 
 /// Whether the second of two sockets with these addresses can't be bound. A wildcard takes its own family only, and
 /// each port 0 is a port of its own.
-pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+pub fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() != 0 && a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_ip
 }
