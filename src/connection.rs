@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use admit::{Admitted, Denied};
 use carry::Carry;
@@ -71,7 +72,7 @@ pub struct Shared {
     pub repeats: Arc<Repeats>,
     /// Whether a drain has begun, and how far it is.
     pub stop: Stop,
-    /// The tasks of all tunnels, and of all connections that may still become one.
+    /// Counts all tunnels, and all connections that may still become one.
     pub tasks: TaskTracker,
     /// What one client may use; the same for all listeners.
     pub clients: Arc<Clients>,
@@ -120,8 +121,15 @@ impl Shared {
 }
 
 /// Carries one connection from its first byte to its record, unless `patience` ends before; a tunnel goes on in a task of
-/// its own. It is let in with `shared`; each request is served with what `place` has when its head has come.
-pub async fn serve(accepted: Accepted, shared: Arc<Shared>, place: Arc<Place>, patience: Patience) {
+/// its own. It is let in with `shared`; each request is served with what `place` has when its head has come. `counted` is
+/// what the connection is counted by, from here to its last byte and only once; as the first parameter it is dropped last.
+pub async fn serve(
+    counted: TaskTrackerToken,
+    accepted: Accepted,
+    shared: Arc<Shared>,
+    place: Arc<Place>,
+    patience: Patience,
+) {
     let Accepted { socket, peer, slot } = accepted;
     let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
     draft.set_generation(shared.generation.number);
@@ -148,8 +156,10 @@ pub async fn serve(accepted: Accepted, shared: Arc<Shared>, place: Arc<Place>, p
         Ok(opened) => {
             let (tunnel, in_use) = *opened;
             // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
-            let tasks = shared.tasks.clone();
-            tasks.spawn(Carry::new(tunnel, in_use, draft.rest(), shared, slot, held));
+            let resting = draft.rest();
+            tokio::spawn(Carry::new(
+                tunnel, in_use, resting, shared, slot, held, counted,
+            ));
         }
         Err(Ended { failure, client }) => {
             match failure {

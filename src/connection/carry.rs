@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::describe::describe_end;
 use super::stop::Watch;
@@ -25,6 +26,8 @@ pub(super) struct Carry {
     last: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _slot: OwnedSemaphorePermit,
     _held: Option<Box<Held>>,
+    /// The last field, as whoever waits for the end of all connections relies on what is dropped before.
+    _counted: TaskTrackerToken,
 }
 
 impl Carry {
@@ -35,6 +38,7 @@ impl Carry {
         shared: Arc<Shared>,
         slot: OwnedSemaphorePermit,
         held: Option<Box<Held>>,
+        counted: TaskTrackerToken,
     ) -> Self {
         Self {
             open: Some((tunnel, resting, in_use)),
@@ -43,6 +47,7 @@ impl Carry {
             last: None,
             _slot: slot,
             _held: held,
+            _counted: counted,
         }
     }
 }

@@ -2,6 +2,9 @@
 
 mod command;
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use wsgate::reason::Reason;
@@ -299,6 +302,32 @@ fn during_the_delay_only_readiness_changes() {
              most 1m to finish"
         ]
     );
+}
+
+#[test]
+fn a_connection_that_becomes_a_tunnel_is_counted_once() {
+    let proxy = start(&setup(PATIENT, "\"builtin:echo\""));
+    let question = "GET /drain HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut asking = Client::plain(admin(&proxy));
+    let begun = AtomicUsize::new(0);
+    let tunnels: Vec<_> = thread::scope(|scope| {
+        let opening = scope.spawn(|| {
+            let tunnels = (0..1000).map(|_| {
+                begun.fetch_add(1, SeqCst);
+                open(&proxy)
+            });
+            tunnels.collect()
+        });
+        while !opening.is_finished() {
+            let said = asking.send(question).response().text();
+            let open = said.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+            let most = begun.load(SeqCst);
+            assert!(open <= most, "{said} of {most}");
+        }
+        opening.join().unwrap()
+    });
+    let said = get(admin(&proxy), "/drain").1;
+    assert_eq!(said, format!("ready: {} connections open\n", tunnels.len()));
 }
 
 #[test]

@@ -95,8 +95,12 @@ fn begin(
                 true => late,
                 false => &shared.tasks,
             };
+            // Not `TaskTracker::spawn`: a connection that goes on in a second task would count as two in between.
+            let counted = tasks.token();
             let (shared, place) = (Arc::clone(shared), Arc::clone(place));
-            tasks.spawn(connection::serve(accepted, shared, place, patience));
+            tokio::spawn(connection::serve(
+                counted, accepted, shared, place, patience,
+            ));
         }
         Err(not_accepted) => {
             let mut draft = Draft::new(shared.sink.clone(), shared.listener, not_accepted.peer);
