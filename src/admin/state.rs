@@ -38,8 +38,8 @@ pub struct State {
 }
 
 impl State {
-    /// A process that serves with the latest `generation`; `connections` has a task for each connection that is or may
-    /// become a tunnel, and `metrics` is where everything is counted.
+    /// A process that serves with the latest `generation`; `connections` counts each connection that is or may become
+    /// a tunnel, and `metrics` is where everything is counted.
     #[must_use]
     pub fn new(
         connections: TaskTracker,

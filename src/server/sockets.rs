@@ -40,7 +40,7 @@ pub(super) struct Common {
     pub sink: Sink,
     pub repeats: Arc<Repeats>,
     pub stop: Stop,
-    /// Of all tunnels, and of all connections that may still become one.
+    /// Counts all tunnels, and all connections that may still become one.
     pub tasks: TaskTracker,
     pub slots: Slots,
     pub via: Arc<Pseudonym>,
