@@ -9,12 +9,12 @@ mod run;
 mod schema;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// The configuration that is read when none is named.
 const DEFAULT_CONFIG: &str = "proxy.yaml";
@@ -32,17 +32,32 @@ const WRONG: u8 = 2;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG, global = true)]
-    config: PathBuf,
+    #[command(flatten)]
+    named: Named,
+}
+
+/// The configuration, of the commands that read one.
+#[derive(Debug, Args)]
+struct Named {
+    /// The configuration file; - is standard input [default: proxy.yaml].
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default).
-    Run,
+    Run {
+        #[command(flatten)]
+        named: Named,
+    },
     /// Report every problem of the configuration and its certificates; exits with 2 when there is an error.
     Check {
+        /// The configuration file; - is standard input.
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        named: Named,
         /// How: lines for people, or one JSON document.
         #[arg(long, value_enum, value_name = "FORMAT", default_value_t = check::Format::Text)]
         format: check::Format,
@@ -61,8 +76,10 @@ enum Command {
         #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = timeout)]
         timeout: Duration,
         /// Ask there, whatever the configuration says.
-        #[arg(long, value_name = "IP:PORT")]
-        address: Option<SocketAddr>,
+        #[arg(long, value_name = "HOST:PORT", value_parser = ask::Target::parse)]
+        address: Option<ask::Target>,
+        #[command(flatten)]
+        named: Named,
     },
     /// Let the running proxy send its tunnels away without ending, through admin.address.
     Drain {
@@ -70,8 +87,10 @@ enum Command {
         #[arg(long)]
         wait: bool,
         /// Ask there, whatever the configuration says.
-        #[arg(long, value_name = "IP:PORT")]
-        address: Option<SocketAddr>,
+        #[arg(long, value_name = "HOST:PORT", value_parser = ask::Target::parse)]
+        address: Option<ask::Target>,
+        #[command(flatten)]
+        named: Named,
     },
     /// Say what a reason code of a record means and what to do; without a code, list all.
     Explain {
@@ -103,26 +122,60 @@ fn timeout(text: &str) -> Result<Duration, String> {
 /// 2 when the command line or the configuration is wrong.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    ExitCode::from(match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&arguments.config),
-        Command::Check {
+    let Arguments { command, named } = Arguments::parse();
+    // What stands behind the command counts more than what stands before it.
+    let before = named.config.as_deref();
+    let chosen = |named: &Named| -> PathBuf {
+        let chosen = named.config.as_deref().or(before);
+        chosen.map_or_else(|| PathBuf::from(DEFAULT_CONFIG), Path::to_owned)
+    };
+    ExitCode::from(match command {
+        None => run::run(&chosen(&named)),
+        Some(Command::Run { named }) => run::run(&chosen(&named)),
+        Some(Command::Check {
+            file,
+            named,
             format,
             deny_warnings,
-        } => check::check(&arguments.config, format, deny_warnings),
-        Command::Schema => schema::schema(),
-        Command::Health {
+        }) => check::check(
+            &file.unwrap_or_else(|| chosen(&named)),
+            format,
+            deny_warnings,
+        ),
+        Some(Command::Health {
             ready,
             timeout,
             address,
-        } => health::health(&arguments.config, address, ready, timeout),
-        Command::Drain { wait, address } => drain::drain(&arguments.config, address, wait),
-        Command::Explain {
+            named,
+        }) => health::health(&chosen(&named), address, ready, timeout),
+        Some(Command::Drain {
+            wait,
+            address,
+            named,
+        }) => drain::drain(&chosen(&named), address, wait),
+        Some(Command::Schema) => {
+            reads_no_configuration(before, "schema");
+            schema::schema()
+        }
+        Some(Command::Explain {
             code,
             markdown,
             lang,
-        } => explain::explain(code.as_deref(), markdown, lang),
+        }) => {
+            reads_no_configuration(before, "explain");
+            explain::explain(code.as_deref(), markdown, lang)
+        }
     })
+}
+
+/// Ends the process where a configuration was named before a command that reads none.
+fn reads_no_configuration(named: Option<&Path>, command: &str) {
+    if named.is_some() {
+        let message = format!("'{command}' reads no configuration; leave out --config");
+        Arguments::command()
+            .error(ErrorKind::ArgumentConflict, message)
+            .exit();
+    }
 }
 
 /// Writes what a command has to say. A reader that closed the pipe has seen what it wanted.

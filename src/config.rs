@@ -5,6 +5,7 @@
 //! the same report.
 
 pub mod hops;
+mod input;
 mod lint;
 mod problem;
 mod reader;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use input::is_read_once;
 pub use problem::{Problem, Severity};
 pub use resolve::overlap;
 pub use source::{Outcome, Source, parse, read, read_file};

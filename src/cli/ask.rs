@@ -1,10 +1,11 @@
-//! One small HTTP request to the running proxy, for the commands that speak to it: no runtime, no certificate, no name
-//! look-up.
+//! One small HTTP request to the running proxy, for the commands that speak to it: no runtime and no certificate.
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::check::lines;
@@ -30,18 +31,82 @@ pub(super) struct Service {
     pub example: &'static str,
 }
 
+/// Where a service is asked: an address, or a name with a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Address(SocketAddr),
+    /// As it was written.
+    Name(String),
+}
+
+impl Target {
+    /// Reads `127.0.0.1:9900`, `[::1]:9900` or `localhost:9900`. An address of all interfaces is asked on loopback.
+    ///
+    /// # Errors
+    /// What was expected, for the command line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(here(address).into());
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        match text.rsplit_once(':') {
+            Some((name, port))
+                if !name.is_empty()
+                    && name.chars().all(is_name)
+                    && port.parse::<u16>().is_ok_and(|port| port != 0) =>
+            {
+                Ok(Self::Name(text.to_owned()))
+            }
+            _ => Err(
+                "expected an IP address or a host name and a port, such as 127.0.0.1:9900 or localhost:9900"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// All addresses that it stands for, looked up before `deadline`.
+    fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, NoAnswer> {
+        let name = match self {
+            Self::Address(address) => return Ok(vec![*address]),
+            Self::Name(name) => name.clone(),
+        };
+        // The system's look-up has no deadline, so it has a thread that is left behind.
+        let (sender, receiver) = mpsc::channel();
+        let looked = name.clone();
+        thread::spawn(move || sender.send(looked.to_socket_addrs().map(Vec::from_iter)));
+        match receiver.recv_timeout(left(deadline)) {
+            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+            Ok(Ok(_)) => Err(NoAnswer::Unknown(format!("{name} has no address"))),
+            Ok(Err(error)) => Err(NoAnswer::Unknown(error.to_string())),
+            Err(_) => Err(NoAnswer::Unknown("the look-up took too long".to_owned())),
+        }
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 /// Where `service` is reached from this machine as `file` says, and what could be read of the configuration. The proxy may
 /// be serving well with what the file held before, so errors elsewhere in the file are no matter here. What keeps the
 /// address from being known has been said, with the exit code.
-pub(super) fn reachable(
-    file: &Path,
-    service: &Service,
-) -> Result<(SocketAddr, Option<Config>), u8> {
+pub(super) fn reachable(file: &Path, service: &Service) -> Result<(Target, Option<Config>), u8> {
     let outcome = config::read(file);
     let config = outcome.config.or(outcome.draft);
     let Service { name, example, .. } = service;
     let wrong = match config.as_ref().and_then(service.of) {
-        Some(listening) if listening.port() != 0 => return Ok((here(listening), config)),
+        Some(listening) if listening.port() != 0 => return Ok((here(listening).into(), config)),
         Some(_) => format!(
             "{name}.address has the port 0, which is another one with each start; give it one, such as {example}"
         ),
@@ -74,6 +139,8 @@ pub(super) fn here(listening: SocketAddr) -> SocketAddr {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
+    /// The name stands for no address that could be found.
+    Unknown(String),
     /// Nothing listens there.
     Refused(io::Error),
     /// It did not come within the time.
@@ -87,6 +154,7 @@ pub(super) enum NoAnswer {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unknown(error) => write!(f, "the name can't be looked up: {error}"),
             Self::Refused(error) => write!(
                 f,
                 "nothing listens there ({error}); is the proxy running, and with this configuration?"
@@ -101,12 +169,13 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Asks the service at `address`, and reads its answer, all within `timeout`.
+/// Asks the service at `target`, and reads its answer, all within `timeout`. Of several addresses the first that can be
+/// connected to is asked.
 ///
 /// # Errors
 /// Why there is none.
 pub(super) fn ask(
-    address: SocketAddr,
+    target: &Target,
     method: &str,
     path: &str,
     timeout: Duration,
@@ -117,9 +186,16 @@ pub(super) fn ask(
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => NoAnswer::Late(timeout),
         _ => NoAnswer::Failed(error),
     };
-    let mut socket = TcpStream::connect_timeout(&address, timeout).map_err(failed)?;
+    let mut outcome = Err(NoAnswer::Late(timeout));
+    for address in target.addresses(deadline)? {
+        outcome = TcpStream::connect_timeout(&address, left(deadline)).map_err(failed);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    let mut socket = outcome?;
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     );
     socket
         .set_write_timeout(Some(left(deadline)))

@@ -1,11 +1,10 @@
 //! `wsgate drain`: empties the running proxy without ending it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::ask::{NoAnswer, Service, ask, here, reachable};
+use super::ask::{NoAnswer, Service, Target, ask, reachable};
 use super::{FAILED, OK, say};
 
 const ADMIN: Service = Service {
@@ -27,10 +26,10 @@ const SPARE: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Asks `admin.address`, or `address` in its place, for a drain; with `is_waiting` returns when it is over.
-pub(super) fn drain(file: &Path, address: Option<SocketAddr>, is_waiting: bool) -> u8 {
+pub(super) fn drain(file: &Path, address: Option<Target>, is_waiting: bool) -> u8 {
     // Not even opened then: it may be anything, such as a pipe that nobody writes to.
     let (address, config) = match address {
-        Some(address) => (here(address), None),
+        Some(address) => (address, None),
         None => match reachable(file, &ADMIN) {
             Ok(found) => found,
             Err(code) => return code,
@@ -40,7 +39,7 @@ pub(super) fn drain(file: &Path, address: Option<SocketAddr>, is_waiting: bool) 
         say(io::stderr(), &format!("http://{address}/drain: {said}\n"));
         FAILED
     };
-    match ask(address, "POST", "/drain", TIMEOUT) {
+    match ask(&address, "POST", "/drain", TIMEOUT) {
         Ok(answer) if matches!(answer.status, 200 | 202) => {
             say(io::stdout(), &format!("{}\n", answer.text));
         }
@@ -53,7 +52,7 @@ pub(super) fn drain(file: &Path, address: Option<SocketAddr>, is_waiting: bool) 
     let most = config.map_or(LONGEST, |config| {
         config.shutdown.delay + config.shutdown.drain + SPARE
     });
-    match wait(address, most) {
+    match wait(&address, most) {
         Ok(said) => {
             say(io::stdout(), &format!("{said}\n"));
             OK
@@ -63,7 +62,7 @@ pub(super) fn drain(file: &Path, address: Option<SocketAddr>, is_waiting: bool) 
 }
 
 /// Waits until the drain is over, and gives the words for its end, or for what keeps it from being known.
-fn wait(address: SocketAddr, most: Duration) -> Result<String, String> {
+fn wait(address: &Target, most: Duration) -> Result<String, String> {
     let deadline = Instant::now() + most;
     loop {
         match ask(address, "GET", "/drain", TIMEOUT) {

@@ -1,11 +1,10 @@
 //! `wsgate health`: whether the proxy of a configuration runs, for images that hold no other program to ask with.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::ask::{Service, ask, here, reachable};
+use super::ask::{Service, Target, ask, reachable};
 use super::{FAILED, OK, say};
 
 const PROBES: Service = Service {
@@ -17,12 +16,12 @@ const PROBES: Service = Service {
 /// Asks `probes.address`, or `address` in its place, whether the process runs, or whether it is ready.
 pub(super) fn health(
     file: &Path,
-    address: Option<SocketAddr>,
+    address: Option<Target>,
     is_ready_meant: bool,
     timeout: Duration,
 ) -> u8 {
     let address = match address {
-        Some(address) => here(address),
+        Some(address) => address,
         None => match reachable(file, &PROBES) {
             Ok((address, _)) => address,
             Err(code) => return code,
@@ -33,7 +32,7 @@ pub(super) fn health(
     } else {
         "/healthz"
     };
-    let (code, said) = match ask(address, "GET", path, timeout) {
+    let (code, said) = match ask(&address, "GET", path, timeout) {
         Ok(answer) if answer.status == 200 => (OK, answer.text),
         Ok(answer) => (FAILED, format!("{} {}", answer.status, answer.text)),
         Err(error) => (FAILED, error.to_string()),

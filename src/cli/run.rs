@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::ask::here;
 use super::check::lines;
 use super::{FAILED, OK, WRONG, say};
-use crate::config::{Config, Endpoint};
+use crate::config::{self, Config, Endpoint};
 use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
 use crate::server::{Inherited, Plan, Purpose, Server, descriptor_shortage};
@@ -35,6 +35,13 @@ pub(super) fn run(file: &Path) -> u8 {
         }
     };
     say(io::stderr(), &lines(&plan.warnings));
+    if config::is_read_once(file) {
+        tracing::info!(
+            "the configuration was read from {}, which can't be read again: a change needs a restart; certificate files \
+             still reload when they change",
+            file.display()
+        );
+    }
     raise_descriptor_limit(&plan.config);
     match serve(plan, inherited) {
         Ok(()) => OK,

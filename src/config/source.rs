@@ -1,16 +1,13 @@
 //! From a file to an [`Outcome`]: reading, and giving every finding its line.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, Severity};
 use super::reader::{Cursor, Finding, Report};
 use super::yaml::{self, Aim, Node};
-use super::{CertificateFiles, Config, lint, resolve, syntax};
-
-/// Largest file: far more than any configuration needs, and little enough to parse again for each problem.
-const LARGEST_FILE: u64 = 1024 * 1024;
+use super::{CertificateFiles, Config, input, lint, resolve};
 
 /// Largest file that a configuration names: far more than all authorities of a system.
 const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
@@ -97,10 +94,11 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the configuration in the file at `path`; `${NAME}` is taken from the process's environment.
+/// Reads the configuration at `path` (`-` is standard input); `${NAME}` is taken from the process's environment. A pipe
+/// can be read only once, and is waited for (see [`input`]).
 #[must_use]
 pub fn read(path: &Path) -> Outcome {
-    match text_of(path) {
+    match input::text_of(path) {
         Ok(text) => parse(&text, path, &|name| std::env::var(name).ok()),
         Err(problem) => Outcome {
             config: None,
@@ -116,8 +114,8 @@ pub fn read(path: &Path) -> Outcome {
     }
 }
 
-/// Reads the configuration in `text`. `file` is what problems name and whose folder relative paths start from;
-/// `env` gives the values of `${NAME}`.
+/// Reads the configuration in `text`. `file` is what problems name; relative paths start from its folder, or from the
+/// working directory where it is not a regular file. `env` gives the values of `${NAME}`.
 #[must_use]
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
     // The mark would count as a column.
@@ -149,7 +147,10 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
         }
     }
     let mut report = Report::new(env);
-    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    let folder = match input::is_read_once(file) {
+        true => Path::new(""),
+        false => file.parent().unwrap_or_else(|| Path::new("")),
+    };
     let root = Cursor::root(&outcome.source.tree);
     let config = resolve::resolve(&root, folder, &mut outcome.certificates, &mut report);
     if report.has_errors() {
@@ -193,54 +194,4 @@ fn placed(source: &Source, mut findings: Vec<Finding>) -> Vec<Problem> {
         });
     }
     problems
-}
-
-fn text_of(path: &Path) -> Result<String, Box<Problem>> {
-    let refuse = |(line, column), message: &str, help: Option<&str>| {
-        Box::new(Problem {
-            severity: Severity::Error,
-            file: path.to_owned(),
-            line,
-            column,
-            site: String::new(),
-            message: message.to_owned(),
-            help: help.map(str::to_owned),
-        })
-    };
-    let unreadable = |error: io::Error| match error.kind() {
-        ErrorKind::NotFound => refuse(
-            (1, 1),
-            "found no such file",
-            Some("name the file with --config"),
-        ),
-        ErrorKind::IsADirectory => refuse(
-            (1, 1),
-            "found a folder, expected a file",
-            Some("name the file in it with --config"),
-        ),
-        _ => refuse((1, 1), &format!("cannot read the file: {error}"), None),
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    // One byte more, to tell a file of the largest size from a larger one.
-    file.take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(refuse(
-            (1, 1),
-            "found more than 1 MiB, expected at most that",
-            None,
-        ));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = error.as_bytes().get(..valid).unwrap_or_default();
-        let before = String::from_utf8_lossy(before);
-        refuse(
-            syntax::position(&before, before.len()),
-            "found a byte that is not UTF-8",
-            Some("save the file as UTF-8"),
-        )
-    })
 }

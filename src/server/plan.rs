@@ -1,7 +1,6 @@
 //! A configuration with all that can be known of it without a socket: what `check` reports, and what a start and a reload
 //! begin with.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ pub struct Plan {
     pub(super) materials: Materials,
     pub(super) tls: Vec<Option<Arc<tls::Server>>>,
     pub(super) file: PathBuf,
-    /// Of the configuration file alone.
+    /// Of the configuration file alone; empty where it can't be read again.
     pub(super) text: Contents,
     source: Arc<Source>,
 }
@@ -64,8 +63,11 @@ impl Plan {
         purpose: Purpose,
         before: Option<&Self>,
     ) -> Result<Self, Refused> {
-        let text = Contents::of([file.to_owned()]);
-        if before.is_some() && fs::metadata(file).is_ok_and(|found| is_pipe(&found)) {
+        let text = match before.is_none() && config::is_read_once(file) {
+            true => Contents::default(),
+            false => Contents::of([file.to_owned()]),
+        };
+        if before.is_some() && config::is_read_once(file) {
             // At the start somebody waits who can see that it does not come.
             return Err(Refused {
                 problems: vec![Problem {
@@ -237,11 +239,6 @@ fn servers(
         }));
     }
     Ok(servers)
-}
-
-/// Whether what comes out of it may be long in coming.
-fn is_pipe(found: &fs::Metadata) -> bool {
-    !found.is_file() && !found.is_dir()
 }
 
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {

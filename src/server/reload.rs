@@ -133,7 +133,17 @@ impl Reloader {
             is_told |= self.renew(because, plan, &pieces);
         }
         if because == Because::Signal && !is_told {
-            self.unchanged(because, "nothing to take up");
+            let is_read_once = self.running.plan.text.files().next().is_none();
+            self.unchanged(
+                because,
+                match is_read_once {
+                    true => {
+                        "no certificate has changed, and the configuration was read from a pipe or standard input, \
+                         which can't be read again; restart the proxy to change it"
+                    }
+                    false => "nothing to take up",
+                },
+            );
         }
     }
 

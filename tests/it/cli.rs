@@ -2,6 +2,8 @@
 
 /// What `check` says of files, and how.
 mod check;
+/// Where a configuration comes from.
+mod input;
 
 use std::fs;
 use std::io::Write;

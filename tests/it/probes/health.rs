@@ -93,6 +93,11 @@ fn it_follows_the_proxy_from_start_to_end() {
             format!("http://{address}/readyz: ready: 0 connections open\n")
         )
     );
+    let by_name = format!("localhost:{}", address.port());
+    assert_eq!(
+        health(&["--address", &by_name]),
+        (0, format!("http://{by_name}/healthz: ok: running\n"))
+    );
     proxy.signal("TERM");
     proxy.event("draining");
     assert_eq!(health(&[]), well);
