@@ -130,8 +130,18 @@ pub async fn serve(
     place: Arc<Place>,
     patience: Patience,
 ) {
-    let Accepted { socket, peer, slot } = accepted;
-    let mut draft = Draft::new(shared.sink.clone(), shared.listener, Some(peer));
+    let Accepted {
+        socket,
+        peer,
+        slot,
+        at,
+    } = accepted;
+    let mut draft = Draft::new(
+        shared.sink.clone(),
+        shared.listener,
+        Some(peer),
+        at.into_std(),
+    );
     draft.set_generation(shared.generation.number);
     draft.enter(Stage::Accept);
     let mut life = Life {
@@ -241,8 +251,12 @@ impl Ended {
 enum Next {
     /// A tunnel, and what it holds of its upstream.
     Tunnel(Box<(Tunnel, InUse)>),
-    /// Another request, the beginning of which may have come.
-    Request { stream: ClientStream, held: Vec<u8> },
+    /// Another request, the beginning of which may have come, and then its first byte at `begun`.
+    Request {
+        stream: ClientStream,
+        held: Vec<u8>,
+        begun: Option<Instant>,
+    },
 }
 
 /// A request that was read and described.
@@ -333,14 +347,19 @@ impl Life<'_> {
             draft.enter(Stage::Http);
             let (raw, read) = Box::pin(self.read_head(stream, deadline, ahead, draft)).await?;
             self.follow(draft);
-            (stream, ahead) = match Box::pin(self.handle(raw, read, draft)).await? {
+            let begun;
+            (stream, ahead, begun) = match Box::pin(self.handle(raw, read, draft)).await? {
                 Next::Tunnel(opened) => return Ok(opened),
-                Next::Request { stream, held } => (stream, held),
+                Next::Request {
+                    stream,
+                    held,
+                    begun,
+                } => (stream, held, begun),
             };
             if !self.is_used_again(&mut stream, &mut ahead).await {
                 return Err(Ended::done(stream));
             }
-            draft.again();
+            draft.again(begun.unwrap_or_else(Instant::now).into_std());
             self.follow(draft);
             deadline = Instant::now() + self.shared.config().limits.request_head;
         }

@@ -119,6 +119,8 @@ pub struct Delivered {
     pub stream: ClientStream,
     /// What the client had sent behind its request.
     pub held: Vec<u8>,
+    /// When the first of that came.
+    pub begun: Option<tokio::time::Instant>,
     /// Whether request and answer are whole, so that another request may follow.
     pub whole: bool,
     /// Why the answer could not be written whole.
@@ -279,6 +281,7 @@ impl Exchange {
             (parts.io.into_inner(), parts.read_buf)
         };
         let left = hold.left();
+        let begun = hold.held_since();
         let (stream, held, is_read) = hold.into_parts();
         let error = match ended {
             Ok(_) if is_delivered => None,
@@ -289,6 +292,7 @@ impl Exchange {
         Delivered {
             stream,
             held,
+            begun,
             whole: is_delivered && is_read && leftover.is_empty(),
             error,
         }

@@ -71,6 +71,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// Counts toward `limits.connections` while it lives.
     pub slot: OwnedSemaphorePermit,
+    /// When it was accepted.
+    pub at: Instant,
 }
 
 /// Why accepting gave no connection.
@@ -275,7 +277,12 @@ impl Listener {
                 // alone, which the next read reports.
                 let _ = socket.set_nodelay(true);
                 keep_alive(&socket, self.write_stall);
-                Ok(Accepted { socket, peer, slot })
+                Ok(Accepted {
+                    socket,
+                    peer,
+                    slot,
+                    at: Instant::now(),
+                })
             }
             None => {
                 reset(socket);

@@ -247,6 +247,10 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_stall_upstream_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_wait_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub counts: Option<BTreeMap<&'static str, u64>>,
@@ -290,7 +294,10 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The wall clock as records spell it: RFC 3339 in UTC with milliseconds.
-fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+/// The wall clock `ago` before now as records spell it: RFC 3339 in UTC with milliseconds.
+#[must_use]
+pub fn stamp(ago: Duration) -> String {
+    let now = SystemTime::now();
+    let then = now.checked_sub(ago).unwrap_or(now);
+    humantime::format_rfc3339_millis(then.max(SystemTime::UNIX_EPOCH)).to_string()
 }

@@ -10,7 +10,7 @@ use crate::http::glimpse::Glimpse;
 use crate::http::trace::trace_id;
 use crate::policy::without_secrets;
 use crate::reason::{Failure, Note, NoteCode};
-use crate::record::{Draft, Record, millis, peer_list, peer_text};
+use crate::record::{Draft, Record, millis, peer_list, peer_text, stamp};
 use crate::tunnel::Closed;
 use crate::tunnel::frame::Close;
 
@@ -72,6 +72,8 @@ pub(super) fn describe_end(closed: Closed, record: &mut Record) -> Failure {
     record.pongs = Some(closed.pongs);
     record.write_stall_client_ms = Some(millis(closed.write_stall_client));
     record.write_stall_upstream_ms = Some(millis(closed.write_stall_upstream));
+    record.ended_at = Some(stamp(closed.close_wait));
+    record.close_wait_ms = Some(millis(closed.close_wait));
     record.notes.extend(closed.notes);
     closed.failure
 }
@@ -87,6 +89,9 @@ pub(super) fn describe_unread(head: &[u8], draft: &mut Draft) {
     };
     if let Some(path) = seen.path {
         draft.set_path(path, seen.query);
+    }
+    if seen.is_plain {
+        draft.set_plain();
     }
     let record = &mut draft.record;
     record.http_version = seen.version.map(Cow::Borrowed);

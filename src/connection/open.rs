@@ -162,6 +162,7 @@ impl Life<'_> {
         upstream: &Upstream,
         draft: &mut Draft,
     ) -> Ended {
+        draft.refused();
         draft.record.notes.extend(refused.notes);
         let mut response = refused.response;
         respond::identify(&mut response, &request_id(draft), &refused.failure);

@@ -132,6 +132,7 @@ impl Life<'_> {
         let Delivered {
             stream,
             held,
+            begun,
             whole,
             error,
         } = exchange.deliver(response, patience).await;
@@ -155,7 +156,13 @@ impl Life<'_> {
         };
         draft.served(status.as_u16(), level, failure);
         Err(match whole && !is_cut {
-            true if !is_last => return Ok(Next::Request { stream, held }),
+            true if !is_last => {
+                return Ok(Next::Request {
+                    stream,
+                    held,
+                    begun,
+                });
+            }
             true => Ended::done(stream),
             // What the client got is no whole answer, and must not look like one: the connection breaks off.
             false if is_cut => Ended {

@@ -22,6 +22,7 @@ impl Life<'_> {
         explanation: Option<Explanation>,
         draft: &mut Draft,
     ) -> Ended {
+        draft.refused();
         if let Some(explanation) = explanation {
             return self.explain(exchange, failure, explanation, draft).await;
         }
@@ -44,6 +45,7 @@ impl Life<'_> {
         failure: Failure,
         draft: &mut Draft,
     ) -> Ended {
+        draft.refused();
         let answerable = failure.http_status().is_some();
         if answerable {
             let response = respond::refusal(&failure, &request_id(draft));

@@ -24,6 +24,9 @@ pub struct Glimpse<'a> {
     pub origins: Vec<&'a [u8]>,
     /// The values of User-Agent.
     pub user_agents: Vec<&'a [u8]>,
+    /// Whether it is a plain request: the head has come whole without a field of an opening handshake, or its method is
+    /// another than that of a handshake.
+    pub is_plain: bool,
 }
 
 impl<'a> Glimpse<'a> {
@@ -54,7 +57,12 @@ impl<'a> Glimpse<'a> {
         let is_whole_target = is_whole || version.is_some();
         seen.see_target(target, is_whole_target);
         let has_authority = !seen.hosts.is_empty();
-        for line in lines.take_while(|line| line.ends_with(b"\n") && line.trim_ascii() != b"") {
+        let (mut is_whole, mut is_meant) = (false, false);
+        for line in lines.take_while(|line| line.ends_with(b"\n")) {
+            if line.trim_ascii() == b"" {
+                is_whole = true;
+                break;
+            }
             let Some(colon) = line.iter().position(|&byte| byte == b':') else {
                 continue;
             };
@@ -67,7 +75,9 @@ impl<'a> Glimpse<'a> {
             } else if name.eq_ignore_ascii_case(b"user-agent") {
                 seen.user_agents.push(value);
             }
+            is_meant |= is_of_handshake(name.trim_ascii(), value);
         }
+        seen.is_plain = !is_meant && version.is_some() && (is_whole || method != b"GET");
         Some(seen)
     }
 
@@ -97,6 +107,21 @@ impl<'a> Glimpse<'a> {
     }
 }
 
+/// Whether a field is one that only an opening handshake has.
+fn is_of_handshake(name: &[u8], value: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"sec-websocket-";
+    let begins = |name: &[u8]| {
+        name.get(..PREFIX.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(PREFIX))
+    };
+    let names_it = |value: &[u8]| {
+        value
+            .windows(9)
+            .any(|word| word.eq_ignore_ascii_case(b"websocket"))
+    };
+    begins(name) || (name.eq_ignore_ascii_case(b"upgrade") && names_it(value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +141,24 @@ mod tests {
             ]
             .join(" ")
         })
+    }
+
+    #[test]
+    fn plain_is_what_can_be_no_handshake() {
+        for (head, is_plain) in [
+            ("GET / HTTP/1.0\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost : h\r\nUpgrade: h2c\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: h\r\n", false),
+            ("POST / HTTP/1.1\r\nHost: h\r\n", true),
+            ("POST / HTTP/1.1\r\nUpgrade: h2c, WebSocket\r\n", false),
+            ("GET / HTTP/1.1\r\nUPGRADE : websocket\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nsec-WebSocket-Key: k\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\n\r\nUpgrade: websocket\r\n", true),
+            ("GET /", false),
+        ] {
+            let seen = Glimpse::of(head.as_bytes()).unwrap();
+            assert_eq!(seen.is_plain, is_plain, "{head:?}");
+        }
     }
 
     #[test]

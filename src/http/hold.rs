@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::Undelivered;
 use super::body::Rest;
@@ -121,6 +122,7 @@ pub(super) struct Hold {
     begun: Vec<u8>,
     body: Rest,
     held: Vec<u8>,
+    held_since: Option<Instant>,
     link: Link,
     end: Option<End>,
 }
@@ -139,6 +141,7 @@ impl Hold {
         };
         link.0.ended.store(end.is_some(), Relaxed);
         let held = begun.split_off(count);
+        let held_since = (!held.is_empty()).then(Instant::now);
         Self {
             stream,
             head,
@@ -146,8 +149,21 @@ impl Hold {
             begun,
             body,
             held,
+            held_since,
             link,
             end,
+        }
+    }
+
+    /// When the first of the bytes came that are held.
+    pub(super) fn held_since(&self) -> Option<Instant> {
+        self.held_since
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.held_since.get_or_insert_with(Instant::now);
+            self.held.extend_from_slice(bytes);
         }
     }
 
@@ -199,8 +215,7 @@ impl Hold {
         }
         match self.body.take(new) {
             Ok(count) => {
-                self.held
-                    .extend_from_slice(new.get(count..).unwrap_or_default());
+                self.hold(new.get(count..).unwrap_or_default());
                 buf.set_filled(before + count);
                 Poll::Ready(Ok(()))
             }
@@ -221,7 +236,7 @@ impl Hold {
                     self.end(End::Left);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(()) => self.held.extend_from_slice(piece.filled()),
+                Ok(()) => self.hold(piece.filled()),
                 Err(error) => return self.ended(error.kind(), End::Broke(error)),
             }
         }

@@ -3,11 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::packed::Packed;
-use super::{Event, Record, Sink, millis, redact_query};
+use super::{Event, Record, Sink, Wanted, millis, redact_query, stamp};
 use crate::reason::{Failure, Level, Note, Reason, Stage};
+
+/// What a browser reports where no Close frame reached it (RFC 6455 section 7.1.5).
+const ABNORMAL: u16 = 1006;
 
 /// An answer that is on its way to the client.
 #[derive(Debug)]
@@ -26,7 +29,11 @@ pub struct Answering {
 pub struct Draft {
     sink: Sink,
     stage: Stage,
+    /// When the connection was accepted, or the first byte of a further request came.
+    begun: Instant,
     opened: Option<Instant>,
+    /// The request is a plain one, though its head can't be read whole.
+    is_plain: bool,
     /// The answer that is on its way.
     answering: Option<Box<Answering>>,
     finished: bool,
@@ -48,13 +55,15 @@ impl std::fmt::Debug for Draft {
 }
 
 impl Draft {
-    /// Starts the record of a connection that `peer` made to `listener`.
+    /// Starts the record of a connection that `peer` made to `listener` and that was accepted at `begun`.
     #[must_use]
-    pub fn new(sink: Sink, listener: SocketAddr, peer: Option<SocketAddr>) -> Self {
+    pub fn new(sink: Sink, listener: SocketAddr, peer: Option<SocketAddr>, begun: Instant) -> Self {
         let conn = sink.next_conn();
         let mut draft = Self {
             stage: Stage::Accept,
+            begun,
             opened: None,
+            is_plain: false,
             answering: None,
             finished: false,
             source: peer.map(|peer| peer.ip()),
@@ -131,9 +140,11 @@ impl Draft {
         self.sink.emit(*record);
     }
 
-    /// The connection's next request has begun.
-    pub fn again(&mut self) {
+    /// The connection's next request has begun: its first byte came at `begun`.
+    pub fn again(&mut self, begun: Instant) {
         self.finished = false;
+        self.begun = begun;
+        self.is_plain = false;
         self.answering = None;
         self.repeated += 1;
         let last = std::mem::take(&mut *self.record);
@@ -171,6 +182,16 @@ impl Draft {
         self.record.path = Some(redact_query(path, query, &self.sink.log().query_keep));
     }
 
+    /// Says that the request is a plain one, where its head can't be read whole.
+    pub fn set_plain(&mut self) {
+        self.is_plain = true;
+    }
+
+    /// The request is refused now; what its client still takes to read the answer is not part of `lasted_ms`.
+    pub fn refused(&mut self) {
+        self.record.lasted_ms = Some(millis(self.begun.elapsed()));
+    }
+
     /// Adds what is worth saying.
     pub fn note(&mut self, note: impl Into<Note>) {
         self.record.notes.push(note.into());
@@ -197,7 +218,17 @@ impl Draft {
         let mut record = std::mem::take(&mut self.record);
         record.fail(failure, self.stage);
         record.event = match (self.opened, self.answering.take()) {
-            (None, None) => Event::Refused,
+            (None, None) => {
+                let begun = self.begun;
+                record
+                    .lasted_ms
+                    .get_or_insert_with(|| millis(begun.elapsed()));
+                // The answer to a plain request is no failed connection.
+                if !self.is_plain && record.wanted != Wanted::Answer {
+                    record.client_sees.get_or_insert(ABNORMAL);
+                }
+                Event::Refused
+            }
             (None, Some(answering)) => {
                 record.status = Some(answering.status);
                 record.lasted_ms = Some(millis(answering.since.elapsed()));
@@ -209,6 +240,8 @@ impl Draft {
                 record
                     .lasted_ms
                     .get_or_insert_with(|| millis(opened.elapsed()));
+                record.ended_at.get_or_insert_with(|| stamp(Duration::ZERO));
+                record.close_wait_ms.get_or_insert(0);
                 record.status = Some(101);
                 Event::Closed
             }
@@ -264,7 +297,9 @@ impl Resting {
         Draft {
             sink: self.sink.clone(),
             stage: Stage::Tunnel,
+            begun: Instant::now(),
             opened: self.opened,
+            is_plain: false,
             answering: None,
             finished: false,
             source: None,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::count::count;
-use super::{Event, Record, SCHEMA, now, text};
+use super::{Event, Record, SCHEMA, stamp, text};
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
@@ -252,7 +252,7 @@ impl Shared {
     }
 
     fn line(&self, record: &mut Record) -> Vec<u8> {
-        record.time = now();
+        record.time = stamp(Duration::ZERO);
         record.schema = SCHEMA;
         record.version = env!("CARGO_PKG_VERSION");
         record.instance.clone_from(&self.settings.instance);

@@ -45,6 +45,8 @@ pub(super) struct First {
     lasted: Duration,
     /// How long nothing of the peers had passed, either way.
     pub idle: Duration,
+    /// When it happened.
+    pub at: Moment,
     /// What broke after that.
     pub then: Option<String>,
     /// What the proxy says about it.
@@ -92,6 +94,8 @@ pub struct Closed {
     pub messages_upstream_to_client: u64,
     /// From the last byte of a peer's own in either direction to what ended the tunnel.
     pub idle: Duration,
+    /// From what ended the tunnel to its end: for the answer to a Close, or for what the other side still sent.
+    pub close_wait: Duration,
     /// Pings sent to the client.
     pub pings: u64,
     /// Answers to them.
@@ -113,6 +117,7 @@ impl First {
             quiet: Duration::ZERO,
             lasted: Duration::ZERO,
             idle: Duration::ZERO,
+            at: Moment::now(),
             then: None,
             farewell: Some(farewell),
         }
@@ -131,6 +136,7 @@ impl First {
             quiet: leg.heard.max(leg.spoken).elapsed(),
             lasted,
             idle: Duration::ZERO,
+            at: Moment::now(),
             then: None,
         })
     }
@@ -372,6 +378,7 @@ impl Tunnel {
             messages_client_to_upstream: client.messages,
             messages_upstream_to_client: upstream.messages,
             idle: first.map_or_else(|| self.active().elapsed(), |first| first.idle),
+            close_wait: first.map_or(Duration::ZERO, |first| first.at.elapsed()),
             pings: self.pings.into(),
             pongs: client.pongs.into(),
             write_stall_client: client.longest_stall(),

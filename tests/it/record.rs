@@ -17,6 +17,8 @@ use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually, handsh
 mod floods;
 /// Levels, formats, addresses, and text that peers send.
 mod forms;
+/// When things happened, and what a refused client sees.
+mod times;
 
 /// Carries one connection as far as it goes; how it ends is the server's doing.
 fn visit(address: SocketAddr) {

@@ -103,7 +103,12 @@ fn begin(
             ));
         }
         Err(not_accepted) => {
-            let mut draft = Draft::new(shared.sink.clone(), shared.listener, not_accepted.peer);
+            let mut draft = Draft::new(
+                shared.sink.clone(),
+                shared.listener,
+                not_accepted.peer,
+                std::time::Instant::now(),
+            );
             draft.set_generation(shared.generation.number);
             draft.enter(Stage::Accept);
             draft.finish(not_accepted.failure);

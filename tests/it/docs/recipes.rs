@@ -165,6 +165,7 @@ fn each_recipe_finds_in_real_records_what_it_is_for() {
             "tunnels whose client was told 1006: with idle_ms alike, a timer ended them" => {
                 assert_eq!(rows.len(), 1, "{rows:?}");
                 assert_eq!(rows[0][2..4], ["client", "client_eof_no_close"]);
+                assert!(rows[0][0].ends_with('Z'), "{rows:?}");
                 assert!(rows[0][4].parse::<u64>().is_ok());
             }
             "each upstream: handshakes, their median and the slowest, in ms" => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -228,7 +228,33 @@ impl Line {
             let status = explained.unwrap_or(status);
             assert_eq!(self.number("status"), Some(status.into()), "{self:?}");
         }
+        self.has_its_times();
         self
+    }
+
+    /// Holds the times of a record that ends a tunnel or a refused connection against each other.
+    #[track_caller]
+    fn has_its_times(&self) {
+        let is_closed = self.text("event") == "closed";
+        assert!(self.number("lasted_ms").is_some(), "{self:?}");
+        let waited = self.number("close_wait_ms");
+        assert_eq!(waited.is_some(), is_closed, "{self:?}");
+        let Some(waited) = waited else {
+            return;
+        };
+        let since_end = self
+            .time("time")
+            .duration_since(self.time("ended_at"))
+            .expect("a tunnel ends before its record");
+        // Each is cut to whole milliseconds.
+        assert!(since_end.as_millis() + 1 >= waited.into(), "{self:?}");
+        assert!(self.number("lasted_ms") >= Some(waited), "{self:?}");
+    }
+
+    /// A field that is a point in time.
+    #[track_caller]
+    pub fn time(&self, field: &str) -> SystemTime {
+        humantime::parse_rfc3339(self.text(field)).unwrap()
     }
 
     /// Holds a part of the detail against what is expected there.

@@ -202,7 +202,7 @@ fn a_full_queue_counts_what_it_drops() {
     let sink = Sink::start(Blocked(Some(permission), records.clone()), settings(None)).unwrap();
     let listener = "127.0.0.1:1".parse().unwrap();
     for _ in 0..ALL {
-        let mut draft = Draft::new(sink.clone(), listener, None);
+        let mut draft = Draft::new(sink.clone(), listener, None, std::time::Instant::now());
         draft.opened();
         draft.finish(Reason::ClientEofNoClose.into());
     }
