@@ -42,7 +42,7 @@ use crate::listener::{self, Accepted, FirstBytes, Looks};
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Reason, Stage};
 use crate::record::{Draft, Sink, millis};
-use crate::stream::{ClientStream, Replay, UpstreamStream, linger};
+use crate::stream::{ClientStream, Replay, Socket, UpstreamStream, linger};
 use crate::tls;
 use crate::tunnel::{self, Tunnel};
 use crate::upstream::InUse;
@@ -460,7 +460,7 @@ impl Life<'_> {
             )),
             Looks::Http | Looks::Other => Ok(ClientStream::Plain(Box::new(Replay::new(
                 first.bytes,
-                socket,
+                Socket::new(socket),
             )))),
         }
     }
@@ -497,7 +497,8 @@ impl Life<'_> {
                 plain: Some(socket),
                 ..
             }) => {
-                let stream = ClientStream::Plain(Box::new(Replay::new(Vec::new(), socket)));
+                let stream =
+                    ClientStream::Plain(Box::new(Replay::new(Vec::new(), Socket::new(socket))));
                 Err(self.refuse_unread(stream, failure, draft).await)
             }
         }

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod forwarded;
 mod framing;
 pub mod glimpse;
+mod handover;
 pub mod head;
 mod hold;
 pub mod opening;
@@ -20,24 +21,22 @@ pub mod via;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request as HttpRequest, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::reason::{Failure, Reason};
-use crate::stream::ClientStream;
+use crate::stream::{ClientStream, Watch};
+use handover::{HandedOver, Handover};
 use head::RawHead;
 use hold::{End, Hold, Link};
 
@@ -59,6 +58,8 @@ pub struct Exchange {
     connection: Box<http1::Connection<TokioIo<Hold>, Handover>>,
     answer: oneshot::Sender<Response<Body>>,
     link: Link,
+    /// Sees the end of a client from which nothing is read.
+    watch: Watch,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -151,9 +152,10 @@ impl Exchange {
         limit: usize,
     ) -> Result<(HttpRequest<Incoming>, Self), Unparsed> {
         let link = Link::default();
+        let watch = stream.watch();
         let (request_sender, request) = oneshot::channel();
         let (answer, answer_receiver) = oneshot::channel();
-        let handover = Handover(Mutex::new(Some((request_sender, answer_receiver))));
+        let handover = Handover::new(request_sender, answer_receiver);
         let connection = http1::Builder::new()
             .preserve_header_case(true)
             .max_headers(head::MAX_FIELDS)
@@ -182,6 +184,7 @@ impl Exchange {
                     connection,
                     answer,
                     link,
+                    watch,
                 },
             )),
             Err(failure) => {
@@ -203,6 +206,8 @@ impl Exchange {
     pub async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
         self.link.pass();
         let mut work = pin!(work);
+        let mut broken = pin!(broken_off(self.watch.clone(), self.link.clone()));
+        let mut error = None;
         let output = poll_fn(|cx| {
             // A body that ends wrong ends `work` too, which must not tell why.
             if self.link.is_ended() {
@@ -212,10 +217,14 @@ impl Exchange {
                 return Poll::Ready(Some(output));
             }
             match self.connection.poll_without_shutdown(cx) {
-                Poll::Pending if !self.link.is_ended() => Poll::Pending,
+                Poll::Pending if !self.link.is_ended() => {}
                 // Without an answer hyper ends only because the client did.
-                _ => Poll::Ready(None),
+                _ => return Poll::Ready(None),
             }
+            broken.as_mut().poll(cx).map(|how| {
+                error = Some(how);
+                None
+            })
         })
         .await;
         match output {
@@ -223,7 +232,7 @@ impl Exchange {
             None => {
                 let (stream, end, in_body) =
                     self.connection.into_parts().io.into_inner().into_end();
-                let how = match end {
+                let how = match error.map_or(end, End::Broke) {
                     End::Left => Leaving::Left {
                         error: None,
                         in_body,
@@ -240,15 +249,25 @@ impl Exchange {
     }
 
     /// Writes the answer to a plain request as its body comes, and gives the stream back, flushed but not shut down.
+    /// `is_own`: the answer is the proxy's and need not be waited for.
     ///
     /// Ends early when the client leaves, or takes nothing of what waits for it in `patience`.
-    pub async fn deliver(self, response: Response<Body>, patience: Duration) -> Delivered {
+    pub async fn deliver(
+        self,
+        response: Response<Body>,
+        is_own: bool,
+        patience: Duration,
+    ) -> Delivered {
         let Self {
             mut connection,
             answer,
             link,
+            watch,
         } = self;
-        link.pass();
+        match is_own {
+            true => link.reply(),
+            false => link.pass(),
+        }
         let response = response.map(|body| {
             let link = link.clone();
             HandedOver { body, link }.boxed_unsync()
@@ -256,11 +275,15 @@ impl Exchange {
         // Refused only when the connection has ended, which the poll below reports.
         let _ = answer.send(response);
         let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
+        let mut broken_off = pin!(broken_off(watch, link.clone()));
         let ended = poll_fn(|cx| {
             match connection.poll_without_shutdown(cx) {
                 Poll::Ready(outcome) => return Poll::Ready(Ok(outcome)),
                 Poll::Pending if link.is_delivered() => return Poll::Ready(Ok(Ok(()))),
                 Poll::Pending => {}
+            }
+            if let Poll::Ready(error) = broken_off.as_mut().poll(cx) {
+                return Poll::Ready(Err(Undelivered::Left(error.to_string())));
             }
             let Some(written) = link.blocked_at() else {
                 stall = None;
@@ -287,7 +310,7 @@ impl Exchange {
             Ok(_) if is_delivered => None,
             Ok(Ok(())) => left,
             Ok(Err(error)) => Some(left.unwrap_or_else(|| broken(&error))),
-            Err(stalled) => Some(stalled),
+            Err(given_up) => Some(given_up),
         };
         Delivered {
             stream,
@@ -300,23 +323,28 @@ impl Exchange {
 
     /// Writes the answer and gives the stream back, flushed but not shut down.
     ///
-    /// Ends early when writing takes longer than `patience`.
+    /// Ends early when the client's connection breaks, or when writing takes longer than `patience`.
     pub async fn answer(self, response: Response<Body>, patience: Duration) -> Answered {
         let Self {
             mut connection,
             answer,
             link,
+            watch,
         } = self;
         link.answer();
         // Refused only when the connection has ended, which the poll below reports.
         let _ = answer.send(response);
-        let written =
-            tokio::time::timeout(patience, poll_fn(|cx| connection.poll_without_shutdown(cx)))
-                .await;
+        let writing = async {
+            tokio::select! {
+                biased;
+                written = poll_fn(|cx| connection.poll_without_shutdown(cx)) => written.map_err(BodyError::from),
+                error = watch.broken() => Err(error.into()),
+            }
+        };
+        let written = tokio::time::timeout(patience, writing).await;
         let (stream, held, _) = connection.into_parts().io.into_inner().into_parts();
         let error = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.into()),
+            Ok(written) => written.err(),
             Err(_) => Some("the client does not read".into()),
         };
         Answered {
@@ -325,6 +353,15 @@ impl Exchange {
             error,
         }
     }
+}
+
+/// Waits until the client's connection breaks, and gives how. An end in order is passed on to the stream below hyper,
+/// which is polled then.
+async fn broken_off(watch: Watch, link: Link) -> io::Error {
+    watch.ended().await;
+    link.closing();
+    tokio::task::yield_now().await;
+    watch.broken().await
 }
 
 fn malformed(error: Option<hyper::Error>) -> Failure {
@@ -346,86 +383,3 @@ fn broken(error: &hyper::Error) -> Undelivered {
     }
     Undelivered::Broken(error.to_string())
 }
-
-/// The body of an answer, which tells the stream below hyper when hyper has all of it.
-struct HandedOver {
-    body: Body,
-    link: Link,
-}
-
-impl HttpBody for HandedOver {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for HandedOver {
-    fn drop(&mut self) {
-        // hyper lets go of a body when it needs no more of it: at its end, or at once where an answer has none.
-        self.link.handed();
-    }
-}
-
-/// Hands the one request out of hyper and waits for its answer.
-struct Handover(Mutex<Option<Places>>);
-
-/// Where the request goes, and where its answer comes from.
-type Places = (
-    oneshot::Sender<HttpRequest<Incoming>>,
-    oneshot::Receiver<Response<Body>>,
-);
-
-impl Service<HttpRequest<Incoming>> for Handover {
-    type Response = Response<Body>;
-    type Error = NoAnswer;
-    type Future = Answer;
-
-    fn call(&self, request: HttpRequest<Incoming>) -> Answer {
-        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Answer(places.map(|(sender, receiver)| {
-            // Nobody waits when the connection's task is being dropped, and then nothing more is polled.
-            let _ = sender.send(request);
-            receiver
-        }))
-    }
-}
-
-/// The answer to come.
-struct Answer(Option<oneshot::Receiver<Response<Body>>>);
-
-impl Future for Answer {
-    type Output = Result<Response<Body>, NoAnswer>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Some(receiver) => Pin::new(receiver).poll(cx).map_err(|_| NoAnswer),
-            None => Poll::Ready(Err(NoAnswer)),
-        }
-    }
-}
-
-/// A request that gets no answer: a second one on a connection that carries one.
-#[derive(Debug)]
-struct NoAnswer;
-
-impl std::fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no answer for this request")
-    }
-}
-
-impl std::error::Error for NoAnswer {}

@@ -1,5 +1,7 @@
 //! The byte streams that pass between stages, and how their sockets find out that a peer is gone.
 
+mod socket;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -10,6 +12,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
+
+pub use socket::{Socket, Watch};
 
 /// A stream that first gives back bytes that were already read from it.
 #[derive(Debug)]
@@ -208,9 +212,9 @@ either_stream! {
     /// The client's side, with or without TLS.
     ClientStream {
         /// On a listener without TLS.
-        Plain(Box<Replay<TcpStream>>),
+        Plain(Box<Replay<Socket>>),
         /// After the TLS handshake.
-        Tls(Box<server::TlsStream<Replay<TcpStream>>>),
+        Tls(Box<server::TlsStream<Replay<Socket>>>),
     }
 }
 
@@ -229,12 +233,12 @@ either_stream! {
 }
 
 impl ClientStream {
-    /// The socket below.
+    /// Watches the socket below for its end.
     #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn watch(&self) -> Watch {
         match self {
-            Self::Plain(stream) => stream.get_ref(),
-            Self::Tls(stream) => stream.get_ref().0.get_ref(),
+            Self::Plain(stream) => stream.get_ref().watch(),
+            Self::Tls(stream) => stream.get_ref().0.get_ref().watch(),
         }
     }
 }

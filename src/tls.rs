@@ -39,7 +39,7 @@ use crate::listener::{FirstBytes, Looks};
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
-use crate::stream::{ClientStream, Replay};
+use crate::stream::{ClientStream, Replay, Socket};
 
 /// The one protocol offered by ALPN (RFC 7301).
 pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
@@ -81,7 +81,7 @@ pub struct Failed {
     pub plain: Option<TcpStream>,
     /// Where an alert was sent that the client may still have to read: one without a good certificate may have sent
     /// its request already, and a socket that is closed unread takes the alert back.
-    pub told: Option<Replay<TcpStream>>,
+    pub told: Option<Replay<Socket>>,
 }
 
 impl From<Failure> for Failed {
@@ -212,7 +212,8 @@ pub async fn accept(
         Looks::Other => return Err(Failure::new(Reason::TlsNotTls, first.describe()).into()),
     }
     let beginning = first.bytes.clone();
-    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), Replay::new(first.bytes, socket));
+    let socket = Replay::new(first.bytes, Socket::new(socket));
+    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), socket);
     let start = match timeout_at(deadline, acceptor).await {
         Ok(Ok(start)) => start,
         Ok(Err(error)) => return Err(failure::before_hello(&error, &beginning).into()),
@@ -264,7 +265,7 @@ pub async fn accept(
 }
 
 /// Tells the client that its name is not served; the socket is closed afterwards.
-async fn refuse_name(start: StartHandshake<Replay<TcpStream>>, deadline: Instant) {
+async fn refuse_name(start: StartHandshake<Replay<Socket>>, deadline: Instant) {
     let mut socket = start.io;
     // The refusal stands whether the alert arrives or not.
     let _ = timeout_at(deadline, async {

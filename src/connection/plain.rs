@@ -135,7 +135,9 @@ impl Life<'_> {
             begun,
             whole,
             error,
-        } = exchange.deliver(response, patience).await;
+        } = exchange
+            .deliver(response, from_upstream.is_none(), patience)
+            .await;
         let mut cut = None;
         if let Some((passed, upload)) = from_upstream {
             // A body that fails on its way up ends the answer too, and is why.

@@ -3,7 +3,8 @@
 //! A client must wait for the answer to its opening handshake (RFC 6455 section 4.1). What it sends meanwhile may
 //! be the next request of an attacker, so it neither reaches hyper nor, before a verified 101, the upstream; it is
 //! held here, bounded. So is what follows a plain request, to be read as a request of its own once this one is
-//! answered. Reading on also notices a client that leaves.
+//! answered. Reading on also notices a client that leaves; where nothing may be read on, [`super::Exchange`] watches the
+//! socket.
 //!
 //! Nor does hyper say anything before there is an answer: what it would write by itself about a head that it can't
 //! parse lacks the reason and the request's id. And until it has parsed the head it learns of nothing behind it: a
@@ -37,6 +38,8 @@ struct State {
     handed: AtomicBool,
     /// Everything of the answer is with the stream.
     delivered: AtomicBool,
+    /// The client has ended its side, whether or not that was read.
+    closing: AtomicBool,
     /// The client has stopped waiting.
     ended: AtomicBool,
     /// The stream took nothing of what was last written or flushed.
@@ -53,6 +56,8 @@ impl Link {
     const PASSING: u8 = 1;
     /// Write, and nothing else matters any more.
     const ANSWERING: u8 = 2;
+    /// Write, and read what is left of the request, but nothing behind it.
+    const REPLYING: u8 = 3;
 
     /// The request may pass.
     pub fn pass(&self) {
@@ -64,9 +69,19 @@ impl Link {
         self.0.phase.store(Self::ANSWERING, Relaxed);
     }
 
+    /// The answer is the proxy's own and there already: a client that only ends its side still gets it.
+    pub fn reply(&self) {
+        self.0.phase.store(Self::REPLYING, Relaxed);
+    }
+
     /// Nothing more will come of the answer.
     pub fn handed(&self) {
         self.0.handed.store(true, Relaxed);
+    }
+
+    /// The client has ended its side, as its socket says.
+    pub fn closing(&self) {
+        self.0.closing.store(true, Relaxed);
     }
 
     /// Whether the client has stopped waiting, or its request can't be read on.
@@ -227,21 +242,24 @@ impl Hold {
     }
 
     /// Holds what comes behind the request; only its end is told.
+    ///
+    /// When it holds all that it may, it reads on only once the socket says that the client has ended its side. The
+    /// rest is thrown away then: this end is the same as one that comes behind fewer bytes.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 2048];
-        while self.held.len() < HELD_MAX {
+        while self.held.len() < HELD_MAX || self.link.0.closing.load(Relaxed) {
             let mut piece = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece)) {
                 Ok(()) if piece.filled().is_empty() => {
                     self.end(End::Left);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(()) => self.hold(piece.filled()),
+                Ok(()) if self.held.len() < HELD_MAX => self.hold(piece.filled()),
+                Ok(()) => {}
                 Err(error) => return self.ended(error.kind(), End::Broke(error)),
             }
         }
-        // Full: nothing wakes this read again. The deadlines of the stages above bound the wait, and writing the answer
-        // notices a client that is gone.
+        // Full: the exchange watches the socket and polls again at its end.
         Poll::Pending
     }
 }
@@ -260,7 +278,8 @@ impl AsyncRead for Hold {
             this.given += count;
             return Poll::Ready(Ok(()));
         }
-        if this.link.phase() != Link::PASSING {
+        let phase = this.link.phase();
+        if !matches!(phase, Link::PASSING | Link::REPLYING) {
             return Poll::Pending;
         }
         if let Some(End::Misframed(_)) = this.end {
@@ -272,10 +291,10 @@ impl AsyncRead for Hold {
             this.begun.drain(..count);
             return Poll::Ready(Ok(()));
         }
-        if this.body.is_done() {
-            this.read_ahead(cx)
-        } else {
-            this.read_body(cx, buf)
+        match (this.body.is_done(), phase) {
+            (false, _) => this.read_body(cx, buf),
+            (true, Link::PASSING) => this.read_ahead(cx),
+            (true, _) => Poll::Pending,
         }
     }
 }

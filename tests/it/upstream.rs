@@ -17,6 +17,8 @@ mod answers;
 mod connecting;
 /// Several endpoints, and unix sockets.
 pub mod groups;
+/// Clients that leave while nothing is read from them.
+mod leaving;
 /// What of a refusal reaches the client.
 mod relay;
 /// Over TLS.

@@ -330,6 +330,15 @@ pub fn kernel_timer(local: SocketAddr, remote: SocketAddr) -> Option<(u8, Durati
     Some((u8::from_str_radix(kind, 16).unwrap(), left))
 }
 
+/// Whether somebody is dialling this address and has no answer.
+pub fn is_dialled(to: SocketAddr) -> bool {
+    /// What `/proc/net/tcp` calls `SYN_SENT`.
+    const DIALLING: &str = "02";
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    let wanted = [hexadecimal(to).as_str(), DIALLING].join(" ");
+    sockets.lines().any(|line| line.contains(&wanted))
+}
+
 /// A column that `/proc/net/tcp` has for the socket with these ends; `None` if there is no such socket.
 fn kernel_column(local: SocketAddr, remote: SocketAddr, column: usize) -> Option<String> {
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();

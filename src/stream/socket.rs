@@ -1,0 +1,129 @@
+//! A client's socket, whose end is seen also where nothing is read from it.
+//!
+//! A peer that has sent more than may be kept is not read from, so that reading can't tell that it left. The kernel
+//! tells: it reports a FIN (`EPOLLRDHUP`) and a reset (`EPOLLERR`) whatever lies unread before them.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A TCP socket that can be watched while it is read and written.
+#[derive(Debug)]
+pub struct Socket(Arc<TcpStream>);
+
+/// Sees the end of a [`Socket`].
+#[derive(Clone, Debug)]
+pub struct Watch(Arc<TcpStream>);
+
+impl Socket {
+    /// A socket that nobody watches yet.
+    #[must_use]
+    pub fn new(socket: TcpStream) -> Self {
+        Self(Arc::new(socket))
+    }
+
+    /// Watches it. As long as somebody does, reading and writing take some more system calls.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.0))
+    }
+}
+
+impl Watch {
+    /// Completes when the peer has ended its side or the connection is broken, even if bytes before that are unread.
+    pub async fn ended(&self) {
+        // Of urgent bytes the runtime is told nothing, so "priority" stands for the end of the peer's side alone.
+        self.ready(Interest::PRIORITY | Interest::ERROR).await;
+    }
+
+    /// Completes when the connection is broken, and gives how.
+    pub async fn broken(&self) -> io::Error {
+        self.ready(Interest::ERROR).await;
+        let error = self.0.take_error().unwrap_or_else(Some);
+        // Whoever reads or writes may have been told before.
+        error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
+    async fn ready(&self, interest: Interest) {
+        if self.0.ready(interest).await.is_err() {
+            // The runtime is ending, and this task with it.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Does `work` as soon as `ready` says that it may go on.
+fn retried<T>(
+    mut ready: impl FnMut() -> Poll<io::Result<()>>,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        ready!(ready())?;
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(socket) = Arc::get_mut(&mut self.0) {
+            return Pin::new(socket).poll_read(cx, buf);
+        }
+        let socket = &*self.0;
+        retried(|| socket.poll_read_ready(cx), || socket.try_read_buf(buf)).map_ok(|_| ())
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(socket) = Arc::get_mut(&mut self.0) {
+            return Pin::new(socket).poll_write(cx, buf);
+        }
+        let socket = &*self.0;
+        retried(|| socket.poll_write_ready(cx), || socket.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(socket) = Arc::get_mut(&mut self.0) {
+            return Pin::new(socket).poll_write_vectored(cx, bufs);
+        }
+        let socket = &*self.0;
+        retried(
+            || socket.poll_write_ready(cx),
+            || socket.try_write_vectored(bufs),
+        )
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The kernel has what was written.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&*self.0).shutdown(Shutdown::Write))
+    }
+}
