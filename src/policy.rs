@@ -10,12 +10,11 @@ pub mod host;
 pub mod origin;
 pub mod path;
 mod rules;
+mod search;
 pub mod wechat;
 
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeSet;
 
 pub use host::{Authority, HostPattern, HostSet};
 pub use origin::{OriginPattern, OriginRule, without_secrets};
@@ -24,6 +23,7 @@ pub use rules::{
     Enforcement, Forward, HttpRules, METHODS, MissingOrigin, Ping, Respond, Route, Serves,
     WebSocketRules,
 };
+pub use search::Search;
 
 use crate::reason::{Failure, Note, NoteCode, Reason};
 
@@ -44,6 +44,8 @@ pub struct Asked<'a> {
     pub certificate_names: &'a HostSet,
     /// The request's host and port (Host field, or the target's in absolute form).
     pub authority: &'a Authority,
+    /// Whether the request is an opening handshake.
+    pub is_handshake: bool,
     /// The target's bytes before the first `?`.
     pub path: &'a [u8],
     /// The bytes after the first `?`.
@@ -107,17 +109,14 @@ pub fn check<'r>(
     matched: Matched<'r>,
     asked: &Asked<'_>,
 ) -> Result<Permit<'r, WebSocketRules>, Failure> {
-    let Matched { route, note, later } = matched;
+    let Matched {
+        route,
+        note,
+        routes,
+        later,
+    } = matched;
     let Some((forward, rules)) = route.websocket() else {
-        let detail = format!("the route is {route}");
-        let failure = Failure::new(Reason::WebsocketNotAllowed, detail);
-        let is_meant = |later: &&Route| later.takes(asked) && later.websocket().is_some();
-        return Err(match later.iter().find(is_meant) {
-            Some(meant) => failure.with_hint(format!(
-                "{meant} takes handshakes and comes behind {route}, and the first `routes[].path` that matches is used: move it up, before that one"
-            )),
-            None => failure,
-        });
+        return Err(no_websocket(route, routes, later, asked));
     };
     let mut notes: Vec<_> = note.into_iter().collect();
     if let Err(failure) = admission::check(route, rules, asked) {
@@ -137,6 +136,22 @@ pub fn check<'r>(
         notes,
         referer_app_id: sole_app_id(asked.referers).map(str::to_owned),
     })
+}
+
+/// Why `route`, which matched, takes no handshake: the client meant another one, or this one lacks something.
+fn no_websocket(route: &Route, routes: &[Route], later: &[Route], asked: &Asked<'_>) -> Failure {
+    let detail = format!("the route is {route}");
+    let is_meant = |later: &&Route| later.takes(asked) && later.websocket().is_some();
+    if let Some(meant) = later.iter().find(is_meant) {
+        return Failure::new(Reason::WebsocketNotAllowed, detail).with_hint(format!(
+            "{meant} takes handshakes and comes behind {route}, and the first `routes[].path` that matches is used: move it up, before that one"
+        ));
+    }
+    let host = &asked.authority.host;
+    if search::is_near(search::patterns(routes, host, true), asked.path, true) {
+        return Failure::new(Reason::PathNearMiss, shown(asked.path));
+    }
+    Failure::new(Reason::WebsocketNotAllowed, detail)
 }
 
 /// What becomes of a plain request.
@@ -187,19 +202,26 @@ pub struct Matched<'r> {
     pub route: &'r Route,
     /// What the host check found worth saying.
     pub note: Option<Note>,
-    /// The routes behind it in the file, for a hint.
+    /// All routes, for the one that was meant.
+    routes: &'r [Route],
+    /// Those of them that are behind it in the file.
     later: &'r [Route],
 }
 
 /// The first route that matches host and path, whose rules then hold.
 ///
 /// # Errors
-/// A [`Failure`] with a reason of the policy stage; its hint names the nearest route where there is one.
+/// A [`Failure`] with a reason of the policy stage. [`Search`] says more where its record is written.
 pub fn matching<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Matched<'r>, Failure> {
     check_host(routes, asked)?;
     let note = check_sni(routes, asked)?;
     let (route, later) = find_route(routes, asked)?;
-    Ok(Matched { route, note, later })
+    Ok(Matched {
+        route,
+        note,
+        routes,
+        later,
+    })
 }
 
 /// Whether any route is for the host that a request asks for.
@@ -211,17 +233,7 @@ pub fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
     if routes.iter().any(|route| route.takes_host(host)) {
         return Ok(());
     }
-    let own: BTreeSet<_> = routes
-        .iter()
-        .filter_map(|route| route.host.as_ref())
-        .map(ToString::to_string)
-        .collect();
-    let detail = format!(
-        "{} is not one of {}",
-        shown(host.as_bytes()),
-        enumerated(own)
-    );
-    Err(Failure::new(Reason::HostNotAllowed, detail))
+    Err(Failure::new(Reason::HostNotAllowed, shown(host.as_bytes())))
 }
 
 /// Holds the Host against the name that the client checked the certificate for (RFC 9110 section 7.4).
@@ -267,47 +279,22 @@ fn find_route<'r>(
             format!("{} has {what}", shown(path)),
         ));
     }
-    let candidates = || {
-        routes
-            .iter()
-            .filter(|route| route.takes_host(&asked.authority.host))
-    };
     if let Some(at) = routes.iter().position(|route| route.takes(asked))
         && let Some([route, later @ ..]) = routes.get(at..)
     {
         return Ok((route, later));
     }
-    let near_miss = candidates().find_map(|route| Some((&route.path, route.path.near_miss(path)?)));
-    if let Some((pattern, change)) = near_miss {
-        let detail = format!("{}; the route is {pattern}", shown(path));
-        return Err(Failure::new(Reason::PathNearMiss, detail).with_hint(format!(
-            "in the client's URL {change}, as in {pattern}, or change `routes[].path`; handshakes are never redirected"
-        )));
-    }
-    // The path may be right, and the Host wrong.
-    let elsewhere = routes.iter().filter(|route| route.path.matches(path));
-    let hosts: BTreeSet<_> = elsewhere
-        .filter_map(|route| Some(route.host.as_ref()?.to_string()))
-        .collect();
-    if !hosts.is_empty() {
-        let detail = format!(
-            "{} for {}; the routes with this path are for {}",
-            shown(path),
-            shown(asked.authority.host.as_bytes()),
-            enumerated(hosts)
-        );
-        return Err(Failure::new(Reason::PathNotAllowed, detail).with_hint(
-            "if clients may come by this Host, add a route with it as `routes[].host`; else correct the client's URL, DNS, \
-             or the Host that the load balancer sends",
-        ));
-    }
-    let failure = Failure::new(Reason::PathNotAllowed, shown(path));
-    Err(match path::nearest(candidates().map(|route| &route.path), path) {
-        Some(pattern) => failure.with_hint(format!(
-            "the nearest route is {pattern}: correct the client's URL, or add a route with this `routes[].path`"
-        )),
-        None => failure,
-    })
+    let mut patterns = search::patterns(routes, &asked.authority.host, asked.is_handshake);
+    let is_near = match asked.is_handshake {
+        true => search::is_near(patterns, path, false),
+        // One or two letters make many a page's name another one.
+        false => patterns.any(|pattern| pattern.respelled(path).is_some()),
+    };
+    let reason = match is_near {
+        true => Reason::PathNearMiss,
+        false => Reason::PathNotAllowed,
+    };
+    Err(Failure::new(reason, shown(path)))
 }
 
 fn check_subprotocols(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {

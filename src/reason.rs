@@ -3,12 +3,15 @@
 //! Every terminal record carries exactly one [`Reason`]. A published code is never renamed or reused.
 //! What is worth saying but ends nothing is a [`Note`].
 
+pub mod words;
 pub mod zh;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use words::{Later, Words};
 
 /// The step of a connection's life in which it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -372,7 +375,7 @@ reasons! {
         "no route for this Host has this path",
         "add a route with this `routes[].path`, or correct the client's URL";
     PathNearMiss = "path_near_miss", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
-        "the path differs from a route's only by letter case or a trailing slash",
+        "the path differs from a route's only by letter case, by slashes, or by at most two characters and a quarter of its length",
         "correct the client's URL to the `routes[].path` named here; handshakes are never redirected";
     PathAmbiguous = "path_ambiguous", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the path can be read in two ways (dot segments, doubled or encoded slashes, needless or broken encoding)",
@@ -804,6 +807,8 @@ pub struct Failure {
     pub detail: Option<String>,
     /// A hint that fits this case better than the reason's general one.
     pub hint: Option<String>,
+    /// More words, for a record that is written.
+    pub later: Option<Later>,
     /// Whose doing it is where the reason leaves it to the stage.
     pub by: Option<By>,
     /// The HTTP status where the reason leaves it to the stage, or where another answer was given than its own.
@@ -897,6 +902,7 @@ impl From<Reason> for Failure {
             reason,
             detail: None,
             hint: None,
+            later: None,
             by: None,
             status: None,
             retry_after: None,

@@ -20,7 +20,7 @@ pub use draft::{Answering, Draft, Resting};
 pub use sink::{Settings, Sink, StageHook};
 pub use text::{peer_list, peer_text, redact_query};
 
-use crate::reason::{By, Failure, Level, Note, Reason, Stage};
+use crate::reason::{By, Failure, Later, Level, Note, Reason, Stage, Words};
 
 /// Version of the record's shape; it changes when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -257,6 +257,9 @@ pub struct Record {
     /// For the metrics; no part of the line.
     #[serde(skip)]
     pub wanted: Wanted,
+    /// More words for a line that is written.
+    #[serde(skip)]
+    pub later: Option<Later>,
 }
 
 impl Record {
@@ -285,6 +288,17 @@ impl Record {
         self.reason = Some(failure.reason);
         self.detail = failure.detail;
         self.hint = Some(failure.hint.unwrap_or_else(|| spec.fix.to_owned()));
+        self.later = failure.later;
+    }
+
+    /// Looks for the words that are only worth it in a line that is written.
+    fn complete(&mut self) {
+        let Some(later) = self.later.take() else {
+            return;
+        };
+        let Words { detail, hint } = later.words();
+        self.detail = detail.or_else(|| self.detail.take());
+        self.hint = hint.or_else(|| self.hint.take());
     }
 }
 

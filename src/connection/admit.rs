@@ -136,6 +136,7 @@ impl Life<'_> {
                 .as_ref()
                 .map_or(&no_names, |server| server.names()),
             authority,
+            is_handshake: opening.is_some(),
             path: request.uri.path().as_bytes(),
             query: request.uri.query().map(str::as_bytes),
             origins: &origins,
@@ -153,7 +154,7 @@ impl Life<'_> {
         let routes = &self.shared.config().routes;
         // Behind a hop that ended TLS there is nowhere to send the client.
         if self.shared.redirect_to_https && !identity.secure {
-            policy::check_host(routes, &asked)?;
+            policy::check_host(routes, &asked).map_err(|failure| self.searched(failure, &asked))?;
             return match opening {
                 Some(_) => Err(Reason::RedirectRefused.into()),
                 None => Ok(Admitted::Answer(plain::redirect(authority, &request.uri))),
@@ -171,15 +172,21 @@ impl Life<'_> {
                 explanation: explanation.map(Box::new),
             });
         }
-        let matched = matched?;
+        let matched = matched.map_err(|failure| self.searched(failure, &asked))?;
         let route = matched.route;
         draft.record.route = Some(route.to_string());
         let Some(opening) = opening else {
             return self.check_plain(matched, request, identity, draft);
         };
-        let permit = policy::check(matched, &asked).map_err(|failure| Denied {
-            failure,
-            explanation: Explanation::wanted(route, &opening).map(Box::new),
+        let permit = policy::check(matched, &asked).map_err(|failure| {
+            if failure.reason == Reason::PathNearMiss {
+                // Another route was meant than the one that matches.
+                draft.record.route = None;
+            }
+            Denied {
+                failure: self.searched(failure, &asked),
+                explanation: Explanation::wanted(route, &opening).map(Box::new),
+            }
         })?;
         permitted(&permit, draft);
         let explanation = Explanation::wanted(route, &opening);
@@ -202,6 +209,15 @@ impl Life<'_> {
             permit,
             opening,
         }))
+    }
+
+    /// The same failure, for whose record the routes are searched if it is written.
+    fn searched(&self, failure: Failure, asked: &Asked<'_>) -> Failure {
+        let Some(search) = policy::Search::after(&failure, asked) else {
+            return failure;
+        };
+        let generation = Arc::clone(&self.shared.generation);
+        failure.explained_later(move || search.words(&generation.config.routes))
     }
 
     fn check_plain<'a>(

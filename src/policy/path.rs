@@ -1,11 +1,10 @@
 //! Paths: compared as raw bytes; what can be read in two ways is refused.
 
+mod near;
+
 use std::fmt;
 
-/// How much of a path is compared in the search for the nearest route, and with how many routes: a peer chooses
-/// the path, so the work for an unknown one is bounded.
-const COMPARED_BYTES: usize = 256;
-const COMPARED_ROUTES: usize = 64;
+pub(super) use near::{compared, nearest};
 
 /// `routes[].path`: exact bytes, or everything below a prefix that ends at a segment boundary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,77 +104,12 @@ impl PathPattern {
             (false, false) => self == other,
         }
     }
-
-    /// What a client must change in `path` for it to match, if that is only letter case or one trailing slash.
-    ///
-    /// A prefix without its slash is no near miss: `/public/*` is a boundary that `/public` lies outside of.
-    pub(super) fn near_miss(&self, path: &[u8]) -> Option<String> {
-        let own = self.text.as_bytes();
-        let theirs = if self.is_prefix {
-            path.get(..own.len())?
-        } else {
-            path
-        };
-        let own_bare = own.strip_suffix(b"/").unwrap_or(own);
-        let theirs_bare = theirs.strip_suffix(b"/").unwrap_or(theirs);
-        let slash = match (own.ends_with(b"/"), theirs.ends_with(b"/")) {
-            (true, false) if self.is_prefix => return None,
-            (true, false) => Some("add the trailing slash"),
-            (false, true) => Some("drop the trailing slash"),
-            (true, true) | (false, false) => None,
-        };
-        if !own_bare.eq_ignore_ascii_case(theirs_bare) {
-            return None;
-        }
-        let case = (own_bare != theirs_bare).then_some("use the route's letter case");
-        let changes: Vec<_> = case.into_iter().chain(slash).collect();
-        (!changes.is_empty()).then(|| changes.join(" and "))
-    }
-
-    /// How far `path` is from matching, smaller for nearer; `None` if it is nowhere near.
-    fn distance(&self, path: &[u8]) -> Option<(bool, usize)> {
-        let own = first(self.text.as_bytes(), COMPARED_BYTES);
-        let theirs = first(
-            path,
-            if self.is_prefix {
-                own.len()
-            } else {
-                COMPARED_BYTES
-            },
-        );
-        let longest = own.len().max(theirs.len());
-        // The difference in length is the least number of edits, so hopeless pairs cost nothing.
-        if own.len().abs_diff(theirs.len()) * 4 <= longest {
-            let edits = strsim::levenshtein(
-                &String::from_utf8_lossy(own),
-                &String::from_utf8_lossy(theirs),
-            );
-            if edits * 4 <= longest {
-                return Some((false, edits));
-            }
-        }
-        let common = own.iter().zip(theirs).take_while(|(a, b)| a == b).count();
-        (common > 1 && common * 2 >= own.len())
-            .then(|| (true, COMPARED_BYTES.saturating_sub(common)))
-    }
 }
 
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.text, if self.is_prefix { "*" } else { "" })
     }
-}
-
-/// The pattern that `path` most resembles, if it resembles one: fewest edits, else the longest common beginning.
-pub(super) fn nearest<'p>(
-    patterns: impl Iterator<Item = &'p PathPattern>,
-    path: &[u8],
-) -> Option<&'p PathPattern> {
-    patterns
-        .take(COMPARED_ROUTES)
-        .filter_map(|pattern| Some((pattern.distance(path)?, pattern)))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, pattern)| pattern)
 }
 
 /// What makes `path` readable in two ways, as words that complete "it has"; `None` for a plain path.
@@ -271,10 +205,6 @@ fn ambiguous_character(c: char) -> Option<&'static str> {
         _ if c.is_control() || c.is_whitespace() => Some("an encoded control character or space"),
         _ => None,
     }
-}
-
-fn first(bytes: &[u8], most: usize) -> &[u8] {
-    bytes.get(..most).unwrap_or(bytes)
 }
 
 /// `text` with what lies outside ASCII percent-encoded.
@@ -376,38 +306,6 @@ mod tests {
     }
 
     #[test]
-    fn near_misses_differ_by_letter_case_or_one_slash() {
-        for (text, path, expected) in [
-            ("/a/b", "/a/b/", Some("drop the trailing slash")),
-            ("/a/b/", "/a/b", Some("add the trailing slash")),
-            ("/a/b", "/A/b", Some("use the route's letter case")),
-            (
-                "/a/b",
-                "/A/b/",
-                Some("use the route's letter case and drop the trailing slash"),
-            ),
-            (
-                "/%E4%BD%A0",
-                "/%e4%bd%a0",
-                Some("use the route's letter case"),
-            ),
-            ("/a/*", "/A/x", Some("use the route's letter case")),
-            ("/a/*", "/a", None),
-            ("/a/*", "/A", None),
-            ("/abc/*", "/abcd", None),
-            ("/a/b", "/a/b//", None),
-            ("/a/b", "/a/c", None),
-            ("/a/b", "/a/b", None),
-        ] {
-            assert_eq!(
-                pattern(text).near_miss(path.as_bytes()).as_deref(),
-                expected,
-                "{text} {path}"
-            );
-        }
-    }
-
-    #[test]
     fn only_escapes_that_mean_one_thing_pass() {
         // sub-delims, ":" and "@" (RFC 3986 section 3.3) and what can't stand raw in a target.
         let plain = b"!\"#$&'()*+,:<=>?@[]^`{|}";
@@ -443,45 +341,5 @@ mod tests {
         ] {
             assert_eq!(ambiguity(path.as_bytes()).is_none(), expected, "{path}");
         }
-    }
-
-    #[test]
-    fn the_nearest_route_is_the_one_with_fewest_edits() {
-        let patterns = [
-            "/api/realtime-voice/stream",
-            "/api/realtime-text/stream",
-            "/public/*",
-            "/ws",
-        ]
-        .map(pattern);
-        for (path, expected) in [
-            (
-                "/api/realtime-voice/steam",
-                Some("/api/realtime-voice/stream"),
-            ),
-            (
-                "/api/realtime-txt/stream",
-                Some("/api/realtime-text/stream"),
-            ),
-            (
-                "/api/realtime-voice/stream/.websocket",
-                Some("/api/realtime-voice/stream"),
-            ),
-            ("/api/realtime-voice", Some("/api/realtime-voice/stream")),
-            ("/publicadmin", Some("/public/*")),
-            ("/public", Some("/public/*")),
-            ("/pubic/x/y/z", Some("/public/*")),
-            ("/wss", Some("/ws")),
-            ("/w", Some("/ws")),
-            ("/", None),
-            ("", None),
-            ("/.env", None),
-            ("/index.php", None),
-        ] {
-            let found = nearest(patterns.iter(), path.as_bytes()).map(ToString::to_string);
-            assert_eq!(found.as_deref(), expected, "{path}");
-        }
-        let long = "/api/realtime-voice/stream".to_owned() + &"x".repeat(60_000);
-        assert!(nearest(patterns.iter(), long.as_bytes()).is_some());
     }
 }

@@ -4,6 +4,7 @@ mod origin;
 mod path;
 
 use super::*;
+use crate::reason::Words;
 
 const BASE: [&str; 5] = [
     "https://app.example.com",
@@ -66,6 +67,7 @@ struct Request<'a> {
     names: HostSet,
     host: &'a str,
     path: &'a [u8],
+    is_handshake: bool,
     query: Option<&'a [u8]>,
     origins: Vec<&'a [u8]>,
     referers: Vec<&'a [u8]>,
@@ -80,6 +82,7 @@ impl Default for Request<'_> {
             names: HostSet::default(),
             host: "api.example.com",
             path: STREAM.as_bytes(),
+            is_handshake: true,
             query: None,
             origins: vec![b"https://app.example.com"],
             referers: Vec::new(),
@@ -96,12 +99,22 @@ impl Request<'_> {
             certificate_names: &self.names,
             authority: &Authority::parse(self.host.as_bytes()).unwrap(),
             path: self.path,
+            is_handshake: self.is_handshake,
             query: self.query,
             origins: &self.origins,
             referers: &self.referers,
             subprotocols: &self.subprotocols,
         };
         let result = matching(routes, &asked).and_then(|matched| check(matched, &asked));
+        // As its record says it.
+        let result = result.map_err(|mut failure| {
+            if let Some(search) = Search::after(&failure, &asked) {
+                let Words { detail, hint } = search.words(routes);
+                failure.detail = detail.or(failure.detail);
+                failure.hint = hint.or(failure.hint);
+            }
+            failure
+        });
         if let Err(failure) = &result {
             assert_presentable(failure);
         }
@@ -129,6 +142,7 @@ fn assert_presentable(failure: &Failure) {
         let keys = [
             "routes[].host",
             "routes[].path",
+            "routes[].websocket",
             "routes[].websocket.origins",
             "routes[].websocket.wechat_app_ids",
             "listeners[].tls.certificates",

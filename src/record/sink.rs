@@ -148,6 +148,7 @@ impl Sink {
                 return;
             }
         }
+        record.complete();
         let line = shared.line(&mut record);
         if shared.queue.try_send(Message::Line(line)).is_err() {
             shared.metrics.dropped();

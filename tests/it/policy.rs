@@ -33,7 +33,7 @@ fn refused_path(path: &str, reason: Reason) -> Line {
 }
 
 pub fn path_not_allowed() -> Line {
-    let line = refused_path("/wss", Reason::PathNotAllowed);
+    let line = refused_path("/ws/chat", Reason::PathNotAllowed);
     assert!(
         line.text("hint").contains("nearest route is /ws"),
         "{line:?}"
@@ -42,6 +42,11 @@ pub fn path_not_allowed() -> Line {
 }
 
 pub fn path_near_miss() -> Line {
+    let line = refused_path("/wss", Reason::PathNearMiss);
+    assert!(
+        line.text("hint").contains("correct the spelling"),
+        "{line:?}"
+    );
     let line = refused_path("/WS/", Reason::PathNearMiss);
     assert!(
         line.text("hint").contains("drop the trailing slash"),

@@ -218,17 +218,20 @@ fn a_near_miss_names_the_route_and_the_change() {
 }
 
 #[test]
-fn an_unknown_path_names_the_nearest_route_of_its_host() {
+fn a_path_that_is_not_near_names_the_nearest_route_of_its_host() {
     let routes = [
         route(Some("api.example.com"), STREAM, &BASE),
         route(Some("other.example.com"), "/chat/rooms", &BASE),
+        route(Some("other.example.com"), "/nodns", &BASE),
     ];
     #[rustfmt::skip]
     let table = [
-        ("api.example.com", "/api/realtime-voice/streams", Some(STREAM)),
+        ("api.example.com", "/api/realtime-voice/stream/v2", Some(STREAM)),
+        ("api.example.com", "/api/realtime-voice", Some(STREAM)),
         ("api.example.com", "/chat/room", None),
-        ("other.example.com", "/chat/room", Some("/chat/rooms")),
-        ("other.example.com", "/CHAT/ROOMS/1", None),
+        ("other.example.com", "/chat/rooms/1234", Some("/chat/rooms")),
+        ("other.example.com", "/CHAT/ROOMS/1234", None),
+        ("other.example.com", "/nope", None),
         ("api.example.com", "/wp-login.php", None),
     ];
     for (host, path, expected) in table {
@@ -243,6 +246,165 @@ fn an_unknown_path_names_the_nearest_route_of_its_host() {
         let hint = failure.hint.unwrap_or_default();
         assert_eq!(hint.contains("nearest route"), expected.is_some(), "{hint}");
         assert!(hint.contains(expected.unwrap_or_default()), "{hint}");
+    }
+}
+
+fn http_route(host: Option<&str>, path: &str) -> Route {
+    let mut route = route(host, path, &BASE);
+    forward(&mut route).websocket = None;
+    route
+}
+
+/// Who is near a WebSocket route meant it, whether or not another route takes the path.
+#[test]
+fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
+    let websocket = || route(Some("api.example.com"), STREAM, &BASE);
+    let prefix = || route(None, "/rooms/*", &BASE);
+    let respond = || Route {
+        serves: Serves::Respond(Respond {
+            status: 200,
+            body: String::new(),
+            content_type: "text/plain".to_owned(),
+        }),
+        ..http_route(None, "/*")
+    };
+    let here = "api.example.com";
+    #[rustfmt::skip]
+    let table = [
+        ("/api/realtime-voice/stream/", here, Some((STREAM, "drop the trailing slash"))),
+        ("/api/realtime-voice/Stream", here, Some((STREAM, "use the route's letter case"))),
+        ("/api/realtime-voice/strem", here, Some((STREAM, "correct the spelling"))),
+        ("/api/realtime-voice/tsream", here, Some((STREAM, "correct the spelling"))),
+        ("/api/realtime/voice/stream", here, Some((STREAM, "correct the spelling"))),
+        ("/api/realtime-voice/str/e/a/m", here, Some((STREAM, "use the route's slashes"))),
+        ("/Rooms/17", here, Some(("/rooms/*", "use the route's letter case"))),
+        ("/roms/17", here, Some(("/rooms/*", "correct the spelling"))),
+        ("/rooms", here, Some(("/rooms/*", "add the slash and what follows it"))),
+        ("/api/realtime-voice/sream-12", here, None),
+        ("/api/users", here, None),
+        ("/roomservice", here, None),
+        ("/", here, None),
+        // The route is another host's.
+        ("/api/realtime-voice/strem", "b.example", None),
+    ];
+    for (path, host, expected) in table {
+        for taking in [http_route(None, "/*"), respond()] {
+            for routes in [
+                [websocket(), prefix(), taking.clone()],
+                [taking.clone(), prefix(), websocket()],
+            ] {
+                let request = Request {
+                    host,
+                    path: path.as_bytes(),
+                    ..Request::default()
+                };
+                let failure = request.check(&routes).unwrap_err();
+                let (detail, hint) = (failure.detail.unwrap(), failure.hint.unwrap_or_default());
+                let Some((route, change)) = expected else {
+                    assert_eq!(failure.reason, Reason::WebsocketNotAllowed, "{host}{path}");
+                    assert_eq!(detail, "the route is /*");
+                    continue;
+                };
+                assert_eq!(failure.reason, Reason::PathNearMiss, "{path}");
+                let words =
+                    format!("{path}; the WebSocket route is {route}, and /* takes no handshakes");
+                assert_eq!(detail, words);
+                assert!(hint.contains(change) && hint.contains(route), "{hint}");
+            }
+        }
+        // Without the other route it is the same, but for a prefix without its slash.
+        let request = Request {
+            host,
+            path: path.as_bytes(),
+            ..Request::default()
+        };
+        let is_near = expected.is_some() && path != "/rooms";
+        let code = if is_near {
+            "path_near_miss"
+        } else {
+            "path_not_allowed"
+        };
+        assert_eq!(request.outcome(&[websocket(), prefix()]), code, "{path}");
+    }
+}
+
+/// The route that takes the path may be meant for just this one, and takes no handshakes all the same.
+#[test]
+fn a_near_miss_names_the_route_with_the_fewest_edits() {
+    let routes = [
+        http_route(None, "/api/v2/feed"),
+        route(None, "/api/v11/feed", &BASE),
+        route(None, "/api/v1/feed", &BASE),
+    ];
+    let failure = Request {
+        path: b"/api/v2/feed",
+        ..Request::default()
+    }
+    .check(&routes)
+    .unwrap_err();
+    assert_eq!(failure.reason, Reason::PathNearMiss);
+    assert_eq!(
+        failure.detail.as_deref(),
+        Some(
+            "/api/v2/feed; the WebSocket route is /api/v1/feed, and /api/v2/feed takes no handshakes"
+        )
+    );
+}
+
+/// Of plain requests only letter case and one trailing slash are near misses, of any route; a handshake never means a route for plain
+/// requests.
+#[test]
+fn plain_requests_are_near_as_ever() {
+    let routes = [route(None, STREAM, &BASE), http_route(None, "/api/users/*")];
+    #[rustfmt::skip]
+    let table = [
+        (false, "/api/realtime-voice/stream/", "path_near_miss", Some(STREAM)),
+        (false, "/API/users/1", "path_near_miss", Some("/api/users/*")),
+        (false, "/api/user/1", "path_not_allowed", Some("/api/users/*")),
+        (false, "/api/realtime-voice/strem", "path_not_allowed", Some(STREAM)),
+        (true, "/API/users/1", "path_not_allowed", None),
+        (true, "/api/user/1", "path_not_allowed", None),
+    ];
+    for (is_handshake, path, code, named) in table {
+        let request = Request {
+            is_handshake,
+            path: path.as_bytes(),
+            ..Request::default()
+        };
+        let failure = request.check(&routes).unwrap_err();
+        assert_eq!(failure.reason.code(), code, "{path}");
+        let hint = failure.hint.unwrap_or_default();
+        assert_eq!(hint.is_empty(), named.is_none(), "{hint}");
+        assert!(hint.contains(named.unwrap_or_default()), "{hint}");
+    }
+}
+
+#[test]
+fn doubled_slashes_are_ambiguous_and_name_the_route() {
+    let routes = [route(None, STREAM, &BASE), http_route(None, "/public/*")];
+    #[rustfmt::skip]
+    let table = [
+        ("//api/realtime-voice/stream", Some(STREAM)),
+        ("/api//realtime-voice/stream", Some(STREAM)),
+        ("/api/realtime-voice/stream//", Some(STREAM)),
+        ("/API//realtime-voice///strem", Some(STREAM)),
+        ("//x//../api/realtime-voice/stream", None),
+        ("//public/a", None),
+        ("//nowhere", None),
+    ];
+    for (path, expected) in table {
+        let request = Request {
+            path: path.as_bytes(),
+            ..Request::default()
+        };
+        let failure = request.check(&routes).unwrap_err();
+        assert_eq!(failure.reason, Reason::PathAmbiguous, "{path}");
+        let hint = failure.hint.unwrap_or_default();
+        assert_eq!(hint.is_empty(), expected.is_none(), "{path}: {hint}");
+        assert!(
+            hint.contains(expected.unwrap_or_default()),
+            "{path}: {hint}"
+        );
     }
 }
 

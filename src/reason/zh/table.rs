@@ -137,7 +137,7 @@ texts! {
         "把它写进 `routes[].host`，或修正 DNS，或修正负载均衡发送的 Host";
     PathNotAllowed: "对于这个 Host，没有路由匹配这个路径",
         "添加一条 `routes[].path` 为该路径的路由，或修正客户端的 URL";
-    PathNearMiss: "路径与某条路由只差大小写或末尾的斜杠",
+    PathNearMiss: "路径与某条路由只差大小写、斜杠，或至多两个字符（且不超过长度的四分之一）",
         "把客户端的 URL 改成这里给出的 `routes[].path`；握手请求从不重定向";
     PathAmbiguous: "路径有两种解读方式（点段、重复或编码的斜杠、多余或错误的百分号编码）",
         "多半是绕过规则的企图；真实客户端须按 `routes[].path` 的写法发送不加修饰的路径";

@@ -170,11 +170,44 @@ fn long_targets_are_decided_at_once() {
 fn a_refused_path_tells_its_client_nothing_of_the_others() {
     let mut guard = guard();
     for (path, reason) in [
-        ("/api/realtime-voice/streams", Reason::PathNotAllowed),
+        ("/api/realtime-voice/stream/v2", Reason::PathNotAllowed),
+        ("/api/realtime-voice/streams", Reason::PathNearMiss),
         ("/API/realtime-voice/stream", Reason::PathNearMiss),
+        ("/api//realtime-voice/stream", Reason::PathAmbiguous),
     ] {
         let refused = guard.refuse(handshake(path, &[]), reason);
         assert!(refused.line.text("hint").contains(STREAM), "{refused:?}");
         assert!(!refused.response.text().contains(STREAM), "{refused:?}");
+    }
+}
+
+/// The routes of the README: one for WebSockets, and one that takes every other path for plain requests.
+#[test]
+fn a_near_miss_is_told_though_another_route_takes_its_path() {
+    let mut guard = Guard::start(|endpoint| Setup {
+        path: STREAM.to_owned(),
+        routes: "  - path: /api/*\n    http: {}\n    upstream: app\n".to_owned(),
+        ..Setup::tls(endpoint)
+    });
+    for path in [
+        "/api/realtime-voice/stream/",
+        "/api/realtime-voice/Stream",
+        "/api/realtime-voice/strem",
+        "/api/realtime-voice/stream/?token=x",
+    ] {
+        let refused = guard.refuse(handshake(path, &[]), Reason::PathNearMiss);
+        assert_eq!(refused.response.status, 404);
+        let answer = refused.response.text();
+        assert!(!answer.contains("realtime"), "{answer}");
+        let line = refused.line;
+        assert!(line.text("hint").contains(STREAM), "{line:?}");
+        let words = format!("the WebSocket route is {STREAM}, and /api/* takes no handshakes");
+        let line = line.with_detail(&words);
+        assert_eq!(line.text("route"), "", "no route is what the client meant");
+    }
+    for path in ["/api/users", "/api/realtime-voice/other"] {
+        let refused = guard.refuse(handshake(path, &[]), Reason::WebsocketNotAllowed);
+        assert_eq!(refused.response.status, 404);
+        assert_eq!(refused.line.text("route"), "/api/*");
     }
 }

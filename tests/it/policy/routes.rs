@@ -89,7 +89,7 @@ fn the_first_route_of_host_and_path_decides() {
         ("api.example.com", "/a/b", "https://two.example", Err(Reason::OriginNotAllowed)),
         ("x.example.com", "/a/b", "https://three.example", Ok("*.example.com/a/b")),
         ("X.Example.Com:8443", "/a/b", "https://three.example", Ok("*.example.com/a/b")),
-        ("x.example.com", "/a/c", "https://three.example", Err(Reason::PathNotAllowed)),
+        ("x.example.com", "/a/other", "https://three.example", Err(Reason::PathNotAllowed)),
         ("x.example.com", "/a/b", "https://one.example", Err(Reason::OriginNotAllowed)),
         ("x.b.example.com", "/c", "https://four.example", Ok("*.b.example.com/c")),
         // A wildcard stands for one label, and a trailing dot makes another name.

@@ -87,6 +87,73 @@ fn of_ten_thousand_equal_refusals_not_one_goes_uncounted() {
     }
 }
 
+/// What is only counted costs no search, and is no other reason for it.
+#[test]
+fn nobody_looks_for_words_of_a_record_that_is_not_written() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use wsgate::reason::{Failure, Reason, Words};
+    use wsgate::record::{Draft, Sink};
+
+    const ALL: u64 = 1000;
+    let records = crate::harness::inside::Records::default();
+    let sink = Sink::start(records.clone(), settings(None)).unwrap();
+    let searches = Arc::new(AtomicU64::new(0));
+    for _ in 0..ALL {
+        let searches = Arc::clone(&searches);
+        let failure = Failure::new(Reason::PathNearMiss, "/wss").explained_later(move || {
+            searches.fetch_add(1, Ordering::Relaxed);
+            Words {
+                detail: Some("/wss; the route is /ws".to_owned()),
+                hint: None,
+            }
+        });
+        let listener = "127.0.0.1:1".parse().unwrap();
+        Draft::new(sink.clone(), listener, None, std::time::Instant::now()).finish(failure);
+    }
+    sink.close("a test", PATIENCE);
+    let lines = records.lines();
+    let written: Vec<_> = lines.iter().filter(|line| is_terminal(line)).collect();
+    assert_eq!(written.len() as u64, searches.load(Ordering::Relaxed));
+    assert_eq!(
+        written.len() as u64 + sum(&lines, "records_suppressed"),
+        ALL
+    );
+    assert!(written.len() < 1000, "{}", written.len());
+    for line in written {
+        assert_eq!(line.text("detail"), "/wss; the route is /ws");
+        assert!(line.text("hint").contains("routes[].path"), "{line:?}");
+    }
+}
+
+/// The code, the status and the counters of a near miss are the same whether its record is written or not.
+#[test]
+fn a_flood_of_near_misses_is_answered_and_counted_as_one() {
+    const ALL: usize = 800;
+    let setup = Setup {
+        routes: "  - path: /*\n    respond: { status: 200, body: x }\n".to_owned(),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let proxy = start(&setup);
+    let address = proxy.address();
+    let near = handshake("/WS", &[]);
+    from_many_clients(ALL, || {
+        let response = Client::plain(address).send(&near).response();
+        assert_eq!(response.status, 404);
+        assert!(response.text().contains("path_near_miss"), "{response:?}");
+    });
+    let refused = [("outcome", "refused"), ("reason", "path_near_miss")];
+    eventually("every refusal in the metrics", || {
+        let scrape = Scrape::of(probes(&proxy));
+        (scrape.sum("wsgate_handshakes_total", &refused) == ALL as f64).then_some(())
+    });
+    let lines = proxy.stop();
+    let suppressed = sum(&lines, "records_suppressed");
+    assert!(suppressed > 0);
+    let written = lines.iter().filter(|line| is_terminal(line)).count() as u64;
+    assert_eq!(written + suppressed, ALL as u64);
+}
+
 #[test]
 fn tunnels_are_never_suppressed() {
     const ALL: usize = 400;

@@ -1,0 +1,187 @@
+//! What the routes say of a request that none of them takes: which one was meant.
+//!
+//! Whether a path is a near miss decides the reason, so that is found out for every request, with bounded work. The
+//! rest is words for the record, and is looked for when a record is written.
+
+use std::collections::BTreeSet;
+
+use super::path::{ambiguity, compared, nearest};
+use super::{Asked, PathPattern, Route, enumerated, shown};
+use crate::reason::{Failure, Reason, Words};
+
+/// The patterns of the routes for `host` (lower case), of those with WebSockets alone for a handshake.
+pub(super) fn patterns<'r>(
+    routes: &'r [Route],
+    host: &str,
+    is_handshake: bool,
+) -> impl Iterator<Item = &'r PathPattern> {
+    routes
+        .iter()
+        .filter(move |route| {
+            route.takes_host(host) && (!is_handshake || route.websocket().is_some())
+        })
+        .map(|route| &route.path)
+}
+
+/// Whether `path` is near one of `patterns`.
+///
+/// A prefix without its slash counts only where another route takes the path (`is_taken`): there is nothing else to be
+/// said then, and elsewhere it is outside of the boundary that the prefix is.
+pub(super) fn is_near<'p>(
+    patterns: impl Iterator<Item = &'p PathPattern>,
+    path: &[u8],
+    is_taken: bool,
+) -> bool {
+    compared(patterns, path).any(|pattern| {
+        pattern
+            .near(path)
+            .is_some_and(|near| is_taken || !near.is_above())
+    })
+}
+
+/// A search for words that a refusal lacks.
+#[derive(Debug)]
+pub struct Search {
+    reason: Reason,
+    host: String,
+    path: Vec<u8>,
+    is_handshake: bool,
+}
+
+impl Search {
+    /// The search for what to say of `failure`, if the routes may have something to say.
+    #[must_use]
+    pub fn after(failure: &Failure, asked: &Asked<'_>) -> Option<Self> {
+        let is_searched = matches!(
+            failure.reason,
+            Reason::HostNotAllowed
+                | Reason::PathNotAllowed
+                | Reason::PathNearMiss
+                | Reason::PathAmbiguous
+                | Reason::WebsocketNotAllowed
+        );
+        // A hint that is there already fits better.
+        (is_searched && failure.hint.is_none()).then(|| Self {
+            reason: failure.reason,
+            host: asked.authority.host.clone(),
+            path: asked.path.to_vec(),
+            is_handshake: asked.is_handshake,
+        })
+    }
+
+    /// What `routes` say. The work is linear in the number of routes, and bounded for each byte of the path.
+    #[must_use]
+    pub fn words(&self, routes: &[Route]) -> Words {
+        match self.reason {
+            Reason::HostNotAllowed => self.hosts(routes),
+            Reason::PathNearMiss => self.near_miss(routes),
+            Reason::PathAmbiguous => self.doubled_slashes(routes),
+            Reason::WebsocketNotAllowed => Words::hint(self.nearest(routes).map(|pattern| {
+                format!(
+                    "the nearest route that takes handshakes is {pattern}: correct the client's URL, or add `routes[].websocket` to the route"
+                )
+            })),
+            _ => self.elsewhere(routes).unwrap_or_else(|| {
+                Words::hint(self.nearest(routes).map(|pattern| {
+                    format!(
+                        "the nearest route is {pattern}: correct the client's URL, or add a route with this `routes[].path`"
+                    )
+                }))
+            }),
+        }
+    }
+
+    fn patterns<'r>(&self, routes: &'r [Route]) -> impl Iterator<Item = &'r PathPattern> {
+        patterns(routes, &self.host, self.is_handshake)
+    }
+
+    fn nearest<'r>(&self, routes: &'r [Route]) -> Option<&'r PathPattern> {
+        nearest(self.patterns(routes), &self.path)
+    }
+
+    fn hosts(&self, routes: &[Route]) -> Words {
+        let own: BTreeSet<_> = routes
+            .iter()
+            .filter_map(|route| route.host.as_ref())
+            .map(ToString::to_string)
+            .collect();
+        let host = shown(self.host.as_bytes());
+        Words {
+            detail: Some(format!("{host} is not one of {}", enumerated(own))),
+            hint: None,
+        }
+    }
+
+    fn near_miss(&self, routes: &[Route]) -> Words {
+        let path = self.path.as_slice();
+        let is_here = |route: &&Route| route.takes_host(&self.host) && route.path.matches(path);
+        let taken = routes.iter().find(is_here);
+        let near = |pattern: &PathPattern| match self.is_handshake {
+            true => pattern
+                .near(path)
+                .filter(|near| taken.is_some() || !near.is_above()),
+            false => pattern.respelled(path),
+        };
+        let found = compared(self.patterns(routes), path)
+            .filter_map(|pattern| Some((near(pattern)?, pattern)))
+            .min_by_key(|(near, _)| *near);
+        let Some((near, pattern)) = found else {
+            return Words::default();
+        };
+        let path = shown(path);
+        let detail = match taken {
+            Some(taken) => {
+                format!("{path}; the WebSocket route is {pattern}, and {taken} takes no handshakes")
+            }
+            None => format!("{path}; the route is {pattern}"),
+        };
+        let hint = format!(
+            "in the client's URL {}, as in {pattern}, or change `routes[].path`; handshakes are never redirected",
+            near.change()
+        );
+        Words {
+            detail: Some(detail),
+            hint: Some(hint),
+        }
+    }
+
+    /// Where the path is one that can't be read in two ways but for its doubled slashes.
+    fn doubled_slashes(&self, routes: &[Route]) -> Words {
+        let mut single = self.path.clone();
+        single.dedup_by(|next, before| (*next, *before) == (b'/', b'/'));
+        if single.len() == self.path.len() || ambiguity(&single).is_some() {
+            return Words::default();
+        }
+        let found = compared(self.patterns(routes), &single)
+            .find(|pattern| pattern.matches(&single))
+            .or_else(|| nearest(self.patterns(routes), &single));
+        Words::hint(found.map(|pattern| {
+            format!(
+                "in the client's URL write one slash where there are more, as in {pattern}: a base URL that ends with a slash often doubles it; `routes[].path` has no empty segments"
+            )
+        }))
+    }
+
+    /// Where the path is right and the Host is wrong.
+    fn elsewhere(&self, routes: &[Route]) -> Option<Words> {
+        let matching = routes.iter().filter(|route| route.path.matches(&self.path));
+        let hosts: BTreeSet<_> = matching
+            .filter_map(|route| Some(route.host.as_ref()?.to_string()))
+            .collect();
+        if hosts.is_empty() {
+            return None;
+        }
+        let detail = format!(
+            "{} for {}; the routes with this path are for {}",
+            shown(&self.path),
+            shown(self.host.as_bytes()),
+            enumerated(hosts)
+        );
+        let hint = "if clients may come by this Host, add a route with it as `routes[].host`; else correct the client's URL, \
+                    DNS, or the Host that the load balancer sends";
+        Some(Words {
+            detail: Some(detail),
+            hint: Some(hint.to_owned()),
+        })
+    }
+}
