@@ -12,6 +12,7 @@ mod reader;
 mod resolve;
 mod scalar;
 pub mod shape;
+mod slips;
 mod source;
 mod syntax;
 mod upstream;

@@ -10,7 +10,9 @@ mod development;
 mod failure;
 mod hello;
 mod identity;
+mod pem;
 mod refused;
+mod roots;
 mod validity;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A cursor over the YAML tree: every wrong turn becomes a finding, and reading goes on.
 
 use super::problem::{Severity, akin, nearest, quoted, shown};
-use super::shape::{self, Block};
+use super::shape::{self, Block, Key, Kind};
 use super::yaml::{Aim, Node};
 
 /// What each item of a list of mappings is.
@@ -13,6 +13,17 @@ pub struct Report<'e> {
     pub env: &'e dyn Fn(&str) -> Option<String>,
     /// In the order in which they were found.
     pub findings: Vec<Finding>,
+    remarks: Vec<Remark>,
+}
+
+/// What may explain an error at the same place.
+#[derive(Debug)]
+struct Remark {
+    path: Vec<usize>,
+    site: String,
+    words: String,
+    /// Whether it is worth a warning where there is no error.
+    is_warning: bool,
 }
 
 /// A problem that has a place in the tree and none in the text yet.
@@ -38,7 +49,35 @@ impl<'e> Report<'e> {
         Self {
             env,
             findings: Vec::new(),
+            remarks: Vec::new(),
         }
+    }
+
+    /// All findings, with what explains them.
+    pub fn finish(mut self) -> Vec<Finding> {
+        for remark in self.remarks {
+            let is_there = |finding: &&mut Finding| {
+                finding.severity == Severity::Error && finding.path == remark.path
+            };
+            match self.findings.iter_mut().find(is_there) {
+                Some(finding) => {
+                    finding.help = Some(match finding.help.take() {
+                        Some(help) => format!("{}; {help}", remark.words),
+                        None => remark.words,
+                    });
+                }
+                None if remark.is_warning => self.findings.push(Finding {
+                    severity: Severity::Warning,
+                    path: remark.path,
+                    aim: Aim::Value,
+                    site: remark.site,
+                    message: remark.words,
+                    help: None,
+                }),
+                None => {}
+            }
+        }
+        self.findings
     }
 
     /// Whether anything found keeps the configuration from being used.
@@ -187,6 +226,16 @@ impl<'t> Cursor<'t> {
         self.add(report, Severity::Error, Aim::Key, message, help);
     }
 
+    /// Something that explains an error at the value, if there will be one, and is a warning else if `is_warning`.
+    pub fn remark(&self, report: &mut Report<'_>, words: String, is_warning: bool) {
+        report.remarks.push(Remark {
+            path: self.path.clone(),
+            site: self.site.clone(),
+            words,
+            is_warning,
+        });
+    }
+
     /// A warning at the value.
     pub fn warning(&self, report: &mut Report<'_>, message: impl Into<String>) {
         let (_, aim) = self.target();
@@ -252,9 +301,15 @@ impl<'t> Cursor<'t> {
         }
         let entries = self.named(report)?;
         let mut meant = Vec::new();
+        let mut misspelt = Vec::new();
         for (name, cursor) in &entries {
-            if shape.key(name).is_none() {
-                meant.extend(cursor.unknown(name, shape, report));
+            if shape.key(name).is_none()
+                && let Some(near) = cursor.unknown(name, shape, report)
+            {
+                meant.push(near.name);
+                if near.kind.fits(cursor.node) {
+                    misspelt.push((near.name, cursor.clone()));
+                }
             }
         }
         let is_there = |name| entries.iter().any(|(entry, _)| *entry == name);
@@ -269,6 +324,9 @@ impl<'t> Cursor<'t> {
                 self.error(report, format!("missing required key \"{}\"", key.name));
             }
         }
+        // The value of a misspelt key is read as that of the key it was meant to be, so that its faults are told too.
+        misspelt.retain(|(near, _)| !is_there(near));
+        let entries = entries.into_iter().chain(misspelt).collect();
         Some(Fields { entries, meant })
     }
 
@@ -296,7 +354,7 @@ impl<'t> Cursor<'t> {
         name: &str,
         shape: &'static Block,
         report: &mut Report<'_>,
-    ) -> Option<&'static str> {
+    ) -> Option<&'static Key> {
         let names = || shape.keys.iter().map(|key| key.name);
         let allowed = shape.names();
         if shape.planned.contains(&name) {
@@ -316,19 +374,21 @@ impl<'t> Cursor<'t> {
             return None;
         }
         let near = nearest(name, names());
-        let home = match near {
-            Some(_) => None,
-            None => shape::home(name, &self.site),
-        };
-        if let Some(home) = home {
-            let help = Some(format!("\"{name}\" belongs in {home}"));
-            self.key_error(report, message, help);
-            return None;
+        if near.is_none() {
+            let home = shape::home(name, &self.site);
+            let help = match home {
+                Some(home) => Some(format!("\"{name}\" belongs in {home}")),
+                None => shape::equivalent(name).map(str::to_owned),
+            };
+            if help.is_some() {
+                self.key_error(report, message, help);
+                return None;
+            }
         }
         let near = near.or_else(|| akin(name, names()));
         let help = near.map(|near| format!("did you mean \"{near}\"?"));
         self.key_error(report, message, help);
-        near
+        shape.key(near?)
     }
 
     /// The items of a list with at least one.
@@ -362,6 +422,17 @@ impl<'t> Cursor<'t> {
                 self.error_with(report, message, help);
                 None
             }
+        }
+    }
+}
+
+impl Kind {
+    /// Whether `node` could be a value of this kind, right or wrong.
+    fn fits(self, node: &Node) -> bool {
+        match self {
+            Self::Value(_) => !matches!(node, Node::Null | Node::List(_) | Node::Map(_)),
+            Self::Values(_) | Self::Blocks(_) => matches!(node, Node::List(_)),
+            Self::Block(_) | Self::BlockOrOff(_) | Self::Named(_) => matches!(node, Node::Map(_)),
         }
     }
 }

@@ -87,6 +87,11 @@ impl Cursor<'_> {
 
     /// `text` with each `${NAME}` replaced. It happens after YAML is read: a value cannot bring keys with it.
     fn substituted(&self, text: &str, report: &mut Report<'_>) -> Option<String> {
+        if let Some(name) = unbraced_variable(text) {
+            let words =
+                format!("${name} is not replaced; write ${{{name}}} for the environment variable");
+            self.remark(report, words, true);
+        }
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
         let mut is_whole = true;
@@ -104,6 +109,10 @@ impl Cursor<'_> {
                 self.error_with(report, message, help);
                 is_whole = false;
             } else if let Some(value) = (report.env)(name) {
+                if value.is_empty() {
+                    let words = format!("environment variable {name} is set but empty");
+                    self.remark(report, words, false);
+                }
                 result.push_str(&value);
             } else {
                 let message = format!("environment variable {name} is not set");
@@ -310,6 +319,18 @@ fn old_flag(text: &str) -> Option<bool> {
         "no" | "off" | "n" => Some(false),
         _ => None,
     }
+}
+
+/// The name in a `$NAME` without braces. Text with white space is prose or a script, whose `$` means itself.
+fn unbraced_variable(text: &str) -> Option<&str> {
+    if text.contains(char::is_whitespace) {
+        return None;
+    }
+    text.split('$').skip(1).find_map(|after| {
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let name = after.split(|c: char| !is_name(c)).next()?;
+        (name.len() > 1 && is_variable(name)).then_some(name)
+    })
 }
 
 fn is_variable(name: &str) -> bool {

@@ -1,8 +1,10 @@
 //! Which keys `proxy.yaml` has: one table for the reader, the reference in `docs/configuration.md` and the hints.
 
+mod foreign;
 mod keys;
 mod schema;
 
+pub use foreign::equivalent;
 pub use schema::schema;
 
 pub use keys::{
@@ -13,27 +15,6 @@ pub use keys::{
 /// Names that fit many mappings: who writes one in the wrong place hardly meant the mapping that has it, unless that
 /// is one around the place.
 const COMMON: &[&str] = &["name", "interval", "timeout", "path"];
-
-/// Keys of other programs, and what is to be said of them in one mapping.
-static FOREIGN: &[(&Block, &[&str], &str)] = &[
-    (
-        &UPSTREAM_TLS,
-        &[
-            "verify",
-            "insecure",
-            "insecure_skip_verify",
-            "skip_verify",
-            "ssl_verify",
-            "reject_unauthorized",
-        ],
-        "certificates are always verified: name the authority that issued it, or a self-signed certificate itself, in ca",
-    ),
-    (
-        &PROBES,
-        &["path", "paths"],
-        "the paths are /healthz and /readyz",
-    ),
-];
 
 /// A mapping of the file.
 #[derive(Debug)]
@@ -107,16 +88,6 @@ impl Block {
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
-    }
-
-    /// What there is to say of `name`, which is no key of this mapping but one of another program's.
-    #[must_use]
-    pub fn foreign(&self, name: &str) -> Option<&'static str> {
-        let folded = name.to_lowercase().replace('-', "_");
-        let fits = |(block, names, _): &&(&Self, &[&str], &str)| {
-            std::ptr::eq(*block, self) && names.contains(&folded.as_str())
-        };
-        FOREIGN.iter().find(fits).map(|(_, _, help)| *help)
     }
 
     /// The names of all keys, for a report.

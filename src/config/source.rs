@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, Severity};
 use super::reader::{Cursor, Finding, Report};
+use super::slips::{self, LookAlike};
+use super::syntax::Refusal;
 use super::yaml::{self, Aim, Node};
 use super::{CertificateFiles, Config, input, lint, resolve};
 
@@ -131,7 +133,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
             tree: Node::Null,
         },
     };
-    match yaml::parse(text) {
+    match tree_of(text) {
         Ok(tree) => outcome.source.tree = tree,
         Err(refusal) => {
             outcome.problems.push(Problem {
@@ -159,8 +161,49 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
         report.findings.extend(lint::lint(&config, &root));
         outcome.config = Some(config);
     }
-    outcome.problems = placed(&outcome.source, report.findings);
+    outcome.problems = placed(&outcome.source, report.finish());
+    for problem in &mut outcome.problems {
+        explain_look_alike(text, problem);
+    }
     outcome
+}
+
+/// The tree of a text, or why it is not one; what was written in its place is told before what YAML makes of it.
+fn tree_of(text: &str) -> Result<Node, Refusal> {
+    if let Some(refusal) = slips::merge_conflict(text) {
+        return Err(refusal);
+    }
+    match yaml::parse(text) {
+        Ok(tree @ (Node::Text(_) | Node::List(_))) => {
+            slips::other_format(text).map_or(Ok(tree), Err)
+        }
+        Ok(tree) => Ok(tree),
+        Err(refusal) => Err(match LookAlike::above(text, refusal.line) {
+            Some(slip) => Refusal::new((slip.line, slip.column), slip.words()),
+            None => slips::other_format(text).unwrap_or(refusal),
+        }),
+    }
+}
+
+/// An error in a line with a character that looks like another is most often about that one.
+fn explain_look_alike(text: &str, problem: &mut Problem) {
+    if problem.severity != Severity::Error {
+        return;
+    }
+    let Some(slip) = LookAlike::in_line(text, problem.line) else {
+        return;
+    };
+    if slip.is_in(&problem.message) {
+        problem.column = slip.column;
+        problem.message = slip.words();
+        problem.help = None;
+    } else {
+        let words = format!("column {}: {}", slip.column, slip.words());
+        problem.help = Some(match problem.help.take() {
+            Some(help) => format!("{help}; {words}"),
+            None => words,
+        });
+    }
 }
 
 fn placed(source: &Source, mut findings: Vec<Finding>) -> Vec<Problem> {

@@ -26,7 +26,8 @@ impl Refusal {
         }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
+    /// The same with what to do about it.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -137,6 +138,13 @@ fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String>
         return Some(
             "check the colons and the indentation of this line and the one before; a value that holds a colon and a \
              space needs quotes"
+                .to_owned(),
+        );
+    }
+    if error.contains("unknown escape character") {
+        return Some(
+            "in double quotes \\ starts an escape: use single quotes, in which it stands for itself; origins and paths are \
+             not regular expressions"
                 .to_owned(),
         );
     }

@@ -344,10 +344,22 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    if text.chars().any(|c| c.is_whitespace() || c == ',') {
+    if is_regular_expression(text) {
         return Some(format!(
-            "{text:?} is not one origin: write one entry for each"
+            "{text:?} is a regular expression, and every character of an origin stands for itself: write each origin, \
+             such as https://app.example.com, or https://*.example.com for the subdomains of one of yours"
         ));
+    }
+    if text.chars().any(|c| c.is_whitespace() || c == ',') {
+        let parts = text.split(|c: char| c.is_whitespace() || c == ',');
+        let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+        return Some(match parts.as_slice() {
+            [one] => format!("{text:?} has a space or a comma too many: write {one}"),
+            parts => format!(
+                "{text:?} is not one origin: write one entry for each, [{}]",
+                parts.join(", ")
+            ),
+        });
     }
     if !text.is_ascii() {
         return Some(format!(
@@ -355,6 +367,16 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
         ));
     }
     None
+}
+
+/// Whether a text of the configuration was meant as a pattern of another program.
+fn is_regular_expression(text: &str) -> bool {
+    const SIGNS: [&str; 12] = [
+        "\\.", "\\d", "\\w", "\\/", ".*", ".+", "(?", "[^", "[a-z", "[A-Z", "[0-9", ")$",
+    ];
+    // `*.` is a wildcard of ours, right or wrong.
+    let bare = text.replace("*.", "");
+    text.starts_with(['^', '~']) || SIGNS.iter().any(|sign| bare.contains(sign))
 }
 
 /// Host and port of a configured http or https origin.
@@ -471,7 +493,14 @@ mod tests {
             ("WeChat", "write wechat"),
             ("https://a.example, https://b.example", "one entry for each"),
             ("https://a.example,https://b.example", "one entry for each"),
-            (" https://a.example", "one entry for each"),
+            (" https://a.example", "write https://a.example"),
+            (
+                "https://a.example https://b.example",
+                "write one entry for each, [https://a.example, https://b.example]",
+            ),
+            (r"^https://.*\.example\.com$", "is a regular expression"),
+            (r"~ ^https://", "is a regular expression"),
+            (r"https://[a-z]+\.example.com", "is a regular expression"),
             ("https://münchen.example", "write the xn-- form"),
             (
                 "app.example.com",

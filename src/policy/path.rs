@@ -26,7 +26,7 @@ impl PathPattern {
                     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
                     format!("{text:?} is a URL: write only its path, {path}")
                 }
-                None if text.starts_with('^') => format!(
+                None if text.starts_with(['^', '~']) => format!(
                     "{text:?} is a regular expression, and every character of a path stands for itself: write the exact \
                      path, or a prefix such as /public/*"
                 ),

@@ -11,9 +11,9 @@ use crate::config::{self, Config, Problem, Severity, Source};
 use crate::policy::HostPattern;
 use crate::tls;
 
-/// Routes that are told one by one to have a host which no certificate covers: to find the place of each takes reading the
-/// file once more.
-const MOST_HOSTS: usize = 20;
+/// Routes that are told one by one to have a host which no certificate covers, and certificates of unknown authorities: to
+/// find the place of each takes reading the file once more.
+const MOST_TOLD: usize = 20;
 
 /// Whether development certificates are made where they are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,10 @@ impl Plan {
         };
         problems.extend(upstreams::own_endpoints(&config, source));
         problems.extend(uncovered_hosts(&config, &materials.identities, source));
+        // Not at each reload: a renewed certificate has the issuer of the one before.
+        if before.is_none() {
+            problems.extend(unknown_issuers(&materials.identities, source));
+        }
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         if problems.iter().any(is_error) {
             return Err(refused(problems));
@@ -267,7 +271,7 @@ fn uncovered_hosts(
             .any(|(_, identity)| covers(identity, host))
         {
             uncovered += 1;
-            if uncovered > MOST_HOSTS {
+            if uncovered > MOST_TOLD {
                 continue;
             }
             let host = match host {
@@ -284,14 +288,39 @@ fn uncovered_hosts(
             ));
         }
     }
-    if uncovered > MOST_HOSTS {
+    if uncovered > MOST_TOLD {
         let message = format!(
             "no certificate covers the hosts of {} more routes",
-            uncovered - MOST_HOSTS
+            uncovered - MOST_TOLD
         );
         problems.push(source.problem(Severity::Warning, "routes", message));
     }
     problems
+}
+
+/// Certificates that only clients of the operator's own trust, as far as this system can tell.
+fn unknown_issuers(
+    identities: &[(config::CertificateFiles, Arc<tls::Identity>)],
+    source: &Source,
+) -> Vec<Problem> {
+    let problem = |(files, identity): &(config::CertificateFiles, Arc<tls::Identity>)| {
+        let issuer = identity
+            .unknown_issuer()
+            .filter(|_| !files.is_development())?;
+        let message = format!(
+            "the chain in {} does not end at a known root, as {issuer} is not an authority that this system knows; append \
+             the missing intermediate certificates, or, if it is an authority of your own, install it on each client \
+             (phones with WeChat can't)",
+            files.cert.display()
+        );
+        Some(source.problem(Severity::Warning, &format!("{}.cert", files.site), message))
+    };
+    // Each place is found by reading the file once more.
+    identities
+        .iter()
+        .filter_map(problem)
+        .take(MOST_TOLD)
+        .collect()
 }
 
 /// Whether a certificate is made for a host of a route, or for some of the hosts that a wildcard stands for.

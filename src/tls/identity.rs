@@ -13,9 +13,11 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 use super::validity::{self, Certificate, ShownTo};
-use crate::config::{CertificateFiles, Severity, read_file};
+use super::{pem, roots};
+use crate::config::{CertificateFiles, Severity};
 use crate::policy::HostSet;
 
 /// A certificate chain with its key.
@@ -42,6 +44,24 @@ impl Identity {
     #[must_use]
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// The issuer of the chain's last certificate, where it is not an authority that this system knows: an intermediate is
+    /// missing, or it is an authority of the operator's own. `None` too where loading has told as much, and where the
+    /// system knows no authorities.
+    #[must_use]
+    pub fn unknown_issuer(&self) -> Option<String> {
+        let parse = |der| {
+            X509Certificate::from_der(der)
+                .ok()
+                .map(|(_, parsed)| parsed)
+        };
+        let leaf = parse(self.key.cert.first()?)?;
+        let last = parse(self.key.cert.last()?)?;
+        let is_own_issuer = leaf.issuer().as_raw() == leaf.subject().as_raw();
+        let is_told = is_own_issuer || (self.key.cert.len() == 1 && names_issuer_url(&leaf));
+        let is_unknown = roots::is_known(last.issuer().as_raw()) == Some(false);
+        (is_unknown && !is_told).then(|| last.issuer().to_string())
     }
 
     pub(super) fn key(&self) -> &Arc<CertifiedKey> {
@@ -140,29 +160,27 @@ pub(super) fn read_certificates(
     field: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, Finding> {
-    let mut chain = Vec::new();
-    for item in read_pem(path).map_err(|error| unreadable(field, path, &error))? {
-        if let rustls_pemfile::Item::X509Certificate(certificate) = item {
-            chain.push(certificate);
-        }
-    }
+    let file = pem::read(path).map_err(|error| unreadable(field, path, &error))?;
+    let certificates = file.items.iter().filter_map(|item| match item {
+        rustls_pemfile::Item::X509Certificate(certificate) => Some(certificate.clone()),
+        _ => None,
+    });
+    let chain: Vec<_> = certificates.collect();
     if chain.is_empty() {
-        let message = format!(
-            "{} holds no certificate (expected PEM with BEGIN CERTIFICATE)",
-            path.display()
-        );
-        return Err(Finding::error(field, message));
+        let expected = "expected PEM with BEGIN CERTIFICATE";
+        return Err(nothing_in(field, path, &file, "certificate", expected));
     }
     Ok(chain)
 }
 
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
     let mut keys = Vec::new();
-    for item in read_pem(path).map_err(|error| unreadable("key", path, &error))? {
+    let file = pem::read(path).map_err(|error| unreadable("key", path, &error))?;
+    for item in &file.items {
         match item {
-            rustls_pemfile::Item::Pkcs1Key(key) => keys.push(key.into()),
-            rustls_pemfile::Item::Pkcs8Key(key) => keys.push(key.into()),
-            rustls_pemfile::Item::Sec1Key(key) => keys.push(key.into()),
+            rustls_pemfile::Item::Pkcs1Key(key) => keys.push(key.clone_key().into()),
+            rustls_pemfile::Item::Pkcs8Key(key) => keys.push(key.clone_key().into()),
+            rustls_pemfile::Item::Sec1Key(key) => keys.push(key.clone_key().into()),
             _ => {}
         }
     }
@@ -171,10 +189,7 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
         (Some(key), 1) => Ok(key),
         (None, _) => {
             let expected = "expected PEM with BEGIN PRIVATE KEY, not encrypted";
-            Err(Finding::error(
-                "key",
-                format!("{} holds no private key ({expected})", path.display()),
-            ))
+            Err(nothing_in("key", path, &file, "private key", expected))
         }
         _ => Err(Finding::error(
             "key",
@@ -209,9 +224,19 @@ fn is_mounted(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.starts_with("..data"))
 }
 
-/// The only use of rustls-pemfile, so that it can be exchanged here alone.
-fn read_pem(path: &Path) -> io::Result<Vec<rustls_pemfile::Item>> {
-    rustls_pemfile::read_all(&mut read_file(path)?.as_slice()).collect()
+/// A file that does not hold `what`, with what it is instead if that can be told.
+fn nothing_in(
+    field: &'static str,
+    path: &Path,
+    file: &pem::Pem,
+    what: &str,
+    expected: &str,
+) -> Finding {
+    let words = match file.instead(path) {
+        Some(instead) => format!("{} holds no {what}: {instead}", path.display()),
+        None => format!("{} holds no {what} ({expected})", path.display()),
+    };
+    Finding::error(field, words)
 }
 
 fn unreadable(field: &'static str, path: &Path, error: &io::Error) -> Finding {
@@ -251,6 +276,9 @@ fn examine(
             "the certificate in {path} has no subject alternative name, and clients ignore the common name; reissue it"
         )));
     }
+    if let Some(finding) = weak_key(leaf, &files.cert) {
+        return Err(finding);
+    }
     let expires = validity::check(&parsed, &files.cert, ShownTo::Clients, now, findings);
     for (index, pair) in parsed.windows(2).enumerate() {
         if let [subject, issuer] = pair
@@ -280,6 +308,33 @@ fn examine(
         )));
     }
     Ok((names, expires))
+}
+
+/// A key that no client takes.
+fn weak_key(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding> {
+    /// Of RSA (CA/Browser Forum baseline requirements, section 6.1.5), which is the least that rustls takes too.
+    const LEAST_BITS: usize = 2048;
+    /// RFC 8410.
+    const ED448: &str = "1.3.101.113";
+    let key = leaf.public_key();
+    let path = file.display();
+    let remedy = "have it reissued for an ECDSA P-256 key or an RSA key of 2048 bits";
+    if key.algorithm.algorithm.to_id_string() == ED448 {
+        let message = format!(
+            "the certificate in {path} has an Ed448 key, which TLS clients do not take; {remedy}"
+        );
+        return Some(Finding::error("cert", message));
+    }
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) if rsa.key_size() < LEAST_BITS => {
+            let message = format!(
+                "the certificate in {path} has an RSA key of {} bits, and clients take {LEAST_BITS} and more; {remedy}",
+                rsa.key_size()
+            );
+            Some(Finding::error("cert", message))
+        }
+        _ => None,
+    }
 }
 
 /// What is told of a chain that is shown to upstreams; what is wrong with its dates is found.

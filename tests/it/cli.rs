@@ -4,6 +4,8 @@
 mod check;
 /// Where a configuration comes from.
 mod input;
+/// What else is found in the place of a certificate or a key.
+mod pem;
 
 use std::fs;
 use std::io::Write;

@@ -98,10 +98,10 @@ const HYPER: &[&str] = &["http.rs", "http/", "upstream.rs", "upstream/", "admin.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("rustls", &["tls.rs", "tls/", "stream.rs"]),
     ("tokio_rustls", &["tls.rs", "tls/", "stream.rs"]),
-    ("rustls_pemfile", &["tls/identity.rs"]),
+    ("rustls_pemfile", &["tls/identity.rs", "tls/pem.rs"]),
     ("x509_parser", &["tls.rs", "tls/"]),
     ("rcgen", &["tls.rs", "tls/"]),
-    ("rustls_native_certs", &["tls/client.rs"]),
+    ("rustls_native_certs", &["tls/client.rs", "tls/roots.rs"]),
     ("hyper", HYPER),
     ("hyper_util", HYPER),
     ("tokio_tungstenite", &["upstream/echo.rs"]),

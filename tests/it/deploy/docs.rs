@@ -1,13 +1,12 @@
 //! The examples of docs/deploy.md.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::Value;
 
 use super::certificate;
 use super::kubernetes::manifest;
-use crate::harness::proxy::program;
+use crate::harness::proxy::knowing_the_authority;
 
 /// The YAML of the page, piece by piece.
 fn blocks() -> Vec<String> {
@@ -31,7 +30,7 @@ fn whole_configurations_pass_their_check() {
     assert_eq!((whole.len(), all.len()), (3, 4));
     for yaml in whole {
         fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
-        let output = Command::new(program())
+        let output = knowing_the_authority()
             .arg("check")
             .current_dir(folder.path())
             .env("PORT", "8080")

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -562,9 +562,25 @@ fn read_diagnostics(from: impl Read + Send + 'static, text: Arc<Mutex<String>>) 
     })
 }
 
+/// The program on a system that knows the tests' authority and no other.
+pub fn knowing_the_authority() -> Command {
+    static ROOTS: OnceLock<PathBuf> = OnceLock::new();
+    let roots = ROOTS.get_or_init(|| {
+        let name = format!("authority-{}.pem", std::process::id());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&file, Authority::shared().pem()).unwrap();
+        file
+    });
+    let mut command = Command::new(program());
+    command
+        .env("SSL_CERT_FILE", roots)
+        .env_remove("SSL_CERT_DIR");
+    command
+}
+
 /// Runs the program to its end and gives its status, standard output and standard error.
 pub fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
-    let mut child = Command::new(program())
+    let mut child = knowing_the_authority()
         .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::null())

@@ -1,0 +1,261 @@
+//! Slips of the keyboard, and files of another format: what stands in a configuration that is not YAML as it was meant.
+
+use super::syntax::Refusal;
+
+/// Lines above a syntax error in which its cause is looked for: a plain text may go over several lines.
+const LINES_ABOVE: usize = 4;
+
+/// What a version control system leaves where two changes met.
+const CONFLICT: [&str; 3] = ["<<<<<<<", "|||||||", ">>>>>>>"];
+
+/// The first marker of a merge conflict.
+pub(super) fn merge_conflict(text: &str) -> Option<Refusal> {
+    let is_marker = |line: &str| {
+        let rest = CONFLICT.iter().find_map(|marker| line.strip_prefix(marker));
+        rest.is_some_and(|rest| rest.trim_end().is_empty() || rest.starts_with(' '))
+    };
+    let line = text.lines().position(is_marker)?;
+    Some(
+        Refusal::new((line + 1, 1), "found a marker of a merge conflict").help(
+            "decide for one of the two versions and delete the lines <<<<<<<, ======= and >>>>>>>",
+        ),
+    )
+}
+
+/// Another format than YAML, if `text` looks like one. Asked only where `text` can't be used.
+pub(super) fn other_format(text: &str) -> Option<Refusal> {
+    text.lines().enumerate().find_map(|(index, line)| {
+        let (what, help) = format_of(line)?;
+        let column = line.chars().take_while(|c| c.is_whitespace()).count() + 1;
+        let refusal = Refusal::new((index + 1, column), format!("found {what}, expected YAML"));
+        Some(refusal.help(help))
+    })
+}
+
+/// The format that only `line` of a file in it can have.
+fn format_of(line: &str) -> Option<(&'static str, &'static str)> {
+    const TOML: (&str, &str) = (
+        "TOML",
+        "write `key: value` instead of `key = value`, and a list below its key, each item after `- `",
+    );
+    let line = line.trim();
+    let word = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+    };
+    let table = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Some(name) = table {
+        let name = name
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(name);
+        return word(name).then_some(TOML);
+    }
+    if line
+        .split_once('=')
+        .is_some_and(|(key, _)| word(key.trim()))
+    {
+        return Some(TOML);
+    }
+    if line.starts_with("//") || line.starts_with("/*") {
+        return Some(("a comment of JSON5", "start a comment with #"));
+    }
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let is_nginx = (line.ends_with(';') || line.ends_with('{')) && word(first) && line != first;
+    let is_haproxy = matches!(
+        first,
+        "frontend" | "backend" | "bind" | "default_backend" | "mode"
+    ) && line.split_whitespace().count() > 1
+        && !line.contains(": ");
+    if is_nginx || is_haproxy {
+        return Some((
+            "the syntax of another proxy",
+            "nginx, HAProxy and Caddy files can't be read: start from the example in docs/configuration.md",
+        ));
+    }
+    None
+}
+
+/// A character that looks like another or like nothing, where it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LookAlike {
+    found: char,
+    meant: Option<char>,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+impl LookAlike {
+    /// The first one of `line`, comments left out.
+    pub fn in_line(text: &str, line: usize) -> Option<Self> {
+        let content = text.lines().nth(line.checked_sub(1)?)?;
+        let mut before = ' ';
+        for (index, found) in content.chars().enumerate() {
+            if found == '#' && before.is_whitespace() {
+                return None;
+            }
+            before = found;
+            if let Some(meant) = meant_by(found) {
+                let column = index + 1;
+                return Some(Self {
+                    found,
+                    meant,
+                    line,
+                    column,
+                });
+            }
+        }
+        None
+    }
+
+    /// The nearest one at or above the line of a syntax error.
+    pub fn above(text: &str, line: usize) -> Option<Self> {
+        let first = line.saturating_sub(LINES_ABOVE);
+        (first..=line)
+            .rev()
+            .find_map(|line| Self::in_line(text, line))
+    }
+
+    /// Whether `message` is about a text that has it.
+    pub fn is_in(&self, message: &str) -> bool {
+        message.contains(self.found) || message.contains(&self.found.escape_default().to_string())
+    }
+
+    /// What it is and what to type.
+    pub fn words(&self) -> String {
+        let code = u32::from(self.found);
+        match self.meant {
+            None => format!("found an invisible character (U+{code:04X}); delete it"),
+            Some(' ') => {
+                format!("found a space of another kind (U+{code:04X}); type an ordinary space")
+            }
+            Some(meant) => format!(
+                "found {} (U+{code:04X}), which only looks like {meant}; type {meant}",
+                self.found
+            ),
+        }
+    }
+}
+
+/// What was meant by a character that a keyboard for Chinese, a word processor or a web page put in the place of
+/// another: `Some(None)` for one that can't be seen, `None` for any other character.
+fn meant_by(c: char) -> Option<Option<char>> {
+    let meant = match c {
+        '\u{ad}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}'
+        | '\u{2066}'..='\u{2069}'
+        | '\u{feff}' => return Some(None),
+        '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => ' ',
+        // The full-width forms of ASCII, in its order.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0)?,
+        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' | '\u{300e}' | '\u{300f}' => '\'',
+        '\u{201c}'..='\u{201f}' | '\u{2033}' | '\u{300c}' | '\u{300d}' | '\u{ab}' | '\u{bb}' => '"',
+        '\u{3001}' | '\u{fe50}' | '\u{fe51}' | '\u{ff64}' => ',',
+        '\u{3002}' | '\u{ff61}' | '\u{b7}' | '\u{30fb}' => '.',
+        '\u{fe55}' | '\u{2236}' | '\u{a789}' => ':',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' => '-',
+        '\u{3010}' | '\u{3014}' => '[',
+        '\u{3011}' | '\u{3015}' => ']',
+        '\u{2044}' | '\u{2215}' => '/',
+        // Letters of Greek and Cyrillic.
+        'а' => 'a',
+        'е' => 'e',
+        'о' | 'ο' => 'o',
+        'р' => 'p',
+        'с' => 'c',
+        'х' => 'x',
+        'у' => 'y',
+        'і' => 'i',
+        'ѕ' => 's',
+        _ => return None,
+    };
+    Some(Some(meant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_look_alike_says_what_to_type() {
+        for (line, column, words) in [
+            (
+                "address： x",
+                8,
+                "found ： (U+FF1A), which only looks like :; type :",
+            ),
+            (
+                "[a，b]",
+                3,
+                "found ， (U+FF0C), which only looks like ,; type ,",
+            ),
+            (
+                "a: “b”",
+                4,
+                "found “ (U+201C), which only looks like \"; type \"",
+            ),
+            (
+                "a:\u{3000}b",
+                3,
+                "found a space of another kind (U+3000); type an ordinary space",
+            ),
+            (
+                "add\u{200b}ress: b",
+                4,
+                "found an invisible character (U+200B); delete it",
+            ),
+            (
+                "аddress: b",
+                1,
+                "found а (U+0430), which only looks like a; type a",
+            ),
+        ] {
+            let found = LookAlike::in_line(line, 1).unwrap();
+            assert_eq!((found.column, found.words().as_str()), (column, words));
+        }
+        for line in ["a: b # “c”", "# ：", "host: 例子.example"] {
+            assert_eq!(LookAlike::in_line(line, 1), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn yaml_is_not_taken_for_another_format() {
+        for line in [
+            "",
+            "listeners:",
+            "- address: 0.0.0.0:8443",
+            "body: \"a = b\"",
+            "origins: [https://app.example.com]",
+            "[https://app.example.com]",
+            "# key = value",
+            "- { cert: a.pem, key: b.pem }",
+            "tls: {",
+            "}",
+        ] {
+            assert_eq!(format_of(line), None, "{line}");
+        }
+        for (line, format) in [
+            ("[[listeners]]", "TOML"),
+            ("[log]", "TOML"),
+            ("address = \"0.0.0.0:8443\"", "TOML"),
+            ("  // a comment", "a comment of JSON5"),
+            ("server {", "the syntax of another proxy"),
+            ("    proxy_pass http://app;", "the syntax of another proxy"),
+            ("    bind *:443 ssl", "the syntax of another proxy"),
+        ] {
+            assert_eq!(
+                format_of(line).map(|(what, _)| what),
+                Some(format),
+                "{line}"
+            );
+        }
+    }
+}
