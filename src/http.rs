@@ -98,8 +98,8 @@ pub enum Leaving {
         /// Whether the body had not come whole.
         in_body: bool,
     },
-    /// The framing of its request's body is wrong, in words.
-    Misframed(&'static str),
+    /// The framing of its request's body is wrong or too large.
+    Misframed(Failure),
 }
 
 /// A connection after its answer was written.
@@ -122,7 +122,9 @@ pub struct Delivered {
     pub held: Vec<u8>,
     /// When the first of that came.
     pub begun: Option<tokio::time::Instant>,
-    /// Whether request and answer are whole, so that another request may follow.
+    /// Whether everything that there was of the answer has been written.
+    pub answered: bool,
+    /// Whether the request is whole, too, so that another one may follow.
     pub whole: bool,
     /// Why the answer could not be written whole.
     pub error: Option<Undelivered>,
@@ -135,8 +137,8 @@ pub enum Undelivered {
     Left(String),
     /// The client did not read on.
     Stalled,
-    /// The framing of the rest of its request's body is wrong, in words.
-    Misframed(&'static str),
+    /// The framing of the rest of its request's body is wrong or too large.
+    Misframed(Failure),
     /// The answer's body failed, in hyper's words.
     Broken(String),
 }
@@ -241,7 +243,7 @@ impl Exchange {
                         error: Some(error),
                         in_body,
                     },
-                    End::Misframed(what) => Leaving::Misframed(what),
+                    End::Misframed(failure) => Leaving::Misframed(failure),
                 };
                 Err(Gone { how, stream })
             }
@@ -307,7 +309,8 @@ impl Exchange {
         let begun = hold.held_since();
         let (stream, held, is_read) = hold.into_parts();
         let error = match ended {
-            Ok(_) if is_delivered => None,
+            // It came while the end of the answer was written.
+            Ok(_) if is_delivered => left.filter(|how| matches!(how, Undelivered::Misframed(_))),
             Ok(Ok(())) => left,
             Ok(Err(error)) => Some(left.unwrap_or_else(|| broken(&error))),
             Err(given_up) => Some(given_up),
@@ -316,6 +319,7 @@ impl Exchange {
             stream,
             held,
             begun,
+            answered: is_delivered,
             whole: is_delivered && is_read && leftover.is_empty(),
             error,
         }

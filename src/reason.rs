@@ -295,7 +295,7 @@ reasons! {
         "the request head breaks the syntax of RFC 9112",
         "a scanner, or a client or hop in front that builds requests by hand; detail says what is wrong, and where if it is one byte or line";
     HttpTooLarge = "http_too_large", Http, Client, Info, ByStage, "http_request_error",
-        "the request head is larger than allowed",
+        "the request head, or what stands beside the data of a chunked body, is larger than allowed",
         "shrink cookies or move tokens out of the URL, or raise `limits.header_bytes`";
     HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Status::Fixed(400), "http_request_error",
         "the request is not HTTP/1.1, which is all that is spoken here",
@@ -307,8 +307,8 @@ reasons! {
         "the Host field is repeated or is not a host with an optional port",
         "look at how the hop in front rewrites Host";
     HttpFramingConflict = "http_framing_conflict", Http, Client, Info, Status::Fixed(400), "http_request_error",
-        "the request's length is ambiguous (Content-Length and Transfer-Encoding contradict, repeat or are invalid)",
-        "a request smuggling attempt, or a broken client or hop; never forwarded";
+        "the request's length is ambiguous (Content-Length and Transfer-Encoding contradict, repeat or are invalid), or its chunks or trailers are malformed",
+        "a request smuggling attempt, or a broken client or hop; detail says what is wrong, and the upstream never gets a whole request";
     HttpBodyOnUpgrade = "http_body_on_upgrade", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the opening handshake announces a body",
         "remove Content-Length and Transfer-Encoding from the client's upgrade request";

@@ -1,5 +1,7 @@
 //! Plain requests that may pass: handed to the upstream, or answered by the proxy itself.
 
+use std::future::ready;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -91,14 +93,19 @@ impl Life<'_> {
         response: Response<Bytes>,
         draft: &mut Draft,
     ) -> Result<Next, Ended> {
+        let asking = Instant::now();
+        // A body that came with the head may be wrong already.
+        let exchange = match asked.exchange.meanwhile(ready(())).await {
+            Ok((exchange, ())) => exchange,
+            Err(gone) => return Err(self.gone(gone, asking, draft).await),
+        };
         let delivery = Delivery {
-            asking: Instant::now(),
+            asking,
             is_last: is_last(&asked.request),
             from_upstream: None,
         };
         let response = respond::boxed(response);
-        self.deliver(asked.exchange, response, delivery, draft)
-            .await
+        self.deliver(exchange, response, delivery, draft).await
     }
 
     /// Writes an answer to its end, and the request's record.
@@ -133,22 +140,25 @@ impl Life<'_> {
             stream,
             held,
             begun,
+            answered,
             whole,
             error,
         } = exchange
             .deliver(response, from_upstream.is_none(), patience)
             .await;
         let mut cut = None;
+        let mut is_answered = answered;
         if let Some((passed, upload)) = from_upstream {
             // A body that fails on its way up ends the answer too, and is why.
             cut = upload.failure().or_else(|| passed.cut().cloned());
+            is_answered &= passed.cut().is_none();
             draft.record.bytes_client_to_upstream = Some(upload.bytes());
             draft.record.bytes_upstream_to_client = Some(passed.bytes());
         }
         draft.record.lasted_ms = Some(millis(asking.elapsed()));
-        if let Some(Undelivered::Misframed(what)) = error {
+        if let Some(Undelivered::Misframed(failure)) = &error {
             // Why the body failed, whoever noticed it first.
-            cut = Some(Failure::new(Reason::HttpFramingConflict, what));
+            cut = Some(failure.clone());
         }
         let is_cut = cut.is_some();
         let failure = cut.or_else(|| error.map(undelivered));
@@ -167,7 +177,7 @@ impl Life<'_> {
             }
             true => Ended::done(stream),
             // What the client got is no whole answer, and must not look like one: the connection breaks off.
-            false if is_cut => Ended {
+            false if is_cut && !is_answered => Ended {
                 failure: None,
                 client: None,
             },
@@ -205,7 +215,7 @@ fn undelivered(error: Undelivered) -> Failure {
     match error {
         Undelivered::Left(how) => Failure::new(Reason::ClientLeftResponse, how),
         Undelivered::Stalled => Reason::ClientStalledResponse.into(),
-        Undelivered::Misframed(what) => Failure::new(Reason::HttpFramingConflict, what),
+        Undelivered::Misframed(failure) => failure,
         Undelivered::Broken(words) => Failure::new(Reason::UpstreamResponseCut, words),
     }
 }

@@ -14,7 +14,7 @@ use crate::stream::ClientStream;
 use crate::tls;
 
 impl Life<'_> {
-    /// Answers a request with a refusal of our own.
+    /// Answers a request with a refusal of our own; without a status the connection just ends.
     pub(super) async fn refuse(
         &self,
         exchange: Exchange,
@@ -25,6 +25,9 @@ impl Life<'_> {
         draft.refused();
         if let Some(explanation) = explanation {
             return self.explain(exchange, failure, explanation, draft).await;
+        }
+        if failure.http_status().is_none() {
+            return failure.into();
         }
         let response = respond::boxed(respond::refusal(&failure, &request_id(draft)));
         let patience = self.shared.config().limits.write_stall;
@@ -73,7 +76,7 @@ impl Life<'_> {
                     false => gave_up(&how, asking).into(),
                 };
             }
-            Leaving::Misframed(what) => Failure::new(Reason::HttpFramingConflict, what),
+            Leaving::Misframed(failure) => failure,
         };
         self.refuse_unread(stream, failure, draft).await
     }

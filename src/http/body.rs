@@ -1,11 +1,18 @@
 //! Where a request's body ends in its connection's bytes (RFC 9112 sections 6 and 7.1).
 //!
-//! hyper decodes the body; this only finds its end, so that what follows is the next request and nothing else. A chunk's
-//! framing that could be read in two ways is refused here.
+//! hyper decodes the body; this only finds its end, so that what follows is the next request and nothing else. Chunks
+//! and trailers that could be read in two ways are refused here, as is all that hyper would refuse in its own words.
 
-/// Bytes of one chunk's size line, and of the whole trailer section.
+use super::framing::conflict;
+use super::head::{MAX_FIELDS, is_token};
+use crate::reason::{Failure, Reason};
+
+/// Bytes of one chunk's size line.
 const LINE_MAX: usize = 4096;
-const TRAILERS_MAX: usize = 16 * 1024;
+
+/// Bytes of the extensions of all chunks, and of the trailer section with its line ends. hyper refuses one byte more.
+const EXTENSIONS_MAX: usize = 16 * 1024 - 1;
+const TRAILERS_MAX: usize = 16 * 1024 - 1;
 
 /// What is still to come of a body.
 #[derive(Debug)]
@@ -39,8 +46,8 @@ impl Rest {
     /// How many of the bytes that came next belong to it.
     ///
     /// # Errors
-    /// What is wrong with a chunk's framing.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+    /// `http_framing_conflict` for malformed chunks and trailers, `http_too_large` for more of them than is allowed.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
         match &mut self.0 {
             Kind::Length(left) => {
                 let count = usize::try_from(*left)
@@ -61,6 +68,10 @@ struct Chunks {
     size: u64,
     /// Digits of the size, then bytes of its line; then bytes of the trailer section.
     count: usize,
+    /// Bytes of the extensions so far.
+    extensions: usize,
+    /// Lines of the trailer section so far.
+    trailers: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +85,8 @@ enum State {
     DataLf,
     /// At the beginning of a line of the trailer section.
     Trailer,
-    TrailerLine,
+    TrailerName,
+    TrailerValue,
     TrailerEnd,
     /// After the CR of the empty line.
     LastLf,
@@ -82,7 +94,7 @@ enum State {
 }
 
 impl Chunks {
-    fn take(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
         let mut at = 0;
         while self.state != State::Done {
             let Some(&byte) = bytes.get(at) else {
@@ -104,65 +116,146 @@ impl Chunks {
         Ok(at)
     }
 
-    fn next(&mut self, byte: u8) -> Result<State, &'static str> {
+    fn next(&mut self, byte: u8) -> Result<State, Failure> {
+        match self.state {
+            State::Size | State::Extension | State::SizeEnd => self.in_size(byte),
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => Ok(State::Size),
+            State::DataCr | State::DataLf => {
+                Err(conflict("a chunk's data is longer than its size"))
+            }
+            // Their bytes are counted, not looked at; after the end none is.
+            State::Data | State::Done => Ok(self.state),
+            _ => self.in_trailers(byte),
+        }
+    }
+
+    fn in_size(&mut self, byte: u8) -> Result<State, Failure> {
         Ok(match (self.state, byte) {
             (State::Size, digit) if digit.is_ascii_hexdigit() => {
                 // More digits than a length has; leading zeros count too.
                 const DIGITS: usize = 16;
                 self.count += 1;
                 if self.count > DIGITS {
-                    return Err("a chunk's size has more than 16 digits");
+                    return Err(conflict("a chunk's size has more than 16 digits"));
                 }
                 let digit = char::from(digit).to_digit(16).unwrap_or_default();
                 self.size = (self.size << 4) | u64::from(digit);
                 State::Size
             }
-            (State::Size, b';' | b'\r') if self.count == 0 => return Err("a chunk has no size"),
+            (State::Size, b';' | b'\r') if self.count == 0 => {
+                return Err(conflict("a chunk has no size"));
+            }
             (State::Size, b';') => State::Extension,
             (State::Size | State::Extension, b'\r') => State::SizeEnd,
-            (State::Size, _) => return Err("a chunk's size is not hexadecimal"),
+            (State::Size, _) => return Err(conflict("a chunk's size is not hexadecimal")),
             (State::Extension, byte) => {
-                self.line(byte, LINE_MAX, "a chunk's extension is too long")?;
+                text(byte)?;
+                self.count += 1;
+                self.extensions += 1;
+                if self.count > LINE_MAX {
+                    return Err(too_large(413, "a chunk's extension", LINE_MAX, "bytes"));
+                }
+                if self.extensions > EXTENSIONS_MAX {
+                    let what = "the chunks' extensions";
+                    return Err(too_large(413, what, EXTENSIONS_MAX, "bytes"));
+                }
                 State::Extension
             }
-            (State::SizeEnd, b'\n') => {
+            (_, b'\n') => {
                 self.count = 0;
                 match self.size {
                     0 => State::Trailer,
                     _ => State::Data,
                 }
             }
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size,
-            (State::DataCr | State::DataLf, _) => {
-                return Err("a chunk's data is longer than its size");
-            }
-            (State::Trailer, b'\r') => State::LastLf,
-            (State::TrailerLine, b'\r') => State::TrailerEnd,
-            (State::Trailer | State::TrailerLine, byte) => {
-                self.line(byte, TRAILERS_MAX, "the trailers are too long")?;
-                State::TrailerLine
-            }
-            (State::TrailerEnd, b'\n') => State::Trailer,
-            (State::LastLf, b'\n') => State::Done,
-            (State::SizeEnd | State::TrailerEnd | State::LastLf, _) => {
-                return Err("a line of the chunks ends in CR without LF");
-            }
-            // Their bytes are counted, not looked at; after the end none is.
-            (State::Data | State::Done, _) => self.state,
+            _ => return Err(lone_cr()),
         })
     }
 
-    /// One more byte of a line that is not kept.
-    fn line(&mut self, byte: u8, most: usize, too_long: &'static str) -> Result<(), &'static str> {
+    /// The lines of the trailer section, as strict as those of a head.
+    fn in_trailers(&mut self, byte: u8) -> Result<State, Failure> {
         self.count += 1;
+        if self.count > TRAILERS_MAX {
+            return Err(too_large(431, "the trailer section", TRAILERS_MAX, "bytes"));
+        }
+        Ok(match (self.state, byte) {
+            (State::Trailer, b'\r') => State::LastLf,
+            (State::LastLf, b'\n') => State::Done,
+            (State::TrailerEnd, b'\n') => State::Trailer,
+            (State::LastLf | State::TrailerEnd, _) => return Err(lone_cr()),
+            (State::Trailer, b' ' | b'\t') => {
+                let what = "begins with white space (line folding is obsolete)";
+                return Err(trailer(self.trailers + 1, what));
+            }
+            (State::Trailer, b':') => {
+                return Err(trailer(self.trailers + 1, "has no field name"));
+            }
+            (State::Trailer, byte) => {
+                self.trailers += 1;
+                if self.trailers > MAX_FIELDS {
+                    let what = "the trailer section";
+                    return Err(too_large(431, what, MAX_FIELDS, "fields"));
+                }
+                self.name(byte)?
+            }
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerName, b'\r') => {
+                return Err(trailer(self.trailers, "has no colon"));
+            }
+            (State::TrailerName, byte) => self.name(byte)?,
+            (State::TrailerValue, b'\r') => State::TrailerEnd,
+            _ => {
+                text(byte)?;
+                State::TrailerValue
+            }
+        })
+    }
+
+    fn name(&self, byte: u8) -> Result<State, Failure> {
         match byte {
-            b'\t' | b' '..=b'~' | 0x80.. if self.count <= most => Ok(()),
-            b'\t' | b' '..=b'~' | 0x80.. => Err(too_long),
-            b'\n' => Err("a line of the chunks ends in LF without CR"),
-            _ => Err("a line of the chunks has a control character"),
+            b'\n' => Err(lone_lf()),
+            byte if is_token(byte) => Ok(State::TrailerName),
+            byte => {
+                let what = format!("has the byte \\x{byte:02x} in its field name");
+                Err(trailer(self.trailers, &what))
+            }
         }
     }
+}
+
+/// What is wrong with a line of the trailer section, counted from 1.
+fn trailer(number: usize, what: &str) -> Failure {
+    conflict(format!("trailer {number} {what}"))
+}
+
+/// A byte of an extension or of a trailer's value.
+fn text(byte: u8) -> Result<(), Failure> {
+    match byte {
+        b'\t' | b' '..=b'~' | 0x80.. => Ok(()),
+        b'\n' => Err(lone_lf()),
+        byte => Err(conflict(format!(
+            "a line of the chunks has the control character \\x{byte:02x}"
+        ))),
+    }
+}
+
+fn lone_cr() -> Failure {
+    conflict("a line of the chunks ends in CR without LF")
+}
+
+fn lone_lf() -> Failure {
+    conflict("a line of the chunks ends in LF without CR")
+}
+
+/// Refuses more of `what` than `most`; no key raises these limits.
+fn too_large(status: u16, what: &str, most: usize, unit: &str) -> Failure {
+    Failure::new(Reason::HttpTooLarge, format!("{what}: over {most} {unit}"))
+        .with_status(status)
+        .with_hint(
+            "the client, or a hop in front, sends far more beside the body than any known client does: let it send less; \
+             this limit is fixed",
+        )
 }
 
 #[cfg(test)]
@@ -171,9 +264,12 @@ mod tests {
 
     use super::*;
 
-    fn read(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    fn read(bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut rest = Rest::chunked();
-        let count = rest.take(bytes)?;
+        let count = rest.take(bytes).map_err(|failure| {
+            assert_eq!(failure.reason, Reason::HttpFramingConflict);
+            failure.detail.unwrap()
+        })?;
         Ok(rest.is_done().then_some(count))
     }
 
@@ -202,7 +298,7 @@ mod tests {
             ),
             (
                 b"3;\0\r\n",
-                Err("a line of the chunks has a control character"),
+                Err("a line of the chunks has the control character \\x00"),
             ),
             (
                 b"2\r\nabc\r\n",
@@ -222,21 +318,114 @@ mod tests {
                 Err("a chunk's size has more than 16 digits"),
             ),
         ] {
+            let expected = expected.map_err(str::to_owned);
             assert_eq!(read(bytes), expected, "{}", bytes.escape_ascii());
         }
     }
 
     #[test]
-    fn lines_have_bounds() {
-        let long = |start: &str, length: usize| [start.as_bytes(), &vec![b'x'; length]].concat();
-        assert_eq!(
-            read(&long("1;", LINE_MAX + 1)),
-            Err("a chunk's extension is too long")
-        );
-        assert_eq!(
-            read(&long("0\r\n", TRAILERS_MAX + 1)),
-            Err("the trailers are too long")
-        );
+    fn trailers_are_as_strict_as_a_head() {
+        let lone_lf = "a line of the chunks ends in LF without CR";
+        let lone_cr = "a line of the chunks ends in CR without LF";
+        for (lines, expected) in [
+            (&b"X: y"[..], None),
+            (b"X:\r\nX:y\r\nX: \xe4\ty ", None),
+            (b"!#$%&'*+-.^_`|~09azAZ: y", None),
+            (
+                b"X y: z",
+                Some("trailer 1 has the byte \\x20 in its field name"),
+            ),
+            (
+                b"X : z",
+                Some("trailer 1 has the byte \\x20 in its field name"),
+            ),
+            (
+                b"X\t: z",
+                Some("trailer 1 has the byte \\x09 in its field name"),
+            ),
+            (
+                b"X\0: z",
+                Some("trailer 1 has the byte \\x00 in its field name"),
+            ),
+            (
+                b"X\xe4: z",
+                Some("trailer 1 has the byte \\xe4 in its field name"),
+            ),
+            (
+                b"(X): z",
+                Some("trailer 1 has the byte \\x28 in its field name"),
+            ),
+            (
+                b"X: y\r\n folded",
+                Some("trailer 2 begins with white space (line folding is obsolete)"),
+            ),
+            (
+                b"X: y\r\n\tfolded",
+                Some("trailer 2 begins with white space (line folding is obsolete)"),
+            ),
+            (
+                b" X: y",
+                Some("trailer 1 begins with white space (line folding is obsolete)"),
+            ),
+            (b"X: y\r\n: z", Some("trailer 2 has no field name")),
+            (b":", Some("trailer 1 has no field name")),
+            (b"X", Some("trailer 1 has no colon")),
+            (
+                b"X: y\r\nGET / HTTP/1.1",
+                Some("trailer 2 has the byte \\x20 in its field name"),
+            ),
+            (
+                b"X: a\0b",
+                Some("a line of the chunks has the control character \\x00"),
+            ),
+            (
+                b"X: a\x0bb",
+                Some("a line of the chunks has the control character \\x0b"),
+            ),
+            (
+                b"X: a\x7fb",
+                Some("a line of the chunks has the control character \\x7f"),
+            ),
+            (b"X: a\nY: b", Some(lone_lf)),
+            (b"X\nY: b", Some(lone_lf)),
+            (b"\nX: b", Some(lone_lf)),
+            (b"X: a\rY: b", Some(lone_cr)),
+        ] {
+            let body = [&b"3\r\nabc\r\n0\r\n"[..], lines, b"\r\n\r\n"].concat();
+            let expected = match expected {
+                None => Ok(Some(body.len())),
+                Some(detail) => Err(detail.to_owned()),
+            };
+            assert_eq!(read(&body), expected, "{}", lines.escape_ascii());
+        }
+    }
+
+    /// The most that passes, and one more.
+    #[test]
+    fn what_is_beside_the_data_has_bounds() {
+        let chunk = |length: usize| format!("1;{}\r\nx\r\n", "e".repeat(length));
+        let end = |trailers: &str| format!("0\r\n{trailers}\r\n");
+        let extensions = |more: usize| chunk(4000).repeat(4) + &chunk(383 + more);
+        // A name, its colon and the line end take four bytes, the last line two.
+        let trailer = |more: usize| format!("X:{}\r\n", "v".repeat(TRAILERS_MAX - 6 + more));
+        for (passes, refused, status) in [
+            (chunk(LINE_MAX - 1) + &end(""), chunk(LINE_MAX), 413),
+            (extensions(0) + &end(""), extensions(1), 413),
+            (end(&trailer(0)), end(&trailer(1)), 431),
+            (
+                end(&"X: y\r\n".repeat(100)),
+                end(&"X: y\r\n".repeat(101)),
+                431,
+            ),
+        ] {
+            assert_eq!(read(passes.as_bytes()), Ok(Some(passes.len())));
+            let failure = Rest::chunked().take(refused.as_bytes()).unwrap_err();
+            assert_eq!(
+                (failure.reason, failure.http_status()),
+                (Reason::HttpTooLarge, Some(status)),
+                "{failure:?}"
+            );
+        }
     }
 
     #[test]

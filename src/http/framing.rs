@@ -36,9 +36,7 @@ impl<'a> Framing<'a> {
     /// `http_framing_conflict`.
     pub fn check(&self) -> Result<Rest, Failure> {
         match (self.length, self.coding) {
-            (Some(_), Some(_)) => Err(conflict(
-                "Content-Length beside Transfer-Encoding".to_owned(),
-            )),
+            (Some(_), Some(_)) => Err(conflict("Content-Length beside Transfer-Encoding")),
             (Some(length), None) => match digits(length) {
                 Some(length) => Ok(Rest::length(length)),
                 None => Err(conflict(format!(
@@ -63,6 +61,7 @@ fn digits(value: &[u8]) -> Option<u64> {
     is_plain.then(|| text.parse().ok())?
 }
 
-fn conflict(detail: String) -> Failure {
+/// A body whose end could be read in two ways.
+pub(super) fn conflict(detail: impl Into<String>) -> Failure {
     Failure::new(Reason::HttpFramingConflict, detail)
 }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::Undelivered;
 use super::body::Rest;
 use super::head::RawHead;
+use crate::reason::Failure;
 use crate::stream::ClientStream;
 
 /// Bytes a client may send ahead of its answer; beyond that its TCP window fills.
@@ -125,8 +126,8 @@ pub(super) enum End {
     Left,
     /// Its connection broke.
     Broke(io::Error),
-    /// Its body's framing is wrong.
-    Misframed(&'static str),
+    /// Its body's framing is wrong or too large.
+    Misframed(Failure),
 }
 
 pub(super) struct Hold {
@@ -152,7 +153,7 @@ impl Hold {
         } = raw;
         let (count, end) = match body.take(&begun) {
             Ok(count) => (count, None),
-            Err(what) => (0, Some(End::Misframed(what))),
+            Err(failure) => (0, Some(End::Misframed(failure))),
         };
         link.0.ended.store(end.is_some(), Relaxed);
         let held = begun.split_off(count);
@@ -198,7 +199,7 @@ impl Hold {
         self.end.as_ref().map(|end| match end {
             End::Left => Undelivered::Left("closed in order".to_owned()),
             End::Broke(error) => Undelivered::Left(error.to_string()),
-            End::Misframed(what) => Undelivered::Misframed(what),
+            End::Misframed(failure) => Undelivered::Misframed(failure.clone()),
         })
     }
 
@@ -234,9 +235,9 @@ impl Hold {
                 buf.set_filled(before + count);
                 Poll::Ready(Ok(()))
             }
-            Err(what) => {
+            Err(failure) => {
                 buf.set_filled(before);
-                self.ended(io::ErrorKind::InvalidData, End::Misframed(what))
+                self.ended(io::ErrorKind::InvalidData, End::Misframed(failure))
             }
         }
     }

@@ -99,7 +99,11 @@ pub fn set_request_id(fields: &mut HeaderMap, request_id: &str) {
 
 fn set_proxy_status(fields: &mut HeaderMap, failure: &Failure, received: Option<u16>) {
     let reason = failure.reason;
-    let mut status = format!("{PROXY_NAME}; error={}", reason.spec().proxy_error);
+    let mut status = PROXY_NAME.to_owned();
+    // One that gets no answer has no name for it there.
+    if !reason.spec().proxy_error.is_empty() {
+        status.push_str(&format!("; error={}", reason.spec().proxy_error));
+    }
     if let Some(received) = received {
         status.push_str(&format!("; received-status={received}"));
     }
@@ -162,4 +166,52 @@ pub async fn write(
         stream.flush().await
     })
     .await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8941 section 4.2, as far as `Proxy-Status` uses it: an item with parameters.
+    fn is_valid(field: &str) -> bool {
+        let is_token = |text: &str| {
+            let mut bytes = text.bytes();
+            bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic())
+                && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        };
+        let is_string = |text: &str| {
+            let inner = text
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'));
+            inner.is_some_and(is_token)
+        };
+        let mut parts = field.split("; ");
+        parts.next() == Some("wsgate")
+            && parts.all(|part| match part.split_once('=') {
+                Some(("error", value)) => is_token(value),
+                Some(("received-status", value)) => value.parse::<u16>().is_ok(),
+                Some(("details", value)) => is_string(value),
+                _ => false,
+            })
+    }
+
+    /// Also for those that get no answer, should one ever come to it.
+    #[test]
+    fn proxy_status_is_valid_for_every_reason() {
+        assert!(!is_valid("wsgate; error=; details=\"a\""));
+        for reason in Reason::ALL {
+            let failure = Failure::from(*reason).with_status(502);
+            let mut relayed = Response::new(empty());
+            identify(&mut relayed, "id", &failure);
+            for fields in [refusal(&failure, "id").headers(), relayed.headers()] {
+                let values: Vec<_> = fields.get_all(PROXY_STATUS).into_iter().collect();
+                let [field] = values[..] else {
+                    panic!("{reason}: {values:?}")
+                };
+                let field = field.to_str().unwrap();
+                assert!(is_valid(field), "{reason}: {field}");
+                assert!(field.ends_with(&format!("details=\"{reason}\"")), "{field}");
+            }
+        }
+    }
 }

@@ -118,6 +118,12 @@ pub(super) fn interim(statuses: &[u16]) -> Option<Note> {
     (!shown.is_empty()).then(|| Note::new(NoteCode::UpstreamInterim, shown.join(", ")))
 }
 
+/// Whether a body came wrong, and not only to its end too early.
+pub(super) fn is_malformed(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    io_error(error).is_some_and(|error| matches!(error.kind(), InvalidData | InvalidInput))
+}
+
 /// hyper's words with those of what it ran into.
 pub(super) fn source_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {

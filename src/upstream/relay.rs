@@ -216,7 +216,14 @@ impl HttpBody for RelayBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 let words = answer::source_words(&error);
-                this.fail(cx, Failure::new(Reason::UpstreamResponseCut, words))
+                let failure = Failure::new(Reason::UpstreamResponseCut, words);
+                this.fail(cx, match answer::is_malformed(&error) {
+                    true => failure.with_hint(
+                        "the upstream's HTTP server, or a hop behind the proxy, writes wrong chunks or trailers, or more than \
+                         16 KiB or 100 fields of trailers: what followed was not passed on",
+                    ),
+                    false => failure,
+                })
             }
             Poll::Ready(None) => {
                 this.is_over = true;

@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 
+use super::answer::{is_malformed, source_words};
 use crate::http::{Body, BodyError, RequestBody, respond};
 use crate::policy::HttpRules;
 use crate::reason::{Failure, Reason};
@@ -59,8 +60,8 @@ impl Upload {
         lock(&self.0).bytes
     }
 
-    /// Why it ended before its end, if the client is to blame: `http_body_too_large`, `http_body_timeout` or
-    /// `http_body_incomplete`.
+    /// Why it ended before its end, if the client is to blame: `http_body_too_large`, `http_body_timeout`,
+    /// `http_body_incomplete` or `http_framing_conflict`.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         lock(&self.0).failure.clone()
@@ -142,8 +143,13 @@ impl State {
                 }
             }
             Poll::Ready(Some(Err(error))) => {
-                let detail = format!("after {} bytes: {error}", self.bytes);
-                self.fail(Failure::new(Reason::HttpBodyIncomplete, detail))
+                let reason = match is_malformed(&error) {
+                    true => Reason::HttpFramingConflict,
+                    false => Reason::HttpBodyIncomplete,
+                };
+                let words = source_words(&error);
+                let detail = format!("after {} bytes: {words}", self.bytes);
+                self.fail(Failure::new(reason, detail))
             }
             Poll::Pending => {
                 if self.deadline.as_mut().poll(cx).is_pending() {

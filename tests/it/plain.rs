@@ -12,6 +12,8 @@ mod kept;
 mod requests;
 /// What a shutdown does to plain requests.
 mod stopped;
+/// What stands beside the data of a chunked body.
+mod trailers;
 
 use std::sync::mpsc::channel;
 use std::time::Duration;

@@ -83,7 +83,7 @@ texts! {
         "客户端发送途中放弃，或被前面那一跳切断：拿 head_ms 与那一跳的超时设置对比";
     HttpMalformed: "请求头不符合 RFC 9112 的语法",
         "可能是扫描器，或自行拼接请求的客户端或前置代理；detail 写明错误，若能定位到某个字节或某一行，也会写出";
-    HttpTooLarge: "请求头超过允许的大小",
+    HttpTooLarge: "请求头，或分块请求体中数据以外的部分，超过允许的大小",
         "减小 Cookie、不要把令牌放进 URL，或调高 `limits.header_bytes`";
     HttpVersionUnsupported: "请求不是 HTTP/1.1，而这里只支持 HTTP/1.1",
         "若前置代理使用 HTTP/1.0（nginx 1.29.7 之前的默认值），在那里设置 proxy_http_version 1.1；若是 HTTP/2，须由前面一跳转成 1.1";
@@ -91,8 +91,8 @@ texts! {
         "客户端自行拼接了请求，或前面那一跳丢掉了 Host：让它原样传递该字段";
     HttpHostInvalid: "Host 字段重复出现，或不是「主机名加可选端口」的形式",
         "检查前面那一跳如何改写 Host";
-    HttpFramingConflict: "请求的长度有歧义（Content-Length 与 Transfer-Encoding 相互矛盾、重复或无效）",
-        "请求走私（smuggling）企图，或客户端、前置代理有缺陷；这类请求绝不会被转发";
+    HttpFramingConflict: "请求的长度有歧义（Content-Length 与 Transfer-Encoding 相互矛盾、重复或无效），或者分块、尾部字段格式错误",
+        "请求走私（smuggling）企图，或客户端、前置代理有缺陷；detail 写明错误，上游绝不会收到完整的请求";
     HttpBodyOnUpgrade: "WebSocket 握手请求声明了请求体",
         "从客户端的升级请求中去掉 Content-Length 和 Transfer-Encoding";
     HttpEarlyData: "请求头之后立刻跟着数据；客户端必须先等到应答（RFC 6455 第 4.1 节）",
