@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod policy;
 pub mod reason;
 pub mod record;
+pub mod secrets;
 pub mod server;
 pub mod stream;
 pub mod tls;

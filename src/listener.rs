@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::limits::Slots;
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::secrets;
 use crate::stream::keep_alive;
 use inherited::Inherited;
 
@@ -361,23 +361,11 @@ pub struct FirstBytes {
 }
 
 impl FirstBytes {
-    /// The bytes for a record's detail, without the beginning of an HTTP query, which may be that of a token.
+    /// The bytes for a record's detail, as far as they tell a protocol.
     #[must_use]
     pub fn describe(&self) -> String {
-        let query = self.bytes.iter().position(|&byte| byte == b'?');
-        let shown = match (self.looks, query) {
-            (Looks::Http, Some(at)) => self.bytes.get(..=at),
-            _ => None,
-        };
-        describe_bytes(shown.unwrap_or(&self.bytes))
+        secrets::first_bytes(&self.bytes)
     }
-}
-
-/// Bytes for a record's detail, in hexadecimal and as text.
-#[must_use]
-pub fn describe_bytes(bytes: &[u8]) -> String {
-    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("first bytes {} ({})", hex.join(" "), peer_text(bytes))
 }
 
 /// Reads until the protocol can be told, the peer stops, or `deadline`.
@@ -487,7 +475,7 @@ mod tests {
             (b"\0\0\0", Some(Looks::Other)),
             (b"AAAAAAAAAAAAAAAA", Some(Looks::Other)),
         ] {
-            assert_eq!(classify(bytes), looks, "{}", peer_text(bytes));
+            assert_eq!(classify(bytes), looks, "{}", bytes.escape_ascii());
         }
     }
 }

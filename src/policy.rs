@@ -3,7 +3,7 @@
 //!
 //! Pure: no I/O, no clock. Takes the routes and what a request asked, gives a [`Permit`] that only [`check`] and
 //! [`check_plain`] can make, or fails with one of the reasons of the policy stage (RFC 6455 sections 4.2.1 and 10.2, RFC 6454, RFC 9110
-//! section 7.4). Work on a peer's values is linear in their length; what is shown of them is escaped and cut.
+//! section 7.4). Work on a peer's values is linear in their length; what is shown of them has passed [`secrets`].
 
 mod admission;
 pub mod host;
@@ -13,11 +13,8 @@ mod rules;
 mod search;
 pub mod wechat;
 
-#[cfg(test)]
-mod tests;
-
 pub use host::{Authority, HostPattern, HostSet};
-pub use origin::{OriginPattern, OriginRule, without_secrets};
+pub use origin::{OriginPattern, OriginRule};
 pub use path::PathPattern;
 pub use rules::{
     Enforcement, Forward, HttpRules, METHODS, MissingOrigin, Ping, Respond, Route, Serves,
@@ -26,9 +23,10 @@ pub use rules::{
 pub use search::Search;
 
 use crate::reason::{Failure, Note, NoteCode, Reason};
+use crate::secrets::{self, words};
 
-/// Most characters of one value of a peer in a detail.
-const SHOWN_CHARS: usize = 128;
+/// What is said of a near miss before the route is looked for.
+const NEAR: &str = "the path is nearly that of a route";
 
 /// Characters after which a list in a detail takes no further item.
 const ENUMERATED_CHARS: usize = 256;
@@ -149,7 +147,7 @@ fn no_websocket(route: &Route, routes: &[Route], later: &[Route], asked: &Asked<
     }
     let host = &asked.authority.host;
     if search::is_near(search::patterns(routes, host, true), asked.path, true) {
-        return Failure::new(Reason::PathNearMiss, shown(asked.path));
+        return Failure::new(Reason::PathNearMiss, NEAR);
     }
     Failure::new(Reason::WebsocketNotAllowed, detail)
 }
@@ -170,10 +168,10 @@ pub enum Plain<'r> {
 pub fn check_plain<'r>(matched: Matched<'r>, method: &str) -> Result<Plain<'r>, Failure> {
     let Matched { route, note, .. } = matched;
     let refused = |allowed: String| {
-        let detail = format!(
-            "{} is not one of {allowed} on route {route}",
-            shown(method.as_bytes())
-        );
+        let detail = match words::METHODS.contains(&method) {
+            true => format!("{method} is not one of {allowed} on route {route}"),
+            false => format!("the method is not one of {allowed} on route {route}"),
+        };
         Failure::new(Reason::HttpMethodNotAllowed, detail).allowing(allowed)
     };
     match &route.serves {
@@ -233,7 +231,8 @@ pub fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
     if routes.iter().any(|route| route.takes_host(host)) {
         return Ok(());
     }
-    Err(Failure::new(Reason::HostNotAllowed, shown(host.as_bytes())))
+    let detail = "no route is for this Host";
+    Err(Failure::new(Reason::HostNotAllowed, detail))
 }
 
 /// Holds the Host against the name that the client checked the certificate for (RFC 9110 section 7.4).
@@ -251,16 +250,14 @@ fn check_sni(routes: &[Route], asked: &Asked<'_>) -> Result<Option<Note>, Failur
         };
         asked.certificate_names.covers(name) || routes.iter().any(is_named)
     };
-    let detail = format!(
-        "Host is {}, TLS server name is {}",
-        shown(host.as_bytes()),
-        shown(sni.as_bytes())
-    );
     let foreign = match (is_ours(host), is_ours(&sni.to_ascii_lowercase())) {
-        (true, true) => return Ok(Some(Note::new(NoteCode::SniHostMismatch, detail))),
+        (true, true) => return Ok(Some(NoteCode::SniHostMismatch.into())),
         (false, _) => "Host",
         (true, false) => "TLS server name",
     };
+    let detail = format!(
+        "Host and TLS server name differ, and the {foreign} is not one of this proxy's names"
+    );
     Err(Failure::new(Reason::HostNotAllowed, detail).with_hint(format!(
         "no certificate of this listener and no route has that {foreign}: if it is yours, add it as `routes[].host` \
          or to `listeners[].tls.certificates`; otherwise look at the client, or at the hop that rewrites Host"
@@ -276,7 +273,7 @@ fn find_route<'r>(
     if let Some(what) = path::ambiguity(path) {
         return Err(Failure::new(
             Reason::PathAmbiguous,
-            format!("{} has {what}", shown(path)),
+            format!("the path has {what}"),
         ));
     }
     if let Some(at) = routes.iter().position(|route| route.takes(asked))
@@ -290,11 +287,13 @@ fn find_route<'r>(
         // One or two letters make many a page's name another one.
         false => patterns.any(|pattern| pattern.respelled(path).is_some()),
     };
-    let reason = match is_near {
-        true => Reason::PathNearMiss,
-        false => Reason::PathNotAllowed,
-    };
-    Err(Failure::new(reason, shown(path)))
+    Err(match is_near {
+        true => Failure::new(Reason::PathNearMiss, NEAR),
+        false => Failure::new(
+            Reason::PathNotAllowed,
+            "no route for this Host has this path",
+        ),
+    })
 }
 
 fn check_subprotocols(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {
@@ -308,22 +307,13 @@ fn check_subprotocols(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), F
     {
         return Ok(());
     }
-    let offered = offered
-        .iter()
-        .map(|name| shown(shown_subprotocol(name).as_bytes()));
+    let offered = offered.iter().map(|name| secrets::name(name).to_owned());
     let offered = enumerated(offered);
     let detail = format!(
         "offered {offered}, allowed {}",
         enumerated(allowed.iter().cloned())
     );
     Err(Failure::new(Reason::SubprotocolNotAllowed, detail))
-}
-
-/// A subprotocol's name for a record: browsers have no other place for a bearer token, and those are long.
-#[must_use]
-pub fn shown_subprotocol(name: &str) -> &str {
-    const LONGEST_NAME: usize = 24;
-    if name.len() > LONGEST_NAME { "*" } else { name }
 }
 
 fn would_refuse(failure: &Failure) -> Note {
@@ -343,20 +333,6 @@ fn sole_app_id<'a>(referers: &[&'a [u8]]) -> Option<&'a str> {
     }
 }
 
-/// A peer's value for people: escaped, and cut after [`SHOWN_CHARS`].
-fn shown(value: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in value {
-        let escaped = byte.escape_ascii();
-        if text.len() + escaped.len() > SHOWN_CHARS {
-            text.push('…');
-            break;
-        }
-        text.extend(escaped.map(char::from));
-    }
-    text
-}
-
 /// The items with commas between them, cut after [`ENUMERATED_CHARS`]; the last item may go over.
 fn enumerated(items: impl IntoIterator<Item = String>) -> String {
     let mut items = items.into_iter();
@@ -372,3 +348,6 @@ fn enumerated(items: impl IntoIterator<Item = String>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,7 +234,7 @@ pub async fn accept(
         && server.unknown_sni == UnknownSni::Refuse
         && !server.names().covers(name)
     {
-        let failure = failure::unknown_name(name, server.names());
+        let failure = failure::unknown_name(server.names());
         refuse_name(start, deadline).await;
         return Err(failure.into());
     }

@@ -8,9 +8,9 @@ use http::request::Parts;
 use crate::http::forwarded::{self, Identity};
 use crate::http::glimpse::Glimpse;
 use crate::http::trace::trace_id;
-use crate::policy::without_secrets;
 use crate::reason::{Failure, Note, NoteCode};
 use crate::record::{Draft, Record, millis, peer_list, peer_text, stamp};
+use crate::secrets::without_secrets;
 use crate::tunnel::Closed;
 use crate::tunnel::frame::Close;
 

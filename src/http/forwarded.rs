@@ -14,7 +14,8 @@ pub(crate) use self::names::is_identity;
 use super::fields::tokens;
 use crate::policy::Authority;
 use crate::reason::{Note, NoteCode};
-use crate::record::{peer_list, peer_text};
+use crate::record::peer_list;
+use crate::secrets::field_name;
 
 /// Where WeChat's cloud hosting puts the client's address.
 const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
@@ -101,7 +102,7 @@ impl Identity {
             return None;
         }
         let names = fields.keys().filter(|name| is_identity(name));
-        let names = peer_list(names.map(|name| name.as_str().as_bytes()), ", ");
+        let names = peer_list(names.map(|name| field_name(name.as_str()).as_bytes()), ", ");
         (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names))
     }
 
@@ -231,7 +232,15 @@ pub fn request_id(fields: &HeaderMap) -> Result<Option<&str>, String> {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
     match value.to_str() {
         Ok(id) if (1..=LONGEST).contains(&id.len()) && id.bytes().all(valid) => Ok(Some(id)),
-        _ => Err(format!("found {:?}", peer_text(value.as_bytes()))),
+        Ok(id) if id.bytes().all(valid) => {
+            Err(format!("of {} bytes, allowed: 1 to {LONGEST}", id.len()))
+        }
+        _ => {
+            let mut bytes = value.as_bytes().iter().enumerate();
+            let bad = bytes.find(|(_, byte)| !valid(**byte));
+            let (at, byte) = bad.unwrap_or((0, &0));
+            Err(format!("byte {at} is \\x{byte:02x}"))
+        }
     }
 }
 

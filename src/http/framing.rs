@@ -2,7 +2,7 @@
 
 use super::body::Rest;
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::secrets::{self, words};
 
 /// What says how long the body is (RFC 9112 section 6).
 #[derive(Default)]
@@ -26,7 +26,10 @@ impl<'a> Framing<'a> {
         };
         match place.replace(value) {
             None => Ok(()),
-            Some(_) => Err(conflict(format!("{} is repeated", peer_text(name)))),
+            Some(_) => Err(conflict(format!(
+                "{} is repeated",
+                String::from_utf8_lossy(name)
+            ))),
         }
     }
 
@@ -40,14 +43,17 @@ impl<'a> Framing<'a> {
             (Some(length), None) => match digits(length) {
                 Some(length) => Ok(Rest::length(length)),
                 None => Err(conflict(format!(
-                    "Content-Length is not a number: {:?}",
-                    peer_text(length)
+                    "Content-Length is not a number: found {}",
+                    secrets::number(length)
                 ))),
             },
             (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Rest::chunked()),
             (None, Some(coding)) => Err(conflict(format!(
-                "Transfer-Encoding is not chunked alone: {:?}",
-                peer_text(coding)
+                "Transfer-Encoding is not chunked alone: found {}",
+                secrets::known(
+                    coding.split(|&byte| byte == b',').map(<[u8]>::trim_ascii),
+                    &[words::CODINGS]
+                )
             ))),
             (None, None) => Ok(Rest::length(0)),
         }

@@ -41,7 +41,7 @@ impl<'a> Glimpse<'a> {
         let method = words.next()?;
         let target = words.next()?;
         let version = words.next();
-        if method.is_empty() || !method.iter().copied().all(is_token) || words.next().is_some() {
+        if words.next().is_some() || !looks_like_one(method, target, version) {
             return None;
         }
         let mut seen = Self {
@@ -122,6 +122,22 @@ fn is_of_handshake(name: &[u8], value: &[u8]) -> bool {
     begins(name) || (name.eq_ignore_ascii_case(b"upgrade") && names_it(value))
 }
 
+/// Whether the words of a line are those of a request line rather than of a body that is read as one.
+fn looks_like_one(method: &[u8], target: &[u8], version: Option<&[u8]>) -> bool {
+    let is_target = target.starts_with(b"/") || target == b"*" || absolute(target).is_some();
+    let is_upper = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'-';
+    let is_method = match version {
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            method.iter().copied().all(is_token)
+        }
+        Some([b'H', b'T', b'T', b'P', b'/', ..]) | None => method.iter().all(is_upper),
+        Some(cut) => b"HTTP/".starts_with(cut) && method.iter().all(is_upper),
+    };
+    !method.is_empty() && is_method && is_target
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +211,10 @@ mod tests {
             ),
             ("GET /a b HTTP/1.1\r\n", None),
             ("G@T / HTTP/1.1\r\n", None),
+            ("secret /a HTTP/x\r\n", None),
+            ("secret /a\r\n", None),
+            ("SECRET word", None),
+            ("SEE /secret below\r\nHost: h\r\n", None),
             ("", None),
             ("\x16\x03\x01", None),
         ] {

@@ -3,7 +3,6 @@
 //! hyper accepts bare LF, drops Content-Length beside Transfer-Encoding, cuts fragments and answers what it can't
 //! parse by itself. What passes here it parses in one way only.
 
-use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -11,9 +10,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::Rest;
 use super::framing::Framing;
-use crate::policy::without_secrets;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
+use crate::secrets;
 
 /// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.
 pub(super) const MAX_FIELDS: usize = 100;
@@ -116,15 +115,17 @@ pub async fn read(
 
 /// The stream ended before the head did; `begun` says whether an empty line may have come before `bytes`.
 fn ended(bytes: &[u8], begun: bool) -> NoHead {
-    let line = bytes.split(|&byte| byte == b'\r').next();
     let detail = match (bytes.is_empty(), begun) {
         (true, false) => return NoHead::Unused(None),
         (true, true) => "an empty line came, then the end".to_owned(),
-        (false, _) => format!(
-            "{} bytes came, then the end: {}",
-            bytes.len(),
-            shown(line.unwrap_or_default())
-        ),
+        (false, _) => {
+            let count = bytes.len();
+            let what = match begins_like_a_request(bytes) {
+                true => "they begin like a request",
+                false => "they are not the beginning of a request",
+            };
+            format!("{count} bytes came, then the end: {what}")
+        }
     };
     Failure::new(Reason::HttpHeadIncomplete, detail).into()
 }
@@ -208,22 +209,20 @@ fn too_large(bytes: &[u8], limit: usize) -> Failure {
     .with_status(status)
 }
 
-/// A request line or a target for a detail. What follows a `?` or `#` may be a token, what stands before an `@` a
-/// password, and what looks like a field may be any secret: they stay out of the record.
-fn shown(bytes: &[u8]) -> String {
-    let words: Vec<_> = bytes
-        .split(|&byte| byte == b' ')
-        .map(|word| match word {
-            [b'/', ..] => Cow::Borrowed(word),
-            _ => without_secrets(word),
-        })
-        .collect();
-    let bytes = words.join(&b' ');
-    let query = bytes.iter().position(|byte| matches!(byte, b'?' | b'#'));
-    let field = bytes.windows(2).position(|pair| pair == b": ");
-    match query.into_iter().chain(field).min() {
-        Some(at) => peer_text(bytes.get(..=at).unwrap_or_default()) + "*",
-        None => peer_text(&bytes),
+/// Whether `bytes` may be the beginning of a request: a method, or what there is of one, then the beginning of a target.
+fn begins_like_a_request(bytes: &[u8]) -> bool {
+    let letters = bytes.iter().take_while(|byte| byte.is_ascii_uppercase());
+    match bytes.get(letters.count()..) {
+        Some([]) => true,
+        Some([b' ', rest @ ..]) => {
+            let target = [&b"/"[..], b"*", b"http://", b"https://"];
+            bytes.first() != Some(&b' ')
+                && target.iter().any(|begin| {
+                    let common = begin.len().min(rest.len());
+                    rest.get(..common) == begin.get(..common)
+                })
+        }
+        _ => false,
     }
 }
 
@@ -256,20 +255,27 @@ fn check(head: &[u8]) -> Result<Rest, Failure> {
 
 /// `method SP target SP HTTP/1.1` (RFC 9112 section 3).
 fn check_request_line(line: &[u8]) -> Result<(), Failure> {
-    let mut parts = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        let expected = "expected method, target and version with one space between";
+    // None of its words is shown: the line may be the body of an earlier request, or torn from a field.
+    let parts: Vec<_> = line.split(|&byte| byte == b' ').collect();
+    let [method, target, version] = *parts.as_slice() else {
+        let found = match line {
+            [] => "an empty line".to_owned(),
+            _ => format!("{} bytes with {} spaces", line.len(), parts.len() - 1),
+        };
         return Err(malformed(format!(
-            "request line: {expected}; found {:?}",
-            shown(line)
+            "request line: expected method, target and version with one space between, found {found}"
         )));
     };
-    if method.is_empty() || !method.iter().copied().all(is_token) {
+    if method.is_empty() {
+        return Err(malformed("request line: it begins with a space".to_owned()));
+    }
+    if let Some((at, byte)) = method
+        .iter()
+        .enumerate()
+        .find(|(_, byte)| !is_token(**byte))
+    {
         return Err(malformed(format!(
-            "request line: the method is not a token: {:?}",
-            shown(line)
+            "request line: byte {at} of the method is \\x{byte:02x}, which no method has"
         )));
     }
     match version {
@@ -281,10 +287,8 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
             return Err(Failure::new(Reason::HttpVersionUnsupported, detail));
         }
         _ => {
-            return Err(malformed(format!(
-                "request line: no HTTP version: {:?}",
-                shown(line)
-            )));
+            let detail = "request line: what stands behind the target is not an HTTP version";
+            return Err(malformed(detail.to_owned()));
         }
     }
     if target.len() > MAX_TARGET {
@@ -302,12 +306,11 @@ fn check_target(target: &[u8]) -> Result<(), Failure> {
         match byte {
             b'#' => {
                 return Err(malformed(format!(
-                    "the target has a fragment: {:?}",
-                    shown(target)
+                    "byte {at} of the target is '#': a fragment is not sent to a server"
                 )));
             }
             0x80.. => {
-                let detail = format!("the target has bytes outside ASCII: {:?}", shown(target));
+                let detail = format!("byte {at} of the target is \\x{byte:02x}, outside ASCII");
                 return Err(Failure::new(Reason::PathAmbiguous, detail));
             }
             _ if is_in_target(byte, is_in_query) => {}
@@ -328,22 +331,22 @@ fn check_target(target: &[u8]) -> Result<(), Failure> {
         return Ok(());
     }
     let Some((_, rest)) = absolute(target) else {
-        let detail = format!(
-            "the target is neither a path nor an http URL: {:?}",
-            shown(target)
-        );
-        return Err(malformed(detail));
+        let found = match target {
+            b"*" => "found *",
+            _ if target.windows(3).any(|three| three == b"://") => "found another scheme",
+            _ => "found neither / nor http:// at its beginning",
+        };
+        return Err(malformed(format!(
+            "the target is neither a path nor an http URL: {found}"
+        )));
     };
     let authority = rest.split(|byte| b"/?".contains(byte)).next();
     if authority.is_some_and(|authority| authority.contains(&b'@')) {
         return Err(malformed("the target has userinfo".to_owned()));
     }
-    http::Uri::try_from(target).map(drop).map_err(|error| {
-        malformed(format!(
-            "the target is no URL that can be read ({error}): {:?}",
-            shown(target)
-        ))
-    })
+    http::Uri::try_from(target)
+        .map(drop)
+        .map_err(|error| malformed(format!("the target is not a URL that can be read: {error}")))
 }
 
 /// What `http::Uri` takes, which is more than RFC 3986 section 3.3 does; a test compares.
@@ -381,14 +384,16 @@ fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
         return Err(malformed(format!("line {number} has no field name")));
     }
     if let Some(at) = name.iter().position(|&byte| !is_token(byte)) {
-        // Only up to there: a line torn from its field may hold a secret.
+        // Of a line torn from its field even the beginning may be a secret, unless it is a name that everybody knows.
         let (token, rest) = name.split_at(at);
-        let detail = format!(
-            "line {number}: the field name has the byte \\x{:02x} after {:?}",
-            rest.first().copied().unwrap_or_default(),
-            peer_text(token)
-        );
-        return Err(malformed(detail));
+        let place = match secrets::common_field(token) {
+            Some(known) => format!("after {known}"),
+            None => format!("as byte {at}"),
+        };
+        let byte = rest.first().copied().unwrap_or_default();
+        return Err(malformed(format!(
+            "line {number}: the field name has \\x{byte:02x} {place}"
+        )));
     }
     let value = value.get(1..).unwrap_or_default().trim_ascii();
     match value
@@ -507,22 +512,63 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_secret_is_not_shown() {
-        for (line, expected) in [
-            (&b"GET /a HTTP/1.0"[..], "GET /a HTTP/1.0"),
-            (b"GET /a?token=s HTTP/1.0", "GET /a?*"),
-            (b"/a#token=s", "/a#*"),
-            (b"http://h/a?s#s", "http://h/a?*"),
-            (b"Cookie: s", "Cookie:*"),
+    fn what_is_said_of_a_bad_head_repeats_nothing_of_it() {
+        for (head, expected) in [
             (
-                b"GET http://u:pw@h/a b HTTP/1.0",
-                "GET http://*@h/a b HTTP/1.0",
+                "{\"user\":\"bob\",\"password\":\"s\"}\r\n\r\n",
+                "request line: expected method, target and version with one space between, found 29 bytes with 0 spaces",
             ),
-            (b"http://u:p?w@h/a", "http://*@h/a"),
-            (b"u:pw@h", "*@h"),
-            (b"/@a/b", "/@a/b"),
+            (
+                "Cookie:s\r\n\r\n",
+                "request line: expected method, target and version with one space between, found 8 bytes with 0 spaces",
+            ),
+            (
+                "Cookie: s HTTP/1.1\r\n\r\n",
+                "request line: byte 6 of the method is \\x3a, which no method has",
+            ),
+            (
+                "GET /s s/1\r\n\r\n",
+                "request line: what stands behind the target is not an HTTP version",
+            ),
+            (
+                "GET /#s HTTP/1.1\r\n\r\n",
+                "byte 1 of the target is '#': a fragment is not sent to a server",
+            ),
+            (
+                "GET u:pw@h HTTP/1.1\r\n\r\n",
+                "the target is neither a path nor an http URL: found neither / nor http:// at its beginning",
+            ),
+            (
+                "GET ftp://u:pw@h HTTP/1.1\r\n\r\n",
+                "the target is neither a path nor an http URL: found another scheme",
+            ),
+            (
+                "GET / HTTP/1.1\r\nCookie : s\r\n\r\n",
+                "line 2: the field name has \\x20 after cookie",
+            ),
+            (
+                "GET / HTTP/1.1\r\nsecret s: s\r\n\r\n",
+                "line 2: the field name has \\x20 as byte 6",
+            ),
         ] {
-            assert_eq!(shown(line), expected);
+            let failure = check(head.as_bytes()).unwrap_err();
+            assert_eq!(failure.detail.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn beginnings_of_requests() {
+        for (bytes, is_one) in [
+            ("G", true),
+            ("GET /", true),
+            ("GET http:", true),
+            ("OPTIONS *", true),
+            ("{\"user\":\"bob\"}", false),
+            ("user=bob", false),
+            (" /", false),
+            ("SECRET word", false),
+        ] {
+            assert_eq!(begins_like_a_request(bytes.as_bytes()), is_one, "{bytes}");
         }
     }
 

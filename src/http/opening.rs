@@ -9,9 +9,9 @@ use sha1::{Digest as _, Sha1};
 
 use super::fields::{list_tokens, only, tokens};
 use super::head::is_token;
-use crate::policy::{Authority, shown_subprotocol, without_secrets};
+use crate::policy::Authority;
 use crate::reason::{Failure, Reason};
-use crate::record::{peer_list, peer_text};
+use crate::secrets::{self, known, words};
 
 /// What kind of request a valid head is.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
     let host_field = Authority::parse(host.as_bytes()).ok_or_else(|| {
         Failure::new(
             Reason::HttpHostInvalid,
-            format!("found {:?}", peer_text(&without_secrets(host.as_bytes()))),
+            "the Host field is not a host with an optional port",
         )
     })?;
     match uri.authority() {
@@ -95,10 +95,7 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
         Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
             Failure::new(
                 Reason::HttpHostInvalid,
-                format!(
-                    "the target's host is {:?}",
-                    peer_text(target.as_str().as_bytes())
-                ),
+                "the target's host is not one with an optional port",
             )
         }),
     }
@@ -143,24 +140,22 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     {
         return Err(Failure::new(
             Reason::HttpBodyOnUpgrade,
-            format!("Content-Length: {}", peer_text(length.as_bytes())),
+            format!("Content-Length: {}", secrets::number(length.as_bytes())),
         ));
     }
     if fields.contains_key(header::TRANSFER_ENCODING) {
         return Err(Failure::new(Reason::HttpBodyOnUpgrade, "Transfer-Encoding"));
     }
     if request.method != Method::GET {
-        let detail = format!(
-            "the method is {}",
-            peer_text(request.method.as_str().as_bytes())
-        );
+        let method = request.method.as_str().as_bytes();
+        let detail = format!("the method is {}", known([method], &[words::METHODS]));
         return Err(Failure::new(Reason::WsMethodNotGet, detail));
     }
     if upgrades.is_empty() {
         return Err(Reason::WsUpgradeHeaderMissing.into());
     }
     if !includes(&upgrades, "websocket") {
-        let found = peer_list(upgrades.iter().copied(), ", ");
+        let found = known(upgrades.iter().copied(), &[words::UPGRADE]);
         return Err(Failure::new(
             Reason::WsUpgradeNotWebsocket,
             format!("Upgrade: {found}"),
@@ -168,7 +163,10 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     }
     let connection: Vec<_> = tokens(fields, &header::CONNECTION).collect();
     if !includes(&connection, "upgrade") {
-        let found = peer_list(connection.iter().copied(), ", ");
+        let found = known(
+            connection.iter().copied(),
+            &[words::CONNECTION, words::FIELDS],
+        );
         return Err(Failure::new(
             Reason::WsConnectionTokenMissing,
             format!("Connection: {found}"),
@@ -181,10 +179,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         extensions: check_extensions(fields)?,
     };
     if let Some(expect) = fields.get(header::EXPECT) {
-        return Err(Failure::new(
-            Reason::HttpExpectRefused,
-            format!("Expect: {}", peer_text(expect.as_bytes())),
-        ));
+        return Err(Failure::new(Reason::HttpExpectRefused, expected(expect)));
     }
     Ok(Kind::Opening(opening))
 }
@@ -194,15 +189,18 @@ fn check_expect(fields: &HeaderMap) -> Result<(), Failure> {
     match only(fields, &header::EXPECT) {
         Ok(None) => Ok(()),
         Ok(Some(value)) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
-        Ok(Some(value)) => {
-            let detail = format!("Expect: {}", peer_text(value.as_bytes()));
-            Err(Failure::new(Reason::HttpExpectRefused, detail))
-        }
+        Ok(Some(value)) => Err(Failure::new(Reason::HttpExpectRefused, expected(value))),
         Err(count) => {
             let detail = format!("{count} Expect fields");
             Err(Failure::new(Reason::HttpExpectRefused, detail))
         }
     }
+}
+
+/// What is expected, for a detail.
+fn expected(value: &HeaderValue) -> String {
+    let value = value.as_bytes();
+    format!("Expect: {}", known([value], &[&["100-continue"]]))
 }
 
 fn includes(tokens: &[&[u8]], name: &str) -> bool {
@@ -216,7 +214,7 @@ fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
     for token in tokens(fields, &header::CONNECTION) {
         let name = token.to_ascii_lowercase();
         if is_protected(&name) {
-            let detail = format!("Connection names {}", peer_text(token));
+            let detail = format!("Connection names {}", known([token], &[words::FIELDS]));
             return Err(Failure::new(Reason::HttpConnectionProtected, detail));
         }
     }
@@ -234,7 +232,10 @@ pub(crate) fn is_protected(name: &[u8]) -> bool {
 fn check_version(fields: &HeaderMap) -> Result<(), Failure> {
     let detail = match only(fields, &header::SEC_WEBSOCKET_VERSION) {
         Ok(Some(value)) if value == "13" => return Ok(()),
-        Ok(Some(value)) => format!("Sec-WebSocket-Version: {}", peer_text(value.as_bytes())),
+        Ok(Some(value)) => format!(
+            "Sec-WebSocket-Version: {}",
+            secrets::number(value.as_bytes())
+        ),
         Ok(None) => "Sec-WebSocket-Version is missing".to_owned(),
         Err(count) => format!("{count} Sec-WebSocket-Version fields"),
     };
@@ -267,7 +268,7 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
             if offered.contains(&name) {
                 return Err(invalid(format!(
                     "{} is offered twice",
-                    shown_subprotocol(&name)
+                    secrets::name(&name)
                 )));
             }
             offered.push(name);
@@ -280,43 +281,50 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
 fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
-        let found = extension_names(value.as_bytes()).ok_or_else(|| {
-            Failure::new(
-                Reason::WsExtensionsHeaderInvalid,
-                format!("found {:?}", peer_text(value.as_bytes())),
-            )
-        })?;
-        names.extend(found);
+        let members = value.as_bytes().split(|&byte| byte == b',');
+        for (index, member) in members.enumerate() {
+            names.push(extension_name(member).ok_or_else(|| {
+                // It may be anything, also a secret.
+                let detail = format!(
+                    "member {} of the list is not a name with parameters NAME or NAME=VALUE",
+                    index + 1
+                );
+                Failure::new(Reason::WsExtensionsHeaderInvalid, detail)
+            })?);
+        }
     }
     Ok(names)
 }
 
-/// `extension *( "," extension )`, each `token *( ";" token [ "=" ( token | quoted token ) ] )`; `None` if it isn't.
+/// `extension *( "," extension )`; `None` if it isn't.
 pub(crate) fn extension_names(value: &[u8]) -> Option<Vec<String>> {
     // A quoted parameter value must itself be a token once unquoted, so it holds no comma or semicolon.
     value
         .split(|&byte| byte == b',')
-        .map(|extension| {
-            let mut parts = extension
-                .split(|&byte| byte == b';')
-                .map(<[u8]>::trim_ascii);
-            let name = token(parts.next()?)?;
-            for parameter in parts {
-                let mut halves = parameter
-                    .splitn(2, |&byte| byte == b'=')
-                    .map(<[u8]>::trim_ascii);
-                token(halves.next()?)?;
-                if let Some(value) = halves.next() {
-                    let unquoted = value
-                        .strip_prefix(b"\"")
-                        .and_then(|value| value.strip_suffix(b"\""))
-                        .unwrap_or(value);
-                    token(unquoted)?;
-                }
-            }
-            Some(name)
-        })
+        .map(extension_name)
         .collect()
+}
+
+/// `token *( ";" token [ "=" ( token | quoted token ) ] )`; `None` if it isn't.
+fn extension_name(extension: &[u8]) -> Option<String> {
+    let mut parts = extension
+        .split(|&byte| byte == b';')
+        .map(<[u8]>::trim_ascii);
+    let name = token(parts.next()?)?;
+    for parameter in parts {
+        let mut halves = parameter
+            .splitn(2, |&byte| byte == b'=')
+            .map(<[u8]>::trim_ascii);
+        token(halves.next()?)?;
+        if let Some(value) = halves.next() {
+            let unquoted = value
+                .strip_prefix(b"\"")
+                .and_then(|value| value.strip_suffix(b"\""))
+                .unwrap_or(value);
+            token(unquoted)?;
+        }
+    }
+    Some(name)
 }
 
 fn token(bytes: &[u8]) -> Option<String> {

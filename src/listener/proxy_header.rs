@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{FIRST_BYTES, FirstBytes, Looks, PROXY_V2, classify, first_bytes};
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::secrets;
 
 /// Beginning of a header in text, in the words of section 2.1.
 const PROXY_V1: &[u8] = b"PROXY ";
@@ -110,9 +110,9 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress, String> {
         b"TCP4" => Source::Client(addresses_v1::<Ipv4Addr>(words, "IPv4")?),
         b"TCP6" => Source::Client(addresses_v1::<Ipv6Addr>(words, "IPv6")?),
         other => {
-            let found = peer_text(other);
+            let found = secrets::known([other], &[&["UDP4", "UDP6", "UNIX", "TCP4", "TCP6"]]);
             return Err(format!(
-                "found the protocol {found:?}, allowed: TCP4, TCP6, UNKNOWN"
+                "the protocol is {found}, allowed: TCP4, TCP6, UNKNOWN"
             ));
         }
     };
@@ -158,7 +158,10 @@ fn port(word: &[u8]) -> Result<u16, String> {
     let is_plain = word.iter().all(u8::is_ascii_digit) && (word == b"0" || !word.starts_with(b"0"));
     let text = std::str::from_utf8(word).ok().filter(|_| is_plain);
     let port = text.and_then(|text| text.parse().ok());
-    port.ok_or_else(|| format!("found the port {:?}, expected 0 to 65535", peer_text(word)))
+    port.ok_or_else(|| {
+        let found = secrets::number(word);
+        format!("the port is {found}, expected 0 to 65535")
+    })
 }
 
 fn parse_v2(bytes: &[u8]) -> Result<Progress, String> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::path::{ambiguity, compared, nearest};
-use super::{Asked, PathPattern, Route, enumerated, shown};
+use super::{Asked, PathPattern, Route, enumerated};
 use crate::reason::{Failure, Reason, Words};
 
 /// The patterns of the routes for `host` (lower case), of those with WebSockets alone for a handshake.
@@ -105,9 +105,8 @@ impl Search {
             .filter_map(|route| route.host.as_ref())
             .map(ToString::to_string)
             .collect();
-        let host = shown(self.host.as_bytes());
         Words {
-            detail: Some(format!("{host} is not one of {}", enumerated(own))),
+            detail: Some(format!("the Host is not one of {}", enumerated(own))),
             hint: None,
         }
     }
@@ -128,12 +127,11 @@ impl Search {
         let Some((near, pattern)) = found else {
             return Words::default();
         };
-        let path = shown(path);
         let detail = match taken {
             Some(taken) => {
-                format!("{path}; the WebSocket route is {pattern}, and {taken} takes no handshakes")
+                format!("the WebSocket route is {pattern}, and {taken} takes no handshakes")
             }
-            None => format!("{path}; the route is {pattern}"),
+            None => format!("the route is {pattern}"),
         };
         let hint = format!(
             "in the client's URL {}, as in {pattern}, or change `routes[].path`; handshakes are never redirected",
@@ -171,12 +169,7 @@ impl Search {
         if hosts.is_empty() {
             return None;
         }
-        let detail = format!(
-            "{} for {}; the routes with this path are for {}",
-            shown(&self.path),
-            shown(self.host.as_bytes()),
-            enumerated(hosts)
-        );
+        let detail = format!("the routes with this path are for {}", enumerated(hosts));
         let hint = "if clients may come by this Host, add a route with it as `routes[].host`; else correct the client's URL, \
                     DNS, or the Host that the load balancer sends";
         Some(Words {

@@ -404,10 +404,7 @@ fn subprotocols_need_one_in_common_only_where_a_list_is_set() {
 }
 
 #[test]
-fn values_of_peers_are_escaped_and_cut() {
-    assert_eq!(shown(b"a\r\n\"\\\xff"), "a\\r\\n\\\"\\\\\\xff");
-    assert_eq!(shown(&[b'a'; 128]), "a".repeat(128));
-    assert_eq!(shown(&[b'a'; 129]), "a".repeat(128) + "…");
+fn lists_are_cut() {
     assert_eq!(enumerated([]), "none");
     assert_eq!(enumerated(["a", "b"].map(str::to_owned)), "a, b");
     let many = enumerated((0..1000).map(|n| format!("https://{n}.example.com")));

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::Record;
+use crate::secrets::is_token_like;
 
 /// Longest peer text in a record, in bytes.
 const PEER_TEXT_MAX: usize = 256;
@@ -82,9 +83,8 @@ pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> Strin
 }
 
 fn is_parameter_name(name: &[u8]) -> bool {
-    const LONGEST: usize = 32;
     let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
-    (1..=LONGEST).contains(&name.len()) && name.iter().all(is_usual)
+    !name.is_empty() && !is_token_like(name) && name.iter().all(is_usual)
 }
 
 /// One line for people: what happened first, then the facts as `name=value`.
@@ -184,10 +184,11 @@ mod tests {
             (b"SECRETJWT?v=1", "/p?*"),
             (b"a-1._Z=x&a%20b=x&=x", "/p?a-1._Z=*&*&*"),
             (
-                b"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=x",
-                "/p?nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=*",
+                b"nnnnnnnnnnnnnnnnnnnnnnnn=x",
+                "/p?nnnnnnnnnnnnnnnnnnnnnnnn=*",
             ),
-            (b"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn=x", "/p?*"),
+            (b"nnnnnnnnnnnnnnnnnnnnnnnnn=x", "/p?*"),
+            (b"9f8a7b6c5d4e3f2a=x", "/p?*"),
         ] {
             assert_eq!(redact_query(b"/p", Some(query), &keep), shown);
         }

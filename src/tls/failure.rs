@@ -6,9 +6,9 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use super::{client_auth, hello};
 use crate::config::TlsVersion;
-use crate::listener::describe_bytes;
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
+use crate::secrets::first_bytes;
 
 /// Said of a hello of that time, whoever notices it first.
 pub(super) const AT_MOST_TLS11: &str = "the client offers at most TLS 1.1";
@@ -21,7 +21,7 @@ pub(super) fn before_hello(error: &io::Error, beginning: &[u8]) -> Failure {
         Some(error @ Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             Failure::new(
                 Reason::TlsNotTls,
-                format!("{error}; {}", describe_bytes(beginning)),
+                format!("{error}; {}", first_bytes(beginning)),
             )
         }
         Some(Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired)) => {
@@ -92,11 +92,11 @@ fn nothing_in_common(error: &Error) -> Failure {
 }
 
 /// A server name that no certificate covers.
-pub(super) fn unknown_name(name: &str, names: &HostSet) -> Failure {
+pub(super) fn unknown_name(names: &HostSet) -> Failure {
     let served: Vec<_> = names.names().take(16).collect();
     Failure::new(
         Reason::TlsSniUnknown,
-        format!("asked for {name:?}; served: {}", served.join(", ")),
+        format!("served: {}", served.join(", ")),
     )
 }
 

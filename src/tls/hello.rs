@@ -10,7 +10,7 @@ use rustls::{CipherSuite, SupportedCipherSuite};
 use super::failure::AT_MOST_TLS11;
 use super::{ALPN_HTTP11, Server};
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::secrets::{self, words};
 
 /// Most entries of a client's list in a record; a hello can hold thousands.
 const LISTED: usize = 24;
@@ -71,7 +71,7 @@ pub(super) fn incompatibility(hello: &ClientHello<'_>, server: &Server) -> Optio
     if alpn.any(|protocol| protocol == ALPN_HTTP11) {
         return None;
     }
-    let offered = list(hello.alpn()?.map(peer_text));
+    let offered = secrets::known(hello.alpn()?, &[words::ALPN]);
     Some(Failure::new(
         Reason::TlsAlpnNoOverlap,
         format!("offered: {offered}"),

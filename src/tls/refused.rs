@@ -7,9 +7,9 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisbehaved};
 
 use super::failure::tls_error;
-use crate::listener::describe_bytes;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_list;
+use crate::secrets::first_bytes;
 
 /// An error in the handshake with an upstream that is verified as `name`; `seen` holds the first bytes that came and
 /// `trusts` names the authorities, in words.
@@ -19,7 +19,7 @@ pub(super) fn refused(error: &io::Error, seen: &[u8], name: &str, trusts: &str) 
     };
     match tls {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) if !is_record(seen) => {
-            Failure::new(Reason::UpstreamTlsToPlainPort, describe_bytes(seen))
+            Failure::new(Reason::UpstreamTlsToPlainPort, first_bytes(seen))
         }
         Error::InvalidCertificate(problem) => {
             let words = unverified(problem, name, trusts);
@@ -63,7 +63,7 @@ fn broke_off(error: &io::Error, seen: &[u8]) -> Failure {
     let after = if seen.is_empty() {
         "without a byte of an answer to the ClientHello".to_owned()
     } else {
-        describe_bytes(seen)
+        first_bytes(seen)
     };
     let how = match error.kind() {
         io::ErrorKind::UnexpectedEof => "closed in the middle of the TLS handshake".to_owned(),

@@ -10,9 +10,9 @@ use super::moment::Moment;
 use super::suspect::suspect;
 use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
 use crate::config::LoadBalancer;
-use crate::listener::describe_bytes;
 use crate::reason::{By, Failure, Note, NoteCode, Reason};
 use crate::record::Suspect;
+use crate::secrets::frame_bytes;
 use crate::tls;
 
 /// A server that sends an empty Close within this time, and nothing before it, had nothing to serve there.
@@ -154,7 +154,7 @@ impl First {
                     Side::Client => Reason::ClientProtocolError,
                     Side::Upstream => Reason::UpstreamProtocolError,
                 };
-                let detail = format!("{}; {}", violation.words(), describe_bytes(bytes));
+                let detail = format!("{}; {}", violation.words(), frame_bytes(bytes));
                 return Some((Kind::Refused(side), Failure::new(reason, detail)));
             }
             (Some(Over::Ended), Side::Upstream) => Reason::UpstreamEofNoClose,

@@ -229,6 +229,14 @@ impl Reader {
         self.have == 0
     }
 
+    /// The bytes of the header that is being read, as far as they came.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        self.header
+            .get(..usize::from(self.have))
+            .unwrap_or_default()
+    }
+
     /// Data messages that are complete.
     #[must_use]
     pub fn messages(&self) -> u64 {

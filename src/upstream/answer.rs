@@ -1,14 +1,14 @@
 //! The upstream's answer: what it means, and whether a 101 keeps RFC 6455.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Version, response};
 
 use crate::http::fields::{only, tokens};
 use crate::http::opening::{Opening, extension_names};
-use crate::listener::describe_bytes;
-use crate::policy::{Permit, WebSocketRules, shown_subprotocol};
+use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::record::{peer_list, peer_text};
+use crate::secrets::{self, first_bytes, known, words};
 use crate::tls;
 
 /// A failure to get any valid response head; `seen` holds the first bytes that came.
@@ -17,7 +17,7 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
     const TLS_ALERT: [u8; 2] = [0x15, 0x03];
     let words = source_words(error);
     if seen.starts_with(&TLS_ALERT) {
-        return Failure::new(Reason::UpstreamPlainToTlsPort, describe_bytes(seen));
+        return Failure::new(Reason::UpstreamPlainToTlsPort, first_bytes(seen));
     }
     if seen.is_empty()
         && let Some(failure) = io_error(error).and_then(tls::refused_late)
@@ -25,7 +25,7 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
         return failure;
     }
     if is_http2(seen) {
-        let detail = format!("the upstream sent HTTP/2 frames; {}", describe_bytes(seen));
+        let detail = format!("the upstream sent HTTP/2 frames; {}", first_bytes(seen));
         return Failure::new(Reason::UpstreamAlpnH2, detail);
     }
     if error.is_parse_too_large() {
@@ -34,7 +34,7 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
     if error.is_parse() {
         return Failure::new(
             Reason::UpstreamMalformedResponse,
-            format!("{words}; {}", describe_bytes(seen)),
+            format!("{words}; {}", first_bytes(seen)),
         );
     }
     if seen.is_empty() && is_reset(error) {
@@ -43,7 +43,7 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
     let detail = if seen.is_empty() {
         words
     } else {
-        format!("{words}; {}", describe_bytes(seen))
+        format!("{words}; {}", first_bytes(seen))
     };
     Failure::new(Reason::UpstreamClosedBeforeResponse, detail)
 }
@@ -108,7 +108,7 @@ pub(super) fn nothing(seen: &[u8], waited: &str) -> String {
     if seen.is_empty() {
         format!("no byte of an answer in {waited}")
     } else {
-        format!("no complete answer in {waited}; {}", describe_bytes(seen))
+        format!("no complete answer in {waited}; {}", first_bytes(seen))
     }
 }
 
@@ -220,7 +220,8 @@ fn malformed(detail: impl Into<String>) -> Failure {
     )
 }
 
-/// A Location for a detail, without what it may repeat of a client's secrets: query, fragment, name and password.
+/// A Location for a detail, without what it may repeat of a client's secrets: query, fragment, name, password, and what
+/// looks like a token in its path.
 fn place(location: &[u8]) -> String {
     let target = location
         .split(|byte| matches!(byte, b'?' | b'#'))
@@ -228,12 +229,12 @@ fn place(location: &[u8]) -> String {
         .unwrap_or_default();
     let slashes = target.windows(2).position(|pair| pair == b"//");
     let Some((scheme, rest)) = slashes.and_then(|at| target.split_at_checked(at + 2)) else {
-        return peer_text(target);
+        return peer_text(&secrets::without_tokens(target));
     };
     let authority = rest.split(|&byte| byte == b'/').next().unwrap_or_default();
     let host = authority.iter().rposition(|&byte| byte == b'@');
     let shown = rest.get(host.map_or(0, |at| at + 1)..).unwrap_or_default();
-    peer_text(&[scheme, shown].concat())
+    peer_text(&secrets::without_tokens(&[scheme, shown].concat()))
 }
 
 /// Verifies a 101 (RFC 6455 section 4.1, RFC 9112 section 6.1); `wire` holds the first bytes that came.
@@ -248,10 +249,7 @@ pub(super) fn verify(
 ) -> Result<(), Failure> {
     let fields = &head.headers;
     if head.version != Version::HTTP_11 {
-        return Err(Failure::new(
-            Reason::UpstreamHttp10101,
-            describe_bytes(wire),
-        ));
+        return Err(Failure::new(Reason::UpstreamHttp10101, first_bytes(wire)));
     }
     let lists = |name, wanted: &str| {
         tokens(fields, name).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
@@ -359,10 +357,11 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);
         if !chosen.iter().all(|name| opening.extensions.contains(name)) {
-            let offered = listed(&opening.extensions);
+            let offered = opening.extensions.iter().map(String::as_bytes);
             let detail = format!(
-                "{}; offered: {offered}",
-                found(fields, "sec-websocket-extensions")
+                "{}; offered: {}",
+                found(fields, "sec-websocket-extensions"),
+                known(offered, &[words::EXTENSIONS])
             );
             return Err(Failure::new(Reason::UpstreamExtensionUnrequested, detail));
         }
@@ -379,32 +378,57 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     let common = early.len().min(STATUS_LINE.len());
     // Even a part of it is no frame: "H" is a control frame in fragments with a reserved bit.
     if common > 0 && early.get(..common) == STATUS_LINE.get(..common) {
-        // What follows may be a cookie.
-        let status_line = early
-            .split(|&byte| byte == b'\r')
-            .next()
-            .unwrap_or_default();
+        // The reason phrase and what follows may be anything, also a cookie.
         return Err(Failure::new(
             Reason::UpstreamDouble101,
-            format!("behind the 101: {}", peer_text(status_line)),
+            format!("behind the 101: {}", secrets::status_of(early)),
         ));
     }
     Ok(())
 }
 
-/// What a peer named, for a detail, cut as a whole.
+/// Subprotocols that a client offered, for a detail, cut as a whole.
 pub(super) fn listed(names: &[String]) -> String {
-    let shown = names.iter().map(|name| shown_subprotocol(name).as_bytes());
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let shown = names.iter().map(|name| secrets::name(name).as_bytes());
     peer_list(shown, ", ")
 }
 
-/// A field as it came, for a detail; its lines are cut as a whole.
+/// What of a field can be said in a detail, as an upstream may repeat in any of them what its client told it.
 fn found(fields: &HeaderMap, name: &str) -> String {
-    if !fields.contains_key(name) {
-        return format!("no {name}");
-    }
-    let values = fields.get_all(name).into_iter().map(HeaderValue::as_bytes);
-    format!("{name}: {}", peer_list(values, " | "))
+    let values: Vec<_> = fields.get_all(name).iter().collect();
+    let members = || {
+        let lists = values.iter().map(|value| value.as_bytes());
+        lists
+            .flat_map(|list| list.split(|&byte| byte == b','))
+            .map(<[u8]>::trim_ascii)
+    };
+    let said = match (name, values.as_slice()) {
+        (_, []) => return format!("no {name}"),
+        ("upgrade", _) => known(members(), &[words::UPGRADE]),
+        ("connection", _) => known(members(), &[words::CONNECTION, words::FIELDS]),
+        ("transfer-encoding", _) => known(members(), &[words::CODINGS]),
+        ("sec-websocket-extensions", _) => {
+            let names = members().map(|member| {
+                let name = member.split(|&byte| byte == b';').next();
+                name.unwrap_or_default().trim_ascii()
+            });
+            known(names, &[words::EXTENSIONS])
+        }
+        ("sec-websocket-protocol", _) => {
+            let shown = members().map(|member| match secrets::is_token_like(member) {
+                true => b"*",
+                false => member,
+            });
+            peer_list(shown, ", ")
+        }
+        ("content-length", [value]) => secrets::number(value.as_bytes()),
+        (_, [value]) => format!("{} bytes", value.len()),
+        (_, several) => format!("{} fields", several.len()),
+    };
+    format!("{name}: {said}")
 }
 
 #[cfg(test)]
@@ -437,7 +461,7 @@ mod tests {
         assert!(listed(&names).len() < 300);
         let mut fields = HeaderMap::new();
         for name in &names {
-            let value = HeaderValue::from_str(name).expect("a valid value");
+            let value = header::HeaderValue::from_str(name).expect("a valid value");
             fields.append(header::UPGRADE, value);
         }
         let shown = found(&fields, "upgrade");

@@ -55,7 +55,7 @@ pub fn http_head_incomplete() -> Line {
     let line = guard.proxy.terminal();
     guard.expect_untouched();
     assert_eq!(line.number("status"), None);
-    line.with_detail("31 bytes came, then the end: GET /ws HTTP/1.1")
+    line.with_detail("31 bytes came, then the end: they begin like a request")
 }
 
 pub fn http_malformed() -> Line {
@@ -180,5 +180,5 @@ pub fn ws_extensions_header_invalid() -> Line {
         &[("Sec-WebSocket-Extensions", "a; b=")],
         Reason::WsExtensionsHeaderInvalid,
     )
-    .with_detail("a; b=")
+    .with_detail("member 1 of the list is not a name with parameters")
 }

@@ -23,7 +23,7 @@ fn refused(changes: &[(&str, &str)], reason: Reason) -> Line {
 pub fn host_not_allowed() -> Line {
     let line = refused(&[("Host", "evil.example")], Reason::HostNotAllowed);
     assert_eq!(line.text("host"), "evil.example");
-    line.with_detail("TLS server name is api.example.com")
+    line.with_detail("the Host is not one of this proxy's names")
 }
 
 fn refused_path(path: &str, reason: Reason) -> Line {

@@ -13,6 +13,8 @@ use crate::harness::inside::Inside;
 use crate::harness::proxy::{HOST, is_terminal};
 use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually, handshake};
 
+/// A word in every place that a peer can write to.
+mod canaries;
 /// More connections than are written about, and outputs that take no lines.
 mod floods;
 /// Levels, formats, addresses, and text that peers send.

@@ -23,30 +23,34 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What is counted, in the words of the records.
     ("metrics", &["reason"]),
     ("stream", &[]),
-    ("policy", &["reason"]),
+    // What of a peer's bytes may be shown.
+    ("secrets", &[]),
+    ("policy", &["reason", "secrets"]),
     ("config", &["policy", "reason"]),
     // How much of an address is written is a setting.
-    ("record", &["config", "metrics", "reason"]),
+    ("record", &["config", "metrics", "reason", "secrets"]),
     ("limits", &["reason"]),
-    ("listener", &["limits", "reason", "record", "stream"]),
+    ("listener", &["limits", "reason", "secrets", "stream"]),
     // The first bytes, which the listener has read.
     (
         "tls",
-        &["config", "listener", "policy", "reason", "record", "stream"],
+        &[
+            "config", "listener", "policy", "reason", "record", "secrets", "stream",
+        ],
     ),
-    ("http", &["policy", "reason", "record", "stream"]),
-    // The checked opening handshake that the permit is for, and the words for first bytes.
+    ("http", &["policy", "reason", "record", "secrets", "stream"]),
+    // The checked opening handshake that the permit is for, and how many first bytes are kept.
     (
         "upstream",
         &[
-            "config", "http", "listener", "policy", "reason", "record", "stream", "tls",
+            "config", "http", "listener", "policy", "reason", "record", "secrets", "stream", "tls",
         ],
     ),
-    // Whether a broken stream is TLS's doing, and the words for first bytes; where what passes is counted.
+    // Whether a broken stream is TLS's doing; where what passes is counted.
     (
         "tunnel",
         &[
-            "config", "listener", "metrics", "policy", "reason", "record", "stream", "tls",
+            "config", "metrics", "policy", "reason", "record", "secrets", "stream", "tls",
         ],
     ),
     ("generation", &["config", "tls", "upstream"]),
@@ -61,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "reason",
             "record",
+            "secrets",
             "stream",
             "tls",
             "tunnel",

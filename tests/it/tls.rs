@@ -117,7 +117,7 @@ pub fn tls_plain_http_on_tls_port() -> Line {
             .expect(Reason::TlsPlainHttpOnTlsPort)
             .with_detail("first bytes 50 52");
     }
-    line.with_detail("(GET /ws HTTP/1.1)")
+    line.with_detail("first bytes 47 45 54 20 (GET), then 12 more")
 }
 
 pub fn tls_not_tls() -> Line {
@@ -137,9 +137,9 @@ pub fn tls_not_tls() -> Line {
         scene.refused().expect(Reason::TlsNotTls);
     }
     assert_eq!(scene.answer("SSH-2.0-OpenSSH_9.2p1\r\n"), b"");
-    scene.refused().with_detail(
-        "first bytes 53 53 48 2d 32 2e 30 2d 4f 70 65 6e 53 53 48 5f (SSH-2.0-OpenSSH_)",
-    )
+    scene
+        .refused()
+        .with_detail("first bytes 53 53 48 2d 32 2e 30 2d (SSH-2.0-), then 8 more")
 }
 
 /// Silence within the hello, and after it; only then the name is known.
@@ -442,8 +442,7 @@ pub fn tls_sni_unknown() -> Line {
             assert_eq!(line.text("sni"), name);
         }
     }
-    line.with_detail("asked for \"other.example.com\"")
-        .with_detail(&format!("served: {HOST}"))
+    line.with_detail(&format!("served: {HOST}"))
 }
 
 pub fn tls_alpn_no_overlap() -> Line {
@@ -476,7 +475,7 @@ pub fn tls_alpn_no_overlap() -> Line {
     scene
         .refused_host()
         .expect(Reason::TlsAlpnNoOverlap)
-        .with_detail("offered: http/1.0, \\x1b[31m");
+        .with_detail("offered: http/1.0 and");
     let error = Client::tls_with(scene.address(), HOST, offering(&["h2"])).err();
     assert_eq!(
         tls_error(error),

@@ -351,7 +351,7 @@ pub fn upstream_malformed_response() -> Line {
     let upstream = Upstream::answering("SSH-2.0-OpenSSH_9.6\r\n");
     refused(&Setup::plain(&upstream.url()), &upstream)
         .expect(Reason::UpstreamMalformedResponse)
-        .with_detail("SSH-2.0-OpenSSH")
+        .with_detail("SSH-2.0-")
 }
 
 pub fn upstream_head_too_large() -> Line {
@@ -477,7 +477,7 @@ pub fn upstream_accept_mismatch() -> Line {
         },
         Reason::UpstreamAcceptMismatch,
     )
-    .with_detail("sec-websocket-accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+    .with_detail("sec-websocket-accept: 28 bytes, expected ")
     .with_detail("expected s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 }
 
@@ -525,7 +525,7 @@ pub fn upstream_double_101() -> Line {
         |answer| answer + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         Reason::UpstreamDouble101,
     )
-    .with_detail("behind the 101: HTTP/1.1 200 OK")
+    .with_detail("behind the 101: HTTP/1.1 200")
 }
 
 /// A call whose handler tells a channel and waits for another, so that a test can do something in between.

@@ -57,7 +57,7 @@ fn expect_whole(header: &[u8], source: Source, secure: bool) {
     });
     for more in ["", "\x16\x03\x01", "GET / HTTP/1.1\r\n", "PROXY "] {
         let bytes = [header, more.as_bytes()].concat();
-        assert_eq!(parse(&bytes), whole, "{}", peer_text(&bytes));
+        assert_eq!(parse(&bytes), whole, "{}", bytes.escape_ascii());
     }
     for end in 0..header.len() {
         assert_eq!(parse(&header[..end]), Ok(Progress::Partial), "{end} bytes");
@@ -143,15 +143,15 @@ fn every_fault_is_named() {
         (&too_long, "version 1: no end of the line in 107 bytes"),
         (
             "PROXY UDP4 192.0.2.1 192.0.2.2 1 443\r\n",
-            "version 1: found the protocol \"UDP4\", allowed: TCP4, TCP6, UNKNOWN",
+            "version 1: the protocol is UDP4, allowed: TCP4, TCP6, UNKNOWN",
         ),
         (
             "PROXY \r\n",
-            "version 1: found the protocol \"\", allowed: TCP4, TCP6, UNKNOWN",
+            "version 1: the protocol is one that is not known, allowed: TCP4, TCP6, UNKNOWN",
         ),
         (
             "PROXY tcp4 192.0.2.1 192.0.2.2 1 443\r\n",
-            "version 1: found the protocol \"tcp4\", allowed: TCP4, TCP6, UNKNOWN",
+            "version 1: the protocol is tcp4, allowed: TCP4, TCP6, UNKNOWN",
         ),
         (
             "PROXY TCP4 192.0.2.1 192.0.2.2 443\r\n",
@@ -179,19 +179,19 @@ fn every_fault_is_named() {
         ),
         (
             "PROXY TCP4 192.0.2.1 192.0.2.2 65536 443\r\n",
-            "version 1: found the port \"65536\", expected 0 to 65535",
+            "version 1: the port is 65536, expected 0 to 65535",
         ),
         (
             "PROXY TCP4 192.0.2.1 192.0.2.2 1 +443\r\n",
-            "version 1: found the port \"+443\", expected 0 to 65535",
+            "version 1: the port is +443, expected 0 to 65535",
         ),
         (
             "PROXY TCP4 192.0.2.1 192.0.2.2 01 443\r\n",
-            "version 1: found the port \"01\", expected 0 to 65535",
+            "version 1: the port is 01, expected 0 to 65535",
         ),
         (
             "PROXY TCP4 192.0.2.1 192.0.2.2  443\r\n",
-            "version 1: found the port \"\", expected 0 to 65535",
+            "version 1: the port is nothing, expected 0 to 65535",
         ),
     ] {
         assert_eq!(parse(header.as_bytes()), Err(fault.to_owned()), "{header}");
@@ -265,7 +265,7 @@ fn every_fault_is_named() {
         ),
     ] {
         let fault = format!("version 2: {fault}");
-        assert_eq!(parse(&header), Err(fault), "{}", peer_text(&header));
+        assert_eq!(parse(&header), Err(fault), "{}", header.escape_ascii());
     }
     let fault = parse(&summed(b"", 1)).unwrap_err();
     assert!(
@@ -292,10 +292,20 @@ fn what_is_no_header_is_told_as_soon_as_it_can_be() {
         b"\r\n\r\n\0\r\nQUIT\r",
         b"\0",
     ] {
-        assert_eq!(parse(bytes), Ok(Progress::Absent), "{}", peer_text(bytes));
+        assert_eq!(
+            parse(bytes),
+            Ok(Progress::Absent),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
     for bytes in [&b""[..], b"P", b"PROXY", b"\r\n", FIXED] {
-        assert_eq!(parse(bytes), Ok(Progress::Partial), "{}", peer_text(bytes));
+        assert_eq!(
+            parse(bytes),
+            Ok(Progress::Partial),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }
 

@@ -382,7 +382,7 @@ fn report_lets_origin_refusals_through_and_notes_them() {
         (vec!["null"], vec![], Some("origin_null: ")),
         (vec!["https://evil.com/"], vec![], Some("origin_malformed: ")),
         (vec!["https://a.com", "https://b.com"], vec![], Some("origin_multiple: ")),
-        (vec!["https://evil.com"], vec![], Some("origin_not_allowed: https://evil.com is not one of https://app.example.com, wechat")),
+        (vec!["https://evil.com"], vec![], Some("origin_not_allowed: the Origin is not one of https://app.example.com, wechat")),
         (vec![], vec![foreign], Some("referer_appid_mismatch: app id wxEVIL")),
     ];
     for (origins, referers, expected) in table {
@@ -476,9 +476,7 @@ fn a_refused_origin_is_told_what_would_admit_it() {
     let failure = request.check(&routes).unwrap_err();
     assert_eq!(
         failure.detail.as_deref(),
-        Some(
-            "https://evil.com is not one of self (https://api.example.com), https://app.example.com"
-        )
+        Some("the Origin is not one of self (https://api.example.com), https://app.example.com")
     );
     assert_eq!(failure.hint, None);
 }

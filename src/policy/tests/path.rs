@@ -208,10 +208,7 @@ fn a_near_miss_names_the_route_and_the_change() {
         .check(&routes)
         .unwrap_err();
         assert_eq!(failure.reason, Reason::PathNearMiss);
-        assert_eq!(
-            failure.detail,
-            Some(format!("{path}; the route is {pattern}"))
-        );
+        assert_eq!(failure.detail, Some(format!("the route is {pattern}")));
         let hint = failure.hint.unwrap();
         assert!(hint.contains(change) && hint.contains(pattern), "{hint}");
     }
@@ -306,8 +303,7 @@ fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
                     continue;
                 };
                 assert_eq!(failure.reason, Reason::PathNearMiss, "{path}");
-                let words =
-                    format!("{path}; the WebSocket route is {route}, and /* takes no handshakes");
+                let words = format!("the WebSocket route is {route}, and /* takes no handshakes");
                 assert_eq!(detail, words);
                 assert!(hint.contains(change) && hint.contains(route), "{hint}");
             }
@@ -345,9 +341,7 @@ fn a_near_miss_names_the_route_with_the_fewest_edits() {
     assert_eq!(failure.reason, Reason::PathNearMiss);
     assert_eq!(
         failure.detail.as_deref(),
-        Some(
-            "/api/v2/feed; the WebSocket route is /api/v1/feed, and /api/v2/feed takes no handshakes"
-        )
+        Some("the WebSocket route is /api/v1/feed, and /api/v2/feed takes no handshakes")
     );
 }
 
@@ -424,9 +418,6 @@ fn a_path_of_other_hosts_is_told_as_such() {
     .unwrap_err();
     assert_eq!(failure.reason, Reason::PathNotAllowed);
     let detail = failure.detail.unwrap();
-    assert!(
-        detail.contains("www.example.com") && detail.contains("are for app.example.com"),
-        "{detail}"
-    );
+    assert!(detail.ends_with("are for app.example.com"), "{detail}");
     assert!(failure.hint.unwrap().contains("`routes[].host`"));
 }

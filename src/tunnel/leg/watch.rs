@@ -49,8 +49,18 @@ impl Leg {
                     if !self.muted {
                         self.dangling = !begins_here && self.held.is_empty();
                     }
-                    let mut seen = std::mem::take(&mut self.held);
-                    seen.extend(piece.get(from..).unwrap_or_default().iter().take(16));
+                    // Of a frame that began earlier only its header is still known, which is all that is told of it.
+                    let begins_here = begins_here && std::mem::take(&mut self.held).is_empty();
+                    let seen = match begins_here {
+                        true => piece
+                            .get(from..)
+                            .unwrap_or_default()
+                            .iter()
+                            .take(16)
+                            .copied()
+                            .collect(),
+                        false => self.frames.header().to_vec(),
+                    };
                     self.over = Some(Box::new(Over::Violated(violation, seen)));
                     return kept;
                 }

@@ -146,7 +146,9 @@ fn half_a_head_and_then_the_end_or_a_reset() {
             client.send(&head[..cut]).finish();
             assert_eq!(client.rest(), b"");
             let line = guard.proxy.terminal().expect(Reason::HttpHeadIncomplete);
-            let line = line.with_detail(&format!("{cut} bytes came, then the end: G"));
+            let line = line.with_detail(&format!(
+                "{cut} bytes came, then the end: they begin like a request"
+            ));
             assert!(!line.0.to_string().contains("hidden"), "{line:?}");
 
             let mut client = guard.client();

@@ -18,7 +18,7 @@ fn report_lets_through_what_the_origin_rules_would_refuse_and_nothing_else() {
     #[rustfmt::skip]
     let table: &[(Changes<'_>, Option<&str>)] = &[
         (&[], None),
-        (&[("Origin", "https://evil.com")], Some("origin_not_allowed: https://evil.com is not one of")),
+        (&[("Origin", "https://evil.com")], Some("origin_not_allowed: the Origin is not one of")),
         (&[("Origin", "null")], Some("origin_null: ")),
         (&[("Origin", "")], Some("origin_missing: no Origin")),
         (&[("Origin", "https://evil.com/x")], Some("origin_malformed: ")),

@@ -232,7 +232,7 @@ fn a_client_cannot_make_a_record_long() {
     let twice = format!("{0}, {0}", "y".repeat(5000));
     for (changes, field, left_out) in [
         (&agents[..], "user_agent", "| ...(79 more)"),
-        (&upgrades[..], "detail", ", ...("),
+        (&upgrades[..], "detail", "81 that are not known"),
         (
             &[("Sec-WebSocket-Protocol", twice.as_str())],
             "detail",
@@ -293,17 +293,17 @@ fn secrets_in_unusual_places_are_not_written() {
         (
             handshake("http://user:hunter2@localhost/ws#a", &[]),
             "detail",
-            "*@localhost/ws#",
+            "byte 32 of the target is '#'",
         ),
         (
             handshake("http://user:hunter2@localhost/ ws", &[]),
             "detail",
-            "*@localhost/ ws",
+            "expected method, target and version with one space between",
         ),
         (
             handshake("user:hunter2@localhost", &[]),
             "detail",
-            "*@localhost",
+            "neither a path nor an http URL",
         ),
         (
             handshake("/ws", &[("Host", "user:hunter2@localhost")]),
@@ -327,8 +327,8 @@ fn secrets_in_unusual_places_are_not_written() {
         ),
         (
             handshake("/ws", &[origin[0], origin[0]]),
-            "detail",
-            "https://*@app.example.com, https://*@",
+            "origin",
+            "https://*@app.example.com | https://*@",
         ),
         (
             handshake("/ws", &[("User-Agent", agent), origin[0]]),

@@ -241,7 +241,7 @@ fn an_accept_value_is_compared_byte_by_byte() {
         |answer| with_line(&answer, &format!("Sec-WebSocket-Accept: {ACCEPT}")),
         Reason::UpstreamAcceptMismatch,
     )
-    .with_detail(&format!("{ACCEPT} | {ACCEPT}"));
+    .with_detail("sec-websocket-accept: 2 fields, expected ");
 }
 
 #[test]
@@ -256,10 +256,13 @@ fn an_upgrade_to_anything_else_is_none() {
 
 #[test]
 fn a_101_that_withdraws_what_was_verified_is_refused() {
-    for named in [
-        "Sec-WebSocket-Accept",
-        "sec-websocket-protocol",
-        "X-Hop, SEC-WEBSOCKET-EXTENSIONS",
+    for (named, shown) in [
+        ("Sec-WebSocket-Accept", "Sec-WebSocket-Accept"),
+        ("sec-websocket-protocol", "sec-websocket-protocol"),
+        (
+            "X-Hop, SEC-WEBSOCKET-EXTENSIONS",
+            "SEC-WEBSOCKET-EXTENSIONS and one more",
+        ),
     ] {
         wrong_101(
             move |answer| {
@@ -270,7 +273,7 @@ fn a_101_that_withdraws_what_was_verified_is_refused() {
             },
             Reason::UpstreamMalformedResponse,
         )
-        .with_detail(&format!("connection: Upgrade, {named}"));
+        .with_detail(&format!("connection: Upgrade, {shown}"));
     }
 }
 

@@ -1,0 +1,389 @@
+//! What of a peer's bytes may be shown where they have no field of their own.
+//!
+//! A record has fields for the text of peers (docs/records.md lists them). Everywhere else, as in details, stand only words
+//! of closed lists, names that don't look like tokens, numbers, and how much there was. Pure: takes bytes, gives text.
+
+mod beginning;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+pub use beginning::{first_bytes, frame_bytes, is_http, status_of};
+
+/// Longest name that is shown: bearer tokens are longer, and a browser has no other place for one than a subprotocol.
+const LONGEST_NAME: usize = 24;
+
+/// So many letters and digits in a row, some of either, are a key rather than a word with a version.
+const KEY: usize = 16;
+
+/// Longest name of a field that is shown. Between its dashes it is held to the same as other names.
+const LONGEST_FIELD: usize = 64;
+
+/// Most members of a list that are shown.
+const LISTED: usize = 8;
+
+/// Whether `text`, which stands where a name should, may be a token.
+#[must_use]
+pub fn is_token_like(text: &[u8]) -> bool {
+    let is_key = |run: &[u8]| {
+        run.len() >= KEY
+            && run.iter().any(u8::is_ascii_digit)
+            && run.iter().any(u8::is_ascii_alphabetic)
+    };
+    text.len() > LONGEST_NAME || text.split(|byte| !byte.is_ascii_alphanumeric()).any(is_key)
+}
+
+/// A name that a peer chose, such as a subprotocol's, or `*` for what may be a token.
+#[must_use]
+pub fn name(text: &str) -> &str {
+    if is_token_like(text.as_bytes()) {
+        "*"
+    } else {
+        text
+    }
+}
+
+/// The name of a field (RFC 9110 section 5.1), or `*` for what may be a token.
+#[must_use]
+pub fn field_name(text: &str) -> &str {
+    let is_usual = text.len() <= LONGEST_FIELD
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.split('-').all(|word| !is_token_like(word.as_bytes()));
+    if is_usual { text } else { "*" }
+}
+
+/// Words of lists in fields, by field.
+pub mod words {
+    /// Options of Connection (RFC 9110 section 7.6.1), which may also name fields.
+    pub const CONNECTION: &[&str] = &["close", "keep-alive", "upgrade", "http2-settings"];
+    /// Fields that everybody knows.
+    pub const FIELDS: &[&str] = &[
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "location",
+        "origin",
+        "pragma",
+        "proxy-authorization",
+        "proxy-connection",
+        "referer",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "server",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "x-request-id",
+    ];
+    /// Protocols of Upgrade.
+    pub const UPGRADE: &[&str] = &[
+        "websocket",
+        "h2c",
+        "h2",
+        "h3",
+        "http/1.1",
+        "http/2",
+        "http/2.0",
+        "tls",
+        "tls/1.0",
+        "tls/1.1",
+        "tls/1.2",
+        "tls/1.3",
+        "connect-udp",
+        "connect-ip",
+        "tcp",
+        "websocket/13",
+        "websockets",
+    ];
+    /// Transfer codings.
+    pub const CODINGS: &[&str] = &[
+        "chunked", "identity", "gzip", "x-gzip", "deflate", "compress", "br", "zstd",
+    ];
+    /// Extensions of WebSocket.
+    pub const EXTENSIONS: &[&str] = &[
+        "permessage-deflate",
+        "permessage-bzip2",
+        "permessage-compress",
+        "permessage-gzip",
+        "perframe-deflate",
+        "x-webkit-deflate-frame",
+        "deflate-frame",
+        "deflate-stream",
+        "bbf-usp-protocol",
+        "mux",
+    ];
+    /// Protocols of ALPN (RFC 7301).
+    pub const ALPN: &[&str] = &[
+        "http/0.9",
+        "http/1.0",
+        "http/1.1",
+        "h2",
+        "h2c",
+        "h3",
+        "spdy/1",
+        "spdy/2",
+        "spdy/3",
+        "spdy/3.1",
+        "acme-tls/1",
+        "mqtt",
+        "postgresql",
+        "imap",
+        "pop3",
+        "ftp",
+        "xmpp-client",
+        "stun.turn",
+        "webrtc",
+        "grpc-exp",
+        "dot",
+        "ntske/1",
+        "tds/8.0",
+    ];
+    /// Methods of requests.
+    pub const METHODS: &[&str] = &[
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
+        "PROPFIND", "QUERY",
+    ];
+}
+
+/// A field that everybody knows, in lower case.
+#[must_use]
+pub fn common_field(name: &[u8]) -> Option<&'static str> {
+    let is_it = |known: &&&str| known.as_bytes().eq_ignore_ascii_case(name);
+    words::FIELDS.iter().find(is_it).copied()
+}
+
+/// The members of a peer's list that are on one of `lists`, as they came, and how many others there are.
+pub fn known<'a>(members: impl IntoIterator<Item = &'a [u8]>, lists: &[&[&str]]) -> String {
+    let is_known = |member: &[u8]| {
+        let mut words = lists.iter().copied().flatten();
+        words.any(|word| word.as_bytes().eq_ignore_ascii_case(member))
+    };
+    let mut text = String::new();
+    let (mut shown, mut others) = (0_usize, 0_usize);
+    for member in members {
+        if shown == LISTED || !is_known(member) {
+            others += 1;
+            continue;
+        }
+        if shown > 0 {
+            text.push_str(", ");
+        }
+        // A word of a list is ASCII.
+        text.push_str(&String::from_utf8_lossy(member));
+        shown += 1;
+    }
+    // Writing to a String cannot fail.
+    let _ = match (shown, others) {
+        (0, 0) => write!(text, "nothing"),
+        (_, 0) => Ok(()),
+        (0, 1) => write!(text, "one that is not known"),
+        (0, _) => write!(text, "{others} that are not known"),
+        (_, 1) => write!(text, " and one more"),
+        (_, _) => write!(text, " and {others} more"),
+    };
+    text
+}
+
+/// A value that should be a number, if it has nothing but digits, signs, commas and spaces and is short; else its length.
+#[must_use]
+pub fn number(value: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_digit() || b"+-, ".contains(byte);
+    match std::str::from_utf8(value) {
+        Ok("") => "nothing".to_owned(),
+        Ok(text) if text.len() <= LONGEST_NAME && value.iter().all(is_plain) => text.to_owned(),
+        _ => format!("something else than a number, of length {}", value.len()),
+    }
+}
+
+/// An Origin, a URL or an authority with its userinfo, which may be a password, and its query or fragment, which may have a
+/// token, as `*`.
+///
+/// Up to the last `@`: where a password has a `/`, what looks like the host is a part of it.
+#[must_use]
+pub fn without_secrets(text: &[u8]) -> Cow<'_, [u8]> {
+    let text = without_userinfo(text);
+    match text.iter().position(|byte| b"?#".contains(byte)) {
+        Some(end) => Cow::Owned([text.get(..=end).unwrap_or_default(), b"*"].concat()),
+        None => text,
+    }
+}
+
+fn without_userinfo(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(at) = text.iter().rposition(|&byte| byte == b'@') else {
+        return Cow::Borrowed(text);
+    };
+    let (userinfo, rest) = text.split_at(at);
+    let scheme = userinfo
+        .windows(3)
+        .position(|three| three == b"://")
+        .and_then(|end| userinfo.get(..end + 3))
+        .unwrap_or_default();
+    Cow::Owned([scheme, b"*", rest].concat())
+}
+
+/// A URL or path with the segments of its path that may be tokens as `*`.
+#[must_use]
+pub fn without_tokens(url: &[u8]) -> Vec<u8> {
+    let path = match url.windows(3).position(|three| three == b"://") {
+        Some(scheme) => url
+            .iter()
+            .skip(scheme + 3)
+            .position(|&byte| byte == b'/')
+            .map_or(url.len(), |slash| scheme + 3 + slash),
+        None if url.starts_with(b"//") => url
+            .iter()
+            .skip(2)
+            .position(|&byte| byte == b'/')
+            .map_or(url.len(), |slash| 2 + slash),
+        None => 0,
+    };
+    let (authority, path) = url.split_at(path);
+    let segments: Vec<&[u8]> = path
+        .split(|&byte| byte == b'/')
+        .map(|segment| {
+            if is_token_like(segment) {
+                b"*"
+            } else {
+                segment
+            }
+        })
+        .collect();
+    [authority, &segments.join(&b'/')].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_told_from_names() {
+        for name in [
+            "",
+            "chat",
+            "v1.json",
+            "graphql-transport-ws",
+            "v4.channel.k8s.io",
+            "base64.channel.k8s.io",
+            "mqttv3.1",
+            "realtimevoicestream",
+            "1234567890123456",
+        ] {
+            assert!(!is_token_like(name.as_bytes()), "{name}");
+            assert_eq!(super::name(name), name);
+        }
+        for token in [
+            "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+            "9f8a7b6c5d4e3f2a",
+            "Bearer.9f8a7b6c5d4e3f2a",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "aaaaaaaaaaaaaaaaaaaaaaaaa",
+        ] {
+            assert!(is_token_like(token.as_bytes()), "{token}");
+            assert_eq!(name(token), "*");
+        }
+    }
+
+    #[test]
+    fn names_of_fields() {
+        for name in ["Cookie", "Access-Control-Request-Headers", "X-Api-Key2"] {
+            assert_eq!(field_name(name), name);
+        }
+        for token in ["eyJhbGciOiJIUzI1NiJ9eyJhbGciOiJ", "x-9f8a7b6c5d4e3f2a"] {
+            assert_eq!(field_name(token), "*");
+        }
+        assert_eq!(field_name(&"x-".repeat(40)), "*");
+    }
+
+    #[test]
+    fn of_lists_only_known_words_are_shown() {
+        let of = |list: &str| known(list.split(", ").map(str::as_bytes), &[words::UPGRADE]);
+        for (list, shown) in [
+            ("websocket", "websocket"),
+            ("WebSocket, h2c", "WebSocket, h2c"),
+            ("websocket, secret", "websocket and one more"),
+            ("s1, websocket, s2", "websocket and 2 more"),
+            ("secret", "one that is not known"),
+            ("s1, s2", "2 that are not known"),
+        ] {
+            assert_eq!(of(list), shown);
+        }
+        assert_eq!(known([], &[]), "nothing");
+        assert!(known([&b"h2c"[..]; 1000], &[words::UPGRADE]).len() < 60);
+    }
+
+    #[test]
+    fn numbers_are_shown_and_nothing_else() {
+        for (value, shown) in [
+            (&b"13, 8"[..], "13, 8"),
+            (b"-1", "-1"),
+            (b"", "nothing"),
+            (b"0x5", "something else than a number, of length 3"),
+            (b"\xff", "something else than a number, of length 1"),
+            (&[b'1'; 25], "something else than a number, of length 25"),
+        ] {
+            assert_eq!(number(value), shown);
+        }
+    }
+
+    #[test]
+    fn userinfo_query_and_fragment_are_never_shown() {
+        for (text, shown) in [
+            ("https://host/a?token=b", "https://host/a?*"),
+            ("https://host/a#token=b", "https://host/a#*"),
+            ("https://user:p?w@host?token=b", "https://*@host?*"),
+            ("https://user:pw@host:1", "https://*@host:1"),
+            ("user:pw@host", "*@host"),
+            ("https://u@a, https://v@b", "https://*@b"),
+            ("https://host", "https://host"),
+            ("u:p/w@host", "*@host"),
+            ("https://user:p/w@host", "https://*@host"),
+            ("https://a@b@host", "https://*@host"),
+            ("//user:pw@host", "*@host"),
+            ("https://@", "https://*@"),
+        ] {
+            assert_eq!(&*without_secrets(text.as_bytes()), shown.as_bytes());
+        }
+    }
+
+    #[test]
+    fn tokens_in_paths() {
+        for (url, shown) in [
+            ("https://a.example/login", "https://a.example/login"),
+            (
+                "https://a-long-name-of-a-host.example.com/9f8a7b6c5d4e3f2a/x",
+                "https://a-long-name-of-a-host.example.com/*/x",
+            ),
+            (
+                "//a-long-name-of-a-host.example.com/x",
+                "//a-long-name-of-a-host.example.com/x",
+            ),
+            ("/reset/eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "/reset/*"),
+            ("https://a.example", "https://a.example"),
+            ("", ""),
+        ] {
+            assert_eq!(without_tokens(url.as_bytes()), shown.as_bytes());
+        }
+    }
+}
