@@ -22,6 +22,9 @@ const LONGEST_FIELD: usize = 64;
 /// Most members of a list that are shown.
 const LISTED: usize = 8;
 
+/// Most members of a list that are looked up among known words.
+const LOOKED_AT: usize = 256;
+
 /// Whether `text`, which stands where a name should, may be a token.
 #[must_use]
 pub fn is_token_like(text: &[u8]) -> bool {
@@ -174,7 +177,8 @@ pub fn common_field(name: &[u8]) -> Option<&'static str> {
     words::FIELDS.iter().find(is_it).copied()
 }
 
-/// The members of a peer's list that are on one of `lists`, as they came, and how many others there are.
+/// The members of a peer's list that are on one of `lists`, as they came, and how many others there are. Of a long list
+/// only the beginning is looked at.
 pub fn known<'a>(members: impl IntoIterator<Item = &'a [u8]>, lists: &[&[&str]]) -> String {
     let is_known = |member: &[u8]| {
         let mut words = lists.iter().copied().flatten();
@@ -182,8 +186,8 @@ pub fn known<'a>(members: impl IntoIterator<Item = &'a [u8]>, lists: &[&[&str]])
     };
     let mut text = String::new();
     let (mut shown, mut others) = (0_usize, 0_usize);
-    for member in members {
-        if shown == LISTED || !is_known(member) {
+    for (index, member) in members.into_iter().enumerate() {
+        if shown == LISTED || index >= LOOKED_AT || !is_known(member) {
             others += 1;
             continue;
         }

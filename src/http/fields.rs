@@ -1,6 +1,8 @@
 //! Reading header fields so that a repeated line is never overlooked: `HeaderMap::get` returns only the first.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::HashSet;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::head::is_token;
 
@@ -25,13 +27,38 @@ pub(crate) fn only<'a>(
 pub(crate) fn tokens<'a>(
     fields: &'a HeaderMap,
     name: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> {
+) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     fields
         .get_all(name)
         .into_iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
+}
+
+/// How many members the lists in all lines of a field have, empty ones too.
+pub(crate) fn members(fields: &HeaderMap, name: &HeaderName) -> usize {
+    let lines = fields.get_all(name).into_iter();
+    lines
+        .map(|line| line.as_bytes().split(|&byte| byte == b',').count())
+        .sum()
+}
+
+/// The names of those fields that Connection names (RFC 9110 section 7.6.1).
+///
+/// A client chooses both, so each name is looked up once, in a table whose hashes it can't foresee.
+pub(crate) fn named_by_connection(fields: &HeaderMap) -> HashSet<&str> {
+    let present: HashSet<&str> = fields.keys().map(HeaderName::as_str).collect();
+    let mut named = HashSet::new();
+    let mut lower = Vec::new();
+    for token in tokens(fields, &header::CONNECTION) {
+        lower.clear();
+        lower.extend_from_slice(token);
+        lower.make_ascii_lowercase();
+        let name = std::str::from_utf8(&lower).ok();
+        named.extend(name.and_then(|name| present.get(name)));
+    }
+    named
 }
 
 /// The members of one line that is a list of tokens without empty members; `None` if it isn't.

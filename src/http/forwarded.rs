@@ -65,9 +65,8 @@ impl Identity {
         let mut proto = None;
         let mut host = None;
         if trusted {
-            let said = chain_of(fields);
             // From the hop nearest to us outward, as far as each was written by a trusted one.
-            for ip in said.into_iter().rev() {
+            for ip in chain_of(fields) {
                 let Some(ip) = ip else { break };
                 let last_trusted = chain.last().is_some_and(is_trusted);
                 if !last_trusted || chain.len() == CHAIN_MAX {
@@ -153,19 +152,18 @@ fn is_secure(scheme: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss")
 }
 
-/// The addresses of the chain in the order they were written; `None` for what is no address. X-Forwarded-For goes
+/// The last addresses of the chain, that of the nearest hop first; `None` for what is no address. X-Forwarded-For goes
 /// before Forwarded: a balancer that writes only the former lets a client's own Forwarded through. For the same reason
 /// X-Original-Forwarded-For counts only where neither is there: elsewhere it is what the client sent as the former.
 fn chain_of(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let last = |name| tokens(fields, name).rev().take(CHAIN_MAX);
     if fields.contains_key(&X_FORWARDED_FOR) {
-        return tokens(fields, &X_FORWARDED_FOR).map(address).collect();
+        return last(&X_FORWARDED_FOR).map(address).collect();
     }
     if !fields.contains_key(header::FORWARDED) {
-        return tokens(fields, &X_ORIGINAL_FORWARDED_FOR)
-            .map(address)
-            .collect();
+        return last(&X_ORIGINAL_FORWARDED_FOR).map(address).collect();
     }
-    tokens(fields, &header::FORWARDED)
+    last(&header::FORWARDED)
         .map(|element| {
             let for_ = parameter(element, "for")?;
             address(for_)
@@ -193,7 +191,7 @@ fn node(ip: IpAddr) -> String {
 }
 
 fn last_token<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    tokens(fields, name).last()
+    tokens(fields, name).next_back()
 }
 
 fn forwarded_parameter<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {

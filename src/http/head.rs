@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind};
 
+use bytes::BufMut as _;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,7 +16,10 @@ use crate::record::peer_text;
 use crate::secrets;
 
 /// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.
-pub(super) const MAX_FIELDS: usize = 100;
+pub(crate) const MAX_FIELDS: usize = 100;
+
+/// Most bytes taken in one go, so that few that come behind a long head are there to be moved for each request after it.
+const PIECE: usize = 16 * 1024;
 
 /// Longest target that hyper's URI takes, however large the head may be.
 const MAX_TARGET: usize = 65_534;
@@ -76,7 +80,7 @@ pub async fn read(
     let mut is_given = !bytes.is_empty();
     loop {
         if !std::mem::take(&mut is_given) {
-            match timeout_at(deadline, stream.read_buf(bytes)).await {
+            match timeout_at(deadline, stream.read_buf(&mut bytes.limit(PIECE))).await {
                 Ok(Ok(0)) => return Err(ended(bytes, begun)),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) if bytes.is_empty() && !begun => {
@@ -635,6 +639,18 @@ mod tests {
             assert_eq!(read.head, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
             assert!(b"early".starts_with(&read.early[..]));
         }
+    }
+
+    #[tokio::test]
+    async fn little_of_what_comes_behind_a_head_is_taken_with_it() {
+        let cookie = "c".repeat(270_000);
+        let head = format!("GET / HTTP/1.1\r\nCookie: {cookie}\r\n\r\n");
+        let behind = "x".repeat(500_000);
+        let deadline = Instant::now() + std::time::Duration::from_secs(5);
+        let whole = [head.as_bytes(), behind.as_bytes()].concat();
+        let mut bytes = Vec::new();
+        let read = read(&mut &whole[..], 1 << 20, deadline, &mut bytes).await;
+        assert!(read.unwrap().early.len() <= PIECE);
     }
 
     /// Gives each item once, then the end.

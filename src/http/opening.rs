@@ -1,5 +1,7 @@
 //! The opening handshake (RFC 6455 section 4.2.1): what a request must bring to be one.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -7,7 +9,7 @@ use http::request::Parts;
 use http::{Method, Uri};
 use sha1::{Digest as _, Sha1};
 
-use super::fields::{list_tokens, only, tokens};
+use super::fields::{list_tokens, members, only, tokens};
 use super::head::is_token;
 use crate::policy::Authority;
 use crate::reason::{Failure, Reason};
@@ -50,6 +52,13 @@ fn accept_value(key: &[u8]) -> String {
 
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Most subprotocols that a client may offer. Clients offer a few; the upstream's choice is looked for among them, and
+/// they are kept while it is waited for.
+const MOST_SUBPROTOCOLS: usize = 100;
+
+/// Most extensions, in an offer and in the answer to it. Browsers offer one.
+pub(crate) const MOST_EXTENSIONS: usize = 100;
 
 /// Fields that are in the head or nowhere: a Connection field may not name them, nor may they come as trailers, as either
 /// would change who the request is from or what it asks.
@@ -212,8 +221,7 @@ fn includes(tokens: &[&[u8]], name: &str) -> bool {
 /// RFC 9110 section 7.6.1 lets Connection name any field for removal; some must not go that way.
 fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
     for token in tokens(fields, &header::CONNECTION) {
-        let name = token.to_ascii_lowercase();
-        if is_protected(&name) {
+        if is_protected(token) {
             let detail = format!("Connection names {}", known([token], &[words::FIELDS]));
             return Err(Failure::new(Reason::HttpConnectionProtected, detail));
         }
@@ -221,12 +229,14 @@ fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a field, in lower case, says who a request is from or what it asks.
+/// Whether a field, in any letter case, says who a request is from or what it asks.
 pub(crate) fn is_protected(name: &[u8]) -> bool {
-    name.starts_with(b"sec-websocket-")
+    const FAMILY: &[u8] = b"sec-websocket-";
+    let start = name.get(..FAMILY.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(FAMILY))
         || PROTECTED
             .iter()
-            .any(|protected| protected.as_bytes() == name)
+            .any(|protected| name.eq_ignore_ascii_case(protected.as_bytes()))
 }
 
 fn check_version(fields: &HeaderMap) -> Result<(), Failure> {
@@ -259,13 +269,23 @@ fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
 /// A list of distinct tokens, possibly over several lines (RFC 6455 section 11.3.4).
 fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     let invalid = |detail: String| Failure::new(Reason::WsProtocolHeaderInvalid, detail);
+    let count = members(fields, &header::SEC_WEBSOCKET_PROTOCOL);
+    if count > MOST_SUBPROTOCOLS {
+        return Err(invalid(format!(
+            "{count} subprotocols are offered, allowed: {MOST_SUBPROTOCOLS}"
+        ))
+        .with_hint(
+            "real clients offer a few: look at the code that builds the client's list of subprotocols",
+        ));
+    }
+    let mut seen = HashSet::new();
     let mut offered = Vec::new();
     for value in fields.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
         let names = list_tokens(value.as_bytes())
             // What stands in the place of a name may be a bearer token.
             .ok_or_else(|| invalid("a member of the list is empty or not a token".to_owned()))?;
         for name in names {
-            if offered.contains(&name) {
+            if !seen.insert(name.clone()) {
                 return Err(invalid(format!(
                     "{} is offered twice",
                     secrets::name(&name)
@@ -279,6 +299,14 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
 
 /// The names in an extension list (RFC 6455 section 9.1), whose parameters are checked for grammar alone.
 fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
+    let count = members(fields, &header::SEC_WEBSOCKET_EXTENSIONS);
+    if count > MOST_EXTENSIONS {
+        return Err(Failure::new(
+            Reason::WsExtensionsHeaderInvalid,
+            format!("{count} extensions are offered, allowed: {MOST_EXTENSIONS}"),
+        )
+        .with_hint("real clients offer a few: look at the client, or at the hop in front that rewrites the extensions offer"));
+    }
     let mut names = Vec::new();
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let members = value.as_bytes().split(|&byte| byte == b',');
@@ -384,6 +412,37 @@ mod tests {
             accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         );
+    }
+
+    #[test]
+    fn an_offer_has_a_bound_over_all_its_lines() {
+        let list = |count: usize| {
+            let names: Vec<_> = (0..count).map(|index| format!("p{index}")).collect();
+            names.join(", ")
+        };
+        for (name, most, expected) in [
+            (
+                "sec-websocket-protocol",
+                MOST_SUBPROTOCOLS,
+                "ws_protocol_header_invalid: 101 subprotocols are offered, allowed: 100",
+            ),
+            (
+                "sec-websocket-extensions",
+                MOST_EXTENSIONS,
+                "ws_extensions_header_invalid: 101 extensions are offered, allowed: 100",
+            ),
+        ] {
+            let most = list(most);
+            assert_eq!(outcome("GET", &[(name, &most)]), "opening");
+            let mut request = http::Request::builder().uri("/");
+            for (name, value) in GOOD.iter().chain(&[(name, most.as_str()), (name, "x")]) {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let failure = check(&parts).unwrap_err();
+            let detail = failure.detail.unwrap_or_default();
+            assert_eq!(format!("{}: {detail}", failure.reason), expected);
+        }
     }
 
     #[test]

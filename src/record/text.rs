@@ -61,22 +61,23 @@ pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> Strin
     let mut text = peer_text(path);
     if let Some(query) = query {
         text.push('?');
-        let redacted: Vec<u8> = query
-            .split(|&byte| byte == b'&')
-            .map(|parameter| {
-                let mut halves = parameter.splitn(2, |&byte| byte == b'=');
-                let name = halves.next().unwrap_or_default();
-                let value = halves.next().unwrap_or_default();
-                if keep.iter().any(|kept| kept.as_bytes() == name) {
-                    parameter.to_vec()
-                } else if is_parameter_name(name) && value.iter().any(|&byte| byte != b'=') {
-                    [name, b"=*"].concat()
-                } else {
-                    b"*".to_vec()
-                }
-            })
-            .collect::<Vec<_>>()
-            .join(&b'&');
+        let mut redacted = Vec::with_capacity(query.len());
+        for (index, parameter) in query.split(|&byte| byte == b'&').enumerate() {
+            if index > 0 {
+                redacted.push(b'&');
+            }
+            let mut halves = parameter.splitn(2, |&byte| byte == b'=');
+            let name = halves.next().unwrap_or_default();
+            let value = halves.next().unwrap_or_default();
+            if keep.iter().any(|kept| kept.as_bytes() == name) {
+                redacted.extend_from_slice(parameter);
+            } else if is_parameter_name(name) && value.iter().any(|&byte| byte != b'=') {
+                redacted.extend_from_slice(name);
+                redacted.extend_from_slice(b"=*");
+            } else {
+                redacted.push(b'*');
+            }
+        }
         text.push_str(&peer_text(&redacted));
     }
     text

@@ -3,8 +3,8 @@
 use http::header::{self, HeaderMap};
 use http::{Version, response};
 
-use crate::http::fields::{only, tokens};
-use crate::http::opening::{Opening, extension_names};
+use crate::http::fields::{members, only, tokens};
+use crate::http::opening::{MOST_EXTENSIONS, Opening, extension_names};
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::record::{peer_list, peer_text};
@@ -354,16 +354,20 @@ pub(super) fn extensions(fields: &HeaderMap) -> Vec<String> {
 }
 
 fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
+    let refuse = |why: String| {
+        let detail = format!("{}; {why}", found(fields, "sec-websocket-extensions"));
+        Err(Failure::new(Reason::UpstreamExtensionUnrequested, detail))
+    };
+    let count = members(fields, &header::SEC_WEBSOCKET_EXTENSIONS);
+    if count > MOST_EXTENSIONS {
+        return refuse(format!("{count} extensions, allowed: {MOST_EXTENSIONS}"));
+    }
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);
         if !chosen.iter().all(|name| opening.extensions.contains(name)) {
             let offered = opening.extensions.iter().map(String::as_bytes);
-            let detail = format!(
-                "{}; offered: {}",
-                found(fields, "sec-websocket-extensions"),
-                known(offered, &[words::EXTENSIONS])
-            );
-            return Err(Failure::new(Reason::UpstreamExtensionUnrequested, detail));
+            let offered = known(offered, &[words::EXTENSIONS]);
+            return refuse(format!("offered: {offered}"));
         }
     }
     Ok(())

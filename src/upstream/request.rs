@@ -4,8 +4,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Uri, Version, response};
 
-use crate::http::fields::tokens;
+use crate::http::fields::{named_by_connection, tokens};
 use crate::http::forwarded::{Identity, is_identity};
+use crate::http::head::MAX_FIELDS;
 use crate::http::opening::{is_hop_by_hop, is_protected};
 use crate::http::respond::X_REQUEST_ID;
 use crate::http::via::Pseudonym;
@@ -127,9 +128,10 @@ pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts 
     head
 }
 
-/// The trailers that all lines of Trailer announce, as far as they may `stay`.
+/// The trailers that all lines of Trailer announce, as far as they may `stay`: the first of them, as a body that has more
+/// is not read.
 fn announced(fields: &HeaderMap, stay: impl Fn(&HeaderName) -> bool) -> Option<HeaderValue> {
-    let names = tokens(fields, &header::TRAILER);
+    let names = tokens(fields, &header::TRAILER).take(MAX_FIELDS);
     let names = names.filter(|name| HeaderName::from_bytes(name).is_ok_and(|name| stay(&name)));
     let list = names.collect::<Vec<_>>().join(&b", "[..]);
     // Made of names alone.
@@ -140,15 +142,10 @@ fn announced(fields: &HeaderMap, stay: impl Fn(&HeaderName) -> bool) -> Option<H
 
 /// All fields but the hop-by-hop ones and those that Connection names.
 fn end_to_end(fields: &HeaderMap) -> HeaderMap {
-    let named: Vec<_> = tokens(fields, &header::CONNECTION)
-        .map(<[u8]>::to_ascii_lowercase)
-        .collect();
-    let stays = |name: &HeaderName| {
-        !is_hop_by_hop(name) && !named.iter().any(|named| named == name.as_str().as_bytes())
-    };
+    let named = named_by_connection(fields);
     let mut kept = HeaderMap::with_capacity(fields.keys_len() + 8);
     for (name, value) in fields {
-        if stays(name) {
+        if !is_hop_by_hop(name) && !named.contains(name.as_str()) {
             kept.append(name.clone(), value.clone());
         }
     }

@@ -2,6 +2,8 @@
 
 /// Where a head ends, how large and how slow it may be.
 mod bounds;
+/// What one head may cost.
+mod budget;
 /// What the upstream is told of the client.
 mod forwarded;
 /// The tools of these tests and of the policy's.

@@ -1,5 +1,6 @@
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use wsgate::reason::Reason;
 
@@ -338,4 +339,45 @@ fn addresses_of_headers_are_shortened_like_others() {
     ending(&mut client);
     let line = proxy.terminal().expect(Reason::ProxyProtocolInvalid);
     assert!(!format!("{line:?}").contains("192.0.2.77"), "{line:?}");
+}
+
+/// Held as `http::budget` holds heads.
+#[test]
+fn no_header_costs_more_than_its_bytes() {
+    /// A header of about `size` bytes.
+    fn header(extension: &[u8], size: usize) -> Vec<u8> {
+        let extensions = extension.repeat(size / extension.len());
+        let length = u16::try_from(12 + extensions.len()).unwrap();
+        let fixed = [&V2[..14], &length.to_be_bytes(), &V2[16..28]].concat();
+        [fixed, extensions].concat()
+    }
+    let upstream = Upstream::echo();
+    let proxy = wanting(Setup::plain(&upstream.url()), "127.0.0.1").start();
+    let least = |header: &[u8], piece: usize, enough| {
+        proxy.least_time(enough, || {
+            let mut client = Client::plain(proxy.address());
+            for piece in header.chunks(piece) {
+                client.send(piece);
+            }
+            client.send("GET /no HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(client.response().status, 404);
+            client.finish();
+            client.rest();
+        })
+    };
+    const FULL: usize = 4080;
+    let long = [&[4, 15, 237][..], &[0; FULL - 3]].concat();
+    let whole = least(&header(&long, FULL), FULL, Duration::ZERO);
+    let shortest = header(&[4, 0, 0], FULL);
+    let enough = whole * 10;
+    let cost = least(&shortest, FULL, enough);
+    assert!(
+        cost <= enough,
+        "{cost:?}, where one extension takes {whole:?}"
+    );
+    // However it comes, it is not read from its beginning for each piece.
+    let part = least(&header(&[4, 0, 0], FULL / 16), 8, Duration::ZERO);
+    let enough = part * 16 * 3;
+    let cost = least(&shortest, 8, enough);
+    assert!(cost <= enough, "{cost:?}, where a sixteenth takes {part:?}");
 }

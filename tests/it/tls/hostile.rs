@@ -4,12 +4,16 @@ use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConnection;
 use wsgate::reason::Reason;
 
 use super::Scene;
-use super::hello::{self, CHANGE_CIPHER_SPEC, HANDSHAKE, Hello, ending, message, record};
+use super::hello::{
+    self, CHANGE_CIPHER_SPEC, ECDHE_ECDSA_AES_128_GCM, ECDSA_P256_SHA256, HANDSHAKE, Hello, X25519,
+    ending, message, record,
+};
 use crate::harness::client::{socket, trusting};
 use crate::harness::proxy::{HOST, is_terminal};
 use crate::harness::{Client, Setup, eventually};
@@ -125,6 +129,138 @@ fn a_hello_as_large_as_may_be_is_read_and_a_larger_one_is_not() {
     endless[1..4].copy_from_slice(&[0, 0xff, 0xff]);
     assert_eq!(scene.answer(record(HANDSHAKE, &endless)), b"");
     scene.refused().expect(Reason::TlsHandshakeTimeout);
+}
+
+/// A hello with more extensions, of these kinds and contents.
+fn extended(hello: &Hello, more: impl IntoIterator<Item = (u16, Vec<u8>)>) -> Vec<u8> {
+    let mut message = hello.message();
+    // Type and length, version, random, session, suites, compression.
+    let at = 4 + 2 + 32 + 1 + 2 + 2 * hello.suites.len() + 2;
+    for (kind, content) in more {
+        let length = u16::try_from(content.len()).unwrap();
+        message.extend([kind.to_be_bytes(), length.to_be_bytes()].concat());
+        message.extend(content);
+    }
+    let extensions = u16::try_from(message.len() - at - 2).unwrap();
+    message[at..at + 2].copy_from_slice(&extensions.to_be_bytes());
+    let length = u32::try_from(message.len() - 4).unwrap();
+    message[1..4].copy_from_slice(&length.to_be_bytes()[1..]);
+    message
+}
+
+/// Held as `http::budget` holds heads.
+#[test]
+fn no_list_of_a_hello_costs_more_than_its_bytes() {
+    /// A list of so many numbers that nobody knows, and one that is known.
+    fn numbers(size: usize, last: u16) -> Vec<u16> {
+        let unknown = (0x2000..0x9000).cycle().take(size / 2);
+        unknown.chain([last]).collect()
+    }
+    type Sized = fn(usize) -> Vec<u8>;
+    const FULL: usize = 60_000;
+    let scene = Scene::new(|_| {});
+    let least = |message: Sized, size, record_size, enough: Duration| {
+        let bytes: Vec<u8> = message(size)
+            .chunks(record_size)
+            .flat_map(|piece| record(HANDSHAKE, piece))
+            .collect();
+        scene.proxy.least_time(enough, || {
+            let mut client = Client::plain(scene.address());
+            client.send(&bytes).finish();
+            // What is too large for the library in records of a byte each is refused before it is whole.
+            let answer = client.rest();
+            assert!(record_size == 1 || !answer.is_empty());
+        })
+    };
+    let padding: Sized = |size| {
+        let hello = Hello {
+            padding: size,
+            ..Hello::tls12()
+        };
+        hello.message()
+    };
+    let cases: [(&str, Sized); 8] = [
+        ("one extension", padding),
+        ("suites", |size| {
+            let suites = numbers(size, ECDHE_ECDSA_AES_128_GCM);
+            Hello {
+                suites,
+                ..Hello::tls12()
+            }
+            .message()
+        }),
+        ("groups", |size| {
+            let groups = Some(numbers(size, X25519));
+            Hello {
+                groups,
+                ..Hello::tls12()
+            }
+            .message()
+        }),
+        ("schemes", |size| {
+            let schemes = Some(numbers(size, ECDSA_P256_SHA256));
+            Hello {
+                schemes,
+                ..Hello::tls12()
+            }
+            .message()
+        }),
+        ("protocols", |size| {
+            let mut protocols = vec!["a".to_owned(); size / 2];
+            protocols.push("http/1.1".to_owned());
+            let alpn = Some(protocols);
+            Hello {
+                alpn,
+                ..Hello::tls12()
+            }
+            .message()
+        }),
+        ("a server name", |size| {
+            let sni = Some("a.".repeat(size / 2) + "a");
+            Hello {
+                sni,
+                ..Hello::tls12()
+            }
+            .message()
+        }),
+        ("extensions", |size| {
+            let kinds = (0x2000..0x9000).take(size / 4);
+            extended(&Hello::tls12(), kinds.map(|kind| (kind, Vec::new())))
+        }),
+        ("key shares", |size| {
+            let shares = (0x2000_u16..0x9000).take(size / 5);
+            let shares = shares.flat_map(|group| [&group.to_be_bytes()[..], &[0, 1, 7]].concat());
+            let shares: Vec<u8> = shares.collect();
+            let length = u16::try_from(shares.len()).unwrap();
+            let hello = Hello {
+                key_share: None,
+                ..Hello::tls13()
+            };
+            let content = [&length.to_be_bytes()[..], &shares].concat();
+            extended(&hello, [(51, content)])
+        }),
+    ];
+    for record_size in [16 * 1024, 100, 1] {
+        let whole = least(padding, FULL, record_size, Duration::ZERO);
+        for (what, message) in cases {
+            let enough = whole * 40;
+            let cost = least(message, FULL, record_size, enough);
+            assert!(
+                cost <= enough,
+                "{what} in records of {record_size}: {cost:?}, where one extension takes {whole:?}"
+            );
+            let part = least(message, FULL / 16, record_size, Duration::ZERO);
+            let bound = part * 16 * 3;
+            let cost = match cost <= bound {
+                true => cost,
+                false => least(message, FULL, record_size, bound),
+            };
+            assert!(
+                cost <= bound,
+                "{what} in records of {record_size}: {cost:?}, where a sixteenth takes {part:?}"
+            );
+        }
+    }
 }
 
 #[test]
