@@ -25,7 +25,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request as HttpRequest, Response};
+use http::{Request as HttpRequest, Response, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
@@ -58,6 +58,8 @@ pub struct Exchange {
     connection: Box<http1::Connection<TokioIo<Hold>, Handover>>,
     answer: oneshot::Sender<Response<Body>>,
     link: Link,
+    /// That of the request.
+    version: Version,
     /// Sees the end of a client from which nothing is read.
     watch: Watch,
 }
@@ -180,15 +182,16 @@ impl Exchange {
         })
         .await;
         match begun {
-            Ok(request) => Ok((
-                request,
-                Self {
+            Ok(request) => {
+                let exchange = Self {
                     connection,
                     answer,
                     link,
+                    version: request.version(),
                     watch,
-                },
-            )),
+                };
+                Ok((request, exchange))
+            }
             Err(failure) => {
                 let (stream, head) = connection.into_parts().io.into_inner().into_refused();
                 Err(Unparsed {
@@ -264,16 +267,19 @@ impl Exchange {
             mut connection,
             answer,
             link,
+            version,
             watch,
         } = self;
         match is_own {
             true => link.reply(),
             false => link.pass(),
         }
-        let response = response.map(|body| {
+        let mut response = response.map(|body| {
             let link = link.clone();
             HandedOver { body, link }.boxed_unsync()
         });
+        // Where a request in HTTP/1.0 wants it, hyper would add keep-alive to an answer in HTTP/1.1.
+        *response.version_mut() = version;
         // Refused only when the connection has ended, which the poll below reports.
         let _ = answer.send(response);
         let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
@@ -325,6 +331,18 @@ impl Exchange {
         }
     }
 
+    /// The stream of a request in HTTP/1.0, for an answer that hyper is not to write: it would say HTTP/1.0, too.
+    ///
+    /// # Errors
+    /// The exchange itself, of any other request.
+    pub fn into_old(self) -> Result<ClientStream, Self> {
+        if self.version != Version::HTTP_10 {
+            return Err(self);
+        }
+        let (stream, ..) = self.connection.into_parts().io.into_inner().into_parts();
+        Ok(stream)
+    }
+
     /// Writes the answer and gives the stream back, flushed but not shut down.
     ///
     /// Ends early when the client's connection breaks, or when writing takes longer than `patience`.
@@ -334,6 +352,7 @@ impl Exchange {
             answer,
             link,
             watch,
+            ..
         } = self;
         link.answer();
         // Refused only when the connection has ended, which the poll below reports.

@@ -175,8 +175,8 @@ pub fn check_plain<'r>(matched: Matched<'r>, method: &str) -> Result<Plain<'r>, 
         Failure::new(Reason::HttpMethodNotAllowed, detail).allowing(allowed)
     };
     match &route.serves {
-        Serves::Respond(_) if !matches!(method, "GET" | "HEAD") => {
-            Err(refused("GET, HEAD".to_owned()))
+        Serves::Respond(_) if !Respond::METHODS.contains(&method) => {
+            Err(refused(Respond::METHODS.join(", ")))
         }
         Serves::Respond(respond) => Ok(Plain::Respond(respond)),
         Serves::Forward(forward) => match &forward.http {
@@ -238,7 +238,8 @@ pub fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
 /// Holds the Host against the name that the client checked the certificate for (RFC 9110 section 7.4).
 fn check_sni(routes: &[Route], asked: &Asked<'_>) -> Result<Option<Note>, Failure> {
     let host = asked.authority.host.as_str();
-    let Some(sni) = asked.sni.filter(|sni| !sni.eq_ignore_ascii_case(host)) else {
+    let differs = |sni: &&str| !host.is_empty() && !sni.eq_ignore_ascii_case(host);
+    let Some(sni) = asked.sni.filter(differs) else {
         return Ok(None);
     };
     let is_ours = |name: &str| {

@@ -298,8 +298,8 @@ reasons! {
         "the request head, or what stands beside the data of a chunked body, is larger than allowed",
         "shrink cookies or move tokens out of the URL, or raise `limits.header_bytes`";
     HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Status::Fixed(400), "http_request_error",
-        "the request is not HTTP/1.1, which is all that is spoken here",
-        "if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; HTTP/2 needs a hop that speaks 1.1 to us";
+        "the request is not HTTP/1.1, which handshakes and routes with an upstream need",
+        "a health check in HTTP/1.0 (HAProxy's httpchk and other monitors) gets its answer from a route with `routes[].respond`, or at `probes.address`; if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; HTTP/2 needs a hop that speaks 1.1 to us";
     HttpHostMissing = "http_host_missing", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request has no Host field",
         "a hand-made client, or a hop in front that drops Host: make it pass the field on";

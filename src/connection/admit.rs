@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
+use http::{Response, Version};
 use tokio::time::Instant;
 
 use super::explain::Explanation;
 use super::{Life, plain};
 use crate::http::forwarded::Identity;
+use crate::http::head::too_old;
 use crate::http::opening::{self, Kind, Opening};
 use crate::policy::{
     self, Asked, Authority, HostSet, HttpRules, Matched, Permit, Plain, WebSocketRules,
@@ -80,7 +81,7 @@ impl Life<'_> {
             false => Wanted::Answer,
         };
         self.shared.via.check(&request.headers)?;
-        let authority = opening::authority(&request.uri, &request.headers)?;
+        let authority = opening::authority(request)?;
         let (opening, asks_h2c) = match opening::check(request)? {
             Kind::Opening(opening) => (Some(opening), false),
             Kind::Plain { asks_h2c } => (None, asks_h2c),
@@ -99,6 +100,10 @@ impl Life<'_> {
         }
         let admitted = self.check_policy(request, identity, &authority, opening, draft);
         draft.record.policy_ms = Some(millis(begun.elapsed()));
+        let admitted = match request.version {
+            Version::HTTP_10 => in_old(admitted),
+            _ => admitted,
+        };
         admitted.map_err(|denied| match denied.failure.reason {
             // Where plain requests are served the wish is ignored; elsewhere it is what is wrong with this one.
             Reason::PlainHttpRequest if asks_h2c => Reason::H2cRefused.into(),
@@ -156,6 +161,9 @@ impl Life<'_> {
         if self.shared.redirect_to_https && !identity.secure {
             policy::check_host(routes, &asked).map_err(|failure| self.searched(failure, &asked))?;
             return match opening {
+                _ if request.version == Version::HTTP_10 => {
+                    Err(too_old("this listener only redirects").into())
+                }
                 Some(_) => Err(Reason::RedirectRefused.into()),
                 None => Ok(Admitted::Answer(plain::redirect(authority, &request.uri))),
             };
@@ -243,7 +251,13 @@ impl Life<'_> {
             }
         })?;
         let permit = match plain {
-            Plain::Respond(respond) => return Ok(Admitted::Answer(plain::response(respond))),
+            Plain::Respond(respond) => {
+                let response = plain::response(respond, &request.method);
+                return Ok(Admitted::Answer(response));
+            }
+            Plain::Forward(_) if request.version == Version::HTTP_10 => {
+                return Err(too_old("the route has an upstream").into());
+            }
             Plain::Forward(permit) => permit,
         };
         permitted(&permit, draft);
@@ -263,6 +277,17 @@ impl Life<'_> {
             Failure::new(Reason::InternalAborted, detail)
         })
     }
+}
+
+/// What HTTP/1.0 may have is an answer of the proxy's own: it was a check of the proxy's health then.
+fn in_old<'a>(admitted: Result<Admitted<'a>, Denied>) -> Result<Admitted<'a>, Denied> {
+    admitted.map_err(|denied| match denied.failure.reason {
+        Reason::HttpVersionUnsupported => denied,
+        reason => {
+            let why = format!("no route with respond takes it ({reason})");
+            too_old(&why).into()
+        }
+    })
 }
 
 fn permitted<R>(permit: &Permit<'_, R>, draft: &mut Draft) {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::Version;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
@@ -43,7 +44,10 @@ pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) 
     let record = &mut draft.record;
     record.request_id = Some(request_id);
     record.trace_id = trace_id(&request.headers).map(str::to_owned);
-    record.http_version = Some("1.1".into());
+    record.http_version = Some(match request.version {
+        Version::HTTP_10 => "1.0".into(),
+        _ => "1.1".into(),
+    });
     record.method = Some(peer_text(request.method.as_str().as_bytes()));
     record.host = match request.uri.authority() {
         Some(authority) => joined(&[authority.as_str().as_bytes()], without_secrets),

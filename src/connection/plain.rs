@@ -5,7 +5,7 @@ use std::future::ready;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::admit::AdmittedPlain;
@@ -186,10 +186,10 @@ impl Life<'_> {
     }
 }
 
-/// Whether the client says that no other request follows.
+/// Whether the client says that no other request follows. In HTTP/1.0 none does, whatever it says.
 fn is_last(request: &Parts) -> bool {
     let closes = |token: &[u8]| token.eq_ignore_ascii_case(b"close");
-    tokens(&request.headers, &header::CONNECTION).any(closes)
+    request.version == Version::HTTP_10 || tokens(&request.headers, &header::CONNECTION).any(closes)
 }
 
 /// What goes with an answer on its way.
@@ -228,14 +228,23 @@ fn close_after(fields: &mut HeaderMap) {
     fields.insert(header::CONNECTION, HeaderValue::from_static(value));
 }
 
-/// The answer of a `respond` route.
-pub(super) fn response(respond: &Respond) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(respond.body.clone()));
+/// The answer of a `respond` route; to OPTIONS with what may be asked for in place of the body.
+pub(super) fn response(respond: &Respond, method: &Method) -> Response<Bytes> {
+    let is_asked_for = method != Method::OPTIONS;
+    let body = match is_asked_for {
+        true => respond.body.clone(),
+        false => String::new(),
+    };
+    let mut response = Response::new(Bytes::from(body));
     if let Ok(status) = StatusCode::from_u16(respond.status) {
         *response.status_mut() = status;
     }
-    if let Ok(kind) = HeaderValue::from_str(&respond.content_type) {
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let (name, value) = match is_asked_for {
+        true => (header::CONTENT_TYPE, respond.content_type.clone()),
+        false => (header::ALLOW, Respond::METHODS.join(", ")),
+    };
+    if let Ok(value) = HeaderValue::from_str(&value) {
+        response.headers_mut().insert(name, value);
     }
     response
 }

@@ -29,6 +29,10 @@ impl Life<'_> {
         if failure.http_status().is_none() {
             return failure.into();
         }
+        let exchange = match exchange.into_old() {
+            Ok(stream) => return self.refuse_unread(stream, failure, draft).await,
+            Err(exchange) => exchange,
+        };
         let response = respond::boxed(respond::refusal(&failure, &request_id(draft)));
         let patience = self.shared.config().limits.write_stall;
         let answered = exchange.answer(response, patience).await;

@@ -234,13 +234,21 @@ fn malformed(detail: String) -> Failure {
     Failure::new(Reason::HttpMalformed, detail)
 }
 
+/// A request in HTTP/1.0 that can't be answered, with the reason why not even so.
+#[must_use]
+pub fn too_old(why: &str) -> Failure {
+    let detail = format!("the request says HTTP/1.0, and {why}");
+    Failure::new(Reason::HttpVersionUnsupported, detail)
+}
+
 /// Checks a complete head, CRLF by construction: request line, field lines, framing.
 fn check(head: &[u8]) -> Result<Rest, Failure> {
     let mut lines = head
         .split(|&byte| byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    check_request_line(lines.next().unwrap_or_default())?;
+    let is_old = check_request_line(lines.next().unwrap_or_default())?;
     let mut framing = Framing::default();
+    let mut is_handshake = false;
     let mut fields = 0;
     for (number, line) in lines.enumerate() {
         if line.is_empty() {
@@ -253,12 +261,24 @@ fn check(head: &[u8]) -> Result<Rest, Failure> {
         }
         let (name, value) = check_field(line, number + 2)?;
         framing.add(name, value)?;
+        is_handshake |= name.eq_ignore_ascii_case(b"upgrade") || is_websocket(name);
     }
-    framing.check()
+    let body = framing.check()?;
+    match (is_handshake, body.is_done()) {
+        (true, _) if is_old => Err(too_old("asks for an upgrade")),
+        (_, false) if is_old => Err(too_old("announces a body")),
+        _ => Ok(body),
+    }
 }
 
-/// `method SP target SP HTTP/1.1` (RFC 9112 section 3).
-fn check_request_line(line: &[u8]) -> Result<(), Failure> {
+fn is_websocket(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"sec-websocket-";
+    name.get(..PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// `method SP target SP HTTP/1.1` (RFC 9112 section 3). Whether it says HTTP/1.0, with a method that health checks have.
+fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
     // None of its words is shown: the line may be the body of an earlier request, or torn from a field.
     let parts: Vec<_> = line.split(|&byte| byte == b' ').collect();
     let [method, target, version] = *parts.as_slice() else {
@@ -282,8 +302,10 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
             "request line: byte {at} of the method is \\x{byte:02x}, which no method has"
         )));
     }
-    match version {
-        b"HTTP/1.1" => {}
+    let is_old = match version {
+        b"HTTP/1.1" => false,
+        // Whether a route answers it is seen later.
+        b"HTTP/1.0" if matches!(method, b"GET" | b"HEAD" | b"OPTIONS") => true,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
@@ -294,12 +316,13 @@ fn check_request_line(line: &[u8]) -> Result<(), Failure> {
             let detail = "request line: what stands behind the target is not an HTTP version";
             return Err(malformed(detail.to_owned()));
         }
-    }
+    };
     if target.len() > MAX_TARGET {
         let detail = format!("the target is over {MAX_TARGET} bytes");
         return Err(Failure::new(Reason::HttpTooLarge, detail).with_status(414));
     }
-    check_target(target)
+    check_target(target)?;
+    Ok(is_old)
 }
 
 /// A path, or a URL in absolute form (RFC 9112 section 3.2), that hyper reads too.
@@ -451,7 +474,15 @@ mod tests {
             (b"GET /\tHTTP/1.1", Some("http_malformed")),
             (b"GET /", Some("http_malformed")),
             (b"G@T / HTTP/1.1", Some("http_malformed")),
-            (b"GET / HTTP/1.0", Some("http_version_unsupported")),
+            (b"GET / HTTP/1.0", None),
+            (b"HEAD /a?b HTTP/1.0", None),
+            (b"OPTIONS / HTTP/1.0", None),
+            (b"GET /a#b HTTP/1.0", Some("http_malformed")),
+            (b"OPTIONS * HTTP/1.0", Some("http_malformed")),
+            (b"get / HTTP/1.0", Some("http_version_unsupported")),
+            (b"POST / HTTP/1.0", Some("http_version_unsupported")),
+            (b"GET / HTTP/1.2", Some("http_version_unsupported")),
+            (b"GET / HTTP/0.9", Some("http_version_unsupported")),
             (b"PRI * HTTP/2.0", Some("http_version_unsupported")),
             (b"GET / http/1.1", Some("http_malformed")),
             (b"GET / HTTP/1.10", Some("http_malformed")),
@@ -491,6 +522,31 @@ mod tests {
             Some("http_too_large")
         );
         assert_eq!(reason(&with(&vec!["X: 1"; 100].join("\r\n"))), None);
+    }
+
+    #[test]
+    fn what_no_request_in_http_1_0_may_have() {
+        for (lines, expected) in [
+            ("Host: a", None),
+            ("Connection: keep-alive, Upgrade", None),
+            ("Content-Length: 0", None),
+            ("Content-Length: 1", Some("http_version_unsupported")),
+            (
+                "Transfer-Encoding: chunked",
+                Some("http_version_unsupported"),
+            ),
+            ("Transfer-Encoding: identity", Some("http_framing_conflict")),
+            ("UPGRADE: h2c", Some("http_version_unsupported")),
+            ("Upgrade:", Some("http_version_unsupported")),
+            ("sec-WebSocket-Key: a", Some("http_version_unsupported")),
+            ("Sec-WebSocket: a", None),
+            ("X : a", Some("http_malformed")),
+            ("X: a\r\n folded", Some("http_malformed")),
+        ] {
+            let head = format!("GET / HTTP/1.0\r\n{lines}\r\n\r\n");
+            assert_eq!(reason(head.as_bytes()), expected, "{lines:?}");
+        }
+        assert_eq!(reason(b"GET / HTTP/1.0\r\n\r\n"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Uri};
+use http::{Method, Version};
 use sha1::{Digest as _, Sha1};
 
 use super::fields::{list_tokens, members, only, tokens};
@@ -78,13 +78,15 @@ const PROTECTED: [&str; 13] = [
     "x-request-id",
 ];
 
-/// The host and port a request is for: the target's in absolute form (RFC 9112 section 3.2.2), else the Host field.
+/// The host and port a request is for: the target's in absolute form (RFC 9112 section 3.2.2), else the Host field, which
+/// HTTP/1.0 does not ask for.
 ///
 /// # Errors
 /// `http_host_missing` and `http_host_invalid`.
-pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
-    let host = match only(fields, &header::HOST) {
-        Ok(Some(value)) => value,
+pub fn authority(request: &Parts) -> Result<Authority, Failure> {
+    let host_field = match only(&request.headers, &header::HOST) {
+        Ok(Some(value)) => host(value)?,
+        Ok(None) if request.version == Version::HTTP_10 => Authority::unnamed(),
         Ok(None) => return Err(Reason::HttpHostMissing.into()),
         Err(count) => {
             return Err(Failure::new(
@@ -93,13 +95,7 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
             ));
         }
     };
-    let host_field = Authority::parse(host.as_bytes()).ok_or_else(|| {
-        Failure::new(
-            Reason::HttpHostInvalid,
-            "the Host field is not a host with an optional port",
-        )
-    })?;
-    match uri.authority() {
+    match request.uri.authority() {
         None => Ok(host_field),
         Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
             Failure::new(
@@ -108,6 +104,12 @@ pub fn authority(uri: &Uri, fields: &HeaderMap) -> Result<Authority, Failure> {
             )
         }),
     }
+}
+
+fn host(value: &HeaderValue) -> Result<Authority, Failure> {
+    let detail = "the Host field is not a host with an optional port";
+    let parsed = Authority::parse(value.as_bytes());
+    parsed.ok_or_else(|| Failure::new(Reason::HttpHostInvalid, detail))
 }
 
 /// Whether a request has anything of an opening handshake, right or wrong: an Upgrade to anything but HTTP/2, or a
@@ -399,7 +401,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        match authority(&parts.uri, &parts.headers).and_then(|_| check(&parts)) {
+        match authority(&parts).and_then(|_| check(&parts)) {
             Ok(Kind::Opening(_)) => "opening",
             Ok(Kind::Plain { .. }) => "plain",
             Err(failure) => failure.reason.code(),

@@ -17,6 +17,15 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// That of a request in HTTP/1.0 which names no host: only routes for any host take it.
+    #[must_use]
+    pub fn unnamed() -> Self {
+        Self {
+            host: String::new(),
+            port: None,
+        }
+    }
+
     /// Parses `host`, `host:port`, `[v6]` or `[v6]:port`.
     ///
     /// Narrower than the grammar of RFC 3986 section 3.2.2: a name has letters, digits, `-`, `_` and single dots;

@@ -94,6 +94,11 @@ pub struct Respond {
     pub content_type: String,
 }
 
+impl Respond {
+    /// What may be asked of it. OPTIONS is what a health check of HAProxy's asks with unless it is told otherwise.
+    pub const METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
+}
+
 /// `routes[].http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRules {

@@ -6,6 +6,8 @@ mod answered;
 mod bodies;
 /// No request and no answer that could be read in two ways.
 mod framing;
+/// Health checks of listeners.
+mod health_checks;
 /// Connections that are kept for the upstream's next request, and what is asked twice.
 mod kept;
 /// Many requests on one connection, and their records.

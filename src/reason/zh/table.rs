@@ -85,8 +85,8 @@ texts! {
         "可能是扫描器，或自行拼接请求的客户端或前置代理；detail 写明错误，若能定位到某个字节或某一行，也会写出";
     HttpTooLarge: "请求头，或分块请求体中数据以外的部分，超过允许的大小",
         "减小 Cookie、不要把令牌放进 URL，或调高 `limits.header_bytes`";
-    HttpVersionUnsupported: "请求不是 HTTP/1.1，而这里只支持 HTTP/1.1",
-        "若前置代理使用 HTTP/1.0（nginx 1.29.7 之前的默认值），在那里设置 proxy_http_version 1.1；若是 HTTP/2，须由前面一跳转成 1.1";
+    HttpVersionUnsupported: "请求不是 HTTP/1.1，而 WebSocket 握手和有上游的路由都需要 HTTP/1.1",
+        "若是 HTTP/1.0 的健康检查（HAProxy 的 httpchk 等），由带 `routes[].respond` 的路由或 `probes.address` 应答；若前置代理使用 HTTP/1.0（nginx 1.29.7 之前的默认值），在那里设置 proxy_http_version 1.1；若是 HTTP/2，须由前面一跳转成 1.1";
     HttpHostMissing: "请求没有 Host 字段",
         "客户端自行拼接了请求，或前面那一跳丢掉了 Host：让它原样传递该字段";
     HttpHostInvalid: "Host 字段重复出现，或不是「主机名加可选端口」的形式",

@@ -23,11 +23,16 @@ pub struct Hop {
 impl Hop {
     /// HAProxy as a relay of TCP: `server` is what stands behind the address of the one server.
     pub fn haproxy(to: SocketAddr, server: &str) -> Self {
+        Self::haproxy_with(to, server, "", "")
+    }
+
+    /// The same with a section of its own before all others, and with more lines for the relay.
+    pub fn haproxy_with(to: SocketAddr, server: &str, global: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("haproxy.cfg");
         let text = format!(
-            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-             listen relay\n  bind fd@0\n  server proxy {to} {server}\n"
+            "{global}defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+             listen relay\n  bind fd@0\n  {lines}\n  server proxy {to} {server}\n"
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new(tool("WSGATE_HAPROXY"));

@@ -137,7 +137,7 @@ fn an_answer_of_the_configurations() {
     let response = client.response();
     assert_eq!(
         (response.status, response.field("allow")),
-        (405, Some("GET, HEAD"))
+        (405, Some("GET, HEAD, OPTIONS"))
     );
     proxy.terminal().expect(Reason::HttpMethodNotAllowed);
 

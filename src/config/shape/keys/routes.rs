@@ -33,7 +33,7 @@ pub static ROUTE: Block = Block {
             "respond",
             Kind::Block(&RESPOND),
             "none",
-            "The proxy answers GET and HEAD itself, without an upstream. Not beside `websocket`, `http` and `upstream`.",
+            "The proxy answers GET, HEAD and OPTIONS itself, without an upstream. Not beside `websocket`, `http` and `upstream`.",
         ),
         optional(
             "upstream",
