@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod run;
 mod schema;
+mod signals;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -965,6 +965,8 @@ notes! {
         "a side sent bytes behind its Close frame, where nothing may follow; they were not passed on";
     EndpointSkipped = "endpoint_skipped",
         "an endpoint could not be connected to, or a connection kept to it was dead, and another try followed; see attempts";
+    DnsAnswerStale = "dns_answer_stale",
+        "the upstream's name could not be looked up in time or for now, and the addresses of the last good look-up were used; detail has their age and what was wrong";
 }
 
 impl Serialize for NoteCode {

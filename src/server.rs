@@ -28,6 +28,7 @@ use crate::http::via::Pseudonym;
 use crate::limits::{Clients, Slots};
 pub use crate::listener::inherited::Inherited;
 use crate::record::Sink;
+use crate::upstream::Names;
 pub use descriptors::shortage as descriptor_shortage;
 use drain::Drain;
 pub use plan::{Plan, Purpose};
@@ -38,6 +39,10 @@ use tasks::Tasks;
 
 /// How long a blocked standard output may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long the way from the cut of what is left to the end of [`Server::run`] may take: a second each for listeners and
+/// for the two kinds of connections, then the last words, and one more.
+pub const ENDING: Duration = Duration::from_secs(6);
 
 /// Bound listeners, not yet accepting.
 #[derive(Debug)]
@@ -61,13 +66,14 @@ impl Server {
             tasks: TaskTracker::new(),
             slots: Slots::new(limits.connections),
             via: Arc::new(Pseudonym::new()),
+            names: Names::new(),
         };
         let clients = Arc::new(Clients::new(
             limits.connections_per_client,
             limits.handshakes_per_client,
             &plan.config.trusted_proxies,
         ));
-        let generation = Arc::new(generation(&plan, 1, &BTreeMap::new()));
+        let generation = Arc::new(generation(&plan, 1, &BTreeMap::new(), &common.names));
         let needs = Needs {
             generation: &generation,
             tls: &plan.tls,
@@ -95,6 +101,15 @@ impl Server {
     /// The bound addresses of the proxy's own services, each with the name of its key.
     pub fn services(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         self.running.sockets.services()
+    }
+
+    /// How long the configuration in use lets a shutdown take, from the first signal to the cut of what is left.
+    pub fn patience(&self) -> impl Fn() -> Duration + Send + Sync + 'static {
+        let generation = self.running.generation.subscribe();
+        move || {
+            let shutdown = &generation.borrow().config.shutdown;
+            shutdown.delay + shutdown.drain
+        }
     }
 
     /// Serves until `signal` says so the first time, and for `shutdown.delay` as before; then drains: new handshakes are
@@ -136,10 +151,7 @@ impl Server {
             how = drain.run() => how,
             never = &mut reloading => match never {},
         };
-        // Waiting for the writer blocks a thread, which must not be one that runs connections.
-        let closed = tokio::task::spawn_blocking(move || sink.close(&how, LAST_WORDS));
-        if let Err(error) = closed.await {
-            tracing::error!(%error, "the last records may be missing");
-        }
+        // This blocks the thread, which has nothing else to do any more; another one may not be had.
+        sink.close(&how, LAST_WORDS);
     }
 }

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ask::here;
 use super::check::lines;
+use super::signals::Signals;
 use super::{FAILED, OK, WRONG, say};
 use crate::config::{self, Config, Endpoint};
 use crate::policy::{Route, Serves};
@@ -55,23 +56,24 @@ pub(super) fn run(file: &Path) -> u8 {
 fn serve(plan: Plan, inherited: Inherited) -> Result<(), Box<dyn std::error::Error>> {
     let config = std::sync::Arc::clone(&plan.config);
     let sink = Sink::start(io::stdout(), settings(&config))?;
+    // Before the listeners, so that a signal that comes while they are being bound is not lost. As process 1 of a
+    // container the kernel's default would ignore them.
+    let mut signals = Signals::take()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let served = runtime.block_on(async {
-        // Before the listeners, so that a signal that comes while they are being bound is not lost. As process 1 of
-        // a container the kernel's default would ignore them.
-        let mut ends = Ends::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
         let others = [SignalKind::user_defined1(), SignalKind::user_defined2()];
         for (kind, name) in others.into_iter().zip(["SIGUSR1", "SIGUSR2"]) {
             tokio::spawn(ignore(signal(kind)?, name));
         }
         let server = Server::bind(plan, sink, inherited)?;
+        signals.allow(server.patience());
         say(io::stderr(), &banner(&config, &server));
         server
             .run(
-                async || ends.next().await,
+                async || signals.next().await,
                 async || {
                     hangup.recv().await;
                 },
@@ -79,35 +81,10 @@ fn serve(plan: Plan, inherited: Inherited) -> Result<(), Box<dyn std::error::Err
             .await;
         Ok(())
     });
-    // Every connection has ended. What may still run is a look-up in the system's resolver, which can't be cancelled
-    // and takes longer than any drain where a name server does not answer.
+    // Every connection has ended. What may still run is a file being read, which can't be cancelled and takes longer than
+    // any drain where a network file system does not answer.
     runtime.shutdown_background();
     served
-}
-
-/// The signals that end the process. SIGQUIT is what other proxies are asked with to let their connections finish.
-struct Ends {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-}
-
-impl Ends {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.quit.recv() => "SIGQUIT",
-        }
-    }
 }
 
 /// A signal that means nothing here. Scripts that rotate logs send such, and by default it would end the process, with

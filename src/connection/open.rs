@@ -88,9 +88,10 @@ impl Life<'_> {
     ) -> Result<(Place, Answer), Failure> {
         let place = upstream.place()?;
         let begun = Instant::now();
-        let attempts = &mut draft.record.attempts;
-        let connected = upstream::connect(upstream, permit, client, attempts).await;
-        let skipped = attempts
+        let connected = upstream::connect(upstream, permit, client, &mut draft.record).await;
+        let skipped = draft
+            .record
+            .attempts
             .iter()
             .filter(|attempt| attempt.outcome != "connected")
             .count();

@@ -40,7 +40,6 @@ impl Life<'_> {
             upstream::rebuild_plain(request, &identity, &self.shared.via, &request_id(draft));
         let asking = Instant::now();
         let limit = self.shared.config().limits.header_bytes;
-        let attempts = &mut draft.record.attempts;
         let work = upstream::forward(
             upstream,
             &permit,
@@ -48,7 +47,7 @@ impl Life<'_> {
             rebuilt,
             &upload,
             limit,
-            attempts,
+            &mut draft.record,
         );
         let answered = exchange.meanwhile(Box::pin(work)).await;
         draft.record.bytes_client_to_upstream = Some(upload.bytes());

@@ -52,6 +52,9 @@ pub const fn meaning(note: NoteCode) -> &'static str {
         NoteCode::EndpointSkipped => {
             "某个端点连不上，或与它保持的连接已经失效，于是又试了一次；见 attempts"
         }
+        NoteCode::DnsAnswerStale => {
+            "上游的域名没有及时解析出来，或暂时解析失败，于是沿用了上一次成功解析的地址；detail 写明它有多旧、出了什么问题"
+        }
     }
 }
 

@@ -195,8 +195,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
     async fn finish(&mut self, cause: &str, deadline: Instant) {
         self.leaving.cancel();
         self.accepting.cancel();
-        self.accept_tasks.close();
-        self.accept_tasks.wait().await;
+        ended(&self.accept_tasks).await;
         self.late.close();
         let late = deadline.max(Instant::now() + LATE_GRACE);
         if self.early.is_empty() {
@@ -218,9 +217,6 @@ async fn ended(tasks: &TaskTracker) {
     tasks.close();
     let grace = Instant::now() + CUT_GRACE;
     if timeout_at(grace, tasks.wait()).await.is_err() {
-        tracing::error!(
-            left = tasks.len(),
-            "connections did not end when they were cut"
-        );
+        tracing::error!(left = tasks.len(), "tasks did not end when they were cut");
     }
 }

@@ -29,7 +29,7 @@ use crate::generation::Generation;
 use crate::limits::Clients;
 use crate::reason::Level;
 use crate::record::{Event, Record};
-use crate::upstream::Group;
+use crate::upstream::{Group, Names};
 use found::{Because, File, Found};
 
 /// How often the files are looked at. A change is taken up at the second look that finds the same.
@@ -331,7 +331,7 @@ impl Running {
     /// What serves with `plan`.
     pub fn next(&self, plan: &Plan, number: u64) -> Generation {
         let before = self.generation.borrow();
-        generation(plan, number, &before.upstreams)
+        generation(plan, number, &before.upstreams, &self.common.names)
     }
 }
 
@@ -340,11 +340,12 @@ pub(super) fn generation(
     plan: &Plan,
     number: u64,
     before: &BTreeMap<String, Arc<Group>>,
+    names: &Names,
 ) -> Generation {
     Generation {
         number,
         config: Arc::clone(&plan.config),
-        upstreams: upstreams::groups(&plan.config, &plan.materials.clients, before),
+        upstreams: upstreams::groups(&plan.config, &plan.materials.clients, before, names),
         certificates: plan.materials.certificates(),
     }
 }

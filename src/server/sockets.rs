@@ -28,6 +28,7 @@ use crate::listener::inherited::Inherited;
 use crate::listener::{Handle, Listener};
 use crate::record::Sink;
 use crate::tls;
+use crate::upstream::Names;
 pub(super) use accept::Fresh;
 use change::asks;
 pub(super) use change::{Change, FreshService};
@@ -44,6 +45,8 @@ pub(super) struct Common {
     pub tasks: TaskTracker,
     pub slots: Slots,
     pub via: Arc<Pseudonym>,
+    /// Of upstreams.
+    pub names: Names,
 }
 
 /// What a configuration needs beside its sockets.

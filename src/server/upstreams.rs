@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, Endpoint, Problem, Severity, Source, Upstream, UpstreamTls};
 use crate::tls::{self, Finding};
-use crate::upstream::Group;
+use crate::upstream::{Group, Names};
 
 /// The TLS settings of the upstreams that have an endpoint with TLS, by name.
 pub(super) type Clients = BTreeMap<String, tls::Client>;
@@ -61,6 +61,7 @@ pub(super) fn groups(
     config: &Config,
     clients: &Clients,
     before: &BTreeMap<String, Arc<Group>>,
+    names: &Names,
 ) -> BTreeMap<String, Arc<Group>> {
     let stall = config.limits.write_stall;
     let group = |(name, upstream): (&String, &Arc<Upstream>)| {
@@ -68,7 +69,7 @@ pub(super) fn groups(
         let group = match before.get(name) {
             Some(group) if group.is_made_of(upstream, client, stall) => Arc::clone(group),
             Some(group) => group.succeeded(Arc::clone(upstream), client.cloned(), stall),
-            None => Group::new(Arc::clone(upstream), client.cloned(), stall),
+            None => Group::new(Arc::clone(upstream), client.cloned(), stall, names.clone()),
         };
         (name.clone(), group)
     };

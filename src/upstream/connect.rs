@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::echo;
@@ -15,7 +15,7 @@ use super::group::{Busy, Group, Member};
 use crate::config::Endpoint;
 use crate::policy::Permit;
 use crate::reason::{Failure, Reason};
-use crate::record::{Attempt, millis};
+use crate::record::{Attempt, Record, millis};
 use crate::stream::{UpstreamStream, keep_alive};
 
 /// How long to wait before a unix socket whose backlog is full is asked again: the system does not tell when it has
@@ -32,8 +32,8 @@ pub struct Connected {
     pub busy: Busy,
 }
 
-/// Connects to the first endpoint that can be, of those that `client` may get; `attempts` gets an entry for each
-/// address tried.
+/// Connects to the first endpoint that can be, of those that `client` may get; `record` gets an attempt for
+/// each address tried, and a note where a name's addresses are from an earlier look-up.
 ///
 /// # Errors
 /// `upstream_none_healthy`, or the reason of the last endpoint when none can be connected to.
@@ -41,11 +41,11 @@ pub async fn connect<R>(
     group: &Group,
     permit: &Permit<'_, R>,
     client: IpAddr,
-    attempts: &mut Vec<Attempt>,
+    record: &mut Record,
 ) -> Result<Connected, Failure> {
     let mut last = None;
     for member in group.candidates(client)? {
-        match group.dial(&member, permit, attempts).await {
+        match group.dial(&member, permit, record).await {
             Ok(connected) => return Ok(connected),
             Err(failure) => last = Some(failure),
         }
@@ -55,7 +55,8 @@ pub async fn connect<R>(
 }
 
 impl Group {
-    /// Connects to one endpoint, within `connect_timeout`; `attempts` gets an entry for each address tried.
+    /// Connects to one endpoint, within `connect_timeout`; `record` gets an attempt for each address tried, and a
+    /// note where the addresses are from an earlier look-up.
     ///
     /// # Errors
     /// The reason of the last address, when none can be connected to.
@@ -63,16 +64,14 @@ impl Group {
         &self,
         member: &Arc<Member>,
         permit: &Permit<'_, R>,
-        attempts: &mut Vec<Attempt>,
+        record: &mut Record,
     ) -> Result<Connected, Failure> {
         // From here on, so that of many clients at once not all choose the same endpoint.
         let busy = member.busy();
         let websocket = permit.route().websocket();
         let allowed = websocket.map_or(&[][..], |(_, rules)| &rules.subprotocols);
         let timeout = self.settings().connect_timeout;
-        let dialled = self
-            .open(&member.endpoint, allowed, timeout, attempts)
-            .await;
+        let dialled = self.open(&member.endpoint, allowed, timeout, record).await;
         member.dialled(dialled.is_ok());
         match &dialled {
             Ok(_) => member.connected(true),
@@ -95,10 +94,10 @@ impl Group {
         endpoint: &Endpoint,
         subprotocols: &[String],
         timeout: Duration,
-        attempts: &mut Vec<Attempt>,
+        record: &mut Record,
     ) -> Result<(UpstreamStream, String), Failure> {
         let mut trying = Trying {
-            attempts,
+            record,
             timeout,
             deadline: Instant::now() + timeout,
         };
@@ -124,10 +123,17 @@ impl Group {
         mut trying: Trying<'_>,
     ) -> Result<(UpstreamStream, String), Failure> {
         let begun = Instant::now();
-        let addresses = trying.look_up(host, port).await;
-        let addresses = addresses.inspect_err(|failure| {
+        let found = self.names.look_up(host, port, trying.timeout).await;
+        let found = found.inspect_err(|failure| {
             trying.tried(&endpoint.to_string(), begun, Some(failure));
         })?;
+        // Another endpoint may have the same name.
+        if let Some(note) = found.note
+            && !trying.record.notes.contains(&note)
+        {
+            trying.record.notes.push(note);
+        }
+        let addresses = found.addresses;
         let mut last = None;
         for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
             let shown = shown(endpoint, address);
@@ -199,14 +205,14 @@ impl Group {
 
 /// An attempt at one endpoint.
 struct Trying<'a> {
-    attempts: &'a mut Vec<Attempt>,
+    record: &'a mut Record,
     timeout: Duration,
     deadline: Instant,
 }
 
 impl Trying<'_> {
     fn tried(&mut self, endpoint: &str, begun: Instant, failure: Option<&Failure>) {
-        self.attempts.push(Attempt {
+        self.record.attempts.push(Attempt {
             endpoint: endpoint.to_owned(),
             outcome: failure
                 .map_or("connected", |failure| failure.reason.code())
@@ -214,25 +220,6 @@ impl Trying<'_> {
             detail: failure.and_then(|failure| failure.detail.clone()),
             ms: millis(begun.elapsed()),
         });
-    }
-
-    /// At least one address.
-    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-        let words = match timeout_at(self.deadline, lookup_host((host, port))).await {
-            Ok(Ok(addresses)) => {
-                let addresses: Vec<_> = addresses.collect();
-                if !addresses.is_empty() {
-                    return Ok(addresses);
-                }
-                format!("{host} has no address")
-            }
-            Ok(Err(error)) => format!("{host}: {error}"),
-            Err(_) => {
-                let waited = humantime::format_duration(self.timeout);
-                format!("{host}: no answer from the resolver in {waited}")
-            }
-        };
-        Err(Failure::new(Reason::UpstreamDnsFailed, words))
     }
 
     async fn unix(

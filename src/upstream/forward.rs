@@ -19,7 +19,7 @@ use super::upload::Upload;
 use crate::http::Body;
 use crate::policy::{HttpRules, Permit};
 use crate::reason::{Failure, Note, Reason};
-use crate::record::{Attempt, millis};
+use crate::record::{Attempt, Record, millis};
 
 /// The answer to a plain request.
 pub struct Served {
@@ -47,7 +47,7 @@ pub async fn forward(
     request: Parts,
     upload: &Upload,
     head_limit: usize,
-    attempts: &mut Vec<Attempt>,
+    record: &mut Record,
 ) -> Result<Served, Failure> {
     let mut last = None;
     for member in group.candidates(client)? {
@@ -58,7 +58,7 @@ pub async fn forward(
             let kept = if fresh { None } else { member.idle().take() };
             let (line, busy) = match kept {
                 Some(line) => {
-                    attempts.push(Attempt {
+                    record.attempts.push(Attempt {
                         endpoint: member.endpoint.to_string(),
                         outcome: "reused".into(),
                         detail: None,
@@ -67,7 +67,7 @@ pub async fn forward(
                     (line, member.busy())
                 }
                 None if fresh => {
-                    match dial(group, &member, permit, head_limit, &seen, attempts).await {
+                    match dial(group, &member, permit, head_limit, &seen, record).await {
                         Ok(dialled) => dialled,
                         Err(failure) => {
                             last = Some(failure);
@@ -95,7 +95,7 @@ pub async fn forward(
             if !repeatable {
                 return Err(failed.failure);
             }
-            if let Some(attempt) = attempts.last_mut() {
+            if let Some(attempt) = record.attempts.last_mut() {
                 attempt.outcome = failed.failure.reason.code().into();
                 attempt.detail.clone_from(&failed.failure.detail);
                 attempt.ms = millis(begun.elapsed());
@@ -113,9 +113,9 @@ async fn dial(
     permit: &Permit<'_, HttpRules>,
     head_limit: usize,
     seen: &Seen,
-    attempts: &mut Vec<Attempt>,
+    record: &mut Record,
 ) -> Result<(Line, Busy), Failure> {
-    let connected = group.dial(member, permit, attempts).await?;
+    let connected = group.dial(member, permit, record).await?;
     let line = Line::open(connected.stream, head_limit, seen)
         .await
         .map_err(|error| answer::failure(&error, &seen.lock()))?;

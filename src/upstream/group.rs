@@ -11,6 +11,7 @@ use std::time::Duration;
 use sha1::{Digest, Sha1};
 use tokio::time::Instant;
 
+use super::names::Names;
 use super::pool::Idle;
 use crate::config::{Balance, Endpoint, Upstream};
 use crate::reason::{Failure, Reason};
@@ -24,6 +25,7 @@ const SHUNNED: Duration = Duration::from_secs(10);
 pub struct Group {
     settings: Arc<Upstream>,
     pub(super) tls: Option<tls::Client>,
+    pub(super) names: Names,
     /// `limits.write_stall`, for the sockets.
     pub(super) write_stall: Duration,
     members: Vec<Arc<Member>>,
@@ -68,12 +70,14 @@ pub struct InUse {
 }
 
 impl Group {
-    /// The upstream with nothing known of its endpoints: all count as healthy. `tls` is there if one of them needs it.
+    /// The upstream with nothing known of its endpoints: all count as healthy. `tls` is there if one of them needs it;
+    /// `names` are those of all upstreams.
     #[must_use]
     pub fn new(
         settings: Arc<Upstream>,
         tls: Option<tls::Client>,
         write_stall: Duration,
+        names: Names,
     ) -> Arc<Self> {
         let member = |endpoint: &Endpoint| {
             Arc::new(Member {
@@ -89,6 +93,7 @@ impl Group {
             members: settings.endpoints.iter().map(member).collect(),
             settings,
             tls,
+            names,
             write_stall,
             turn: AtomicUsize::new(0),
             tunnels: Arc::default(),
@@ -104,7 +109,7 @@ impl Group {
         tls: Option<tls::Client>,
         write_stall: Duration,
     ) -> Arc<Self> {
-        let mut group = Self::new(settings, tls, write_stall);
+        let mut group = Self::new(settings, tls, write_stall, self.names.clone());
         // Nobody else has it yet.
         if let Some(group) = Arc::get_mut(&mut group) {
             group.tunnels = Arc::clone(&self.tunnels);

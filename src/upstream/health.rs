@@ -71,7 +71,8 @@ async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink:
     };
     sleep(part(check.interval.min(FIRST_WITHIN))).await;
     loop {
-        let outcome = ask(&group, &member, &check).await;
+        let mut asked = Record::default();
+        let outcome = ask(&group, &member, &check, &mut asked).await;
         if let Some(is_healthy) = history.learn(outcome.is_ok()) {
             member.set_healthy(is_healthy);
             let (level, why) = match &outcome {
@@ -80,6 +81,7 @@ async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink:
             };
             let detail = format!("{} is {why} (GET {})", member.endpoint, check.path);
             let mut record = Record::lifecycle(Event::UpstreamHealth, level, detail);
+            record.notes = asked.notes;
             record.upstream = Some(group.settings().name.clone());
             sink.emit(record);
         }
@@ -121,11 +123,15 @@ impl History {
     }
 }
 
-/// One check: the status of a good answer, or in words what was wrong.
-async fn ask(group: &Group, member: &Member, check: &HealthCheck) -> Result<StatusCode, String> {
+/// One check: the status of a good answer, or in words what was wrong. `record` gets the notes.
+async fn ask(
+    group: &Group,
+    member: &Member,
+    check: &HealthCheck,
+    record: &mut Record,
+) -> Result<StatusCode, String> {
     let deadline = Instant::now() + check.timeout;
-    let mut attempts = Vec::new();
-    let opened = group.open(&member.endpoint, &[], check.timeout, &mut attempts);
+    let opened = group.open(&member.endpoint, &[], check.timeout, record);
     let (stream, _) = opened.await.map_err(|failure| {
         let detail = failure.detail.unwrap_or_default();
         format!("{}: {detail}", failure.reason)

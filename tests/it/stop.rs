@@ -1,7 +1,9 @@
 //! Shutdown: what happens to handshakes and tunnels, and how the process ends.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -541,4 +543,75 @@ fn a_wrong_configuration_exits_with_2_and_binds_nothing() {
     assert!(err.contains("missing.yaml"), "{err}");
     let (code, _, _) = proxy::run(&["--no-such-flag"], Path::new("."));
     assert_eq!(code, 2);
+}
+
+/// A program whose one worker is stuck in writing to a standard error that nobody reads, with all that it serves.
+struct Stuck {
+    proxy: Proxy,
+    _tunnel: Client,
+    _stderr: fs::File,
+}
+
+impl Stuck {
+    #[track_caller]
+    fn start(shutdown: &str) -> Self {
+        let upstream = Upstream::echo();
+        let setup = Setup {
+            shutdown: shutdown.to_owned(),
+            ..Setup::plain(&upstream.url())
+        };
+        let folder = setup.folder();
+        let fifo = folder.path().join("stderr");
+        let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        // Held open for both, so that the program's own opening does not wait.
+        let mut stderr = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .open(&fifo)
+            .unwrap();
+        let mut command = Command::new("sh");
+        command
+            .env("TOKIO_WORKER_THREADS", "1")
+            .args(["-c", &format!("exec \"$0\" \"$@\" 2>{}", fifo.display())])
+            .arg(program());
+        let proxy = Proxy::launch(folder, command, 1);
+        let mut tunnel = open(&proxy);
+        echoes(&mut tunnel);
+        while stderr.write(&[b'x'; 4096]).is_ok() {}
+        while stderr.write(b"x").is_ok() {}
+        // It says that it ignores this one.
+        proxy.signal("USR1");
+        eventually("a thread that is stuck", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
+            let is_stuck = |thread: fs::DirEntry| {
+                let at = fs::read_to_string(thread.path().join("wchan")).unwrap_or_default();
+                at.contains("pipe_w")
+            };
+            threads.flatten().any(is_stuck).then_some(())
+        });
+        Self {
+            proxy,
+            _tunnel: tunnel,
+            _stderr: stderr,
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_process_that_is_stuck() {
+    let mut stuck = Stuck::start("drain: 10m");
+    stuck.proxy.signal("TERM");
+    stuck.proxy.signal("INT");
+    let status = stuck.proxy.ended();
+    assert_eq!(status.code(), Some(1), "{status}");
+}
+
+#[test]
+fn the_end_of_a_drain_ends_a_process_that_is_stuck() {
+    let mut stuck = Stuck::start("delay: 200ms, drain: 500ms");
+    stuck.proxy.signal("TERM");
+    let status = stuck.proxy.ended();
+    assert_eq!(status.code(), Some(1), "{status}");
 }

@@ -10,7 +10,7 @@ const LINES: usize = 450;
 /// Files that are longer, and why.
 const LONGER: &[(&str, usize)] = &[
     // One table, and what is said of its entries.
-    ("reason.rs", 1010),
+    ("reason.rs", 1020),
     // The only file that knows the order of the stages: in two files it would be in none.
     ("connection.rs", 620),
     // One cursor with a method for each kind of value.
@@ -114,7 +114,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli.rs", "cli/"]),
     ("println", &[]),
     ("eprintln", &[]),
-    ("process::exit", &[]),
+    ("process::exit", &["cli/signals.rs"]),
+    ("dns_lookup", &["upstream/names.rs"]),
     ("TcpListener", &["listener.rs", "listener/inherited.rs"]),
     ("listenfd", &["listener/inherited.rs"]),
     ("sd_notify", &["server/notify.rs"]),

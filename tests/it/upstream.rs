@@ -19,6 +19,8 @@ mod connecting;
 pub mod groups;
 /// Clients that leave while nothing is read from them.
 mod leaving;
+/// Look-ups, with a name server of the tests.
+mod names;
 /// What of a refusal reaches the client.
 mod relay;
 /// Over TLS.

@@ -27,7 +27,12 @@ fn group(endpoints: &[&str], balance: Balance, max_tunnels: Option<usize>) -> Ar
         handshake_timeout: Duration::from_secs(1),
         on_abort: OnAbort::CloseFrame,
     };
-    Group::new(Arc::new(settings), None, Duration::from_secs(1))
+    Group::new(
+        Arc::new(settings),
+        None,
+        Duration::from_secs(1),
+        Names::default(),
+    )
 }
 
 fn v4(last: u32) -> IpAddr {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::UdpSocket;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -13,6 +13,7 @@ use wsgate::reason::Reason;
 use super::{free_port, open};
 use crate::harness::certs::{Authority, Kind};
 use crate::harness::frames::echoes;
+use crate::harness::names::{NameServer, Says};
 use crate::harness::proxy::{HOST, ORIGIN};
 use crate::harness::{Client, Proxy, Upstream};
 
@@ -282,43 +283,17 @@ fn the_health_check_fails_where_nothing_runs() {
     assert!(said.contains("/healthz: "), "{output:?}");
 }
 
-/// A name server for one name, on the only port where resolvers look for one.
-fn name_server(address: &'static str, name: &str) {
-    let socket = UdpSocket::bind((address, 53)).unwrap();
-    let mut asked = Vec::new();
-    for label in name.split('.') {
-        asked.push(u8::try_from(label.len()).unwrap());
-        asked.extend(label.as_bytes());
-    }
-    asked.push(0);
-    std::thread::spawn(move || {
-        let mut query = [0; 512];
-        while let Ok((count, peer)) = socket.recv_from(&mut query) {
-            let question = &query[12..count];
-            let end = question.iter().position(|byte| *byte == 0).unwrap() + 5;
-            let question = &question[..end];
-            // Type A, class IN (RFC 1035 section 3.2); IPv6 is answered with nothing.
-            let is_known = question == [&asked[..], &[0, 1, 0, 1]].concat();
-            let answers = u8::from(is_known);
-            let mut answer = query[..2].to_vec();
-            answer.extend([0x81, 0x80, 0, 1, 0, answers, 0, 0, 0, 0]);
-            answer.extend(question);
-            if is_known {
-                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
-            }
-            let _ = socket.send_to(&answer, peer);
-        }
-    });
-}
-
 #[test]
 fn a_mounted_configuration_with_certificates_works_and_names_are_found() {
     const NAME_SERVER: &str = "127.77.0.53";
-    name_server(NAME_SERVER, "backend.test");
+    let server = NameServer::start(NAME_SERVER);
+    for name in ["backend.test", "short.corp.test"] {
+        server.says(name, Says::Address(Ipv4Addr::LOCALHOST));
+    }
     let upstream = Upstream::echo();
     let port = upstream.url();
     let port = port.trim_matches('"').rsplit(':').next().unwrap();
-    let names = ["localhost", "app.internal", "backend.test"];
+    let names = ["localhost", "app.internal", "backend.test", "short"];
     let mut yaml = "listeners:\n  - address: 127.0.0.1:0\n    tls:\n      certificates:\n        \
                     - { cert: certs/good.pem, key: certs/good-key.pem }\nroutes:\n"
         .to_owned();
@@ -351,6 +326,7 @@ fn a_mounted_configuration_with_certificates_works_and_names_are_found() {
             &certs,
             "--add-host=app.internal:127.0.0.1",
             &format!("--dns={NAME_SERVER}"),
+            "--dns-search=corp.test",
         ],
     );
     for name in names {

@@ -8,6 +8,7 @@ pub mod client;
 pub mod frames;
 pub mod hops;
 pub mod inside;
+pub mod names;
 pub mod origin;
 pub mod peers;
 pub mod proxy;

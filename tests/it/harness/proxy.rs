@@ -154,8 +154,13 @@ impl Setup {
     /// The same in a folder that the test has filled.
     pub fn start_in(&self, folder: TempDir) -> Proxy {
         fs::write(folder.path().join("proxy.yaml"), self.yaml()).unwrap();
+        self.start_bound(folder, 1)
+    }
+
+    /// The same where the test has written the configuration too, and `listeners` addresses are bound.
+    pub fn start_bound(&self, folder: TempDir, listeners: usize) -> Proxy {
         if self.system.is_empty() {
-            return Proxy::spawn(folder, self.descriptors, 1);
+            return Proxy::spawn(folder, self.descriptors, listeners);
         }
         let mut script = "set -e\n".to_owned();
         for (index, (path, content)) in self.system.iter().enumerate() {
@@ -166,7 +171,7 @@ impl Setup {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &(script + "exec \"$0\" \"$@\"")]);
         command.arg(program());
-        Proxy::launch(folder, command, 1)
+        Proxy::launch(folder, command, listeners)
     }
 }
 

@@ -13,7 +13,7 @@ pub fn start(setup: &Setup) -> Proxy {
         extra: setup.extra.clone() + services,
         ..setup.clone()
     };
-    Proxy::spawn(setup.folder(), setup.descriptors, 3)
+    setup.start_bound(setup.folder(), 3)
 }
 
 pub fn probes(proxy: &Proxy) -> SocketAddr {

@@ -1,0 +1,418 @@
+//! Looks names up with the system's resolver.
+//!
+//! Takes a host and how long it may take; gives its addresses. Fails with `upstream_dns_failed`.
+//!
+//! The system's resolver blocks the thread that asks it, for as long as the name servers are silent, and can't be told to
+//! stop. So look-ups have a few threads of their own, which nothing else waits for, and a name is asked for once at a
+//! time, whoever wants it. Whoever waits gives up by itself; the look-up goes on.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
+use humantime::format_duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::reason::{Failure, Note, NoteCode, Reason};
+
+/// Look-ups that run at a time, a thread each.
+const RUNNING: usize = 8;
+
+/// How old the last good answer may be where the resolver has none.
+const STALE: Duration = Duration::from_secs(60);
+
+/// Names that something is known of, or that are waited for.
+const NAMES: usize = 4096;
+
+/// The names that are being looked up, and the last good answers; shared by all that dial.
+#[derive(Clone)]
+pub struct Names(Arc<Shared>);
+
+/// The addresses of a name.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// At least one.
+    pub addresses: Vec<SocketAddr>,
+    /// That they are from an earlier look-up.
+    pub note: Option<Note>,
+}
+
+struct Shared {
+    ask: Box<dyn Fn(&str) -> Answer + Send + Sync>,
+    state: Mutex<State>,
+}
+
+/// What a look-up gives: addresses, whose ports mean nothing.
+type Answer = Result<Arc<[SocketAddr]>, Fault>;
+
+#[derive(Clone, Debug)]
+struct Fault {
+    words: String,
+    /// Says nothing of the name itself.
+    is_temporary: bool,
+}
+
+#[derive(Default)]
+struct State {
+    names: HashMap<Arc<str>, Name>,
+    /// Those whose look-up has not begun.
+    queue: VecDeque<Arc<str>>,
+    /// Threads.
+    running: usize,
+}
+
+#[derive(Default)]
+struct Name {
+    /// When it came, and what.
+    last_good: Option<(Instant, Arc<[SocketAddr]>)>,
+    look_up: Option<LookUp>,
+}
+
+/// One that is under way.
+struct LookUp {
+    asked: Instant,
+    /// `None` while it is in the queue.
+    begun: Option<Instant>,
+    answer: watch::Sender<Option<Answer>>,
+}
+
+/// Somebody who waits for one.
+struct Waiting {
+    asked: Instant,
+    has_last_good: bool,
+    answer: watch::Receiver<Option<Answer>>,
+}
+
+impl Names {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::asking(ask_the_system)
+    }
+
+    fn asking(ask: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shared {
+            ask: Box::new(ask),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// The addresses of a host, each with `port`, within `patience`. Where the look-up fails for now or takes too long,
+    /// those of the last good one if it is not older than [`STALE`]: then half of `patience` is left for what follows.
+    ///
+    /// # Errors
+    /// `upstream_dns_failed`.
+    pub(super) async fn look_up(
+        &self,
+        host: &str,
+        port: u16,
+        patience: Duration,
+    ) -> Result<Found, Failure> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(Found {
+                addresses: vec![(ip, port).into()],
+                note: None,
+            });
+        }
+        let deadline = Instant::now() + patience;
+        let waiting = self.join(host);
+        let (why, hint) = match self.answer(waiting, host, deadline, patience).await {
+            Ok(Ok(addresses)) => return Ok(found(&addresses, port, None)),
+            Ok(Err(fault)) if !fault.is_temporary => return Err(failure(host, &fault.words)),
+            Ok(Err(fault)) => (fault.words, None),
+            Err(waited) => self.silence(host, waited),
+        };
+        self.last_good(host, port, &why).ok_or_else(|| {
+            let failure = failure(host, &why);
+            match hint {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
+            }
+        })
+    }
+
+    /// What came of the look-up. Where there is a last good answer, the time for a look-up is half of `patience` from its
+    /// beginning, so that not everybody waits for one that hangs.
+    ///
+    /// # Errors
+    /// How long it was waited for in vain.
+    async fn answer(
+        &self,
+        waiting: Result<Waiting, Fault>,
+        host: &str,
+        deadline: Instant,
+        patience: Duration,
+    ) -> Result<Answer, Duration> {
+        let Waiting {
+            asked,
+            has_last_good,
+            mut answer,
+        } = match waiting {
+            Ok(waiting) => waiting,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let mut come = async |until| {
+            let come = timeout_at(until, answer.wait_for(Option::is_some)).await;
+            // Nobody drops the other end while there is somebody who waits.
+            come.ok()?.ok()?.clone()
+        };
+        if has_last_good {
+            let early = deadline.min(asked + patience / 2);
+            if let Some(answer) = come(early).await {
+                return Ok(answer);
+            }
+            // It may have become too old meanwhile.
+            if self.0.lock().last_good(host).is_some() {
+                return Err(patience / 2);
+            }
+        }
+        come(deadline).await.ok_or(patience)
+    }
+
+    /// Waits for the look-up of a name, which is begun or queued where none is under way.
+    fn join(&self, host: &str) -> Result<Waiting, Fault> {
+        let mut state = self.0.lock();
+        let now = Instant::now();
+        if let Some(name) = state.names.get(host)
+            && let Some(look_up) = &name.look_up
+        {
+            return Ok(Waiting {
+                asked: look_up.asked,
+                has_last_good: name.last_good(now).is_some(),
+                answer: look_up.answer.subscribe(),
+            });
+        }
+        state.make_room(now)?;
+        if state.running < RUNNING {
+            let shared = Arc::clone(&self.0);
+            thread::Builder::new()
+                .name("look-up".to_owned())
+                .spawn(move || shared.work())
+                .map_err(|error| {
+                    Fault::temporary(format!("can't start a thread for the look-up: {error}"))
+                })?;
+            state.running += 1;
+        }
+        let (sender, answer) = watch::channel(None);
+        let host: Arc<str> = host.into();
+        state.queue.push_back(Arc::clone(&host));
+        let name = state.names.entry(host).or_default();
+        name.look_up = Some(LookUp {
+            asked: now,
+            begun: None,
+            answer: sender,
+        });
+        Ok(Waiting {
+            asked: now,
+            has_last_good: name.last_good(now).is_some(),
+            answer,
+        })
+    }
+
+    fn last_good(&self, host: &str, port: u16, why: &str) -> Option<Found> {
+        let (age, addresses) = self.0.lock().last_good(host)?;
+        let age = format_duration(Duration::from_secs(age.as_secs()));
+        let detail = format!("{host}: {age} old; {why}");
+        let note = Note::new(NoteCode::DnsAnswerStale, detail);
+        Some(found(&addresses, port, Some(note)))
+    }
+
+    /// Why there is no answer yet, and what to do where another name is the reason.
+    fn silence(&self, host: &str, waited: Duration) -> (String, Option<&'static str>) {
+        let state = self.0.lock();
+        let under_way = |name: &Name| name.look_up.as_ref().and_then(|look_up| look_up.begun);
+        let is_queued = state
+            .names
+            .get(host)
+            .is_some_and(|name| name.look_up.is_some() && under_way(name).is_none());
+        let begun = state
+            .names
+            .iter()
+            .filter_map(|(host, name)| Some((under_way(name)?, host)));
+        match begun.min() {
+            Some((oldest, other)) if is_queued => {
+                let seconds = oldest.elapsed().as_secs();
+                let words = format!(
+                    "its look-up could not begin in {}, as {RUNNING} others have no answer, that of {other} for \
+                     {seconds}s",
+                    format_duration(waited)
+                );
+                (words, Some(HUNG))
+            }
+            _ => {
+                let words = format!("no answer from the resolver in {}", format_duration(waited));
+                let since = state.names.get(host).and_then(under_way);
+                let running = since.map(|since| since.elapsed()).unwrap_or_default();
+                // It may be one that others have given up before.
+                if running < waited + Duration::from_secs(1) {
+                    return (words, None);
+                }
+                let seconds = running.as_secs();
+                let words = format!("{words}; the look-up has been running for {seconds}s");
+                (words, None)
+            }
+        }
+    }
+}
+
+/// For a name that is not the one that hangs.
+const HUNG: &str = "the resolver this process uses does not answer for other names either: check the name servers of \
+                    /etc/resolv.conf, and the names in `upstreams.*.endpoints` that detail tells of";
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Names").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for what is in the queue, until it is empty.
+    fn work(&self) {
+        while let Some(host) = self.next() {
+            let asked = catch_unwind(AssertUnwindSafe(|| (self.ask)(&host)));
+            let answer =
+                asked.unwrap_or_else(|_| Err(Fault::temporary("the look-up panicked".to_owned())));
+            self.lock().answered(&host, answer);
+        }
+    }
+
+    fn next(&self) -> Option<Arc<str>> {
+        let mut state = self.lock();
+        while let Some(host) = state.queue.pop_front() {
+            let Some(name) = state.names.get_mut(&host) else {
+                continue;
+            };
+            match &mut name.look_up {
+                Some(look_up) if look_up.answer.receiver_count() > 0 => {
+                    look_up.begun = Some(Instant::now());
+                    return Some(host);
+                }
+                // All have given up.
+                _ => name.look_up = None,
+            }
+        }
+        state.running -= 1;
+        None
+    }
+}
+
+impl State {
+    fn answered(&mut self, host: &str, answer: Answer) {
+        let Some(name) = self.names.get_mut(host) else {
+            return;
+        };
+        match &answer {
+            Ok(addresses) => name.last_good = Some((Instant::now(), Arc::clone(addresses))),
+            Err(fault) if !fault.is_temporary => name.last_good = None,
+            Err(_) => {}
+        }
+        if let Some(look_up) = name.look_up.take() {
+            look_up.answer.send_replace(Some(answer));
+        }
+    }
+
+    /// The last good answer of a name and its age.
+    fn last_good(&self, host: &str) -> Option<(Duration, Arc<[SocketAddr]>)> {
+        self.names.get(host)?.last_good(Instant::now())
+    }
+
+    /// Forgets what is too old where there are too many names.
+    fn make_room(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.names.len() < NAMES {
+            return Ok(());
+        }
+        self.names
+            .retain(|_, name| name.look_up.is_some() || name.last_good(now).is_some());
+        if self.names.len() < NAMES {
+            return Ok(());
+        }
+        let words = format!("{NAMES} names are being looked up already");
+        Err(Fault::temporary(words))
+    }
+}
+
+impl Name {
+    fn last_good(&self, now: Instant) -> Option<(Duration, Arc<[SocketAddr]>)> {
+        let (since, addresses) = self.last_good.as_ref()?;
+        let age = now.saturating_duration_since(*since);
+        (age <= STALE).then(|| (age, Arc::clone(addresses)))
+    }
+}
+
+impl Fault {
+    fn temporary(words: String) -> Self {
+        Self {
+            words,
+            is_temporary: true,
+        }
+    }
+}
+
+fn found(addresses: &[SocketAddr], port: u16, note: Option<Note>) -> Found {
+    let with_port = |address: &SocketAddr| {
+        let mut address = *address;
+        address.set_port(port);
+        address
+    };
+    Found {
+        addresses: addresses.iter().map(with_port).collect(),
+        note,
+    }
+}
+
+fn failure(host: &str, words: &str) -> Failure {
+    Failure::new(Reason::UpstreamDnsFailed, format!("{host}: {words}"))
+}
+
+/// Blocks. The files and servers that the system is set up with, in its order: /etc/hosts, search domains and ndots too.
+fn ask_the_system(host: &str) -> Answer {
+    let hints = AddrInfoHints {
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    let found = getaddrinfo(Some(host), None, Some(hints)).map_err(fault)?;
+    // Of a family that is not IP's there can't be one.
+    let addresses: Arc<[_]> = found
+        .filter_map(Result::ok)
+        .map(|found| found.sockaddr)
+        .collect();
+    if addresses.is_empty() {
+        return Err(Fault {
+            words: "no address".to_owned(),
+            is_temporary: false,
+        });
+    }
+    Ok(addresses)
+}
+
+/// A name server that is silent, or says that it failed (SERVFAIL, REFUSED), is `Again`; a want of our own, such as of
+/// descriptors, is `System` or `Memory`. The rest is said of the name.
+fn fault(error: LookupError) -> Fault {
+    Fault {
+        is_temporary: matches!(
+            error.kind(),
+            LookupErrorKind::Again | LookupErrorKind::System | LookupErrorKind::Memory
+        ),
+        words: io::Error::from(error).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
