@@ -117,11 +117,10 @@ pub fn check<'r>(
         return Err(no_websocket(route, routes, later, asked));
     };
     let mut notes: Vec<_> = note.into_iter().collect();
-    if let Err(failure) = admission::check(route, rules, asked) {
-        match rules.enforcement {
-            Enforcement::Enforce => return Err(failure),
-            Enforcement::Report => notes.push(would_refuse(&failure)),
-        }
+    match (admission::check(route, rules, asked), rules.enforcement) {
+        (Ok(note), _) => notes.extend(note),
+        (Err(failure), Enforcement::Enforce) => return Err(failure),
+        (Err(failure), Enforcement::Report) => notes.push(would_refuse(&failure)),
     }
     check_subprotocols(rules, asked)?;
     if asked.query.is_some_and(|query| query.contains(&b'?')) {

@@ -396,7 +396,7 @@ reasons! {
         "the Origin is not on the route's list",
         "if the page is yours, add its origin to `routes[].websocket.origins` exactly as shown in origin";
     RefererAppidMismatch = "referer_appid_mismatch", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
-        "the Referer names a WeChat app id that the route does not list",
+        "the client has an Origin of WeChat or none, and its Referer names no WeChat app id that the route lists",
         "if the mini program is yours, add its id to `routes[].websocket.wechat_app_ids`";
     SubprotocolNotAllowed = "subprotocol_not_allowed", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the client offers subprotocols, and none of them is on the route's list",
@@ -947,6 +947,8 @@ notes! {
         "a peer that is not in trusted_proxies sent fields that only a proxy may set; they were removed";
     QuerySecondQuestionMark = "query_second_question_mark",
         "the query contains a second question mark; express-ws drops everything after it";
+    WechatRefererMissing = "wechat_referer_missing",
+        "the Origin is one that all mini programs have, and no Referer says which one this is; the origin wechat admits it all the same";
     RequestIdReplaced = "request_id_replaced",
         "the client's X-Request-ID was too long or had characters that do not belong in a log, and was replaced";
     EarlyBytesHeld = "early_bytes_held",

@@ -1,11 +1,12 @@
 //! Whether a route admits the Origin and the Referer of a request (RFC 6455 sections 4.2.1 and 10.2).
 
 use super::origin::{Origin, OriginPattern, Tuple};
-use super::wechat::referer_app_id;
+use super::wechat::{is_of_wechat, referer_app_id};
 use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules, enumerated};
-use crate::reason::{Failure, Reason};
+use crate::reason::{Failure, Note, NoteCode, Reason};
 
-/// Checks Origin and Referer against `route`'s rules, whether they are enforced or not.
+/// Checks Origin and Referer against `route`'s rules, whether they are enforced or not; gives what is worth saying of
+/// a request that is admitted.
 ///
 /// # Errors
 /// A [`Failure`] with one of the `origin_…` reasons or [`Reason::RefererAppidMismatch`].
@@ -13,9 +14,9 @@ pub(super) fn check(
     route: &Route,
     rules: &WebSocketRules,
     asked: &Asked<'_>,
-) -> Result<(), Failure> {
+) -> Result<Option<Note>, Failure> {
     let value = match asked.origins {
-        [] => return check_missing(rules, asked),
+        [] => return check_missing(rules, asked).map(|()| None),
         [value] => *value,
         several => {
             return Err(Failure::new(
@@ -44,9 +45,31 @@ pub(super) fn check(
     // Also where another entry lists the same Origin: whoever lists app ids wants foreign ones refused.
     let preset = OriginRule::Wechat;
     if rules.origins.contains(&preset) && admits(&preset, &origin, route, asked) {
+        if origin.is_wechat() {
+            return check_wechat(rules, asked);
+        }
         check_app_ids(rules, asked)?;
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Of an Origin that all mini programs have: a Referer that is there must tell that this is a listed one.
+fn check_wechat(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<Option<Note>, Failure> {
+    check_app_ids(rules, asked)?;
+    let detail = match asked.referers {
+        [] => return Ok(Some(NoteCode::WechatRefererMissing.into())),
+        [referer] if referer_app_id(referer).is_some() => return Ok(None),
+        [referer] if is_of_wechat(referer) => "the Referer of WeChat names no app id".to_owned(),
+        [_] => "the Referer is of another site than WeChat's".to_owned(),
+        several => format!("{} Referer fields, and WeChat sends one", several.len()),
+    };
+    Err(
+        Failure::new(Reason::RefererAppidMismatch, detail).with_hint(
+            "WeChat's clients send one Referer, https://servicewechat.com/{app id}/…, or none: this is another client that \
+             has their Origin, or a hop rewrites Referer; if it is yours, list an Origin of its own in \
+             `routes[].websocket.origins`",
+        ),
+    )
 }
 
 fn check_missing(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {

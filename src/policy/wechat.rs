@@ -23,6 +23,12 @@ pub fn referer_app_id(referer: &[u8]) -> Option<&str> {
     is_app_id(id).then_some(id)
 }
 
+/// Whether a Referer is a page of WeChat's own site, whatever it names.
+pub(super) fn is_of_wechat(referer: &[u8]) -> bool {
+    let rest = referer.strip_prefix(WEB_ORIGIN.as_bytes());
+    rest.is_some_and(|rest| matches!(rest, [] | [b'/' | b'?' | b'#', ..]))
+}
+
 /// Whether `text` can be an app id: ASCII letters and digits, at most 64.
 #[must_use]
 pub fn is_app_id(text: &str) -> bool {

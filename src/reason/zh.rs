@@ -36,6 +36,9 @@ pub const fn meaning(note: NoteCode) -> &'static str {
         NoteCode::RequestIdReplaced => {
             "客户端的 X-Request-ID 太长，或含有不该进日志的字符，已被替换"
         }
+        NoteCode::WechatRefererMissing => {
+            "所有小程序的 Origin 都相同，而请求没有能指明小程序的 Referer；来源 wechat 仍然放行"
+        }
         NoteCode::EarlyBytesHeld => "客户端在 101 之前就发了数据；先暂存，在 101 之后转发",
         NoteCode::UpstreamInterim => "上游在正式应答之前发了临时响应（1xx）；已吸收，没有转发",
         NoteCode::UpstreamSubprotocolIgnored => {

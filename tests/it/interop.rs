@@ -286,6 +286,12 @@ fn expect_forwarded(seen: &Line, record: &Line, host: &str) {
 /// the client's application was told `code`.
 #[track_caller]
 fn expect_closed(record: Line, reason: Reason, code: u64) -> Line {
+    expect_closed_noting(record, reason, code, &[])
+}
+
+/// The same with these notes.
+#[track_caller]
+fn expect_closed_noting(record: Line, reason: Reason, code: u64, notes: &[&str]) -> Line {
     let record = record.expect(reason);
     assert_eq!(record.text("event"), "closed");
     assert_eq!(record.number("status"), Some(101));
@@ -294,7 +300,7 @@ fn expect_closed(record: Line, reason: Reason, code: u64) -> Line {
         assert_eq!(record.number(side), Some(code), "{side}: {record:?}");
     }
     assert_eq!(record.number("close_code_proxy"), None, "{record:?}");
-    assert_eq!(record.notes(), [""; 0], "{record:?}");
+    assert_eq!(record.notes(), notes, "{record:?}");
     record
 }
 

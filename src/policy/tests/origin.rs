@@ -253,7 +253,26 @@ fn wechat_is_admitted_with_a_listed_app_id() {
         ("O30", preset(), web, vec!["https://servicewechat.com/wxBBB/devtools/page-frame.html"], "allow"),
         ("O30", preset(), web, vec![foreign], "referer_appid_mismatch"),
         ("O30", preset(), web, vec![own, foreign], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec!["https://servicewechat.com/"], "allow"),
+        ("O30", preset(), web, vec!["https://servicewechat.com/"], "referer_appid_mismatch"),
+        ("O30", preset(), web, vec!["https://servicewechat.com/wxAAA"], "referer_appid_mismatch"),
+        ("O30", preset(), web, vec!["https://evil.example/x"], "referer_appid_mismatch"),
+        ("O30", preset(), web, vec!["https://servicewechat.com.evil/wxAAA/0/"], "referer_appid_mismatch"),
+        ("O30", preset(), web, vec![""], "referer_appid_mismatch"),
+        ("O30", preset(), web, vec![own, own], "referer_appid_mismatch"),
+        ("O30", any_host(), web, vec!["https://evil.example/x"], "referer_appid_mismatch"),
+        ("O30", any_host(), web, vec![], "allow"),
+        ("O30", preset(), Some("https://servicewechat.com:443"), vec!["https://evil.example/x"], "referer_appid_mismatch"),
+        ("O28", preset(), game, vec![], "allow"),
+        ("O28", preset(), game, vec!["https://evil.example/x"], "referer_appid_mismatch"),
+        ("O28", preset(), game, vec!["https://servicewechat.com/"], "referer_appid_mismatch"),
+        ("O28", preset(), game, vec![own, own], "referer_appid_mismatch"),
+        ("O29", preset(), Some("WEAPP://wechat-game-runtime"), vec!["https://evil.example/x"], "referer_appid_mismatch"),
+        // Of the route's own origin only a foreign app id is refused.
+        ("O35", preset(), host, vec!["https://api.example.com/page"], "allow"),
+        ("O35", preset(), host, vec![own, own], "allow"),
+        ("Referer", both(), web, vec!["https://evil.example/x"], "referer_appid_mismatch"),
+        ("Referer", both(), Some("https://app.example.com"), vec!["https://evil.example/x"], "allow"),
+        ("Referer", without(), web, vec!["https://evil.example/x"], "allow"),
         ("O28", preset(), game, vec![own], "allow"),
         ("O28", preset(), game, vec![foreign], "referer_appid_mismatch"),
         ("O35", preset(), host, vec![], "allow"),
@@ -292,6 +311,70 @@ fn wechat_is_admitted_with_a_listed_app_id() {
             expected,
             "{id} {origin:?} {referers:?}"
         );
+    }
+}
+
+#[test]
+fn a_wechat_client_without_a_referer_is_noted() {
+    let mut route = wechat_route(
+        Some("api.example.com"),
+        &["wechat", "https://app.example.com"],
+    );
+    let own: &[u8] = b"https://servicewechat.com/wxAAA/0/page-frame.html";
+    for enforcement in [Enforcement::Enforce, Enforcement::Report] {
+        rules(&mut route).enforcement = enforcement;
+        let routes = [route.clone()];
+        #[rustfmt::skip]
+        let table = [
+            ("https://servicewechat.com", None, true),
+            ("weapp://wechat-game-runtime", None, true),
+            ("https://servicewechat.com", Some(own), false),
+            ("weapp://wechat-game-runtime", Some(own), false),
+            ("https://app.example.com", None, false),
+            ("https://api.example.com", None, false),
+        ];
+        for (origin, referers, is_noted) in table {
+            let request = Request {
+                origins: vec![origin.as_bytes()],
+                referers: referers.into_iter().collect(),
+                ..Request::default()
+            };
+            let permit = request.check(&routes).unwrap();
+            let codes: Vec<_> = permit.notes().iter().map(|note| note.code).collect();
+            let expected: &[NoteCode] = match is_noted {
+                true => &[NoteCode::WechatRefererMissing],
+                false => &[],
+            };
+            assert_eq!(codes, expected, "{origin}");
+        }
+    }
+}
+
+/// The detail says what is wrong with the Referer, and shows nothing of it.
+#[test]
+fn a_wechat_client_with_another_referer_is_told_what_is_wrong() {
+    let routes = [wechat_route(None, &["wechat"])];
+    let own = "https://servicewechat.com/wxAAA/0/page-frame.html";
+    #[rustfmt::skip]
+    let table = [
+        (vec!["https://evil.example/path-token?query-token"], "the Referer is of another site than WeChat's"),
+        (vec!["https://servicewechat.com/"], "the Referer of WeChat names no app id"),
+        (vec!["https://servicewechat.com/token"], "the Referer of WeChat names no app id"),
+        (vec!["https://servicewechat.com.evil/wxAAA/0/"], "the Referer is of another site than WeChat's"),
+        (vec![""], "the Referer is of another site than WeChat's"),
+        (vec![own, own], "2 Referer fields, and WeChat sends one"),
+    ];
+    for (referers, expected) in table {
+        let failure = Request {
+            origins: vec![b"https://servicewechat.com"],
+            referers: referers.iter().map(|referer| referer.as_bytes()).collect(),
+            ..Request::default()
+        }
+        .check(&routes)
+        .unwrap_err();
+        assert_eq!(failure.reason, Reason::RefererAppidMismatch);
+        assert_eq!(failure.detail.as_deref(), Some(expected));
+        assert!(failure.hint.unwrap().contains("a hop rewrites Referer"));
     }
 }
 
@@ -384,6 +467,8 @@ fn report_lets_origin_refusals_through_and_notes_them() {
         (vec!["https://a.com", "https://b.com"], vec![], Some("origin_multiple: ")),
         (vec!["https://evil.com"], vec![], Some("origin_not_allowed: the Origin is not one of https://app.example.com, wechat")),
         (vec![], vec![foreign], Some("referer_appid_mismatch: app id wxEVIL")),
+        (vec!["https://servicewechat.com"], vec!["https://evil.example/x"], Some("referer_appid_mismatch: the Referer is of another site")),
+        (vec!["weapp://wechat-game-runtime"], vec![foreign, foreign], Some("referer_appid_mismatch: app id wxEVIL")),
     ];
     for (origins, referers, expected) in table {
         let request = Request {

@@ -151,7 +151,7 @@ texts! {
         "前面那一跳或客户端多加了一个 Origin：去掉其中一个";
     OriginNotAllowed: "Origin 不在该路由的名单上",
         "若页面是你们自己的，把它的来源按 origin 字段所示原样加进 `routes[].websocket.origins`";
-    RefererAppidMismatch: "Referer 中的微信 AppID 不在该路由的名单上",
+    RefererAppidMismatch: "客户端的 Origin 属于微信或缺失，而 Referer 没有指明该路由名单上的微信 AppID",
         "若小程序是你们自己的，把它的 AppID 加进 `routes[].websocket.wechat_app_ids`";
     SubprotocolNotAllowed: "客户端提出了子协议，但没有一个在该路由的名单上",
         "把其中一个名称加进 `routes[].websocket.subprotocols`，或修改客户端提出的子协议";

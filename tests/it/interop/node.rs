@@ -1,7 +1,7 @@
 use serde_json::json;
 use wsgate::reason::Reason;
 
-use super::{Gate, Way, clients, expect_closed, expect_refusal};
+use super::{Gate, Way, clients, expect_closed_noting, expect_refusal};
 use crate::harness::peers::{Family, Kind, Server, field, fields};
 
 #[test]
@@ -30,6 +30,7 @@ fn wechat_clients_are_told_by_origin_and_referer() {
     let gate = Gate::open(&[Way::with(clients::STREAM, server.endpoint(), rules)]);
     let referer = |id: &str| format!("https://servicewechat.com/{id}/0/page-frame.html");
     let (own, foreign) = (referer(OWN), referer("wxfedcba9876543210"));
+    let elsewhere = "https://evil.example/x".to_owned();
     let web = Some("https://servicewechat.com");
     let game = Some("weapp://wechat-game-runtime");
 
@@ -38,6 +39,7 @@ fn wechat_clients_are_told_by_origin_and_referer() {
         ("web", web, Some(&own)),
         ("web-bare", web, None),
         ("game", game, Some(&own)),
+        ("game-bare", game, None),
     ];
     let refused = [
         ("copy", None, Some(&foreign), Reason::RefererAppidMismatch),
@@ -45,6 +47,18 @@ fn wechat_clients_are_told_by_origin_and_referer() {
             "copy-web",
             web,
             Some(&foreign),
+            Reason::RefererAppidMismatch,
+        ),
+        (
+            "elsewhere",
+            web,
+            Some(&elsewhere),
+            Reason::RefererAppidMismatch,
+        ),
+        (
+            "game-elsewhere",
+            game,
+            Some(&elsewhere),
             Reason::RefererAppidMismatch,
         ),
         ("bare", None, None, Reason::OriginMissing),
@@ -66,7 +80,11 @@ fn wechat_clients_are_told_by_origin_and_referer() {
         let report = gate.visit(Kind::Node, clients::STREAM, case, options(origin, referer));
         family.add(report.passed());
         let (record, seen) = (gate.ended(case), server.handshake(case));
-        let record = expect_closed(record, Reason::ClientClose, 1000);
+        let notes: &[&str] = match (origin, referer) {
+            (Some(_), None) => &["wechat_referer_missing"],
+            _ => &[],
+        };
+        let record = expect_closed_noting(record, Reason::ClientClose, 1000, notes);
         assert_eq!(record.text("origin"), origin.unwrap_or_default());
         let id = referer.map_or("", |_| OWN);
         assert_eq!(record.text("referer_app_id"), id);

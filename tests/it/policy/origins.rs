@@ -228,6 +228,18 @@ fn a_referer_stands_in_for_an_origin_only_with_a_listed_app_id() {
         ("/ws", web, &[&foreign], "referer_appid_mismatch"),
         ("/ws", web, &[&foreign, &own], "referer_appid_mismatch"),
         ("/ws", game, &[&foreign], "referer_appid_mismatch"),
+        ("/ws", web, &["https://evil.example/x"], "referer_appid_mismatch"),
+        ("/ws", web, &["https://servicewechat.com/"], "referer_appid_mismatch"),
+        ("/ws", web, &[&no_slash], "referer_appid_mismatch"),
+        ("/ws", web, &[&evil_host], "referer_appid_mismatch"),
+        ("/ws", web, &[&own, &own], "referer_appid_mismatch"),
+        ("/ws", web, &[], "allow"),
+        ("/ws", game, &["https://evil.example/x"], "referer_appid_mismatch"),
+        ("/ws", game, &[&own, &own], "referer_appid_mismatch"),
+        ("/ws", game, &[], "allow"),
+        ("/preset", web, &["https://evil.example/x"], "referer_appid_mismatch"),
+        ("/preset", "https://api.example.com", &["https://evil.example/x"], "allow"),
+        ("/listed", web, &["https://evil.example/x"], "allow"),
         ("/ws", app, &[&foreign], "allow"),
         ("/ws", "null", &[&own], "origin_null"),
         ("/ws", "https://evil.com", &[&own], "origin_not_allowed"),
@@ -251,7 +263,16 @@ fn a_referer_stands_in_for_an_origin_only_with_a_listed_app_id() {
                     .first()
                     .and_then(|referer| referer.split('/').nth(3));
                 let told = admitted.opened.text("referer_app_id");
+
+                let id = id.filter(|_| {
+                    referers
+                        .iter()
+                        .all(|referer| referer.starts_with("https://servicewechat.com/"))
+                });
                 assert_eq!(told, id.unwrap_or_default());
+                let is_noted = admitted.opened.notes().contains(&"wechat_referer_missing");
+                let is_unnamed = [web, game].contains(origin) && referers.is_empty();
+                assert_eq!(is_noted, is_unnamed, "{path} {origin} {referers:?}");
             }
             Err(refused) => {
                 let found = refused.line.text("reason");
