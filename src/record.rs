@@ -6,12 +6,15 @@
 
 mod count;
 mod draft;
+mod flood;
 mod packed;
 mod sink;
 mod text;
+mod top;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use draft::{Answering, Draft, Resting};
 pub use sink::{Settings, Sink, StageHook};
 pub use text::{peer_list, peer_text, redact_query};
+pub use top::Frequent;
 
 use crate::reason::{By, Failure, Later, Level, Note, Reason, Stage, Words};
 
@@ -252,11 +256,20 @@ pub struct Record {
     pub close_wait_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top_clients: Vec<Frequent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top_origins: Vec<Frequent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top_paths: Vec<Frequent>,
     #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub counts: Option<BTreeMap<&'static str, u64>>,
     /// For the metrics; no part of the line.
     #[serde(skip)]
     pub wanted: Wanted,
+    /// The address that `client` shows as far as it may be shown.
+    #[serde(skip)]
+    pub source: Option<IpAddr>,
     /// More words for a line that is written.
     #[serde(skip)]
     pub later: Option<Later>,

@@ -151,6 +151,7 @@ impl Draft {
         *self.record = Record {
             conn: last.conn,
             client: self.source.and_then(|ip| self.sink.address(ip, None)),
+            source: self.source,
             peer: last.peer,
             listener: last.listener,
             sni: last.sni,
@@ -174,6 +175,7 @@ impl Draft {
 
     /// Names the real client, which is the peer unless a trusted proxy says otherwise.
     pub fn set_client(&mut self, client: IpAddr) {
+        self.record.source = Some(client);
         self.record.client = self.sink.address(client, None);
     }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::count::count;
+use super::flood::{COMMON_SHARE, Floods, OWN_SHARE};
 use super::{Event, Record, SCHEMA, stamp, text};
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
@@ -16,10 +17,6 @@ use crate::reason::{Level, Reason, Stage};
 
 /// Lines that may wait for the writer: at some 700 bytes each about 6 MiB, several seconds of a busy proxy.
 const QUEUE: usize = 8192;
-
-/// Refusals of one reason written in one second; the rest of that second is counted. Enough to see a pattern,
-/// few enough that a scan or a reconnect storm can't fill a disk.
-const PER_SECOND: u64 = 100;
 
 /// How often suppressed and dropped records are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -60,7 +57,7 @@ struct Shared {
     started: Instant,
     process: u32,
     metrics: Arc<Metrics>,
-    floods: Vec<Flood>,
+    floods: Floods,
     /// The last line could not be written.
     failed: AtomicBool,
 }
@@ -69,31 +66,6 @@ enum Message {
     Line(Vec<u8>),
     /// Write what was kept back, then this, then end.
     Close(Box<Record>),
-}
-
-/// How fast one reason comes.
-#[derive(Default)]
-struct Flood {
-    /// The second being counted in the upper half, refusals in that second in the lower.
-    window: AtomicU64,
-    /// Refusals kept back since the last report.
-    suppressed: AtomicU64,
-}
-
-impl Flood {
-    /// Whether one more refusal in `second` may be written.
-    fn admit(&self, second: u64) -> bool {
-        let second = second & 0xffff_ffff;
-        let before = self.window.fetch_update(Relaxed, Relaxed, |window| {
-            Some(if window >> 32 == second {
-                window.saturating_add(1)
-            } else {
-                (second << 32) | 1
-            })
-        });
-        let window = before.unwrap_or_default();
-        window >> 32 != second || (window & 0xffff_ffff) < PER_SECOND
-    }
 }
 
 impl Sink {
@@ -113,7 +85,7 @@ impl Sink {
                 started: Instant::now(),
                 process: random_u32(),
                 metrics: Arc::default(),
-                floods: Reason::ALL.iter().map(|_| Flood::default()).collect(),
+                floods: Floods::default(),
                 failed: AtomicBool::new(false),
             }),
         };
@@ -141,10 +113,11 @@ impl Sink {
             if is_below {
                 return;
             }
-            let flood = shared.flood(reason);
-            if record.event == Event::Refused && !flood.admit(shared.started.elapsed().as_secs()) {
-                flood.suppressed.fetch_add(1, Relaxed);
+            let second = shared.started.elapsed().as_secs();
+            if record.event == Event::Refused && !shared.floods.admit(reason, record.source, second)
+            {
                 shared.metrics.suppressed(reason);
+                shared.floods.keep_back(reason, &record);
                 return;
             }
         }
@@ -246,12 +219,6 @@ impl Shared {
         Arc::clone(&self.log.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn flood(&self, reason: Reason) -> &Flood {
-        // Reason::ALL is in declaration order, so the discriminant is the index; a test holds this.
-        #[expect(clippy::indexing_slicing, reason = "one per reason, made in `start`")]
-        &self.floods[reason as usize]
-    }
-
     fn line(&self, record: &mut Record) -> Vec<u8> {
         record.time = stamp(Duration::ZERO);
         record.schema = SCHEMA;
@@ -317,17 +284,20 @@ impl Shared {
     /// Says what was kept back since the last report.
     fn report(&self, output: &mut impl Write, dropped_reported: &mut u64) {
         for reason in Reason::ALL {
-            let count = self.flood(*reason).suppressed.swap(0, Relaxed);
-            if count > 0 {
+            if let Some(tally) = self.floods.summary(*reason) {
                 let mut record = Record::lifecycle(
                     Event::RecordsSuppressed,
                     Level::Info,
                     format!(
-                        "over {PER_SECOND} refusals of this reason in a second; these were counted, not written"
+                        "over {OWN_SHARE} refusals of this reason in a second by one client, and over {COMMON_SHARE} more \
+                         in all; these were counted, not written"
                     ),
                 );
                 record.reason = Some(*reason);
-                record.count = Some(count);
+                record.count = Some(tally.count);
+                record.top_clients = tally.clients.named();
+                record.top_origins = tally.origins.named();
+                record.top_paths = tally.paths.named();
                 self.write(output, &self.line(&mut record));
             }
         }

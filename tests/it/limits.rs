@@ -1,15 +1,14 @@
 //! What one client may use.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 
-use socket2::{Domain, Socket, Type};
 use wsgate::reason::Reason;
 
 use crate::harness::client::try_socket;
 use crate::harness::frames::{CLOSE, closing, read};
 use crate::harness::proxy::run;
-use crate::harness::{Client, Line, PATIENCE, Proxy, Response, Setup, eventually, handshake};
+use crate::harness::{Client, Line, Proxy, Response, Setup, eventually, handshake};
 
 const TRUSTING: &str = "trusted_proxies: [127.0.0.0/8]\n";
 
@@ -29,16 +28,6 @@ fn for_client(proxy: &Proxy, client: &str) -> (Client, Response) {
         .send(handshake("/ws", &[("X-Forwarded-For", client)]))
         .response();
     (connection, response)
-}
-
-/// A connection from another address of this machine.
-fn from(ip: Ipv4Addr, proxy: &Proxy) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-    socket.connect(&proxy.address().into()).unwrap();
-    let socket = TcpStream::from(socket);
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    Client::Plain(socket)
 }
 
 fn seconds(response: &Response) -> u64 {
@@ -113,7 +102,7 @@ fn a_peer_with_too_many_connections_is_reset_at_accept() {
     assert_eq!(line.text("stage"), "accept");
     assert_eq!(line.number("status"), None);
     assert_eq!(line.text("client"), "127.0.0.1");
-    let mut other = from(Ipv4Addr::new(127, 0, 0, 2), &proxy);
+    let mut other = Client::plain_from(Ipv4Addr::new(127, 0, 0, 2), proxy.address());
     assert_eq!(other.send(handshake("/ws", &[])).response().status, 101);
     drop(idle);
     proxy.terminal().expect(Reason::TcpProbe);
@@ -148,7 +137,7 @@ pub fn rate_limited() -> Line {
         assert!((1..=20).contains(&seconds(&response)), "{response:?}");
         assert!(response.text().starts_with("rate_limited\n"));
     }
-    let mut other = from(Ipv4Addr::new(127, 0, 0, 2), &proxy);
+    let mut other = Client::plain_from(Ipv4Addr::new(127, 0, 0, 2), proxy.address());
     assert_eq!(other.send(handshake("/ws", &[])).response().status, 101);
     loop {
         let line = proxy.terminal();

@@ -19,6 +19,8 @@ mod canaries;
 mod floods;
 /// Levels, formats, addresses, and text that peers send.
 mod forms;
+/// What each client has written of a flood, and what is said of the rest.
+mod shares;
 /// When things happened, and what a refused client sees.
 mod times;
 

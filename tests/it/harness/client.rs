@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 use super::certs::Authority;
@@ -53,6 +54,17 @@ pub fn trusting() -> ClientConfig {
 impl Client {
     pub fn plain(address: SocketAddr) -> Self {
         Self::Plain(socket(address))
+    }
+
+    /// A connection from another address of this machine.
+    pub fn plain_from(ip: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let socket = TcpStream::from(socket);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self::Plain(socket)
     }
 
     /// A completed TLS handshake for [`HOST`].

@@ -77,8 +77,8 @@ fn of_ten_thousand_equal_refusals_not_one_goes_uncounted() {
             .or_default() += 1;
     }
     // The proxy's seconds begin elsewhere than the clock's: one of the clock's may touch two of them.
-    assert!(seconds.values().all(|count| *count <= 200), "{seconds:?}");
-    assert!(written >= 100);
+    assert!(seconds.values().all(|count| *count <= 210), "{seconds:?}");
+    assert!(written >= 105);
     for line in lines
         .iter()
         .filter(|line| line.text("event") == "records_suppressed")
