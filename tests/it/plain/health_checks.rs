@@ -10,6 +10,7 @@ use wsgate::reason::Reason;
 use super::{get, request};
 use crate::harness::hops::Hop;
 use crate::harness::proxy::HOST;
+use crate::harness::services;
 use crate::harness::{Client, Line, Origin, Proxy, Setup, eventually, handshake};
 
 /// A proxy with routes of every kind; `/` and `/down` are answered by itself.
@@ -345,4 +346,24 @@ fn haproxy_checks_a_tls_listener() {
             "{server}"
         );
     }
+}
+
+#[test]
+fn haproxy_checks_behind_a_proxy_header_and_at_probes() {
+    let origin = Origin::echo();
+    let plain = setup(&origin);
+    let proxy = services::start(&Setup {
+        listener: "proxy_protocol: required".to_owned(),
+        extra: "trusted_proxies: [127.0.0.1]\n".to_owned(),
+        ..plain
+    });
+    let up = found("UP", "L7OK", "200");
+    let to = proxy.address();
+    let sends = "check-send-proxy";
+    assert_eq!(haproxy_finds(to, "option httpchk", sends), up);
+    let elsewhere = format!("port {}", services::probes(&proxy).port());
+    assert_eq!(
+        haproxy_finds(to, "option httpchk GET /readyz", &elsewhere),
+        up
+    );
 }
