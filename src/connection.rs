@@ -147,6 +147,7 @@ pub async fn serve(
     let mut life = Life {
         peer,
         secure: shared.tls.is_some(),
+        tls: tls::Facts::default(),
         is_unnamed: false,
         held: OnceLock::new(),
         shared,
@@ -283,6 +284,8 @@ struct Life<'a> {
     peer: SocketAddr,
     /// Whether that hop's connection is TLS.
     secure: bool,
+    /// What was learned in its handshake.
+    tls: tls::Facts,
     /// Whether somebody whom nothing names speaks by way of the hop, whose fields are not believed then.
     is_unnamed: bool,
     /// This connection among its client's, as soon as the client is known.
@@ -337,7 +340,9 @@ impl Life<'_> {
             Some(server) => {
                 draft.enter(Stage::Tls);
                 let secured = Box::pin(self.secure(socket, first, server, deadline, draft));
-                (secured.await?, Instant::now() + limits.request_head)
+                let (stream, facts) = secured.await?;
+                self.tls = facts;
+                (stream, Instant::now() + limits.request_head)
             }
         };
 
@@ -472,26 +477,29 @@ impl Life<'_> {
         server: &tls::Server,
         deadline: Instant,
         draft: &mut Draft,
-    ) -> Result<ClientStream, Ended> {
+    ) -> Result<(ClientStream, tls::Facts), Ended> {
         let begun = Instant::now();
         let mut facts = tls::Facts::default();
         // Boxed, like all that goes through a generic wait, which holds it twice.
         let handshake = Box::pin(tls::accept(socket, first, server, deadline, &mut facts));
         let accepted = self.unless_draining(handshake).await;
         draft.record.tls_ms = Some(millis(begun.elapsed()));
-        draft.record.sni = facts.sni;
+        draft.record.sni = facts.sni.clone();
         draft.record.tls_version = facts.version.map(Cow::Borrowed);
-        draft.record.alpn = facts.alpn;
+        draft.record.alpn = facts.alpn.clone();
         match accepted.map_err(Failure::unanswered)? {
-            Ok(stream) => Ok(stream),
+            Ok(stream) => Ok((stream, facts)),
             Err(tls::Failed {
                 failure,
                 plain: None,
                 told,
-            }) => Err(Ended {
-                failure: Some(failure),
-                client: told.map(|socket| ClientStream::Plain(Box::new(socket))),
-            }),
+            }) => {
+                draft.record.certificate = facts.shown();
+                Err(Ended {
+                    failure: Some(failure),
+                    client: told.map(|socket| ClientStream::Plain(Box::new(socket))),
+                })
+            }
             Err(tls::Failed {
                 failure,
                 plain: Some(socket),
@@ -517,7 +525,7 @@ impl Life<'_> {
             .unless_draining(head::read(&mut stream, limit, deadline, &mut bytes))
             .await;
         draft.record.head_ms = Some(millis(begun.elapsed()));
-        let failure = match read {
+        let mut failure = match read {
             Ok(Ok(raw)) => return Ok((raw, stream)),
             Ok(Err(NoHead::Unused(error))) if self.shared.tls.is_some() => {
                 tls::unused(error.as_ref())
@@ -526,6 +534,12 @@ impl Life<'_> {
             Ok(Err(NoHead::Unused(Some(error)) | NoHead::Broken(error))) => broken_head(&error),
             Ok(Err(NoHead::Failed(failure))) | Err(failure) => failure,
         };
+        if let Some(server) = &self.shared.tls
+            && failure.reason.spec().stage == Stage::Tls
+        {
+            failure = server.explain(failure, &self.tls);
+            draft.record.certificate = self.tls.shown();
+        }
         describe_unread(&bytes, draft);
         Err(self.refuse_unread(stream, failure, draft).await)
     }

@@ -237,12 +237,12 @@ reasons! {
         "look for packet loss or MTU trouble on the client's network; the deadline is `limits.tls_handshake`";
     TlsClientClosed = "tls_client_closed", Tls, Client, Info, NoStatus, "",
         "the client closed in the middle of the TLS handshake, without an alert",
-        "right after the certificate was sent it usually means the client rejected it: run `wsgate check` for chain, names and dates";
+        "right after the certificate was sent it usually means that the client refused it: read the client's own error, and test with its own trust store; `wsgate check` tells what is wrong with chain, names and dates, not whom the client trusts";
     TlsVersionUnsupported = "tls_version_unsupported", Tls, Client, Info, NoStatus, "",
         "the client offers no TLS version that this listener speaks",
         "very old client; 1.2 is the least possible, and `listeners[].tls.min_version` may ask for more";
     TlsNoCommonCipher = "tls_no_common_cipher", Tls, Client, Info, NoStatus, "",
-        "client and proxy have no cipher suite in common (the proxy offers ECDHE with AES-GCM or ChaCha20 only)",
+        "client and proxy have no cipher suite in common (the proxy offers ECDHE with AES-GCM or ChaCha20 only, and in TLS 1.2 for the certificate's kind of key)",
         "the client is too old or restricted to legacy suites: update its TLS library, or let a hop in front terminate its TLS";
     TlsNoCommonGroup = "tls_no_common_group", Tls, Client, Info, NoStatus, "",
         "client and proxy have no key exchange group in common (X25519MLKEM768, X25519, P-256, P-384)",
@@ -257,8 +257,8 @@ reasons! {
         "the client's ALPN list does not contain http/1.1, the only protocol this listener speaks",
         "let the client (or the load balancer's backend setting) offer http/1.1";
     TlsAlertUnknownCa = "tls_alert_unknown_ca", Tls, Client, Info, NoStatus, "",
-        "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, or it is self-signed",
-        "serve the full chain, leaf first, in `listeners[].tls.certificates[].cert`; Android does not fetch intermediates by itself";
+        "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, it is self-signed, or its authority is not one of the client's",
+        "serve the full chain, leaf first, in `listeners[].tls.certificates[].cert`, as Android does not fetch intermediates by itself; let the client trust an authority of your own";
     TlsAlertBadCertificate = "tls_alert_bad_certificate", Tls, Client, Info, NoStatus, "",
         "the client refused the certificate (alert 42, 43 or 46): wrong name, weak signature, unsupported key, or a fault it does not tell",
         "compare the certificate's names with the host the client dials: `wsgate check` lists what is not covered";
@@ -279,7 +279,7 @@ reasons! {
         "a TLS health check or a preconnect; from real clients it means they disliked the certificate: run `wsgate check` and test with the client's own trust store";
     TlsClientCertMissing = "tls_client_cert_missing", Tls, Client, Info, NoStatus, "",
         "this listener wants a client certificate, and the client presented none",
-        "give the client a certificate; browsers' WebSocket and WeChat mini programs have no way to present one: for them `listeners[].tls.client_auth.mode`: optional, or a listener without `listeners[].tls.client_auth`";
+        "give the client a certificate; WeChat mini programs and the WebSockets of browsers have no way to present one, and Chromium's fail wherever one is asked for: for them a listener without `listeners[].tls.client_auth`";
     TlsClientCertInvalid = "tls_client_cert_invalid", Tls, Client, Info, NoStatus, "",
         "the client's certificate was not accepted: not issued by the configured authority, out of its dates, or not made for clients",
         "detail says which; have it issued anew, or add its issuer to the file in `listeners[].tls.client_auth.ca`";

@@ -117,6 +117,17 @@ pub struct Suspect {
     pub timer: String,
 }
 
+/// A certificate that a client was shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Its subject; where that is empty, the first of its names.
+    pub subject: String,
+    /// Its serial number in hexadecimal, as `openssl x509 -serial` prints it.
+    pub serial: String,
+    /// When it ends to be valid, as RFC 3339 in UTC.
+    pub expires: String,
+}
+
 /// What a client wanted, as far as its request told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
@@ -182,6 +193,8 @@ pub struct Record {
     pub tls_version: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Box<Served>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_version: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]

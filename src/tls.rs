@@ -4,6 +4,7 @@
 //! from the ClientHello that is read before any certificate is chosen. One deadline covers hello and handshake.
 //! Everything of rustls that the rest of the program meets is in this module.
 
+mod alert;
 mod client;
 mod client_auth;
 mod development;
@@ -12,18 +13,20 @@ mod hello;
 mod identity;
 mod pem;
 mod refused;
+mod remedy;
 mod roots;
+mod serving;
+mod start;
 mod validity;
 
 use std::sync::Arc;
 
-use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{ProtocolVersion, ServerConfig};
-use tokio::io::AsyncWriteExt;
+use rustls::crypto::CryptoProvider;
+use rustls::server::NoServerSessionStorage;
+use rustls::{AlertDescription, ProtocolVersion, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+use tokio_rustls::StartHandshake;
 
 pub use client::{Client, SystemRoots};
 pub use client_auth::Authorities;
@@ -34,14 +37,15 @@ pub use failure::{broken, ended_words, is_truncation, record_error, unused};
 pub use identity::{Finding, Identity, load};
 pub use refused::refused_late;
 pub use rustls::Error;
-pub use validity::{Certificate, ShownTo};
+pub use validity::{Certificate, Leaf, ShownTo};
 
 use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
+use crate::record::{Served, peer_text};
 use crate::stream::{ClientStream, Replay, Socket};
+use serving::{Identities, Only, Order};
 
 /// The one protocol offered by ALPN (RFC 7301).
 pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
@@ -49,14 +53,12 @@ pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
 /// Outgoing TLS data that may wait for a client that does not read; one record and its overhead fits twice.
 pub(crate) const SEND_BUFFER: usize = 32 * 1024;
 
-/// A fatal `unrecognized_name` alert (RFC 6066 section 3), as rustls offers no way to send one of our choice.
-const ALERT_UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70];
-
 /// A listener's TLS settings, ready for handshakes.
 #[derive(Debug)]
 pub struct Server {
-    config: Arc<ServerConfig>,
-    identities: Arc<Identities>,
+    /// For handshakes that no certificate can serve.
+    without: Arc<ServerConfig>,
+    identities: Identities,
     authorities: Option<Authorities>,
     min_version: TlsVersion,
     unknown_sni: UnknownSni,
@@ -64,7 +66,7 @@ pub struct Server {
 }
 
 /// What is known of a client's TLS, filled in as it becomes known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The server name asked for, in lower case.
     pub sni: Option<String>,
@@ -72,6 +74,17 @@ pub struct Facts {
     pub version: Option<&'static str>,
     /// The protocol agreed on.
     pub alpn: Option<String>,
+    /// The certificate that the hello was answered with.
+    pub served: Option<Arc<Identity>>,
+}
+
+impl Facts {
+    /// What a record says of the certificate that was served.
+    #[must_use]
+    pub fn shown(&self) -> Option<Box<Served>> {
+        let served = self.served.as_ref()?;
+        Some(Box::new(served.certificate().leaf.shown.clone()))
+    }
 }
 
 /// A handshake that failed.
@@ -108,34 +121,42 @@ impl Server {
         settings: &Tls,
     ) -> Result<Self, Error> {
         let min_version = settings.min_version;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions: &[&rustls::SupportedProtocolVersion] = match min_version {
             TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::V1_3 => &[&rustls::version::TLS13],
         };
-        let identities = Arc::new(Identities::new(identities));
-        let builder =
-            ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
-        let builder = match authorities {
-            None => builder.with_no_client_auth(),
-            Some(authorities) => builder.with_client_cert_verifier(authorities.verifier()),
-        };
-        let mut config =
-            builder.with_cert_resolver(Arc::clone(&identities) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![ALPN_HTTP11.to_vec()];
         // Stateless tickets: after a restart of a hop thousands reconnect, which a small session cache can't hold.
         // Each listener has keys of its own, so that a ticket is worth nothing at another one.
-        if authorities.is_none() {
-            config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        } else {
-            // A resumed session would outlive the certificate that it was made with.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-        }
-        config.max_early_data_size = 0;
+        let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let build = |order: Order| -> Result<ServerConfig, Error> {
+            let provider = Arc::new(order.provider());
+            let builder =
+                ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+            let builder = match authorities {
+                None => builder.with_no_client_auth(),
+                Some(authorities) => builder.with_client_cert_verifier(authorities.verifier()),
+            };
+            let mut config = builder.with_cert_resolver(Arc::new(Only(None)));
+            config.ignore_client_order = true;
+            config.alpn_protocols = vec![ALPN_HTTP11.to_vec()];
+            if authorities.is_none() {
+                config.ticketer = Arc::clone(&ticketer);
+            } else {
+                // A resumed session would outlive the certificate that it was made with.
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
+            config.max_early_data_size = 0;
+            Ok(config)
+        };
+        let (aes_first, chacha_first) = (build(Order::AesFirst)?, build(Order::ChachaFirst)?);
+        let config = |order: Order| match order {
+            Order::AesFirst => aes_first.clone(),
+            Order::ChachaFirst => chacha_first.clone(),
+        };
         Ok(Self {
-            config: Arc::new(config),
-            identities,
+            identities: Identities::new(identities, config),
+            without: Arc::new(aes_first),
             authorities: authorities.cloned(),
             min_version,
             unknown_sni: settings.unknown_sni,
@@ -143,20 +164,8 @@ impl Server {
         })
     }
 
-    /// A client that does not trust the development certificate is nearly everybody's first failure, and a chain
-    /// won't mend it.
-    fn with_remedy(&self, failure: Failure) -> Failure {
-        let distrusts = matches!(
-            failure.reason,
-            Reason::TlsAlertUnknownCa | Reason::TlsAlertBadCertificate
-        );
-        if !(self.self_signed && distrusts) {
-            return failure;
-        }
-        failure.with_hint(
-            "this listener serves the development certificate of `listeners[].tls.self_signed`: let the client trust \
-             certs/dev.pem and dial localhost, or configure a certificate of an authority",
-        )
+    fn provider(&self) -> &CryptoProvider {
+        self.without.crypto_provider()
     }
 
     /// Whether it is made of these very identities and authorities.
@@ -166,10 +175,9 @@ impl Server {
         identities: &[Arc<Identity>],
         authorities: Option<&Authorities>,
     ) -> bool {
-        let own = &self.identities.all;
+        let own = self.identities.all();
         own.len() == identities.len()
             && own
-                .iter()
                 .zip(identities)
                 .all(|(own, other)| Arc::ptr_eq(own, other))
             && self.authorities.as_ref() == authorities
@@ -184,7 +192,7 @@ impl Server {
     /// Every name that the certificates cover.
     #[must_use]
     pub fn names(&self) -> &HostSet {
-        &self.identities.names
+        self.identities.names()
     }
 }
 
@@ -211,48 +219,71 @@ pub async fn accept(
         Looks::Proxy => {
             return Err(Failure::new(Reason::ProxyProtocolUnexpected, first.describe()).into());
         }
-        Looks::Other => return Err(Failure::new(Reason::TlsNotTls, first.describe()).into()),
+        Looks::Other => {
+            let failure = Failure::new(Reason::TlsNotTls, first.describe());
+            return Err(alert::say(failure, "no alert was sent").into());
+        }
     }
     let beginning = first.bytes.clone();
-    let socket = Replay::new(first.bytes, Socket::new(socket));
-    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), socket);
-    let start = match timeout_at(deadline, acceptor).await {
-        Ok(Ok(start)) => start,
-        Ok(Err(error)) => return Err(failure::before_hello(&error, &beginning).into()),
+    let mut socket = Replay::new(first.bytes, Socket::new(socket));
+    let accepted = match timeout_at(deadline, start::read_hello(&mut socket)).await {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(error)) => {
+            let (failure, alert) = failure::before_hello(&error, &beginning);
+            return Err(match alert {
+                Some(alert) => start::refuse(socket, failure, alert, deadline).await,
+                None => failure.into(),
+            });
+        }
         Err(_) => {
             return Err(
                 Failure::new(Reason::TlsHandshakeTimeout, "no complete ClientHello came").into(),
             );
         }
     };
-    let incompatible = {
-        let hello = start.client_hello();
+    let chosen = {
+        let hello = accepted.client_hello();
         facts.sni = hello.server_name().map(str::to_ascii_lowercase);
-        hello::incompatibility(&hello, server)
+        hello::choose(&hello, server)
     };
     if let Some(name) = &facts.sni
         && server.unknown_sni == UnknownSni::Refuse
         && !server.names().covers(name)
     {
         let failure = failure::unknown_name(server.names());
-        refuse_name(start, deadline).await;
-        return Err(failure.into());
+        let alert = AlertDescription::UnrecognisedName;
+        return Err(start::refuse(socket, failure, alert, deadline).await);
     }
-    let handshake = start.into_stream_with(Arc::clone(&server.config), |tls| {
+    let chosen = match chosen {
+        Ok(chosen) => chosen,
+        Err(lacking) => {
+            // The version stands above all else, and only the library tells it.
+            let tried = accepted.into_connection(Arc::clone(&server.without));
+            let unsupported = tried
+                .err()
+                .and_then(|(error, _)| failure::version_unsupported(&error, server.min_version));
+            let failure = unsupported.unwrap_or(lacking);
+            let alert = match failure.reason {
+                Reason::TlsVersionUnsupported => AlertDescription::ProtocolVersion,
+                Reason::TlsAlpnNoOverlap => AlertDescription::NoApplicationProtocol,
+                _ => AlertDescription::HandshakeFailure,
+            };
+            return Err(start::refuse(socket, failure, alert, deadline).await);
+        }
+    };
+    let start = StartHandshake::from_parts(accepted, socket);
+    let handshake = start.into_stream_with(Arc::clone(chosen.config), |tls| {
+        facts.served = Some(Arc::clone(chosen.identity));
         tls.set_buffer_limit(Some(SEND_BUFFER));
     });
     let stream = match timeout_at(deadline, handshake.into_fallible()).await {
         Ok(Ok(stream)) => stream,
         Ok(Err((error, socket))) => {
-            let failure = failure::after_hello(&error, incompatible, server.min_version);
-            let is_certificate = matches!(
-                failure.reason,
-                Reason::TlsClientCertMissing | Reason::TlsClientCertInvalid
-            );
+            let failure = failure::after_hello(&error, server.min_version);
             return Err(Failed {
-                failure: server.with_remedy(failure),
                 plain: None,
-                told: is_certificate.then_some(socket),
+                told: start::is_heard(failure.reason).then_some(socket),
+                failure: server.explain(failure, facts),
             });
         }
         Err(_) => {
@@ -266,67 +297,10 @@ pub async fn accept(
     Ok(ClientStream::Tls(Box::new(stream)))
 }
 
-/// Tells the client that its name is not served; the socket is closed afterwards.
-async fn refuse_name(start: StartHandshake<Replay<Socket>>, deadline: Instant) {
-    let mut socket = start.io;
-    // The refusal stands whether the alert arrives or not.
-    let _ = timeout_at(deadline, async {
-        socket.write_all(&ALERT_UNRECOGNIZED_NAME).await?;
-        socket.shutdown().await
-    })
-    .await;
-}
-
 fn version_name(version: ProtocolVersion) -> &'static str {
     match version {
         ProtocolVersion::TLSv1_2 => "1.2",
         ProtocolVersion::TLSv1_3 => "1.3",
         _ => "other",
-    }
-}
-
-/// A listener's certificates, chosen by name and by what the client can verify.
-#[derive(Debug)]
-struct Identities {
-    all: Vec<Arc<Identity>>,
-    names: HostSet,
-}
-
-impl Identities {
-    fn new(all: Vec<Arc<Identity>>) -> Self {
-        let mut names = HostSet::default();
-        for name in all.iter().flat_map(|identity| identity.names()) {
-            names.insert(&name);
-        }
-        Self { all, names }
-    }
-
-    /// The certificates for `name` in the file's order; all of them where the name is unknown or absent, as the
-    /// first of them then serves.
-    fn candidates<'a>(
-        &'a self,
-        name: Option<&str>,
-    ) -> impl Iterator<Item = &'a Arc<Identity>> + use<'a> {
-        let known = name
-            .filter(|name| self.names.covers(name))
-            .map(str::to_owned);
-        self.all
-            .iter()
-            .filter(move |identity| known.as_deref().is_none_or(|name| identity.covers(name)))
-    }
-}
-
-impl ResolvesServerCert for Identities {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(str::to_ascii_lowercase);
-        self.candidates(name.as_deref())
-            .find(|identity| {
-                identity
-                    .key()
-                    .key
-                    .choose_scheme(hello.signature_schemes())
-                    .is_some()
-            })
-            .map(|identity| Arc::clone(identity.key()))
     }
 }

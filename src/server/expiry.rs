@@ -47,6 +47,7 @@ impl Expiry {
             file,
             expires,
             shown_to,
+            ..
         } in certificates
         {
             let left = Left::of(*expires, now);
@@ -86,17 +87,23 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::tls::ShownTo;
+    use crate::tls::{Leaf, ShownTo};
+
+    fn certificate(expires: SystemTime) -> Certificate {
+        Certificate {
+            file: "a.pem".into(),
+            begins: UNIX_EPOCH,
+            expires,
+            shown_to: ShownTo::Clients,
+            leaf: Leaf::default(),
+        }
+    }
 
     #[test]
     fn each_mark_is_told_once() {
         let mut expiry = Expiry::default();
         let expires = UNIX_EPOCH + 1000 * DAY;
-        let certificates = [Certificate {
-            file: "a.pem".into(),
-            expires,
-            shown_to: ShownTo::Clients,
-        }];
+        let certificates = [certificate(expires)];
         let mut told = Vec::new();
         for hour in 0..24 * 40 {
             let now = expires - 31 * DAY + Duration::from_secs(hour * 3600);
@@ -118,13 +125,7 @@ mod tests {
     fn a_new_certificate_is_looked_at_anew() {
         let mut expiry = Expiry::default();
         let now = UNIX_EPOCH + 1000 * DAY;
-        let with = |expires| {
-            [Certificate {
-                file: "a.pem".into(),
-                expires,
-                shown_to: ShownTo::Clients,
-            }]
-        };
+        let with = |expires| [certificate(expires)];
         assert_eq!(expiry.due(&with(now + DAY), now).len(), 1);
         assert_eq!(expiry.due(&with(now + DAY), now).len(), 0);
         assert_eq!(expiry.due(&with(now + 90 * DAY), now).len(), 0);

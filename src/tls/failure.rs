@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
-use super::{client_auth, hello};
+use super::{alert, client_auth, hello};
 use crate::config::TlsVersion;
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
@@ -13,8 +13,20 @@ use crate::secrets::first_bytes;
 /// Said of a hello of that time, whoever notices it first.
 pub(super) const AT_MOST_TLS11: &str = "the client offers at most TLS 1.1";
 
-/// An error before the ClientHello was complete.
-pub(super) fn before_hello(error: &io::Error, beginning: &[u8]) -> Failure {
+/// An error before the ClientHello was complete, and the alert that answers it, if one does.
+pub(super) fn before_hello(
+    error: &io::Error,
+    beginning: &[u8],
+) -> (Failure, Option<AlertDescription>) {
+    let failure = unread_hello(error, beginning);
+    let alert = match failure.reason {
+        Reason::TlsVersionUnsupported => Some(AlertDescription::ProtocolVersion),
+        _ => tls_error(error).and_then(alert::wanted),
+    };
+    (failure, alert)
+}
+
+fn unread_hello(error: &io::Error, beginning: &[u8]) -> Failure {
     match tls_error(error) {
         Some(Error::AlertReceived(alert)) => alert_received(*alert),
         // A record header that is not one: the peer does not speak TLS, whatever its first byte was.
@@ -31,36 +43,43 @@ pub(super) fn before_hello(error: &io::Error, beginning: &[u8]) -> Failure {
         None => Failure::new(
             Reason::TlsClientClosed,
             format!("before a complete ClientHello: {error}"),
+        )
+        .with_hint(
+            "no certificate had been sent yet: a scanner, a health check that speaks half of TLS, or a network that was \
+             lost; if many, look at the hop in front",
         ),
     }
 }
 
-/// An error after it; `incompatible` is what the hello itself says, `least` the least version that is spoken.
-pub(super) fn after_hello(
-    error: &io::Error,
-    incompatible: Option<Failure>,
-    least: TlsVersion,
-) -> Failure {
-    match tls_error(error) {
-        Some(Error::AlertReceived(alert)) => alert_received(*alert),
-        Some(
-            error @ (Error::NoApplicationProtocol | Error::General(_) | Error::PeerIncompatible(_)),
-        ) => version_unsupported(error, least)
-            .or(incompatible)
-            .unwrap_or_else(|| nothing_in_common(error)),
-        Some(error) => client_auth::refused(error)
-            .unwrap_or_else(|| Failure::new(Reason::TlsProtocolError, error.to_string())),
-        None => {
-            let detail = format!(
-                "after the ClientHello was answered, as a rule with the certificate: {error}"
-            );
-            Failure::new(Reason::TlsClientClosed, detail)
+/// An error after it; `least` is the least version that is spoken.
+pub(super) fn after_hello(error: &io::Error, least: TlsVersion) -> Failure {
+    let Some(error) = tls_error(error) else {
+        let detail =
+            format!("after the ClientHello was answered, as a rule with the certificate: {error}");
+        return Failure::new(Reason::TlsClientClosed, detail);
+    };
+    let failure = match error {
+        Error::AlertReceived(alert) => return alert_received(*alert),
+        Error::NoApplicationProtocol | Error::PeerIncompatible(_) => {
+            version_unsupported(error, least).unwrap_or_else(|| nothing_in_common(error))
         }
-    }
+        Error::DecryptError => {
+            // It says the same of both.
+            let detail = format!(
+                "{error}; the proxy sent alert {}, or {} if it was the Finished message that is wrong",
+                alert::words(AlertDescription::BadRecordMac),
+                alert::words(AlertDescription::DecryptError)
+            );
+            return Failure::new(Reason::TlsProtocolError, detail);
+        }
+        error => client_auth::refused(error)
+            .unwrap_or_else(|| Failure::new(Reason::TlsProtocolError, error.to_string())),
+    };
+    alert::sent_with(failure, error)
 }
 
 /// The library looks at the version first, and is right about it whatever else the hello lacks.
-fn version_unsupported(error: &Error, least: TlsVersion) -> Option<Failure> {
+pub(super) fn version_unsupported(error: &Error, least: TlsVersion) -> Option<Failure> {
     let detail = match error {
         Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => AT_MOST_TLS11,
         Error::PeerIncompatible(PeerIncompatible::SupportedVersionsExtensionRequired) => {
@@ -82,9 +101,9 @@ fn nothing_in_common(error: &Error) -> Failure {
             Reason::TlsNoCommonCipher
         }
         Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon) => Reason::TlsNoCommonGroup,
-        // `General` is how it says that there is no certificate which the client can verify.
-        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon)
-        | Error::General(_) => Reason::TlsNoCommonSigalg,
+        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon) => {
+            Reason::TlsNoCommonSigalg
+        }
         Error::NoApplicationProtocol => Reason::TlsAlpnNoOverlap,
         _ => Reason::TlsProtocolError,
     };
@@ -115,7 +134,10 @@ pub fn unused(error: Option<&io::Error>) -> Failure {
 pub fn broken(error: &io::Error) -> Option<Failure> {
     tls_error(error).map(|error| match error {
         Error::AlertReceived(alert) => alert_received(*alert),
-        error => Failure::new(Reason::TlsProtocolError, error.to_string()),
+        error => alert::sent_with(
+            Failure::new(Reason::TlsProtocolError, error.to_string()),
+            error,
+        ),
     })
 }
 
@@ -158,13 +180,13 @@ fn alert_received(alert: AlertDescription) -> Failure {
         AlertDescription::CertificateRevoked => Reason::TlsAlertCertRevoked,
         _ => Reason::TlsAlertOther,
     };
-    let detail = format!("the client sent alert {} ({alert:?})", u8::from(alert));
+    let detail = format!("the client sent alert {}", alert::words(alert));
     let failure = Failure::new(reason, detail);
     match alert {
         // docs/tls-clients.md: measured.
         AlertDescription::CertificateUnknown => failure.with_hint(
-            "Chromium and its kin send this alert for every fault alike: run `wsgate check` for chain, names and dates, \
-             and test with the client's own trust store",
+            "Chromium and its kin send this alert for every fault alike, also where they do not trust the issuer: run \
+             `wsgate check` for chain, names and dates, and test with the client's own trust store",
         ),
         _ => failure,
     }

@@ -1,88 +1,195 @@
-//! Why a ClientHello can't lead to a handshake, told from the hello itself.
+//! Which certificate a ClientHello gets, and why it can't lead to a handshake where there is none.
 //!
 //! The library's error names the first check that failed in its own order; the hello says what the client lacks.
 //! Only the version is left to the library, which alone sees the client's list of versions.
 
-use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
 use rustls::server::ClientHello;
-use rustls::{CipherSuite, SupportedCipherSuite};
+use rustls::{CipherSuite, ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite};
 
 use super::failure::AT_MOST_TLS11;
-use super::{ALPN_HTTP11, Server};
+use super::serving::Order;
+use super::{ALPN_HTTP11, Identity, Server};
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, words};
 
 /// Most entries of a client's list in a record; a hello can hold thousands.
 const LISTED: usize = 24;
 
-/// What the client lacks, if the handshake can't succeed for another reason than the version: that one the library
-/// tells, as it alone sees the list of versions.
-pub(super) fn incompatibility(hello: &ClientHello<'_>, server: &Server) -> Option<Failure> {
-    let is_tls13 = offers_tls13(hello);
-    let common = |suite: &&SupportedCipherSuite| {
-        hello.cipher_suites().contains(&suite.suite()) && suite.tls13().is_some() == is_tls13
-    };
-    if !ALL_CIPHER_SUITES.iter().any(|suite| common(&suite)) {
-        let detail = format!(
-            "offered: {}",
-            list(hello.cipher_suites().iter().map(|suite| suite_name(*suite)))
-        );
-        return Some(Failure::new(Reason::TlsNoCommonCipher, detail));
-    }
-    if let Some(groups) = hello.named_groups()
-        && !server
-            .config
-            .crypto_provider()
-            .kx_groups
-            .iter()
-            .any(|ours| groups.contains(&ours.name()))
-    {
-        let detail = format!(
-            "offered: {}",
-            list(groups.iter().map(|group| format!("{group:?}")))
-        );
-        return Some(Failure::new(Reason::TlsNoCommonGroup, detail));
-    }
-    let name = hello.server_name().map(str::to_ascii_lowercase);
-    let usable = server
-        .identities
-        .candidates(name.as_deref())
-        .any(|identity| {
-            let key = &identity.key().key;
-            key.choose_scheme(hello.signature_schemes()).is_some()
-                && ALL_CIPHER_SUITES
-                    .iter()
-                    .filter(common)
-                    .any(|suite| suite.usable_for_signature_algorithm(key.algorithm()))
-        });
-    if !usable {
-        let offered = list(
-            hello
-                .signature_schemes()
-                .iter()
-                .map(|scheme| format!("{scheme:?}")),
-        );
-        return Some(Failure::new(
-            Reason::TlsNoCommonSigalg,
-            format!("offered: {offered}"),
-        ));
-    }
-    let mut alpn = hello.alpn()?;
-    if alpn.any(|protocol| protocol == ALPN_HTTP11) {
-        return None;
-    }
-    let offered = secrets::known(hello.alpn()?, &[words::ALPN]);
-    Some(Failure::new(
-        Reason::TlsAlpnNoOverlap,
-        format!("offered: {offered}"),
-    ))
+/// What keys of certificates can sign with, in an order of our own.
+const SCHEMES: [SignatureScheme; 10] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+];
+
+/// What serves a client.
+pub(super) struct Chosen<'s> {
+    pub identity: &'s Arc<Identity>,
+    pub config: &'s Arc<ServerConfig>,
 }
 
-fn offers_tls13(hello: &ClientHello<'_>) -> bool {
-    ALL_CIPHER_SUITES
-        .iter()
-        .filter(|suite| suite.tls13().is_some())
-        .any(|suite| hello.cipher_suites().contains(&suite.suite()))
+/// The certificate that a client gets, and the settings that serve it.
+///
+/// # Errors
+/// What the client lacks: the handshake can't succeed then in any version.
+pub(super) fn choose<'s>(
+    hello: &ClientHello<'_>,
+    server: &'s Server,
+) -> Result<Chosen<'s>, Failure> {
+    let provider = server.provider();
+    let offers = Offers::of(hello, provider);
+    if offers.suites.is_empty() {
+        let detail = format!("offered: {}", suite_names(hello));
+        return Err(Failure::new(Reason::TlsNoCommonCipher, detail));
+    }
+    let groups = hello.named_groups().unwrap_or_default();
+    let is_known = |group| {
+        provider.kx_groups.iter().any(|ours| {
+            let is_usable = offers.is_tls13 || ours.usable_for_version(ProtocolVersion::TLSv1_2);
+            ours.name() == group && is_usable
+        })
+    };
+    if !groups.iter().any(|group| is_known(*group)) {
+        let groups = list(groups.iter(), |group| format!("{group:?}"));
+        let detail = format!("offered: {groups}");
+        return Err(Failure::new(Reason::TlsNoCommonGroup, detail));
+    }
+    let name = hello.server_name().map(str::to_ascii_lowercase);
+    let candidates = || server.identities.candidates(name.as_deref());
+    // The library may still settle on TLS 1.2 with a client that has suites of TLS 1.3, so what serves in both comes
+    // first.
+    let first_where = |fits: &dyn Fn(&Identity) -> bool| {
+        let mut all = candidates();
+        all.find(|serving| fits(&serving.identity))
+    };
+    let chosen =
+        first_where(&|identity| offers.suit(identity, true) && offers.suit(identity, false))
+            .or_else(|| first_where(&|identity| offers.suit(identity, true)))
+            .or_else(|| first_where(&|identity| offers.suit(identity, false)));
+    let Some(chosen) = chosen else {
+        return Err(offers.nothing_fits(hello, candidates().map(|serving| &*serving.identity)));
+    };
+    if let Some(mut alpn) = hello.alpn()
+        && !alpn.any(|protocol| protocol == ALPN_HTTP11)
+    {
+        let offered = secrets::known(hello.alpn().into_iter().flatten(), &[words::ALPN]);
+        let detail = format!("offered: {offered}");
+        return Err(Failure::new(Reason::TlsAlpnNoOverlap, detail));
+    }
+    let order = Order::wanted_by(hello, &provider.cipher_suites);
+    Ok(Chosen {
+        identity: &chosen.identity,
+        config: chosen.config(order),
+    })
+}
+
+/// What of a hello decides on the certificate.
+struct Offers<'h> {
+    schemes: &'h [SignatureScheme],
+    /// Those of them that sign a handshake of TLS 1.3.
+    schemes_tls13: Vec<SignatureScheme>,
+    /// The suites that both sides have, of all versions.
+    suites: Vec<SupportedCipherSuite>,
+    is_tls13: bool,
+}
+
+impl<'h> Offers<'h> {
+    fn of(hello: &'h ClientHello<'_>, provider: &CryptoProvider) -> Self {
+        let ours = provider.cipher_suites.iter().copied();
+        let suites: Vec<_> = ours
+            .filter(|suite| hello.cipher_suites().contains(&suite.suite()))
+            .collect();
+        let schemes = hello.signature_schemes();
+        let in_tls13 = |scheme: &SignatureScheme| !is_for_certificates_alone(*scheme);
+        Self {
+            schemes,
+            schemes_tls13: schemes.iter().copied().filter(in_tls13).collect(),
+            is_tls13: suites.iter().any(|suite| suite.tls13().is_some()),
+            suites,
+        }
+    }
+
+    /// Whether a handshake of TLS 1.3, or of TLS 1.2, can be signed by `identity`.
+    fn suit(&self, identity: &Identity, in_tls13: bool) -> bool {
+        self.has_suite(identity, in_tls13) && self.has_scheme(identity, in_tls13)
+    }
+
+    fn has_suite(&self, identity: &Identity, in_tls13: bool) -> bool {
+        let algorithm = identity.key().key.algorithm();
+        self.suites.iter().any(|suite| {
+            suite.tls13().is_some() == in_tls13 && suite.usable_for_signature_algorithm(algorithm)
+        })
+    }
+
+    fn has_scheme(&self, identity: &Identity, in_tls13: bool) -> bool {
+        let schemes = match in_tls13 {
+            true => &self.schemes_tls13,
+            false => self.schemes,
+        };
+        identity.key().key.choose_scheme(schemes).is_some()
+    }
+
+    /// Why none of the certificates for a name can be used.
+    fn nothing_fits<'i>(
+        &self,
+        hello: &ClientHello<'_>,
+        candidates: impl Iterator<Item = &'i Identity> + Clone,
+    ) -> Failure {
+        let mut all = candidates.clone();
+        let has_suite =
+            all.any(|identity| self.has_suite(identity, true) || self.has_suite(identity, false));
+        if has_suite {
+            let offered = list(self.schemes.iter(), |scheme| format!("{scheme:?}"));
+            let ours = SCHEMES.into_iter().filter(|scheme| {
+                let mut all = candidates.clone();
+                all.any(|identity| identity.key().key.choose_scheme(&[*scheme]).is_some())
+            });
+            let ours = list(ours, |scheme| format!("{scheme:?}"));
+            let detail =
+                format!("offered: {offered}; what the keys of the certificates can do: {ours}");
+            return Failure::new(Reason::TlsNoCommonSigalg, detail);
+        }
+        let mut kinds: Vec<_> = candidates
+            .map(|identity| format!("{:?}", identity.key().key.algorithm()))
+            .collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let detail = format!(
+            "offered: {}; none of them is for a certificate with a key of {}",
+            suite_names(hello),
+            kinds.join(" or ")
+        );
+        Failure::new(Reason::TlsNoCommonCipher, detail).with_hint(
+            "add a certificate of the other kind (RSA beside ECDSA) for the same names to \
+             `listeners[].tls.certificates`, or let the client offer suites for the kind that is there",
+        )
+    }
+}
+
+/// What TLS 1.3 lets sign certificates, but no handshake (RFC 8446 section 4.2.3).
+fn is_for_certificates_alone(scheme: SignatureScheme) -> bool {
+    matches!(
+        scheme,
+        SignatureScheme::RSA_PKCS1_SHA1
+            | SignatureScheme::RSA_PKCS1_SHA256
+            | SignatureScheme::RSA_PKCS1_SHA384
+            | SignatureScheme::RSA_PKCS1_SHA512
+            | SignatureScheme::ECDSA_SHA1_Legacy
+    )
+}
+
+fn suite_names(hello: &ClientHello<'_>) -> String {
+    list(hello.cipher_suites().iter(), |suite| suite_name(*suite))
 }
 
 /// A hello without the `signature_algorithms` extension, which the library refuses before it looks at anything else.
@@ -115,10 +222,10 @@ fn suite_name(suite: CipherSuite) -> String {
         .map_or_else(|| format!("{:#06x}", u16::from(suite)), str::to_owned)
 }
 
-fn list(names: impl Iterator<Item = String>) -> String {
-    let mut names = names.fuse();
-    let mut shown: Vec<_> = names.by_ref().take(LISTED).collect();
-    let more = names.count();
+fn list<T>(items: impl Iterator<Item = T>, name: impl Fn(T) -> String) -> String {
+    let mut items = items.fuse();
+    let mut shown: Vec<_> = items.by_ref().take(LISTED).map(name).collect();
+    let more = items.count();
     if more > 0 {
         shown.push(format!("and {more} more"));
     }

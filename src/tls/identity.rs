@@ -116,18 +116,13 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
             .map_err(|finding| findings.push(finding))
             .ok()
     });
-    let (Some(chain), Some(key), Some((names, expires))) = (chain, key, examined) else {
+    let (Some(chain), Some(key), Some((names, certificate))) = (chain, key, examined) else {
         return (None, findings);
     };
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     match CertifiedKey::from_der(chain, key, &provider) {
         Ok(key) => {
             let key = Arc::new(key);
-            let certificate = Certificate {
-                file: files.cert.clone(),
-                expires,
-                shown_to: ShownTo::Clients,
-            };
             let identity = Identity {
                 key,
                 names,
@@ -261,14 +256,12 @@ fn examine(
     files: &CertificateFiles,
     now: SystemTime,
     findings: &mut Vec<Finding>,
-) -> Result<(HostSet, SystemTime), Finding> {
+) -> Result<(HostSet, Certificate), Finding> {
     let path = files.cert.display();
     let parsed = parse(chain, &files.cert)?;
+    let certificate = described(&parsed, &files.cert, ShownTo::Clients)?;
     let Some(leaf) = parsed.first() else {
-        return Err(Finding::error(
-            "cert",
-            format!("{path} holds no certificate"),
-        ));
+        return Err(empty(&files.cert));
     };
     let names = names(leaf);
     if names.is_empty() {
@@ -279,7 +272,7 @@ fn examine(
     if let Some(finding) = weak_key(leaf, &files.cert) {
         return Err(finding);
     }
-    let expires = validity::check(&parsed, &files.cert, ShownTo::Clients, now, findings);
+    validity::check(&parsed, &files.cert, ShownTo::Clients, now, findings);
     for (index, pair) in parsed.windows(2).enumerate() {
         if let [subject, issuer] = pair
             && subject.issuer().as_raw() != issuer.subject().as_raw()
@@ -292,7 +285,7 @@ fn examine(
             )));
         }
     }
-    let is_own_issuer = leaf.issuer().as_raw() == leaf.subject().as_raw();
+    let is_own_issuer = certificate.leaf.is_self_signed;
     if is_own_issuer && !files.is_development() {
         findings.push(cert_warning(format!(
             "the certificate in {path} is self-signed: clients refuse it unless each has it installed, and phones with \
@@ -307,7 +300,19 @@ fn examine(
             leaf.issuer()
         )));
     }
-    Ok((names, expires))
+    Ok((names, certificate))
+}
+
+fn described(
+    parsed: &[X509Certificate<'_>],
+    file: &Path,
+    shown_to: ShownTo,
+) -> Result<Certificate, Finding> {
+    Certificate::of(parsed, file, shown_to).ok_or_else(|| empty(file))
+}
+
+fn empty(file: &Path) -> Finding {
+    Finding::error("cert", format!("{} holds no certificate", file.display()))
 }
 
 /// A key that no client takes.
@@ -348,12 +353,8 @@ pub(super) fn examine_own(
     findings: &mut Vec<Finding>,
 ) -> Result<Certificate, Finding> {
     let parsed = parse(chain, file)?;
-    let shown_to = ShownTo::Upstreams;
-    Ok(Certificate {
-        file: file.to_owned(),
-        expires: validity::check(&parsed, file, shown_to, now, findings),
-        shown_to,
-    })
+    validity::check(&parsed, file, ShownTo::Upstreams, now, findings);
+    described(&parsed, file, ShownTo::Upstreams)
 }
 
 fn parse<'c>(
@@ -374,7 +375,7 @@ fn parse<'c>(
     chain.iter().enumerate().map(parse).collect()
 }
 
-fn names(leaf: &X509Certificate<'_>) -> HostSet {
+pub(super) fn names(leaf: &X509Certificate<'_>) -> HostSet {
     let mut names = HostSet::default();
     if let Ok(Some(extension)) = leaf.subject_alternative_name() {
         for name in &extension.value.general_names {

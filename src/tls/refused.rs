@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisbehaved};
 
+use super::alert::words;
 use super::failure::tls_error;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_list;
@@ -73,7 +74,7 @@ fn broke_off(error: &io::Error, seen: &[u8]) -> Failure {
 }
 
 fn alerted(alert: AlertDescription) -> Failure {
-    let detail = format!("the upstream sent alert {} ({alert:?})", u8::from(alert));
+    let detail = format!("the upstream sent alert {}", words(alert));
     match alert {
         AlertDescription::NoApplicationProtocol => {
             Failure::new(Reason::UpstreamAlpnH2, format!("{detail}; offered: http/1.1"))

@@ -1,4 +1,4 @@
-//! How long certificates are valid, and for whom.
+//! What certificates say of themselves: whose they are, how long they are valid, and for whom.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,94 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::prelude::X509Certificate;
 
-use super::identity::Finding;
+use super::identity::{self, Finding};
+use crate::record::{self, peer_text};
 
 /// What is told of a certificate that the proxy shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// Its file, as the configuration resolves it.
     pub file: PathBuf,
+    /// When all certificates of its chain are valid.
+    pub begins: SystemTime,
     /// When the first certificate of its chain ends to be valid.
     pub expires: SystemTime,
     /// Whom it is shown to.
     pub shown_to: ShownTo,
+    /// What the first certificate of its chain says.
+    pub leaf: Leaf,
+}
+
+/// What a certificate says of itself, each text at most 256 bytes of printable ASCII and a remark that it was cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaf {
+    /// What a record has of it.
+    pub shown: record::Served,
+    /// Who issued it.
+    pub issuer: String,
+    /// Whether that is its own subject.
+    pub is_self_signed: bool,
+    /// Whether no certificate of an issuer comes with it.
+    pub is_alone: bool,
+}
+
+impl Certificate {
+    /// What a parsed chain from `file` says, leaf first; `None` for an empty chain.
+    pub(super) fn of(
+        chain: &[X509Certificate<'_>],
+        file: &Path,
+        shown_to: ShownTo,
+    ) -> Option<Self> {
+        let leaf = chain.first()?;
+        let times = || chain.iter().map(validity);
+        let subject = match leaf.subject().to_string() {
+            // Authorities of today leave it empty, and name the hosts elsewhere.
+            empty if empty.is_empty() => identity::names(leaf).names().next().unwrap_or_default(),
+            subject => subject,
+        };
+        let issuer = leaf.issuer().to_string();
+        let is_self_signed = leaf.issuer().as_raw() == leaf.subject().as_raw();
+        Some(Self {
+            file: file.to_owned(),
+            begins: times().map(|(begins, _)| begins).max()?,
+            expires: times().map(|(_, ends)| ends).min()?,
+            shown_to,
+            leaf: Leaf {
+                shown: record::Served {
+                    subject: peer_text(subject.as_bytes()),
+                    serial: peer_text(hexadecimal(leaf.raw_serial()).as_bytes()),
+                    expires: day(validity(leaf).1),
+                },
+                issuer: peer_text(issuer.as_bytes()),
+                is_self_signed,
+                is_alone: chain.len() == 1,
+            },
+        })
+    }
+
+    /// Whether all of its chain is valid at `now`.
+    #[must_use]
+    pub fn is_valid(&self, now: SystemTime) -> bool {
+        (self.begins..=self.expires).contains(&now)
+    }
+}
+
+/// A serial number as `openssl x509 -serial` prints it.
+fn hexadecimal(bytes: &[u8]) -> String {
+    let significant = match bytes {
+        // It has a zero in front so that it is not negative.
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    significant
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect()
+}
+
+/// A moment as records spell it, in whole seconds.
+pub(super) fn day(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Who looks at a certificate of the proxy.
@@ -37,14 +114,14 @@ impl fmt::Display for ShownTo {
     }
 }
 
-/// When the first certificate of a chain ends to be valid.
+/// Finds what is wrong with the dates of a chain.
 pub(super) fn check(
     parsed: &[X509Certificate<'_>],
     file: &Path,
     shown_to: ShownTo,
     now: SystemTime,
     findings: &mut Vec<Finding>,
-) -> SystemTime {
+) {
     let path = file.display();
     for (index, certificate) in parsed.iter().enumerate() {
         let which = match index {
@@ -57,8 +134,6 @@ pub(super) fn check(
         };
         check_dates(certificate, &which, shown_to, now, findings);
     }
-    let ends = parsed.iter().map(|certificate| validity(certificate).1);
-    ends.min().unwrap_or(UNIX_EPOCH)
 }
 
 fn check_dates(
@@ -71,7 +146,6 @@ fn check_dates(
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     let (begins, ends) = validity(certificate);
-    let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     if now < begins {
         findings.push(Finding::warning(
             "cert",

@@ -1,11 +1,13 @@
 //! The TLS stage: every way a handshake can fail.
 
+mod alerts;
 mod certificates;
 pub mod client_auth;
 mod clients;
 mod development;
 pub mod hello;
 mod hostile;
+mod scanner;
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
@@ -196,7 +198,7 @@ pub fn tls_client_closed() -> Line {
     scene
         .refused_host()
         .expect(Reason::TlsClientClosed)
-        .with_detail("CloseNotify");
+        .with_detail("close_notify");
     drop(client);
     answered(&scene, &Hello::tls12()).finish();
     scene
@@ -213,15 +215,13 @@ pub fn tls_version_unsupported() -> Line {
             ..Hello::tls12()
         };
         for (old, sni) in [(Hello::old(version), ""), (held_back, HOST)] {
-            let answer = scene.answer(old.bytes());
-            // Where the library misses the signature algorithms first, that is what it tells the client.
-            let sent = only_alert(&answer);
-            let expected = [HANDSHAKE_FAILURE, PROTOCOL_VERSION];
-            assert_eq!(sent, expected[usize::from(old.schemes.is_some())]);
+            assert_eq!(only_alert(&scene.answer(old.bytes())), PROTOCOL_VERSION);
             let line = scene
                 .refused()
                 .expect(Reason::TlsVersionUnsupported)
-                .with_detail("the client offers at most TLS 1.1");
+                .with_detail(
+                    "the client offers at most TLS 1.1; the proxy sent alert 70 (protocol_version)",
+                );
             assert_eq!(line.text("sni"), sni);
         }
     }
@@ -334,7 +334,30 @@ pub fn tls_no_common_cipher() -> Line {
     only_alert(&scene.answer(hello.bytes()));
     scene
         .refused_host()
-        .with_detail("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_128_CBC_SHA")
+        .expect(Reason::TlsNoCommonCipher)
+        .with_detail("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_128_CBC_SHA");
+
+    // Good suites for a certificate of the other kind: TLS 1.2 ties the one to the other (RFC 5246 section 7.4.2).
+    let mut last = None;
+    for (kind, suite, key) in [
+        (Kind::Good, hello::ECDHE_RSA_AES_128_GCM, "ECDSA"),
+        (Kind::Rsa, hello::ECDHE_ECDSA_AES_128_GCM, "RSA"),
+    ] {
+        let mut scene = Scene::with(kind, |_| {});
+        let hello = Hello {
+            suites: vec![suite],
+            ..Hello::tls12()
+        };
+        assert_eq!(only_alert(&scene.answer(hello.bytes())), HANDSHAKE_FAILURE);
+        let line = scene
+            .refused_host()
+            .expect(Reason::TlsNoCommonCipher)
+            .with_detail(&format!("a certificate with a key of {key}"))
+            .with_detail("the proxy sent alert 40 (handshake_failure)");
+        assert!(line.text("hint").contains("of the other kind"), "{line:?}");
+        last = Some(line);
+    }
+    last.unwrap()
 }
 
 pub fn tls_no_common_group() -> Line {
@@ -381,9 +404,14 @@ pub fn tls_no_common_sigalg() -> Line {
             let mut scene = Scene::with(kind, |_| {});
             let client = taste.clone().speaking(version);
             let error = Client::tls_with(scene.address(), HOST, client).err();
-            let error = tls_error(error);
-            assert!(matches!(error, Error::AlertReceived(_)), "{error}");
-            let line = scene.refused_host().expect(Reason::TlsNoCommonSigalg);
+            assert_eq!(
+                tls_error(error),
+                Error::AlertReceived(AlertDescription::HandshakeFailure)
+            );
+            let line = scene
+                .refused_host()
+                .expect(Reason::TlsNoCommonSigalg)
+                .with_detail("the proxy sent alert 40 (handshake_failure)");
             lines.push(line.with_detail(&format!("offered: {offered}")));
         }
     }
@@ -442,7 +470,8 @@ pub fn tls_sni_unknown() -> Line {
             assert_eq!(line.text("sni"), name);
         }
     }
-    line.with_detail(&format!("served: {HOST}"))
+    line.with_detail("the proxy sent alert 112 (unrecognized_name)")
+        .with_detail(&format!("served: {HOST}"))
 }
 
 pub fn tls_alpn_no_overlap() -> Line {
@@ -511,7 +540,7 @@ pub fn tls_alert_unknown_ca() -> Line {
         ..Taste::default()
     };
     let error = CertificateError::UnknownIssuer;
-    disliked(Scene::new(|_| {}), &taste, &error, "alert 48 (UnknownCA)")
+    disliked(Scene::new(|_| {}), &taste, &error, "alert 48 (unknown_ca)")
 }
 
 pub fn tls_alert_bad_certificate() -> Line {
@@ -528,12 +557,12 @@ pub fn tls_alert_bad_certificate() -> Line {
     let proxy = setup.start_in(folder);
     let scene = Scene { upstream, proxy };
     let error = CertificateError::NotValidForName;
-    let detail = "alert 42 (BadCertificate)";
+    let detail = "alert 42 (bad_certificate)";
     disliked(scene, &Taste::default(), &error, detail)
 }
 
 pub fn tls_alert_cert_expired() -> Line {
-    let detail = "alert 45 (CertificateExpired)";
+    let detail = "alert 45 (certificate_expired)";
     let taste = Taste::default();
     for (kind, error) in [
         (Kind::Expired, CertificateError::Expired),
@@ -551,7 +580,7 @@ pub fn tls_alert_cert_revoked() -> Line {
         certificate: Some(CertificateError::Revoked),
         ..Taste::default()
     };
-    let detail = "alert 44 (CertificateRevoked)";
+    let detail = "alert 44 (certificate_revoked)";
     let error = CertificateError::Revoked;
     disliked(Scene::new(|_| {}), &taste, &error, detail)
 }
@@ -561,7 +590,7 @@ pub fn tls_alert_other() -> Line {
         signature: Some(CertificateError::BadSignature),
         ..Taste::default()
     };
-    let detail = "alert 51 (DecryptError)";
+    let detail = "alert 51 (decrypt_error)";
     let error = CertificateError::BadSignature;
     disliked(Scene::new(|_| {}), &taste, &error, detail)
 }
@@ -620,7 +649,7 @@ fn an_alert_after_the_handshake_is_an_alert_all_the_same() {
     client.conn.write_tls(&mut client.sock).unwrap();
     let line = scene.refused_host().expect(Reason::TlsAlertOther);
     assert_eq!(line.text("tls_version"), "1.3");
-    line.with_detail("alert 20 (BadRecordMac)");
+    line.with_detail("alert 20 (bad_record_mac)");
 }
 
 pub fn tls_protocol_error() -> Line {
@@ -670,6 +699,7 @@ pub fn tls_protocol_error() -> Line {
     let line = scene.refused_host();
     assert_eq!(line.text("tls_version"), "1.3");
     line.with_detail("decrypt")
+        .with_detail("the proxy sent alert 20 (bad_record_mac)")
 }
 
 /// A complete handshake, then the end: in order, without `close_notify`, and as a reset.

@@ -44,10 +44,10 @@ texts! {
     TlsHandshakeTimeout: "客户端开始了 TLS 握手，但没有在规定时间内完成",
         "检查客户端网络是否丢包或 MTU 有问题；超时时间是 `limits.tls_handshake`";
     TlsClientClosed: "客户端在 TLS 握手中途断开，没有发送 alert",
-        "若恰好发生在证书发出之后，多半是客户端拒绝了证书：用 `wsgate check` 检查证书链、域名和有效期";
+        "若恰好发生在证书发出之后，多半是客户端拒绝了证书：查看客户端自己的报错，并用它自己的信任库验证；`wsgate check` 能查出证书链、域名和有效期的问题，但不知道客户端信任谁";
     TlsVersionUnsupported: "客户端支持的 TLS 版本，这个监听端口都不接受",
         "客户端过旧；最低可到 1.2，而 `listeners[].tls.min_version` 可以要求更高版本";
-    TlsNoCommonCipher: "客户端与代理没有共同的加密套件（代理只提供 ECDHE 加 AES-GCM 或 ChaCha20）",
+    TlsNoCommonCipher: "客户端与代理没有共同的加密套件（代理只提供 ECDHE 加 AES-GCM 或 ChaCha20；在 TLS 1.2 中还须与证书的密钥类型相符）",
         "客户端过旧，或被限定为老式套件：升级它的 TLS 库，或由前面一跳为它终结 TLS";
     TlsNoCommonGroup: "客户端与代理没有共同的密钥交换组（X25519MLKEM768、X25519、P-256、P-384）",
         "在客户端的 TLS 设置中启用上述任意一组";
@@ -57,8 +57,8 @@ texts! {
         "把对应证书加进 `listeners[].tls.certificates`，或修正 DNS；若想一律返回第一张证书，把 `listeners[].tls.unknown_sni` 设为 default";
     TlsAlpnNoOverlap: "客户端的 ALPN 列表里没有 http/1.1，而这个监听端口只支持它",
         "让客户端（或负载均衡的后端设置）在 ALPN 中带上 http/1.1";
-    TlsAlertUnknownCa: "客户端不信任证书的签发者（alert 48）：缺少中间证书，或证书是自签名的",
-        "`listeners[].tls.certificates[].cert` 里要放完整证书链，站点证书在最前；Android 不会自行补全中间证书";
+    TlsAlertUnknownCa: "客户端不信任证书的签发者（alert 48）：缺少中间证书、证书是自签名的，或客户端没有安装签发它的 CA",
+        "`listeners[].tls.certificates[].cert` 里要放完整证书链，站点证书在最前，因为 Android 不会自行补全中间证书；若用自建 CA，请让客户端信任它";
     TlsAlertBadCertificate: "客户端拒绝了证书（alert 42、43 或 46）：域名不符、签名太弱、密钥类型不支持，或是它没有说明的问题",
         "核对证书中的域名与客户端访问的主机名：`wsgate check` 会列出未被覆盖的域名";
     TlsAlertCertExpired: "客户端认为证书已过期或尚未生效（alert 45）",
@@ -72,7 +72,7 @@ texts! {
     TlsClosedUnused: "TLS 握手完成后，客户端没有发送请求就关闭了连接",
         "多为 TLS 健康检查或浏览器预连接；若是真实客户端，则说明它不认可证书：运行 `wsgate check`，并用该客户端自己的信任库验证";
     TlsClientCertMissing: "这个监听端口要求客户端证书，而客户端没有出示",
-        "给客户端配发证书；浏览器的 WebSocket 和微信小程序无法出示证书，要让它们接入，请把 `listeners[].tls.client_auth.mode` 设为 optional，或另开一个没有 `listeners[].tls.client_auth` 的监听";
+        "给客户端配发证书；微信小程序和浏览器的 WebSocket 无法出示证书，而 Chromium 的 WebSocket 只要被要求出示证书就会失败：请为它们另开一个没有 `listeners[].tls.client_auth` 的监听";
     TlsClientCertInvalid: "客户端证书未被接受：不是由配置的 CA 签发、不在有效期内，或用途不是客户端认证",
         "具体是哪一种见 detail；重新签发证书，或把其签发者加进 `listeners[].tls.client_auth.ca` 指向的文件";
 

@@ -5,7 +5,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, HandshakeKind, SignatureScheme};
 use wsgate::reason::Reason;
 
-use super::clients::{connection, only, with_schemes};
+use super::clients::{connection, only, with_schemes, with_suites};
 use crate::harness::certs::{Authority, Kind};
 use crate::harness::client::trusting;
 use crate::harness::proxy::HOST;
@@ -117,6 +117,46 @@ fn a_pair_of_rsa_and_ecdsa_serves_clients_of_either_kind() {
         assert_eq!(leaf, certificates[of(Kind::Good)]);
         let leaf = served(&mut proxy, HOST, trusting());
         assert_eq!(leaf, certificates[0], "who takes both gets the first");
+    }
+}
+
+/// RSA in its old form may sign certificates in TLS 1.3, but no handshake (RFC 8446 section 4.2.3).
+#[test]
+fn a_scheme_that_tls_1_3_does_not_take_chooses_no_certificate() {
+    let both: [(&[&str], Kind); 2] = [(&[HOST], Kind::Rsa), (&[HOST], Kind::Good)];
+    let (mut proxy, certificates) = serving(&both, "");
+    let schemes = [
+        SignatureScheme::RSA_PKCS1_SHA256,
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+    ];
+    let leaf = served(&mut proxy, HOST, with_schemes(&schemes));
+    assert_eq!(leaf, certificates[1]);
+}
+
+/// A server without an order of its own is a finding of scanners; a client that puts ChaCha20 first has no hardware for
+/// AES.
+#[test]
+fn of_several_suites_our_order_counts_except_for_chacha() {
+    use rustls::CipherSuite::{
+        TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+    };
+    let mut proxy = Setup::tls("builtin:echo").start();
+    let (small, large, chacha) = (
+        TLS13_AES_128_GCM_SHA256,
+        TLS13_AES_256_GCM_SHA384,
+        TLS13_CHACHA20_POLY1305_SHA256,
+    );
+    for (offered, agreed) in [
+        (vec![large, chacha, small], small),
+        (vec![large, chacha], large),
+        (vec![chacha, small, large], chacha),
+        (vec![chacha], chacha),
+    ] {
+        let client = Client::tls_with(proxy.address(), HOST, with_suites(&offered)).unwrap();
+        let found = connection(&client).negotiated_cipher_suite().unwrap();
+        assert_eq!(found.suite(), agreed, "{offered:?}");
+        drop(client);
+        proxy.terminal().expect(Reason::TlsClosedUnused);
     }
 }
 

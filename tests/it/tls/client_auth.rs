@@ -86,7 +86,10 @@ pub fn tls_client_cert_missing() -> Line {
             AlertDescription::HandshakeFailure,
         ];
         assert!(expected.contains(&told), "{told:?}");
-        let line = proxy.terminal().expect(Reason::TlsClientCertMissing);
+        let line = proxy
+            .terminal()
+            .expect(Reason::TlsClientCertMissing)
+            .with_detail(&format!("the proxy sent alert {} (", u8::from(told)));
         assert_eq!(line.text("path"), "", "nothing of a request was looked at");
         line
     });
@@ -98,18 +101,27 @@ pub fn tls_client_cert_invalid() -> Line {
     let stranger = Authority::new("another authority");
     let mut last = None;
     for version in VERSIONS {
-        for (identity, detail) in [
-            (stranger.issue(&["c"], Kind::Client), "untrusted: "),
+        for (identity, detail, sent) in [
+            (stranger.issue(&["c"], Kind::Client), "untrusted: ", 48),
             // The authority of the proxy's own certificate is none for clients.
             (
                 Authority::shared().issue(&["c"], Kind::Client),
                 "untrusted: ",
+                48,
             ),
-            (authority.issue(&["c"], Kind::ExpiredClient), "expired: "),
-            (authority.issue(&["c"], Kind::Good), "wrong usage, "),
+            (
+                authority.issue(&["c"], Kind::ExpiredClient),
+                "expired: ",
+                45,
+            ),
+            (authority.issue(&["c"], Kind::Good), "wrong usage, ", 43),
         ] {
-            alert(&proxy, client(version, Some(identity)));
-            let line = proxy.terminal().expect(Reason::TlsClientCertInvalid);
+            let told = alert(&proxy, client(version, Some(identity)));
+            assert_eq!(u8::from(told), sent, "{detail}");
+            let line = proxy
+                .terminal()
+                .expect(Reason::TlsClientCertInvalid)
+                .with_detail(&format!("the proxy sent alert {sent} ("));
             last = Some(line.with_detail(detail));
         }
     }

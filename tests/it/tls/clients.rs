@@ -9,8 +9,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ALL_VERSIONS, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
-    RootCertStore, SignatureScheme, StreamOwned, SupportedProtocolVersion,
+    ALL_VERSIONS, CertificateError, CipherSuite, ClientConfig, ClientConnection,
+    DigitallySignedStruct, Error, RootCertStore, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
 };
 
 use crate::harness::Client;
@@ -74,6 +75,17 @@ pub fn with_groups(groups: Vec<&'static dyn SupportedKxGroup>) -> ClientConfig {
         kx_groups: groups,
         ..aws_lc_rs::default_provider()
     };
+    Taste::default().config(provider, &[&rustls::version::TLS13])
+}
+
+/// A good client that offers these suites, in this order.
+pub fn with_suites(suites: &[CipherSuite]) -> ClientConfig {
+    let mut provider = aws_lc_rs::default_provider();
+    let find = |suite: &CipherSuite| {
+        let mut all = aws_lc_rs::ALL_CIPHER_SUITES.iter();
+        *all.find(|known| known.suite() == *suite).unwrap()
+    };
+    provider.cipher_suites = suites.iter().map(find).collect();
     Taste::default().config(provider, &[&rustls::version::TLS13])
 }
 
