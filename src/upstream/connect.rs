@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::echo;
@@ -19,7 +20,7 @@ use crate::record::{Attempt, Record, millis};
 use crate::stream::{UpstreamStream, keep_alive};
 
 /// How long to wait before a unix socket whose backlog is full is asked again: the system does not tell when it has
-/// room.
+/// room. One client asks for all that wait.
 const FULL_WAIT: Duration = Duration::from_millis(10);
 
 /// A connection to an upstream, on which nothing was sent yet but TLS's own.
@@ -71,7 +72,15 @@ impl Group {
         let websocket = permit.route().websocket();
         let allowed = websocket.map_or(&[][..], |(_, rules)| &rules.subprotocols);
         let timeout = self.settings().connect_timeout;
-        let dialled = self.open(&member.endpoint, allowed, timeout, record).await;
+        let dialled = self
+            .open(
+                &member.endpoint,
+                Some(&member.turn),
+                allowed,
+                timeout,
+                record,
+            )
+            .await;
         member.dialled(dialled.is_ok());
         match &dialled {
             Ok(_) => member.connected(true),
@@ -87,11 +96,12 @@ impl Group {
         })
     }
 
-    /// The same without a permit, for what carries nothing of a client's. `subprotocols` are those that the echo server
-    /// may agree to.
+    /// The same without a permit, for what carries nothing of a client's. At a unix socket without room, who has a `turn`
+    /// waits for it; without one nobody else is waited for. `subprotocols` are those that the echo server may agree to.
     pub(super) async fn open(
         &self,
         endpoint: &Endpoint,
+        turn: Option<&Mutex<()>>,
         subprotocols: &[String],
         timeout: Duration,
         record: &mut Record,
@@ -107,7 +117,7 @@ impl Group {
                 trying.tried(&endpoint.to_string(), Instant::now(), None);
                 Ok((stream, endpoint.to_string()))
             }
-            Endpoint::Unix(path) => trying.unix(endpoint, path).await,
+            Endpoint::Unix(path) => trying.unix(endpoint, path, turn).await,
             Endpoint::Http { host, port } | Endpoint::Https { host, port } => {
                 self.open_tcp(endpoint, (host, *port), trying).await
             }
@@ -226,19 +236,11 @@ impl Trying<'_> {
         &mut self,
         endpoint: &Endpoint,
         path: &Path,
+        turn: Option<&Mutex<()>>,
     ) -> Result<(UpstreamStream, String), Failure> {
         let begun = Instant::now();
         let shown = endpoint.to_string();
-        let asking = async {
-            loop {
-                match UnixStream::connect(path).await {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        sleep(FULL_WAIT).await;
-                    }
-                    connected => return connected,
-                }
-            }
-        };
+        let asking = when_there_is_room(turn, || UnixStream::connect(path));
         let failure = match timeout_at(self.deadline, asking).await {
             Ok(Ok(socket)) => {
                 self.tried(&shown, begun, None);
@@ -253,6 +255,24 @@ impl Trying<'_> {
         };
         self.tried(&shown, begun, Some(&failure));
         Err(failure)
+    }
+}
+
+/// Connects when its turn has come, in the order of those who want to, and again and again while there is no room: so
+/// however many wait, one of them asks.
+async fn when_there_is_room<T, F: Future<Output = io::Result<T>>>(
+    turn: Option<&Mutex<()>>,
+    mut connect: impl FnMut() -> F,
+) -> io::Result<T> {
+    let _turn = match turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
+    loop {
+        match connect().await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL_WAIT).await,
+            connected => return connected,
+        }
     }
 }
 
@@ -315,6 +335,8 @@ fn reason(error: &io::Error) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use rustix::io::Errno;
 
     use super::*;
@@ -325,6 +347,51 @@ mod tests {
         assert_eq!(share(second, 4), Duration::from_millis(250));
         assert_eq!(share(second, 1), second);
         assert_eq!(share(Duration::ZERO, 2), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn of_all_that_wait_for_room_one_asks_and_they_get_it_in_their_order() {
+        const WAITING: usize = 100;
+        /// So often that others would have asked, too.
+        const OFTEN: usize = 10;
+        let turn = Arc::new(Mutex::new(()));
+        // Who asked, and how many there is room for.
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let room = Arc::new(AtomicUsize::new(0));
+        let mut waiting = Vec::new();
+        for number in 0..WAITING {
+            let (turn, asked, room) = (Arc::clone(&turn), Arc::clone(&asked), Arc::clone(&room));
+            waiting.push(tokio::spawn(async move {
+                let connect = || {
+                    asked.lock().unwrap().push(number);
+                    let taken = room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(1));
+                    std::future::ready(match taken {
+                        Ok(_) => Ok(number),
+                        Err(_) => Err(io::ErrorKind::WouldBlock.into()),
+                    })
+                };
+                when_there_is_room(Some(&turn), connect).await
+            }));
+        }
+        let asking = async |count: usize| {
+            while asked.lock().unwrap().len() < count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        asking(OFTEN).await;
+        assert!(asked.lock().unwrap().iter().all(|number| *number == 0));
+        // One that gives up makes way for the next.
+        waiting.remove(0).abort();
+        asking(2 * OFTEN + 1).await;
+        assert!(asked.lock().unwrap().iter().all(|number| *number < 2));
+        room.store(WAITING, Relaxed);
+        for (number, connected) in (1..).zip(waiting) {
+            assert_eq!(connected.await.unwrap().unwrap(), number);
+        }
+        let mut order = asked.lock().unwrap().clone();
+        assert!(order.is_sorted());
+        order.dedup();
+        assert_eq!(order.len(), WAITING);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Member {
     connected: AtomicU64,
     not_connected: AtomicU64,
     state: Mutex<State>,
+    /// Of those who wait for room in the backlog of a unix socket.
+    pub(super) turn: tokio::sync::Mutex<()>,
     idle: Idle,
 }
 
@@ -86,6 +88,7 @@ impl Group {
                 connected: AtomicU64::new(0),
                 not_connected: AtomicU64::new(0),
                 state: Mutex::default(),
+                turn: tokio::sync::Mutex::default(),
                 idle: Idle::default(),
             })
         };

@@ -131,7 +131,7 @@ async fn ask(
     record: &mut Record,
 ) -> Result<StatusCode, String> {
     let deadline = Instant::now() + check.timeout;
-    let opened = group.open(&member.endpoint, &[], check.timeout, record);
+    let opened = group.open(&member.endpoint, None, &[], check.timeout, record);
     let (stream, _) = opened.await.map_err(|failure| {
         let detail = failure.detail.unwrap_or_default();
         format!("{}: {detail}", failure.reason)

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -10,7 +11,9 @@ use wsgate::reason::Reason;
 use super::{ask, attempts, is_own, unconnected};
 use crate::harness::certs::Authority;
 use crate::harness::frames::{self, CLOSE, masked, plain};
+use crate::harness::scrape::Scrape;
 use crate::harness::secure::{self, SecureUpstream, config};
+use crate::harness::services;
 use crate::harness::upstream::{Call, Nobody, field};
 use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, Upstream, eventually, handshake};
 
@@ -391,21 +394,65 @@ fn a_unix_socket_that_is_not_there_is_refused() {
     unconnected(&setup, Reason::UpstreamRefused);
 }
 
-#[test]
-fn a_unix_socket_with_a_full_backlog_is_waited_for_in_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("full.sock");
-    let address = socket2::SockAddr::unix(&path).unwrap();
+/// A unix socket at `path` with no room in its backlog, and the connections that fill it.
+fn full(path: &Path) -> (socket2::Socket, Vec<UnixStream>) {
+    let address = socket2::SockAddr::unix(path).unwrap();
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket.bind(&address).unwrap();
     socket.listen(0).unwrap();
     // One more than the backlog fits.
-    let mut waiting = vec![UnixStream::connect(&path).unwrap()];
+    let mut waiting = vec![UnixStream::connect(path).unwrap()];
     let full = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     full.set_nonblocking(true).unwrap();
     if full.connect(&address).is_ok() {
         waiting.push(std::os::fd::OwnedFd::from(full).into());
     }
+    (socket, waiting)
+}
+
+#[test]
+fn clients_that_wait_for_a_full_backlog_get_room_in_their_order() {
+    const WAITING: usize = 30;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full.sock");
+    let (socket, filled) = full(&path);
+    let setup = Setup {
+        upstream: ", connect_timeout: 60s".to_owned(),
+        ..Setup::plain(&format!("unix:{}", path.display()))
+    };
+    let proxy = services::start(&setup);
+    let clients: Vec<_> = (1..=WAITING)
+        .map(|number| {
+            let mut client = Client::plain(proxy.address());
+            let id = format!("client-{number:02}");
+            client.send(handshake("/ws", &[("X-Request-ID", &id)]));
+            eventually("the client to wait for the upstream", || {
+                let scrape = Scrape::of(services::probes(&proxy));
+                (scrape.sum("wsgate_upstream_in_use", &[]) == number as f64).then_some(())
+            });
+            client
+        })
+        .collect();
+    let listener = UnixListener::from(std::os::fd::OwnedFd::from(socket));
+    for _ in filled {
+        drop(listener.accept().unwrap());
+    }
+    for number in 1..=WAITING {
+        let (mut socket, _) = listener.accept().unwrap();
+        let head = secure::switch(&mut socket).unwrap();
+        let id = format!("client-{number:02}");
+        assert_eq!(field(&head, "x-request-id"), Some(id.as_str()));
+    }
+    for mut client in clients {
+        assert_eq!(client.response().status, 101);
+    }
+}
+
+#[test]
+fn a_unix_socket_with_a_full_backlog_is_waited_for_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full.sock");
+    let (socket, waiting) = full(&path);
     let setup = Setup {
         upstream: ", connect_timeout: 200ms".to_owned(),
         ..Setup::plain(&format!("unix:{}", path.display()))
