@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::problem::{Problem, Severity};
 use super::reader::{Cursor, Finding, Report};
@@ -16,6 +18,10 @@ const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
 
 /// Most problems told at once: each is located by reading the text again.
 pub(super) const MOST_PROBLEMS: usize = 200;
+
+/// Most bytes of text that are read again to place problems: of a file of the largest size some seventy are told, of one of
+/// a third of it two hundred.
+const MOST_READ_AGAIN: usize = 72 * 1024 * 1024;
 
 /// What came of reading a configuration.
 #[derive(Clone, Debug)]
@@ -39,16 +45,23 @@ pub struct Source {
     file: PathBuf,
     text: String,
     tree: Node,
+    /// Bytes that were read again for other modules.
+    read_again: Arc<AtomicUsize>,
 }
 
 impl Source {
     /// A problem at `site`, a path such as `listeners[0].tls.certificates[1].cert`, with its line and column; where
-    /// the site is not in the file, the nearest part of the way there is.
+    /// the site is not in the file, the nearest part of the way there is. Of very many problems in a large file the later
+    /// ones are told at its beginning, with their site.
     #[must_use]
     pub fn problem(&self, severity: Severity, site: &str, message: impl Into<String>) -> Problem {
         let cursor = Cursor::find(&self.tree, site);
         let (path, aim) = cursor.target();
-        let (line, column) = self.locate(path, aim);
+        let before = self.read_again.fetch_add(self.text.len(), Relaxed);
+        let (line, column) = match before < MOST_READ_AGAIN {
+            true => self.locate(path, aim),
+            false => (1, 1),
+        };
         Problem {
             severity,
             file: self.file.clone(),
@@ -111,6 +124,7 @@ pub fn read(path: &Path) -> Outcome {
                 file: path.to_owned(),
                 text: String::new(),
                 tree: Node::Null,
+                read_again: Arc::default(),
             },
         },
     }
@@ -131,6 +145,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
             file: file.to_owned(),
             text: text.to_owned(),
             tree: Node::Null,
+            read_again: Arc::default(),
         },
     };
     match tree_of(text) {
@@ -207,12 +222,14 @@ fn explain_look_alike(text: &str, problem: &mut Problem) {
 }
 
 fn placed(source: &Source, mut findings: Vec<Finding>) -> Vec<Problem> {
-    let left_off = findings.len().saturating_sub(MOST_PROBLEMS);
+    let placeable = MOST_READ_AGAIN / source.text.len().max(1);
+    let most = placeable.clamp(1, MOST_PROBLEMS);
+    let left_off = findings.len().saturating_sub(most);
     let is_error_left_off = findings
         .iter()
-        .skip(MOST_PROBLEMS)
+        .skip(most)
         .any(|finding| finding.severity == Severity::Error);
-    findings.truncate(MOST_PROBLEMS);
+    findings.truncate(most);
     let mut problems: Vec<Problem> = findings
         .into_iter()
         .map(|finding| source.place(finding))

@@ -41,15 +41,59 @@ pub(super) fn control_character(text: &str) -> Option<Refusal> {
     Some(Refusal::new(position(text, at), message).help("remove it"))
 }
 
-/// Most `{` of a file: the YAML library's time grows with the square of their nesting, and no file within the bound on
-/// values has that many.
-const MOST_BRACES: usize = 20_000;
+/// Most steps of the YAML library through lists and mappings in brackets: for each token it may go through all of them that
+/// are open. It takes about a second for so many; a file that a person reads has some thousand.
+const MOST_STEPS: usize = 200_000_000;
 
 /// Refuses what the YAML library would take minutes for.
-pub(super) fn too_many_braces(text: &str) -> Option<Refusal> {
-    let (at, _) = text.match_indices('{').nth(MOST_BRACES)?;
-    let message = format!("found more than {MOST_BRACES} {{");
-    Some(Refusal::new(position(text, at), message))
+///
+/// What is open is not known without reading as the library does. So brackets count as open to the end of the file, but for
+/// those of a line in which all are closed again and none can be in quotes, a comment or a tag; and every character that
+/// may end a token counts as one.
+pub(super) fn too_many_brackets(text: &str) -> Option<Refusal> {
+    let (mut opened, mut steps, mut at) = (0_usize, 0_usize, 0);
+    for line in text.split_inclusive('\n') {
+        let is_plain = !line.contains(['"', '\'', '#', '!']);
+        let mut opened_here = 0;
+        // `None` once more were closed than opened.
+        let mut open_here = Some(0_usize);
+        for byte in line.bytes() {
+            match byte {
+                b'[' | b'{' => {
+                    opened_here += 1;
+                    open_here = open_here.map(|count| count + 1);
+                }
+                b']' | b'}' => open_here = open_here.and_then(|count| count.checked_sub(1)),
+                _ => {}
+            }
+            if b"[]{},:?-\"'\n".contains(&byte) {
+                steps += opened + opened_here;
+            }
+        }
+        if !is_plain || open_here != Some(0) {
+            opened += opened_here;
+        }
+        if steps > MOST_STEPS {
+            let message = format!("found {opened} [ and {{, too many for a file of this size");
+            let refusal = Refusal::new(position(text, at), message);
+            let help = "write lists and mappings in lines of their own, with - and indentation";
+            return Some(refusal.help(help));
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// Most directives: the library compares each `%TAG` with all before it, and a configuration needs none.
+const MOST_DIRECTIVES: usize = 16;
+
+/// Refuses more lines that start with `%`.
+pub(super) fn too_many_directives(text: &str) -> Option<Refusal> {
+    let lines = text.lines().enumerate();
+    let mut directives = lines.filter(|(_, line)| line.starts_with('%'));
+    let (index, _) = directives.nth(MOST_DIRECTIVES)?;
+    let message = format!("found more than {MOST_DIRECTIVES} lines that start with %");
+    Some(Refusal::new((index + 1, 1), message).help("remove them"))
 }
 
 /// Line and column, from 1, of the byte at `offset`.

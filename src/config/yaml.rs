@@ -19,6 +19,9 @@ const MAX_DEPTH: usize = 32;
 /// Most nodes, aliases followed: a few lines of aliases to aliases could otherwise fill the memory.
 const MAX_NODES: usize = 100_000;
 
+/// Most bytes of text, aliases followed.
+const MAX_TEXT: usize = 4 * 1024 * 1024;
+
 /// A value of a YAML file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
@@ -51,8 +54,10 @@ pub enum Aim {
 /// The first place where `text` is not a YAML document of bearable size.
 pub fn parse(text: &str) -> Result<Node, Refusal> {
     // The library refuses control characters too, but without a line.
-    if let Some(refusal) = syntax::control_character(text).or_else(|| syntax::too_many_braces(text))
-    {
+    let refusal = syntax::control_character(text)
+        .or_else(|| syntax::too_many_brackets(text))
+        .or_else(|| syntax::too_many_directives(text));
+    if let Some(refusal) = refusal {
         return Err(refusal);
     }
     let budget = RefCell::new(Budget::default());
@@ -87,6 +92,7 @@ pub fn locate(text: &str, path: &[usize], aim: Aim) -> Option<(usize, usize)> {
 #[derive(Default)]
 struct Budget {
     nodes: usize,
+    text: usize,
     refusal: Option<String>,
 }
 
@@ -129,6 +135,20 @@ impl Build<'_> {
         } else {
             Err(self
                 .refuse("the file holds too many values, aliases counted as what they stand for"))
+        }
+    }
+}
+
+impl Build<'_> {
+    fn text<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
+        let spent = self.budget.try_borrow_mut().is_ok_and(|mut budget| {
+            budget.text += text.len();
+            budget.text <= MAX_TEXT
+        });
+        if spent {
+            Ok(text.to_owned())
+        } else {
+            Err(self.refuse("the file holds too much text, aliases counted as what they stand for"))
         }
     }
 }
@@ -181,8 +201,8 @@ impl<'de> Visitor<'de> for Build<'_> {
         Ok(Node::Number(format!("{value:?}")))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Text(value.to_owned()))
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
+        self.text(value).map(Node::Text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
@@ -229,8 +249,8 @@ impl Visitor<'_> for KeyText<'_> {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<String, E> {
-        Ok(value.to_owned())
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<String, E> {
+        self.0.text(value)
     }
 }
 

@@ -128,6 +128,31 @@ fn a_link_that_is_turned_is_taken_up() {
     proxy.stop();
 }
 
+/// Read to their end they would keep the mended one waiting for minutes.
+#[test]
+fn files_that_take_for_ever_to_read_are_refused_and_a_mended_one_taken_up() {
+    let proxy = at_path("/one").start();
+    let half = 512 * 1024;
+    for (number, bad) in [
+        "[,".repeat(half),
+        "[a: ".repeat(5_000) + &"a,".repeat(half - 20_000),
+        format!(
+            "a: &a {}\nb:\n{}",
+            "x".repeat(half),
+            "- *a\n".repeat(50_000)
+        ),
+    ]
+    .iter()
+    .enumerate()
+    {
+        proxy.write(bad);
+        proxy.signal("HUP");
+        proxy.event_number("reload_refused", number + 1);
+    }
+    proxy.reload(&at_path("/two"));
+    assert_eq!((status(&proxy, "/one"), status(&proxy, "/two")), (404, 101));
+}
+
 #[test]
 fn a_bad_file_is_refused_as_a_whole_and_a_mended_one_taken_up() {
     let proxy = at_path("/one").start();

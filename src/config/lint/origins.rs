@@ -1,5 +1,7 @@
 //! Entries of `origins` that admit too many, or nobody.
 
+use std::collections::HashSet;
+
 use super::super::Config;
 use super::Notes;
 use crate::policy::{Enforcement, OriginRule, WebSocketRules};
@@ -14,14 +16,14 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
 
 fn entries(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     let has_wechat = rules.origins.contains(&OriginRule::Wechat);
+    let mut seen = HashSet::new();
     for (index, rule) in rules.origins.iter().enumerate() {
         let OriginRule::Listed(pattern) = rule else {
             continue;
         };
         let text = pattern.to_string();
         let site = &format!("{site}.origins[{index}]");
-        let earlier = rules.origins.iter().take(index);
-        if earlier.clone().any(|earlier| earlier == rule) {
+        if !seen.insert(text.clone()) {
             notes.warn(site, format!("found {text} a second time"), "remove it");
         } else if pattern.is_wechat() && has_wechat {
             let message = format!("found {text} beside wechat, which has it already");

@@ -2,6 +2,7 @@
 
 mod plain;
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -313,13 +314,14 @@ fn subprotocols(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
         return Vec::new();
     };
     let mut names: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for item in cursor.items(WHAT, report).unwrap_or_default() {
         let Some(text) = item.text(WHAT, report) else {
             continue;
         };
         if !text.bytes().all(is_token_byte) {
             item.error(report, format!("found {}, expected {WHAT}", quoted(&text)));
-        } else if names.contains(&text) {
+        } else if !seen.insert(text.clone()) {
             item.error(report, format!("found {} a second time", quoted(&text)));
         } else {
             names.push(text);
