@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-pub(crate) use self::names::is_identity;
+pub(crate) use self::names::{is_identity, is_never_passed_on};
 use super::fields::tokens;
 use crate::policy::Authority;
 use crate::reason::{Note, NoteCode};
@@ -100,17 +100,19 @@ impl Identity {
         if self.trusted {
             return None;
         }
-        let names = fields.keys().filter(|name| is_identity(name));
+        let is_stripped = |name: &&HeaderName| is_identity(name) || is_never_passed_on(name);
+        let names = fields.keys().filter(is_stripped);
         let names = peer_list(names.map(|name| field_name(name.as_str()).as_bytes()), ", ");
         (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names))
     }
 
     /// Replaces the forwarded fields of a request by fresh ones; `asked_host` is the Host that the client asked for.
     pub fn write(&self, fields: &mut HeaderMap, asked_host: &HeaderValue) {
-        // Of a trusted peer only other spellings go, which could stand in for the fields set below and for its own.
+        // Of a trusted peer only other spellings go, which could stand in for the fields set below and for its own, and what
+        // nobody should send.
         let dropped: Vec<_> = fields
             .keys()
-            .filter(|name| is_identity(name) && (!self.trusted || name.as_str().contains('_')))
+            .filter(|name| is_never_passed_on(name) || (!self.trusted && is_identity(name)))
             .cloned()
             .collect();
         for name in dropped {

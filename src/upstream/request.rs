@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{Uri, Version, response};
 
 use crate::http::fields::{named_by_connection, tokens};
-use crate::http::forwarded::{Identity, is_identity};
+use crate::http::forwarded::{Identity, is_identity, is_never_passed_on};
 use crate::http::head::MAX_FIELDS;
 use crate::http::opening::{is_hop_by_hop, is_protected};
 use crate::http::respond::X_REQUEST_ID;
@@ -41,7 +41,10 @@ pub fn rebuild_plain(
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     // From a trusted hop too: none writes them behind a body, and a backend may merge them with those of the head.
     let trailer = announced(&request.headers, |name| {
-        !is_hop_by_hop(name) && !is_identity(name) && !is_protected(name.as_str().as_bytes())
+        !is_hop_by_hop(name)
+            && !is_identity(name)
+            && !is_never_passed_on(name)
+            && !is_protected(name.as_str().as_bytes())
     });
     let is_chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
     let mut request = passed_on(request, identity, via, request_id);

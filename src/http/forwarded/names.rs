@@ -4,9 +4,12 @@
 
 use http::header::HeaderName;
 
+use super::super::opening::is_protected;
+
 /// Whole families: chains and their kin, WeChat's cloud hosting (openid, unionid, app id, environment), what hops that
-/// end mutual TLS say of the client's certificate, and what balancers that log users in say of the user.
-const FAMILIES: [&str; 10] = [
+/// end mutual TLS say of the client's certificate, what balancers that log users in say of the user, and what Envoy tells
+/// and is told.
+const FAMILIES: [&str; 11] = [
     "x-forwarded-",
     "x-wx-",
     "x-ssl-client-",
@@ -17,6 +20,7 @@ const FAMILIES: [&str; 10] = [
     "x-goog-authenticated-user-",
     "x-goog-iap-",
     "x-ms-client-principal",
+    "x-envoy-",
 ];
 
 /// Single fields, by what they tell.
@@ -33,7 +37,6 @@ const NAMES: &[&str] = &[
     "true-client-ip",
     "x-true-client-ip",
     "x-cluster-client-ip",
-    "x-envoy-external-address",
     "x-remote-ip",
     "x-remote-addr",
     "x-originating-ip",
@@ -76,12 +79,56 @@ const NAMES: &[&str] = &[
     "x-original-uri",
     "x-original-host",
     "x-rewrite-url",
+    // Where a server finds files for its application.
+    "x-accel-mapping",
+    "x-sendfile-type",
+    // As HTTP_PROXY it is a setting of programs that a CGI application runs.
+    PROXY,
 ];
 
-/// Whether a field may be set only by a hop in front. An underscore counts as a dash, which it becomes in CGI variables.
+/// Nobody has a use for it, so that it comes from nobody, a trusted peer included.
+const PROXY: &str = "proxy";
+
+/// Longest name that matters.
+const LONGEST: usize = 64;
+
+/// A name, as far as it matters, as CGI variables and what is made like them read it: what is no letter or digit becomes an
+/// underscore there, and is a dash here.
+fn folded<'a>(name: &HeaderName, place: &'a mut [u8; LONGEST]) -> &'a [u8] {
+    let bytes = name.as_str().bytes();
+    let mut length = 0;
+    for (to, from) in place.iter_mut().zip(bytes) {
+        *to = if from.is_ascii_alphanumeric() {
+            from
+        } else {
+            b'-'
+        };
+        length += 1;
+    }
+    place.get(..length).unwrap_or_default()
+}
+
+/// Whether a field may be set only by a hop in front, in any spelling that a gateway takes for it.
 pub(crate) fn is_identity(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    FAMILIES.iter().any(|family| name.starts_with(family)) || NAMES.contains(&name.as_str())
+    let mut place = [0; LONGEST];
+    let start = folded(name, &mut place);
+    let is_it = |known: &str| known.as_bytes() == start;
+    FAMILIES
+        .iter()
+        .any(|family| start.starts_with(family.as_bytes()))
+        || (name.as_str().len() < LONGEST && NAMES.iter().any(|known| is_it(known)))
+}
+
+/// Whether a field is passed on from nobody: another spelling of one that a hop in front or the proxy sets, or of one that
+/// says what a request is, which a gateway would take for that; and `Proxy`.
+pub(crate) fn is_never_passed_on(name: &HeaderName) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.as_str().bytes().all(is_usual) {
+        return name.as_str() == PROXY;
+    }
+    let mut place = [0; LONGEST];
+    let start = folded(name, &mut place);
+    is_identity(name) || is_protected(start) || start == b"transfer-encoding"
 }
 
 #[cfg(test)]
@@ -108,8 +155,35 @@ mod tests {
             "X-Goog-Authenticated-User-Email",
             "X-Goog-IAP-JWT-Assertion",
             "X-MS-CLIENT-PRINCIPAL",
+            "X-Envoy-Original-Path",
+            "X-Accel-Mapping",
+            "Proxy",
         ] {
             assert!(is(name), "{name}");
+        }
+        // Every name, with each separator that a field name can have (RFC 9110 section 5.6.2).
+        for known in NAMES.iter().chain(&FAMILIES) {
+            for separator in "!#$%&'*+-.^_`|~".chars() {
+                let name = known.replace('-', &separator.to_string());
+                assert!(is(&name), "{name}");
+                let never = is_never_passed_on(&HeaderName::try_from(&name).unwrap());
+                let has_other = separator != '-' && known.contains('-');
+                assert_eq!(never, has_other || *known == PROXY, "{name}");
+            }
+        }
+        for (name, expected) in [
+            ("content_length", true),
+            ("Content.Length", true),
+            ("X_Request_ID", true),
+            ("Sec~WebSocket~Key", true),
+            ("transfer_encoding", true),
+            ("content-length", false),
+            ("my_field", false),
+            ("x.custom", false),
+            ("x-real-ip", false),
+        ] {
+            let found = is_never_passed_on(&HeaderName::try_from(name).unwrap());
+            assert_eq!(found, expected, "{name}");
         }
         for name in [
             "x-wx",
@@ -121,11 +195,14 @@ mod tests {
             "x-request-id",
             "traceparent",
             "x-real",
+            "x-envoy",
+            "proxyx",
         ] {
             assert!(!is(name), "{name}");
         }
         for name in NAMES.iter().chain(&FAMILIES) {
             assert!(!name.contains('_') && *name == name.to_ascii_lowercase());
+            assert!(name.len() < LONGEST);
         }
     }
 }

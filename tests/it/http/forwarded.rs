@@ -40,6 +40,17 @@ fn an_untrusted_peer_cannot_say_who_it_is_or_what_it_asks() {
         ("X-Envoy-External-Address", "6.6.6.6"),
         ("X-SSL-Client-Verify", "evil"),
         ("Client-Cert", "evil"),
+        ("X.Forwarded.For", "6.6.6.6"),
+        ("X~Real~IP", "6.6.6.6"),
+        ("X!WX!OPENID", "evil"),
+        ("X-Forwarded*Proto", "evil"),
+        ("Content_Length", "6.6.6.6"),
+        ("X.Request.ID", "evil"),
+        ("Sec_WebSocket_Protocol", "evil"),
+        ("Proxy", "http://evil.example"),
+        ("X-Envoy-Original-Path", "/admin"),
+        ("X-Envoy-Internal", "evil"),
+        ("X-Accel-Mapping", "/=/admin"),
     ];
     for (mut guard, proto) in [(Guard::tls(), "https"), (Guard::plain(), "http")] {
         // Each alone, and all together.
@@ -151,16 +162,25 @@ fn what_a_trusted_peer_says_of_scheme_and_host_is_passed_on() {
             ("X-Forwarded-Prefix", "/app"),
             ("X-Real-IP", "203.0.113.7"),
             ("X-WX-OPENID", "oAbC"),
+            ("X-Envoy-External-Address", "203.0.113.7"),
         ],
     );
     let head = guard.admit(prefixed).head;
     assert_eq!(field(&head, "x-forwarded-prefix"), Some("/app"));
     assert_eq!(field(&head, "x-wx-openid"), Some("oAbC"));
+    assert_eq!(
+        field(&head, "x-envoy-external-address"),
+        Some("203.0.113.7")
+    );
     assert_eq!(field(&head, "x-real-ip"), Some("203.0.113.7"));
     // But not in a spelling that CGI makes the same: what is behind us may see either.
     let underscored = [
         ("X_Forwarded_For", "6.6.6.6"),
         ("X_Real-IP", "6.6.6.6"),
+        ("X.Forwarded.For", "6.6.6.6"),
+        ("X-Envoy~Internal", "6.6.6.6"),
+        // And what programs behind a CGI gateway take for a setting goes from everybody.
+        ("Proxy", "http://6.6.6.6"),
         ("X-Real-IP", "203.0.113.7"),
     ];
     let head = guard.admit(handshake("/ws", &underscored)).head;
