@@ -14,6 +14,7 @@ mod handover;
 pub mod head;
 mod hold;
 pub mod opening;
+pub(crate) mod pace;
 pub mod respond;
 pub mod trace;
 pub mod via;
@@ -42,6 +43,9 @@ use hold::{End, Hold, Link};
 
 /// Smallest buffer that hyper takes.
 pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
+
+/// What hyper gets at once: whenever it fills its buffer it makes the next one twice as large.
+pub(crate) const HYPER_PIECE: usize = HYPER_MIN_BUFFER - 1;
 
 /// A response body: our own short text, or the upstream's as it comes.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -274,10 +278,7 @@ impl Exchange {
             true => link.reply(),
             false => link.pass(),
         }
-        let mut response = response.map(|body| {
-            let link = link.clone();
-            HandedOver { body, link }.boxed_unsync()
-        });
+        let mut response = handed_over(response, &link);
         // Where a request in HTTP/1.0 wants it, hyper would add keep-alive to an answer in HTTP/1.1.
         *response.version_mut() = version;
         // Refused only when the connection has ended, which the poll below reports.
@@ -356,7 +357,7 @@ impl Exchange {
         } = self;
         link.answer();
         // Refused only when the connection has ended, which the poll below reports.
-        let _ = answer.send(response);
+        let _ = answer.send(handed_over(response, &link));
         let writing = async {
             tokio::select! {
                 biased;
@@ -376,6 +377,11 @@ impl Exchange {
             error,
         }
     }
+}
+
+fn handed_over(response: Response<Body>, link: &Link) -> Response<Body> {
+    let link = link.clone();
+    response.map(|body| HandedOver { body, link }.boxed_unsync())
 }
 
 /// Waits until the client's connection breaks, and gives how. An end in order is passed on to the stream below hyper,

@@ -37,6 +37,11 @@ impl<S> Replay<S> {
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
@@ -241,6 +246,24 @@ impl ClientStream {
             Self::Tls(stream) => stream.get_ref().0.get_ref().watch(),
         }
     }
+
+    /// Reads no more than so many bytes from the socket, those of TLS itself included: what is behind them waits in the
+    /// kernel.
+    pub fn limit(&mut self, most: u32) {
+        self.socket().limit(most);
+    }
+
+    /// Ends [`ClientStream::limit`].
+    pub fn unlimit(&mut self) {
+        self.socket().limit(u32::MAX);
+    }
+
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(stream) => stream.get_mut(),
+            Self::Tls(stream) => stream.get_mut().0.get_mut(),
+        }
+    }
 }
 
 impl UpstreamStream {
@@ -257,6 +280,20 @@ impl UpstreamStream {
         let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
+}
+
+/// Reads at most so many bytes.
+///
+/// # Errors
+/// The stream's.
+pub fn poll_read_at_most(
+    stream: &mut (impl AsyncRead + Unpin),
+    most: usize,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    Pin::new(&mut stream.take(most)).poll_read(cx, buf)
 }
 
 /// Silence after which the kernel asks a peer whether it is there, and between two such questions.

@@ -50,8 +50,8 @@ use serving::{Identities, Only, Order};
 /// The one protocol offered by ALPN (RFC 7301).
 pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
 
-/// Outgoing TLS data that may wait for a client that does not read; one record and its overhead fits twice.
-pub(crate) const SEND_BUFFER: usize = 32 * 1024;
+/// Outgoing TLS data that may wait for a client that does not read: one record of the largest size and its overhead.
+pub(crate) const SEND_BUFFER: usize = 17 * 1024;
 
 /// A listener's TLS settings, ready for handshakes.
 #[derive(Debug)]

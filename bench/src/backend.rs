@@ -1,7 +1,7 @@
 //! The server behind the proxy: echoes each message, or takes requests and never answers.
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
@@ -13,6 +13,9 @@ pub struct Options {
     /// Read requests and answer none.
     #[arg(long)]
     withhold: bool,
+    /// Read heads alone; answer GET with a body without end.
+    #[arg(long)]
+    plain: bool,
 }
 
 /// The library's own buffer of 128 KiB is much for thousands of idle connections.
@@ -32,7 +35,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let serve = async {
         loop {
             let (socket, _) = listener.accept().await?;
-            tokio::spawn(connection(socket, options.withhold));
+            tokio::spawn(connection(socket, options.clone()));
         }
     };
     tokio::select! {
@@ -42,8 +45,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 }
 
 /// A connection that breaks is missed by the client, which says so.
-async fn connection(mut socket: TcpStream, withhold: bool) {
-    if withhold {
+async fn connection(mut socket: TcpStream, options: Options) {
+    if options.plain {
+        return plain(socket).await;
+    }
+    if options.withhold {
         let mut scratch = [0; 1024];
         while socket.read(&mut scratch).await.is_ok_and(|count| count > 0) {}
         return;
@@ -57,5 +63,22 @@ async fn connection(mut socket: TcpStream, withhold: bool) {
         if message.is_binary() && stream.send(message).await.is_err() {
             return;
         }
+    }
+}
+
+async fn plain(mut socket: TcpStream) {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if !matches!(socket.read_buf(&mut head).await, Ok(count) if count > 0) {
+            return;
+        }
+    }
+    if !head.starts_with(b"GET ") {
+        return std::future::pending().await;
+    }
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+    let mut written = socket.write_all(answer).await;
+    while written.is_ok() {
+        written = socket.write_all(&[b'y'; 16 * 1024]).await;
     }
 }

@@ -47,9 +47,80 @@ pub enum Stage {
     Tls,
     /// A request was sent and the backend has not answered.
     Pending,
+    /// As pending, and the request's head is as large as it may be, in one field.
+    Head,
+    /// The same in as many fields as there may be.
+    Fields,
+    /// As pending, and 16 KiB were sent ahead of the answer.
+    Ahead,
+    /// As head, and 16 KiB were sent ahead of the answer.
+    HeadAhead,
+    /// As fields, and 16 KiB were sent ahead of the answer.
+    FieldsAhead,
+    /// A plain request with a body that the backend does not read.
+    Upload,
+    /// The same with a large head in many fields.
+    FieldsUpload,
+    /// A plain request whose answer is not read.
+    Download,
+    /// The same behind a large head in many fields, with 16 KiB sent ahead.
+    FieldsDownload,
     /// An open tunnel.
     Tunnel,
 }
+
+impl Stage {
+    /// Whether a request is sent, so that the proxy has a second socket.
+    pub fn has_request(self) -> bool {
+        !matches!(self, Self::Silent | Self::Tls)
+    }
+
+    /// The request of a client that wants to cost much, and whether it sends ahead; `None` for the other stages.
+    fn hostile(self) -> Option<(Vec<u8>, bool)> {
+        let opening = format!(
+            "GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://app.example.com\r\n"
+        );
+        let post =
+            "POST /plain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n".to_owned();
+        let get = "GET /plain HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+        let (begun, is_one_field, is_full, is_ahead) = match self {
+            Self::Head => (opening, true, true, false),
+            Self::Fields => (opening, false, true, false),
+            Self::Ahead => (opening, true, false, true),
+            Self::HeadAhead => (opening, true, true, true),
+            Self::FieldsAhead => (opening, false, true, true),
+            Self::Upload => (post, true, false, false),
+            Self::FieldsUpload => (post, false, true, false),
+            Self::Download => (get, true, false, false),
+            Self::FieldsDownload => (get, false, true, true),
+            Self::Silent | Self::Tls | Self::Pending | Self::Tunnel => return None,
+        };
+        let mut head = begun;
+        let room = LARGEST_HEAD.saturating_sub(head.len() + "\r\n".len());
+        if is_full && is_one_field {
+            let value = room.saturating_sub("X-Pad: \r\n".len());
+            head.push_str(&format!("X-Pad: {}\r\n", "x".repeat(value)));
+        } else if is_full {
+            let each = room / FIELDS;
+            let value = each.saturating_sub("X-00: \r\n".len());
+            for number in 10..10 + FIELDS {
+                head.push_str(&format!("X-{number}: {}\r\n", "x".repeat(value)));
+            }
+        }
+        head.push_str("\r\n");
+        Some((head.into_bytes(), is_ahead))
+    }
+}
+
+/// The proxy's default for `limits.header_bytes`.
+const LARGEST_HEAD: usize = 16 * 1024;
+
+/// Fields beside those of a handshake, of the 100 that a head may have.
+const FIELDS: usize = 90;
+
+/// What is sent ahead of an answer.
+const AHEAD: usize = 16 * 1024;
 
 /// What the client does.
 #[derive(Debug, clap::Args)]
@@ -78,6 +149,8 @@ pub struct Options {
 enum Held {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// With bytes on their way, so that it can't be ended in order.
+    Stuck(Box<TlsStream<TcpStream>>),
     Tunnel(Box<WebSocketStream<TlsStream<TcpStream>>>),
 }
 
@@ -150,6 +223,25 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
     if options.stage == Stage::Tls {
         return Ok(Held::Tls(Box::new(stream)));
     }
+    if let Some((head, is_ahead)) = options.stage.hostile() {
+        stream.write_all(&head).await?;
+        stream.flush().await?;
+        // For what is sent ahead not to come with the head, which would be refused.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if is_ahead {
+            stream.write_all(&[b'x'; AHEAD]).await?;
+            stream.flush().await?;
+        }
+        if matches!(options.stage, Stage::Upload | Stage::FieldsUpload) {
+            // Until nobody takes more.
+            let piece = [b'x'; 16 * 1024];
+            while timeout(Duration::from_millis(500), stream.write_all(&piece))
+                .await
+                .is_ok_and(|sent| sent.is_ok())
+            {}
+        }
+        return Ok(Held::Stuck(Box::new(stream)));
+    }
     let mut request = format!("wss://localhost:{}{PATH}", options.port).into_client_request()?;
     request.headers_mut().insert(header::ORIGIN, ORIGIN);
     request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
@@ -182,6 +274,7 @@ async fn close(held: Held) -> Result<(), Failure> {
     match held {
         Held::Tcp(mut socket) => socket.shutdown().await?,
         Held::Tls(mut stream) => stream.shutdown().await?,
+        Held::Stuck(stream) => drop(stream),
         Held::Tunnel(mut tunnel) => {
             // By its name: SinkExt has a `close` as well, which some features of its crate give the Box.
             WebSocketStream::close(&mut tunnel, None).await?;

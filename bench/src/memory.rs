@@ -109,7 +109,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 fn connections(options: &Options, stage: Stage) -> usize {
     match stage {
         Stage::Tunnel => options.tunnels,
-        Stage::Silent | Stage::Tls | Stage::Pending => options.early,
+        _ => options.early,
     }
 }
 
@@ -137,8 +137,14 @@ fn measure_in(
 
     let mut command = Command::new(own);
     command.arg("backend");
-    if stage == Stage::Pending {
-        command.arg("--withhold");
+    match stage {
+        Stage::Upload | Stage::FieldsUpload | Stage::Download | Stage::FieldsDownload => {
+            command.arg("--plain");
+        }
+        Stage::Tunnel => {}
+        _ => {
+            command.arg("--withhold");
+        }
     }
     let mut backend = Started::helper(&mut command)?;
     let backend_port = backend.line()?.parse()?;
@@ -171,8 +177,7 @@ fn measure_in(
     let full = Reading::take(running.id())?;
     sleep(Duration::from_secs(options.later - options.quiet));
     let later = Reading::take(running.id())?;
-    let has_request = matches!(stage, Stage::Pending | Stage::Tunnel);
-    let wanted = count * Proxy::sockets(has_request);
+    let wanted = count * Proxy::sockets(stage.has_request());
     let gained = later.descriptors.saturating_sub(idle.descriptors);
     if gained < wanted {
         return Err(format!("{wanted} sockets should be open, and {gained} are").into());

@@ -133,9 +133,12 @@ routes:
   - path: /stream
     websocket: {{ origins: [\"https://app.example.com\"] }}
     upstream: backend
+  - path: /plain
+    http: {{ methods: [GET, POST], max_body: off, request_timeout: 1h, response_timeout: 1h }}
+    upstream: backend
 upstreams:
   backend: {{ endpoints: [\"http://127.0.0.1:{backend}\"], handshake_timeout: 1h }}
-limits: {{ connections: {connections}, tls_handshake: 1h, request_head: 1h }}
+limits: {{ connections: {connections}, tls_handshake: 1h, request_head: 1h, write_stall: 1h }}
 "
     )
 }

@@ -19,14 +19,22 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::Undelivered;
 use super::body::Rest;
 use super::head::RawHead;
+use super::pace::Pace;
+use super::{HYPER_PIECE, Undelivered};
 use crate::reason::Failure;
-use crate::stream::ClientStream;
+use crate::stream::{ClientStream, poll_read_at_most};
 
 /// Bytes a client may send ahead of its answer; beyond that its TCP window fills.
 const HELD_MAX: usize = 16 * 1024;
+
+/// The same behind a head that is larger than this: head and bytes ahead are bounded together.
+const LARGE_HEAD: usize = 4 * 1024;
+const HELD_BEHIND_LARGE: u32 = 4 * 1024;
+
+/// How they are read.
+const AHEAD_PIECE: usize = 2048;
 
 /// What is agreed between an exchange and the stream below its hyper, which belong to one task.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +55,8 @@ struct State {
     blocked: AtomicBool,
     /// Bytes that the stream took.
     written: AtomicU64,
+    /// The answer's body.
+    pace: Pace,
 }
 
 /// What hyper may do with the stream besides reading the head.
@@ -101,6 +111,11 @@ impl Link {
         blocked.then(|| self.0.written.load(Relaxed))
     }
 
+    /// How the answer's body goes to the stream.
+    pub fn pace(&self) -> &Pace {
+        &self.0.pace
+    }
+
     fn phase(&self) -> u8 {
         self.0.phase.load(Relaxed)
     }
@@ -132,6 +147,7 @@ pub(super) enum End {
 
 pub(super) struct Hold {
     stream: ClientStream,
+    /// Until hyper has parsed it.
     head: Vec<u8>,
     given: usize,
     /// What of the body came with the head.
@@ -145,7 +161,7 @@ pub(super) struct Hold {
 
 impl Hold {
     /// hyper reads `raw.head` and the body; of `raw.early`, what is not the body's is held already.
-    pub(super) fn new(stream: ClientStream, raw: RawHead, link: Link) -> Self {
+    pub(super) fn new(mut stream: ClientStream, raw: RawHead, link: Link) -> Self {
         let RawHead {
             head,
             early: mut begun,
@@ -156,6 +172,10 @@ impl Hold {
             Err(failure) => (0, Some(End::Misframed(failure))),
         };
         link.0.ended.store(end.is_some(), Relaxed);
+        if head.len() > LARGE_HEAD && body.is_done() {
+            // Below TLS, which would take a whole record.
+            stream.limit(HELD_BEHIND_LARGE);
+        }
         let held = begun.split_off(count);
         let held_since = (!held.is_empty()).then(Instant::now);
         Self {
@@ -179,17 +199,27 @@ impl Hold {
     fn hold(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.held_since.get_or_insert_with(Instant::now);
+            if self.held.capacity() < HELD_MAX / 2 {
+                self.held.reserve(bytes.len());
+            } else {
+                // Doubled once more it would be far larger than it can ever have to be.
+                let most = HELD_MAX + AHEAD_PIECE;
+                self.held
+                    .reserve_exact(most.saturating_sub(self.held.len()).max(bytes.len()));
+            }
             self.held.extend_from_slice(bytes);
         }
     }
 
     /// The stream and the head, for a head that hyper refuses.
-    pub(super) fn into_refused(self) -> (ClientStream, Vec<u8>) {
+    pub(super) fn into_refused(mut self) -> (ClientStream, Vec<u8>) {
+        self.stream.unlimit();
         (self.stream, self.head)
     }
 
     /// The stream, what was held, and whether the request's body has been read to its end.
-    pub(super) fn into_parts(self) -> (ClientStream, Vec<u8>, bool) {
+    pub(super) fn into_parts(mut self) -> (ClientStream, Vec<u8>, bool) {
+        self.stream.unlimit();
         let is_read = self.begun.is_empty() && self.body.is_done() && self.end.is_none();
         (self.stream, self.held, is_read)
     }
@@ -204,7 +234,8 @@ impl Hold {
     }
 
     /// The stream, how its client stopped waiting, and whether that was before the end of its request's body.
-    pub(super) fn into_end(self) -> (ClientStream, End, bool) {
+    pub(super) fn into_end(mut self) -> (ClientStream, End, bool) {
+        self.stream.unlimit();
         let in_body = !self.body.is_done();
         (self.stream, self.end.unwrap_or(End::Left), in_body)
     }
@@ -222,7 +253,8 @@ impl Hold {
     /// The next piece of the request's body; what follows it in the same piece is held.
     fn read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
+        let read = poll_read_at_most(&mut self.stream, HYPER_PIECE, cx, buf);
+        if let Err(error) = ready!(read) {
             return self.ended(error.kind(), End::Broke(error));
         }
         let new = buf.filled().get(before..).unwrap_or_default();
@@ -247,8 +279,12 @@ impl Hold {
     /// When it holds all that it may, it reads on only once the socket says that the client has ended its side. The
     /// rest is thrown away then: this end is the same as one that comes behind fewer bytes.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 2048];
-        while self.held.len() < HELD_MAX || self.link.0.closing.load(Relaxed) {
+        let mut scratch = [0; AHEAD_PIECE];
+        let is_closing = self.link.0.closing.load(Relaxed);
+        if is_closing {
+            self.stream.unlimit();
+        }
+        while self.held.len() < HELD_MAX || is_closing {
             let mut piece = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece)) {
                 Ok(()) if piece.filled().is_empty() => {
@@ -274,7 +310,7 @@ impl AsyncRead for Hold {
         let this = &mut *self;
         let rest = this.head.get(this.given..).unwrap_or_default();
         if !rest.is_empty() {
-            let count = rest.len().min(buf.remaining());
+            let count = rest.len().min(buf.remaining()).min(HYPER_PIECE);
             buf.put_slice(rest.get(..count).unwrap_or_default());
             this.given += count;
             return Poll::Ready(Ok(()));
@@ -283,13 +319,17 @@ impl AsyncRead for Hold {
         if !matches!(phase, Link::PASSING | Link::REPLYING) {
             return Poll::Pending;
         }
+        this.head = Vec::new();
         if let Some(End::Misframed(_)) = this.end {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         if !this.begun.is_empty() {
-            let count = this.begun.len().min(buf.remaining());
+            let count = this.begun.len().min(buf.remaining()).min(HYPER_PIECE);
             buf.put_slice(this.begun.get(..count).unwrap_or_default());
             this.begun.drain(..count);
+            if this.begun.is_empty() {
+                this.begun = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         match (this.body.is_done(), phase) {
@@ -317,8 +357,11 @@ impl AsyncWrite for Hold {
         // hyper flushes when it has written all that it has.
         let handed = self.link.0.handed.load(Relaxed);
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        if handed && matches!(polled, Poll::Ready(Ok(()))) {
-            self.link.0.delivered.store(true, Relaxed);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.link.0.pace.flushed(cx);
+            if handed {
+                self.link.0.delivered.store(true, Relaxed);
+            }
         }
         self.link.wrote(polled, |()| 0)
     }

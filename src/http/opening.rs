@@ -185,7 +185,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     }
     check_version(fields)?;
     let opening = Opening {
-        key: check_key(fields)?.clone(),
+        key: apart(check_key(fields)?),
         subprotocols: check_subprotocols(fields)?,
         extensions: check_extensions(fields)?,
     };
@@ -266,6 +266,11 @@ fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
         Err(count) => format!("{count} Sec-WebSocket-Key fields"),
     };
     Err(Failure::new(Reason::WsKeyInvalid, detail))
+}
+
+/// A value on its own, which does not keep the whole head in memory with it.
+fn apart(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// A list of distinct tokens, possibly over several lines (RFC 6455 section 11.3.4).

@@ -15,7 +15,11 @@ use tokio::net::TcpStream;
 
 /// A TCP socket that can be watched while it is read and written.
 #[derive(Debug)]
-pub struct Socket(Arc<TcpStream>);
+pub struct Socket {
+    tcp: Arc<TcpStream>,
+    /// Bytes that may still be read; the largest number stands for all.
+    left: u32,
+}
 
 /// Sees the end of a [`Socket`].
 #[derive(Clone, Debug)]
@@ -25,13 +29,30 @@ impl Socket {
     /// A socket that nobody watches yet.
     #[must_use]
     pub fn new(socket: TcpStream) -> Self {
-        Self(Arc::new(socket))
+        Self {
+            tcp: Arc::new(socket),
+            left: u32::MAX,
+        }
     }
 
     /// Watches it. As long as somebody does, reading and writing take some more system calls.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.0))
+        Watch(Arc::clone(&self.tcp))
+    }
+
+    /// Gives no more than so many bytes from here on; the largest number stands for all. Where they are used up, nobody is
+    /// woken for more.
+    pub fn limit(&mut self, most: u32) {
+        self.left = most;
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(socket) = Arc::get_mut(&mut self.tcp) {
+            return Pin::new(socket).poll_read(cx, buf);
+        }
+        let socket = &*self.tcp;
+        retried(|| socket.poll_read_ready(cx), || socket.try_read_buf(buf)).map_ok(|_| ())
     }
 }
 
@@ -78,11 +99,22 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(socket) = Arc::get_mut(&mut self.0) {
-            return Pin::new(socket).poll_read(cx, buf);
+        let this = &mut *self;
+        if this.left == u32::MAX {
+            return this.read(cx, buf);
         }
-        let socket = &*self.0;
-        retried(|| socket.poll_read_ready(cx), || socket.try_read_buf(buf)).map_ok(|_| ())
+        if this.left == 0 {
+            return Poll::Pending;
+        }
+        // Few bytes at a time: what is read is copied once more, and never much.
+        let mut piece = [0; 1024];
+        let most = buf.remaining().min(piece.len()).min(this.left as usize);
+        let mut piece = ReadBuf::new(piece.get_mut(..most).unwrap_or_default());
+        ready!(this.read(cx, &mut piece))?;
+        buf.put_slice(piece.filled());
+        let count = u32::try_from(piece.filled().len()).unwrap_or(u32::MAX);
+        this.left = this.left.saturating_sub(count);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -92,10 +124,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(socket) = Arc::get_mut(&mut self.0) {
+        if let Some(socket) = Arc::get_mut(&mut self.tcp) {
             return Pin::new(socket).poll_write(cx, buf);
         }
-        let socket = &*self.0;
+        let socket = &*self.tcp;
         retried(|| socket.poll_write_ready(cx), || socket.try_write(buf))
     }
 
@@ -104,10 +136,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(socket) = Arc::get_mut(&mut self.0) {
+        if let Some(socket) = Arc::get_mut(&mut self.tcp) {
             return Pin::new(socket).poll_write_vectored(cx, bufs);
         }
-        let socket = &*self.0;
+        let socket = &*self.tcp;
         retried(
             || socket.poll_write_ready(cx),
             || socket.try_write_vectored(bufs),
@@ -115,7 +147,7 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.tcp.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -124,6 +156,6 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(&*self.tcp).shutdown(Shutdown::Write))
     }
 }

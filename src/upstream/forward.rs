@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -44,13 +45,17 @@ pub async fn forward(
     group: &Arc<Group>,
     permit: &Permit<'_, HttpRules>,
     client: IpAddr,
-    request: Parts,
+    mut request: Parts,
     upload: &Upload,
     head_limit: usize,
     record: &mut Record,
 ) -> Result<Served, Failure> {
     let mut last = None;
-    for member in group.candidates(client)? {
+    let is_idempotent = is_idempotent(&request.method);
+    let members = group.candidates(client)?;
+    let mut left = members.len();
+    for member in members {
+        left -= 1;
         // A kept connection may have been closed by the upstream just now, which says nothing of a fresh one.
         for fresh in [false, true] {
             let begun = Instant::now();
@@ -83,15 +88,20 @@ pub async fn forward(
                 member: Arc::clone(&member),
                 rules: permit.rules(),
             };
-            let failed = match asking.ask(&request, upload).await {
+            // What can't be sent once more is not kept while its answer is waited for.
+            let sent = match fresh && left == 0 {
+                true => std::mem::replace(&mut request, Request::new(()).into_parts().0),
+                false => request.clone(),
+            };
+            let failed = match asking.ask(sent, upload).await {
                 Ok(served) => return Ok(served),
                 Err(failed) => failed,
             };
             if let Some(failure) = upload.failure() {
                 return Err(failure);
             }
-            let repeatable = failed.unsent
-                || (is_idempotent(&request.method) && upload.is_whole() && failed.unheard);
+            let repeatable =
+                failed.unsent || (is_idempotent && upload.is_whole() && failed.unheard);
             if !repeatable {
                 return Err(failed.failure);
             }
@@ -162,9 +172,10 @@ impl From<Failure> for NoAnswer {
 }
 
 impl Asking<'_> {
-    async fn ask(mut self, request: &Parts, upload: &Upload) -> Result<Served, NoAnswer> {
+    async fn ask(mut self, request: Parts, upload: &Upload) -> Result<Served, NoAnswer> {
         let begun = Instant::now();
-        let sent = Request::from_parts(request.clone(), upload.body());
+        let is_login = pool::is_login(&request.headers, &AUTHORIZATION);
+        let sent = Request::from_parts(request, upload.body(self.line.pace()));
         let seen = self.line.seen().clone();
         let answered = tokio::select! {
             biased;
@@ -192,7 +203,7 @@ impl Asking<'_> {
             member,
             rules,
         } = self;
-        let lifetime = pool::lifetime(&request.headers, &head.headers);
+        let lifetime = pool::lifetime(is_login, &head.headers);
         let home = Box::new(move |line| {
             drop(busy);
             if let Some(lifetime) = lifetime {

@@ -16,9 +16,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http::{Body, HYPER_MIN_BUFFER};
+use crate::http::pace::Pace;
+use crate::http::{Body, HYPER_MIN_BUFFER, HYPER_PIECE};
 use crate::listener::FIRST_BYTES;
-use crate::stream::UpstreamStream;
+use crate::stream::{UpstreamStream, poll_read_at_most};
 
 /// Interim responses whose status is kept: an upstream may send many, and a record needs to show only that it did.
 const INTERIM_SHOWN: usize = 8;
@@ -30,6 +31,7 @@ pub(super) struct Line {
     seen: Seen,
     is_tls: bool,
     quiet: Quiet,
+    pace: Arc<Pace>,
 }
 
 /// The first bytes of what an upstream answered.
@@ -60,10 +62,12 @@ impl Line {
     ) -> Result<Self, hyper::Error> {
         let is_tls = matches!(stream, UpstreamStream::Tls(_));
         let quiet = Quiet::default();
+        let pace = Arc::<Pace>::default();
         let stream = Tap {
             stream,
             seen: seen.clone(),
             quiet: Arc::clone(&quiet),
+            pace: Arc::clone(&pace),
         };
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
@@ -76,12 +80,18 @@ impl Line {
             seen: seen.clone(),
             is_tls,
             quiet,
+            pace,
         })
     }
 
     /// The first bytes of the answer to its request.
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// How a request's body goes to it.
+    pub fn pace(&self) -> Arc<Pace> {
+        Arc::clone(&self.pace)
     }
 
     /// Whether it is over TLS.
@@ -172,6 +182,7 @@ struct Tap {
     stream: UpstreamStream,
     seen: Seen,
     quiet: Quiet,
+    pace: Arc<Pace>,
 }
 
 impl AsyncRead for Tap {
@@ -184,7 +195,7 @@ impl AsyncRead for Tap {
             return Poll::Ready(Err(std::io::ErrorKind::InvalidData.into()));
         }
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = poll_read_at_most(&mut self.stream, HYPER_PIECE, cx, buf);
         let new = buf.filled().get(before..).unwrap_or_default();
         if !new.is_empty() {
             let mut seen = self.seen.lock();
@@ -205,7 +216,11 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.pace.flushed(cx);
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {

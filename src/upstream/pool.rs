@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, sleep_until};
 
 use super::group::Member;
@@ -67,31 +67,30 @@ impl Idle {
     }
 }
 
-/// Whether this exchange is part of a login that holds for the connection and not for the request (RFC 4559 section 6 and
-/// NTLM, both against RFC 9110 section 11.6.2): on such a connection the next client would be the one that logged in.
-fn is_login(asked: &HeaderMap, answered: &HeaderMap) -> bool {
-    let has_scheme = |fields: &HeaderMap, name| {
-        tokens(fields, name).any(|member| {
-            let scheme = member
-                .split(|&byte| byte == b' ')
-                .next()
-                .unwrap_or_default();
-            let is = |scheme_of_connections: &str| {
-                scheme.eq_ignore_ascii_case(scheme_of_connections.as_bytes())
-            };
-            is("NTLM") || is("Negotiate")
-        })
-    };
-    has_scheme(asked, &AUTHORIZATION) || has_scheme(answered, &WWW_AUTHENTICATE)
+/// Whether a request's Authorization or an answer's WWW-Authenticate is part of a login that holds for the connection and
+/// not for the request (RFC 4559 section 6 and NTLM, both against RFC 9110 section 11.6.2): on such a connection the next
+/// client would be the one that logged in.
+pub(super) fn is_login(fields: &HeaderMap, name: &HeaderName) -> bool {
+    tokens(fields, name).any(|member| {
+        let scheme = member
+            .split(|&byte| byte == b' ')
+            .next()
+            .unwrap_or_default();
+        let is = |scheme_of_connections: &str| {
+            scheme.eq_ignore_ascii_case(scheme_of_connections.as_bytes())
+        };
+        is("NTLM") || is("Negotiate")
+    })
 }
 
 /// How long a connection may wait for its next request, by what the upstream says with its answer: `None`: not at all.
 /// `Keep-Alive: timeout=5` is what Node, Apache and others write beside Connection.
-pub(super) fn lifetime(asked: &HeaderMap, fields: &HeaderMap) -> Option<Duration> {
-    if is_login(asked, fields) {
+/// `asked_login` tells that the request [`is_login`].
+pub(super) fn lifetime(asked_login: bool, fields: &HeaderMap) -> Option<Duration> {
+    if asked_login || is_login(fields, &WWW_AUTHENTICATE) {
         return None;
     }
-    let name = http::HeaderName::from_static("keep-alive");
+    let name = HeaderName::from_static("keep-alive");
     let said = tokens(fields, &name).find_map(|member| {
         let member = std::str::from_utf8(member).ok()?;
         let (name, value) = member.split_once('=')?;
@@ -154,7 +153,7 @@ mod tests {
                 fields.insert("keep-alive", said.parse().unwrap());
             }
             assert_eq!(
-                lifetime(&HeaderMap::new(), &fields),
+                lifetime(false, &fields),
                 expected.map(Duration::from_secs),
                 "{said:?}"
             );

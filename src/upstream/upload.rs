@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::{is_malformed, source_words};
+use crate::http::pace::Pace;
 use crate::http::{Body, BodyError, RequestBody, respond};
 use crate::policy::HttpRules;
 use crate::reason::{Failure, Reason};
@@ -88,12 +89,13 @@ impl Upload {
         !lock(&self.0).is_begun
     }
 
-    /// The body for a request.
-    pub(super) fn body(&self) -> Body {
+    /// The body for a request, at the `pace` of the connection that it goes to.
+    pub(super) fn body(&self, pace: Arc<Pace>) -> Body {
         if lock(&self.0).body.is_none() {
             return respond::empty();
         }
-        Sent(Arc::clone(&self.0)).boxed_unsync()
+        let state = Arc::clone(&self.0);
+        Sent { state, pace }.boxed_unsync()
     }
 }
 
@@ -101,7 +103,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Sent(Arc<Mutex<State>>);
+struct Sent {
+    state: Arc<Mutex<State>>,
+    pace: Arc<Pace>,
+}
 
 impl State {
     fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -189,18 +194,28 @@ impl HttpBody for Sent {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        lock(&self.0).poll(cx)
+        let mut state = lock(&self.state);
+        if self.pace.poll().is_pending() {
+            // It is the upstream that has not taken the last piece.
+            state.is_waiting = false;
+            return Poll::Pending;
+        }
+        let polled = state.poll(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.pace.took(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        lock(&self.0)
+        lock(&self.state)
             .body
             .as_ref()
             .is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let state = lock(&self.0);
+        let state = lock(&self.state);
         state
             .body
             .as_ref()

@@ -31,6 +31,8 @@ mod http;
 mod interop;
 /// What one client may use, and what happens when descriptors run out.
 mod limits;
+/// What clients that want to cost much cost in memory.
+mod memory;
 /// What a scrape tells, and what dashboards and alerts make of it.
 mod metrics;
 /// Plain requests: who may pass, what reaches the upstream, and one record each.

@@ -1,0 +1,194 @@
+//! What the proxy's memory does under clients that want to cost much (docs/performance.md has the table).
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+
+use crate::harness::handshake;
+use crate::harness::proxy::HOST;
+use crate::harness::upstream::Call;
+use crate::harness::{Client, Proxy, Setup, Upstream, eventually};
+
+/// The most that a connection may cost that waits for its upstream, for its body or for its answer: 96 KiB, and a part of what
+/// the process itself grows by. 10,000 of them stay below 1 GiB.
+const MOST: u64 = 104 * 1024;
+
+/// Connections of each kind: enough that what the process itself grows by does not matter.
+const MANY: usize = 100;
+
+/// The default of `limits.header_bytes`.
+const HEAD: usize = 16 * 1024;
+
+/// What is sent ahead of an answer.
+const AHEAD: usize = 16 * 1024;
+
+/// A configuration under which nothing ends before the test does.
+fn setup(upstream: &Upstream) -> Setup {
+    Setup {
+        routes: "  - path: /plain\n    http: { methods: [GET, POST], max_body: off, response_timeout: 5m, \
+                 request_timeout: 5m }\n    upstream: app\n"
+            .to_owned(),
+        upstream: ", handshake_timeout: 5m".to_owned(),
+        limits: "write_stall: 5m".to_owned(),
+        log: "level: info".to_owned(),
+        ..Setup::tls(&upstream.url())
+    }
+}
+
+/// Answers GET for `/plain` with a body without end, and nothing else; of a body it reads nothing. Lets go of its
+/// connections when the sender is gone.
+fn silent() -> (Upstream, Sender<()>) {
+    let (keeper, kept) = channel::<()>();
+    let kept = Mutex::new(kept);
+    let upstream = Upstream::start(move |mut call: Call| {
+        if call.head.starts_with("GET /plain ") {
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+            let mut written = call.socket.write_all(answer.as_bytes());
+            while written.is_ok() {
+                written = call.socket.write_all(&[b'y'; 16 * 1024]);
+            }
+        } else {
+            // Nobody sends anything: its end is what comes.
+            assert!(kept.lock().unwrap().recv().is_err());
+        }
+    });
+    (upstream, keeper)
+}
+
+/// What the proxy has of memory that no other process can share, in bytes.
+fn memory(proxy: &Proxy) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", proxy.id())).unwrap();
+    let mut lines = rollup.lines();
+    let line = lines.find_map(|line| line.strip_prefix("Anonymous:"));
+    let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
+    kib.parse::<u64>().unwrap() * 1024
+}
+
+/// A head filled up to the largest size with as many fields of equal size.
+fn filled(begun: &str, fields: usize) -> Vec<u8> {
+    let mut head = begun.strip_suffix("\r\n").unwrap().to_owned();
+    let each = (HEAD - head.len() - 2) / fields.max(1);
+    for number in 10..10 + fields {
+        let value = "v".repeat(each - "X-00: \r\n".len());
+        head += &format!("X-{number}: {value}\r\n");
+    }
+    (head + "\r\n").into_bytes()
+}
+
+/// A handshake with the most subprotocols, as long as fit.
+fn subprotocols() -> Vec<u8> {
+    let names: Vec<_> = (100..200)
+        .map(|number| format!("{number}{}", "p".repeat(150)))
+        .collect();
+    handshake("/ws", &[("Sec-WebSocket-Protocol", &names.join(","))]).into_bytes()
+}
+
+fn plain(method: &str, fields: &str) -> String {
+    format!("{method} /plain HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")
+}
+
+/// Opens so many connections that send `head`, and then `ahead` bytes.
+fn opened(proxy: &Proxy, upstream: &Upstream, head: &[u8], ahead: usize) -> Vec<Client> {
+    let before = upstream.heads().len();
+    let mut clients: Vec<_> = (0..MANY)
+        .map(|_| {
+            let mut client = Client::tls(proxy.address());
+            client.send(head);
+            client
+        })
+        .collect();
+    eventually("all requests at the upstream", || {
+        (upstream.heads().len() == before + MANY).then_some(())
+    });
+    if ahead > 0 {
+        for client in &mut clients {
+            client.send(vec![b'x'; ahead]);
+        }
+    }
+    clients
+}
+
+/// Sends of each client's body what is taken.
+fn stuff(clients: &mut [Client]) {
+    let piece = [b'x'; 16 * 1024];
+    for client in &*clients {
+        client.tcp().set_nonblocking(true).unwrap();
+    }
+    let mut quiet = 0;
+    eventually("nobody to take more", || {
+        let mut taken = 0;
+        for client in &mut *clients {
+            loop {
+                match client.write(&piece) {
+                    Ok(0) => break,
+                    Ok(count) => taken += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        quiet = if taken == 0 { quiet + 1 } else { 0 };
+        (quiet == 3).then_some(())
+    });
+}
+
+/// Measures connections of one kind, each behind a first round that touches what the process needs only once.
+fn costs(what: &str, head: &[u8], ahead: usize, with_body: bool) {
+    let (upstream, keeper) = silent();
+    let proxy = setup(&upstream).start();
+    let round = || -> Vec<Client> {
+        let mut clients = opened(&proxy, &upstream, head, ahead);
+        if with_body {
+            stuff(&mut clients);
+        }
+        clients
+    };
+    let idle = memory(&proxy);
+    // What a client has not sent yet would keep its end from arriving.
+    round().into_iter().for_each(Client::reset);
+    // Nothing wakes the proxy: what it does not give back by itself it keeps.
+    let allowed = idle + 2 * 1024 * 1024;
+    let idle = eventually("the memory of a burst to go back", || {
+        let now = memory(&proxy);
+        (now < allowed).then_some(now)
+    });
+    let clients = round();
+    let most = idle + MOST * MANY as u64;
+    let mut last = 0;
+    eventually(what, || {
+        last = memory(&proxy);
+        (last < most).then_some(())
+    });
+    let each = last.saturating_sub(idle) / MANY as u64;
+    println!("{what}: {:.1} KiB each", each as f64 / 1024.0);
+    drop((clients, proxy, keeper));
+}
+
+#[test]
+fn a_client_that_waits_for_its_101_costs_little_whatever_its_head_holds() {
+    let usual = handshake("/ws", &[]);
+    for (what, head, ahead) in [
+        ("a head of one field", filled(&usual, 1), 0),
+        ("a head of many fields", filled(&usual, 88), 0),
+        ("a head of many subprotocols", subprotocols(), 0),
+        ("bytes ahead", usual.clone().into_bytes(), AHEAD),
+        (
+            "a head of one field and bytes ahead",
+            filled(&usual, 1),
+            AHEAD,
+        ),
+    ] {
+        costs(what, &head, ahead, false);
+    }
+}
+
+#[test]
+fn a_client_of_a_plain_request_costs_little_whatever_its_head_holds() {
+    let post = plain("POST", "Content-Length: 1000000000\r\n");
+    costs("a body that is not read", post.as_bytes(), 0, true);
+    let get = plain("GET", "");
+    costs("an answer that is not read", get.as_bytes(), 0, false);
+    let head = filled(&get, 90);
+    costs("the same behind many fields", &head, AHEAD, false);
+}
