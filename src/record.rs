@@ -7,6 +7,7 @@
 mod count;
 mod draft;
 mod flood;
+mod line;
 mod packed;
 mod sink;
 mod text;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::count::count;
 use super::flood::{COMMON_SHARE, Floods, OWN_SHARE};
-use super::{Event, Record, SCHEMA, stamp, text};
+use super::line::{self, Layout};
+use super::{Event, Record, SCHEMA, stamp};
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
@@ -29,7 +30,7 @@ pub type StageHook = dyn Fn(Stage) + Send + Sync;
 pub struct Settings {
     /// What the configuration says; [`Sink::set_log`] sets another.
     pub log: Log,
-    /// Whether the output is a terminal, which gets text for people where the configuration leaves it open.
+    /// Whether the output is a terminal. It gets text where the configuration leaves it open, on several lines.
     pub is_terminal: bool,
     /// Name of this process among its replicas.
     pub instance: String,
@@ -229,8 +230,12 @@ impl Shared {
             LogFormat::Json => false,
             LogFormat::Text => true,
         };
+        let layout = match self.settings.is_terminal {
+            true => Layout::Terminal,
+            false => Layout::OneLine,
+        };
         let mut line = match is_text {
-            true => text::line(record).into_bytes(),
+            true => line::line(record, layout).into_bytes(),
             // A record is plain data with string keys: serialising it cannot fail.
             false => serde_json::to_vec(record).unwrap_or_default(),
         };

@@ -1,10 +1,7 @@
-//! Text that peers send, made safe to print; and the line for people.
+//! Text that peers send, made safe to print.
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
-use super::Record;
 use crate::secrets::is_token_like;
 
 /// Longest peer text in a record, in bytes.
@@ -88,45 +85,9 @@ fn is_parameter_name(name: &[u8]) -> bool {
     !name.is_empty() && !is_token_like(name) && name.iter().all(is_usual)
 }
 
-/// One line for people: what happened first, then the facts as `name=value`.
-pub(super) fn line(record: &Record) -> String {
-    let level = record.level.map_or("", |level| level.name());
-    let mut line = format!("{} {level:<5} {}", record.time, record.event.name());
-    if let Some(reason) = record.reason {
-        let _ = write!(line, " {reason}");
-    }
-    const SAID: [&str; 9] = [
-        "time", "schema", "version", "instance", "level", "event", "reason", "hint", "problems",
-    ];
-    if let Ok(Value::Object(fields)) = serde_json::to_value(record) {
-        for (name, value) in fields
-            .iter()
-            .filter(|(name, _)| !SAID.contains(&name.as_str()))
-        {
-            match value {
-                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => {
-                    let _ = write!(line, " {name}={text}");
-                }
-                value => {
-                    let _ = write!(line, " {name}={value}");
-                }
-            }
-        }
-    }
-    for problem in &record.problems {
-        let _ = write!(line, "\n    {problem}");
-    }
-    if let Some(hint) = &record.hint {
-        let _ = write!(line, "\n    hint: {hint}");
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reason::Level;
-    use crate::record::Event;
 
     #[test]
     fn peer_text_is_printable_and_bounded() {
@@ -137,19 +98,6 @@ mod tests {
         assert_eq!(
             peer_text(&[b'x'; 300]),
             format!("{}...(300 bytes)", "x".repeat(256))
-        );
-    }
-
-    #[test]
-    fn each_problem_has_a_line_of_its_own() {
-        let record = Record {
-            problems: vec!["a.yaml:1:2: error: b".to_owned(), "c".to_owned()],
-            hint: Some("mend it".to_owned()),
-            ..Record::lifecycle(Event::ReloadRefused, Level::Warn, "no")
-        };
-        assert_eq!(
-            line(&record),
-            " warn  reload_refused detail=no\n    a.yaml:1:2: error: b\n    c\n    hint: mend it"
         );
     }
 

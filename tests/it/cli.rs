@@ -469,8 +469,9 @@ fn on_a_terminal_it_starts_and_writes_records_as_text() {
     let shown = String::from_utf8(shown).unwrap();
     assert!(child.wait().unwrap().success(), "{shown}");
     assert!(shown.contains("listening on wss://127.0.0.1:"), "{shown}");
-    assert!(shown.contains(" info  listening "), "{shown}");
-    assert!(shown.contains(" info  stopped "), "{shown}");
+    assert!(shown.contains(" info  listening"), "{shown}");
+    assert!(shown.contains(" info  stopped"), "{shown}");
+    assert!(shown.contains("\n    detail="), "{shown}");
     assert!(!shown.contains("{\"time\""), "{shown}");
 }
 
