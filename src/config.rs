@@ -30,6 +30,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use input::is_read_once;
+pub(crate) use lint::exposure::is_public;
 pub use problem::{Problem, Severity};
 pub use resolve::overlap;
 pub use source::{Outcome, Source, parse, read, read_file};

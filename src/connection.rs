@@ -11,6 +11,7 @@ mod plain;
 mod refuse;
 mod repeat;
 mod stop;
+mod untrusted;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,7 @@ use describe::{describe, describe_unread};
 pub use place::Place;
 pub use repeat::Repeats;
 pub use stop::{Patience, Stop};
+pub use untrusted::Claims;
 
 use crate::config::{Config, Upstream};
 use crate::generation::Generation;
@@ -70,6 +72,8 @@ pub struct Shared {
     pub settings: Vec<OnceLock<Arc<tunnel::Settings>>>,
     /// Who asked lately what is no use to ask.
     pub repeats: Arc<Repeats>,
+    /// Who says who the client is and is not trusted.
+    pub claims: Arc<Claims>,
     /// Whether a drain has begun, and how far it is.
     pub stop: Stop,
     /// Counts all tunnels, and all connections that may still become one.

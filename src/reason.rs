@@ -944,7 +944,7 @@ notes! {
     SniHostMismatch = "sni_host_mismatch",
         "Host differs from the TLS server name, and both are names of this proxy";
     SpoofedHeaderStripped = "spoofed_header_stripped",
-        "a peer that is not in trusted_proxies sent fields that only a proxy may set; they were removed";
+        "a peer that is not in trusted_proxies sent fields that only a proxy may set; they were removed. If the peer is a hop of your own, add its address to `trusted_proxies`";
     QuerySecondQuestionMark = "query_second_question_mark",
         "the query contains a second question mark; express-ws drops everything after it";
     WechatRefererMissing = "wechat_referer_missing",

@@ -59,6 +59,8 @@ pub enum Event {
     CertificateExpiring,
     /// Health checks changed what is thought of an endpoint.
     UpstreamHealth,
+    /// A peer that is not trusted keeps saying who the client is.
+    UntrustedProxy,
     /// A drain began, or a signal came during one.
     Draining,
     /// A drain that ends no process is over.
@@ -86,11 +88,37 @@ impl Event {
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",
             Self::UpstreamHealth => "upstream_health",
+            Self::UntrustedProxy => "untrusted_proxy",
             Self::Draining => "draining",
             Self::Drained => "drained",
             Self::Stopped => "stopped",
             Self::RecordsSuppressed => "records_suppressed",
             Self::RecordsDropped => "records_dropped",
+        }
+    }
+
+    /// Whether it belongs to the life of the process, which is written at every level: it is little, and without it the
+    /// rest can't be read.
+    const fn is_lifecycle(self) -> bool {
+        match self {
+            Self::Listening
+            | Self::Reloaded
+            | Self::ReloadUnchanged
+            | Self::ReloadRefused
+            | Self::CertificateReloaded
+            | Self::CertificateRefused
+            | Self::CertificateExpiring
+            | Self::Draining
+            | Self::Drained
+            | Self::Stopped => true,
+            Self::Refused
+            | Self::Opened
+            | Self::Closed
+            | Self::Request
+            | Self::UpstreamHealth
+            | Self::UntrustedProxy
+            | Self::RecordsSuppressed
+            | Self::RecordsDropped => false,
         }
     }
 }

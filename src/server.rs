@@ -62,6 +62,7 @@ impl Server {
         let common = Common {
             sink,
             repeats: Arc::default(),
+            claims: Arc::default(),
             stop: Stop::default(),
             tasks: TaskTracker::new(),
             slots: Slots::new(limits.connections),

@@ -4,7 +4,8 @@
 //! gives warnings, each with its place and what to do. Nothing that is only likely is told: a warning that can't be
 //! mended or answered is noise.
 
-mod exposure;
+pub(super) mod exposure;
+mod log;
 mod origins;
 mod routes;
 mod timers;
@@ -24,6 +25,7 @@ pub fn lint(config: &Config, root: &Cursor<'_>) -> Vec<Finding> {
     routes::lint(config, &mut notes);
     origins::lint(config, &mut notes);
     timers::lint(config, &mut notes);
+    log::lint(config, &mut notes);
     notes.findings
 }
 

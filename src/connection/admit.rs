@@ -89,6 +89,9 @@ impl Life<'_> {
         if let Some(note) = identity.spoofed(&request.headers) {
             draft.note(note);
         }
+        if !identity.is_trusted() && !self.is_unnamed {
+            self.watch_claims(request, opening.is_some(), draft);
+        }
         draft.enter(Stage::Policy);
         // What let this connection in would not do so now; where the listener is gone, nothing asks for more.
         if self.place.asks_otherwise(&self.shared) {

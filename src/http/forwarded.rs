@@ -20,6 +20,7 @@ use crate::secrets::field_name;
 /// Where WeChat's cloud hosting puts the client's address.
 const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -94,6 +95,12 @@ impl Identity {
         }
     }
 
+    /// Whether what the peer says of others is believed.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
     /// The names of identity fields in a request whose peer may not set them.
     #[must_use]
     pub fn spoofed(&self, fields: &HeaderMap) -> Option<Note> {
@@ -147,6 +154,18 @@ impl Identity {
             }
         }
     }
+}
+
+/// The client that the hop next to us names, believed or not, and the field in which it does.
+#[must_use]
+pub fn claimed(fields: &HeaderMap) -> Option<(&'static str, IpAddr)> {
+    let list = |name: &HeaderName| last_token(fields, name).and_then(address);
+    let forwarded = || forwarded_parameter(fields, "for").and_then(address);
+    None.or_else(|| Some(("X-Forwarded-For", list(&X_FORWARDED_FOR)?)))
+        .or_else(|| Some(("Forwarded", forwarded()?)))
+        .or_else(|| Some(("X-Real-IP", list(&X_REAL_IP)?)))
+        .or_else(|| Some(("X-Original-Forwarded-For", list(&X_ORIGINAL_FORWARDED_FOR)?)))
+        .map(|(name, ip)| (name, ip.to_canonical()))
 }
 
 /// Some hops name the scheme of the WebSocket's URL.

@@ -28,7 +28,7 @@ pub const fn meaning(note: NoteCode) -> &'static str {
         }
         NoteCode::SniHostMismatch => "Host 与 TLS 的 SNI 不同，但两者都是本代理服务的域名",
         NoteCode::SpoofedHeaderStripped => {
-            "不在 trusted_proxies 中的对端发来了只有代理才能写的字段；已删除"
+            "不在 trusted_proxies 中的对端发来了只有代理才能写的字段；已删除。若该对端是自己的前置代理，把它的地址加进 `trusted_proxies`"
         }
         NoteCode::QuerySecondQuestionMark => {
             "查询串里有第二个问号；express-ws 会丢掉它之后的所有内容"

@@ -42,6 +42,7 @@ pub(super) fn count(metrics: &Metrics, record: &Record) {
             | Event::CertificateRefused
             | Event::CertificateExpiring
             | Event::UpstreamHealth
+            | Event::UntrustedProxy
             | Event::Draining
             | Event::Drained
             | Event::Stopped

@@ -179,6 +179,12 @@ impl Draft {
         self.record.client = self.sink.address(client, None);
     }
 
+    /// An address as records show it; `None` where they leave it out.
+    #[must_use]
+    pub fn shown(&self, ip: IpAddr) -> Option<String> {
+        self.sink.address(ip, None)
+    }
+
     /// Names what was asked for: path with its query redacted as configured.
     pub fn set_path(&mut self, path: &[u8], query: Option<&[u8]>) {
         self.record.path = Some(redact_query(path, query, &self.sink.log().query_keep));

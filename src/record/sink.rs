@@ -105,15 +105,10 @@ impl Sink {
     pub fn emit(&self, mut record: Record) {
         let shared = &self.shared;
         count(&shared.metrics, &record);
-        let is_below = record.level < Some(shared.log().level);
-        // What the process says of itself is little, and without it the rest can't be read.
-        if record.event == Event::Opened && is_below {
+        if !shared.is_written(&record) {
             return;
         }
         if let Some(reason) = record.reason {
-            if is_below {
-                return;
-            }
             let second = shared.started.elapsed().as_secs();
             if record.event == Event::Refused && !shared.floods.admit(reason, record.source, second)
             {
@@ -216,6 +211,11 @@ impl Sink {
 }
 
 impl Shared {
+    /// Whether a record is written at the level that is set.
+    fn is_written(&self, record: &Record) -> bool {
+        record.event.is_lifecycle() || record.level >= Some(self.log().level)
+    }
+
     fn log(&self) -> Arc<Log> {
         Arc::clone(&self.log.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -292,7 +292,8 @@ impl Shared {
             if let Some(tally) = self.floods.summary(*reason) {
                 let mut record = Record::lifecycle(
                     Event::RecordsSuppressed,
-                    Level::Info,
+                    // As those that it stands for.
+                    reason.spec().level,
                     format!(
                         "over {OWN_SHARE} refusals of this reason in a second by one client, and over {COMMON_SHARE} more \
                          in all; these were counted, not written"
@@ -303,7 +304,9 @@ impl Shared {
                 record.top_clients = tally.clients.named();
                 record.top_origins = tally.origins.named();
                 record.top_paths = tally.paths.named();
-                self.write(output, &self.line(&mut record));
+                if self.is_written(&record) {
+                    self.write(output, &self.line(&mut record));
+                }
             }
         }
         let dropped = self.metrics.dropped_total();
@@ -315,7 +318,9 @@ impl Shared {
             );
             record.count = Some(dropped - *dropped_reported);
             *dropped_reported = dropped;
-            self.write(output, &self.line(&mut record));
+            if self.is_written(&record) {
+                self.write(output, &self.line(&mut record));
+            }
         }
     }
 }

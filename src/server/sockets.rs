@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, End, Service};
 use crate::config::{Config, overlap};
-use crate::connection::{Place, Repeats, Shared, Stop};
+use crate::connection::{Claims, Place, Repeats, Shared, Stop};
 use crate::generation::Generation;
 use crate::http::via::Pseudonym;
 use crate::limits::{Clients, Slots};
@@ -40,6 +40,7 @@ use gate::Gate;
 pub(super) struct Common {
     pub sink: Sink,
     pub repeats: Arc<Repeats>,
+    pub claims: Arc<Claims>,
     pub stop: Stop,
     /// Counts all tunnels, and all connections that may still become one.
     pub tasks: TaskTracker,
@@ -157,6 +158,7 @@ impl Sockets {
                 sink: common.sink.clone(),
                 settings: config.routes.iter().map(|_| OnceLock::new()).collect(),
                 repeats: Arc::clone(&common.repeats),
+                claims: Arc::clone(&common.claims),
                 stop: common.stop.clone(),
                 tasks: common.tasks.clone(),
                 clients: Arc::clone(needs.clients),

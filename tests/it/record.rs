@@ -17,8 +17,10 @@ use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually, handsh
 mod canaries;
 /// More connections than are written about, and outputs that take no lines.
 mod floods;
-/// Levels, formats, addresses, and text that peers send.
+/// Formats, addresses, and text that peers send.
 mod forms;
+/// Which level writes what.
+mod levels;
 /// What each client has written of a flood, and what is said of the rest.
 mod shares;
 /// When things happened, and what a refused client sees.

@@ -52,7 +52,7 @@ fn plain(config: &Config, notes: &mut Notes<'_, '_>) {
 }
 
 /// Whether an address is, or may be, one that the internet reaches. In private networks TLS may well end elsewhere.
-fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let is_shared = matches!(ip.octets(), [100, 64..=127, ..]);

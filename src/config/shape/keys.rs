@@ -318,7 +318,7 @@ pub static LOG: Block = Block {
             "level",
             Kind::Value("`debug`, `info`, `warn` or `error`"),
             "info",
-            "The least level written; records below it are only counted. The lifecycle of the process (start, reload, drain, end) is always written.",
+            "The least level written; records below it are only counted, whatever their event. `warn` and `error` leave out the refusals that clients cause, which are `info`: `wsgate check` warns of that. The lifecycle of the process (start, reload and its certificates, drain, end) is always written.",
         ),
         optional(
             "format",

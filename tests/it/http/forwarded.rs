@@ -2,7 +2,7 @@
 
 use super::guard::{Changes, Guard};
 use crate::harness::upstream::field;
-use crate::harness::{Setup, handshake};
+use crate::harness::{Client, Setup, handshake};
 
 fn trusting(setup: fn(&str) -> Setup) -> Guard {
     Guard::start(|endpoint| Setup {
@@ -259,5 +259,104 @@ fn expect_identity(head: &str, chain: &str, proto: &str, host: &str) {
         let beginning = format!("\n{name}:");
         let lower = head.to_ascii_lowercase();
         assert_eq!(lower.matches(&beginning).count(), 1, "{head}");
+    }
+}
+
+/// Whoever sends many such fields causes one record, and none where records are not to have addresses does it name one.
+#[test]
+fn a_peer_that_keeps_naming_clients_is_told_of_once() {
+    for (log, address) in [
+        ("level: debug", Some("127.0.0.1")),
+        ("level: debug, client_address: truncated", Some("127.0.0.0")),
+        ("level: debug, client_address: off", None),
+    ] {
+        let proxy = Setup {
+            log: log.to_owned(),
+            ..Setup::plain("\"builtin:echo\"")
+        }
+        .start();
+        let get = |field: &str| {
+            let mut client = Client::plain(proxy.address());
+            let request = format!("GET /a HTTP/1.1\r\nHost: api.example.com\r\n{field}\r\n\r\n");
+            assert_eq!(client.send(request).response().status, 404);
+        };
+        for number in 0..200 {
+            get(&format!("X-Forwarded-For: 203.0.113.{number}"));
+            // What names nobody is no sign of a hop.
+            get("X-Forwarded-For: unknown");
+            get("X-Forwarded-Host: evil.example");
+        }
+        let lines = proxy.stop();
+        let told: Vec<_> = lines
+            .iter()
+            .filter(|line| line.text("event") == "untrusted_proxy")
+            .collect();
+        assert_eq!(told.len(), 1, "{told:#?}");
+        let (line, text) = (told[0], told[0].0.to_string());
+        let named = line.0.get("client").and_then(|client| client.as_str());
+        assert_eq!(named, address);
+        assert_eq!(
+            text.contains("127.0.0.1 named"),
+            log == "level: debug",
+            "{text}"
+        );
+        let is_exact = line.text("hint").contains("`trusted_proxies: [127.0.0.1]`");
+        assert_eq!(is_exact, log == "level: debug", "{line:?}");
+        assert!(line.text("hint").contains("`trusted_proxies"), "{line:?}");
+    }
+}
+
+#[test]
+fn a_few_requests_that_name_clients_are_no_hop() {
+    let proxy = Setup::plain("\"builtin:echo\"").start();
+    let visit = |changes: &[(&str, &str)]| {
+        let mut client = Client::plain(proxy.address());
+        assert_eq!(
+            client.send(handshake("/ws", changes)).response().status,
+            101
+        );
+        client.finish();
+        client.rest();
+    };
+    for _ in 0..10 {
+        // A hop would name the client each time.
+        for name in [
+            "X-Forwarded-For",
+            "X-Real-IP",
+            "Forwarded",
+            "X-Forwarded-For",
+        ] {
+            visit(&[(name, "203.0.113.1")]);
+        }
+        visit(&[]);
+    }
+    let lines = proxy.stop();
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.text("event") != "untrusted_proxy"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_hop_is_noticed_by_each_field_that_names_clients() {
+    for (name, value) in [
+        ("X-Real-IP", "203.0.113.1"),
+        ("Forwarded", "for=\"[2001:db8::1]:80\";proto=https"),
+        ("X-Original-Forwarded-For", "203.0.113.1"),
+        ("X-Forwarded-For", "evil, 203.0.113.1"),
+    ] {
+        let proxy = Setup::plain("\"builtin:echo\"").start();
+        for _ in 0..10 {
+            let mut client = Client::plain(proxy.address());
+            client.send(handshake("/ws", &[(name, value)])).response();
+        }
+        let told = proxy.event("untrusted_proxy");
+        assert!(
+            told.text("detail").contains(&format!(" in {name} ")),
+            "{told:?}"
+        );
+        assert!(!told.0.to_string().contains("203.0.113"), "{told:?}");
     }
 }

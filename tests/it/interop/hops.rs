@@ -5,10 +5,10 @@ use wsgate::reason::{By, Reason};
 
 use super::clients::STREAM;
 use super::{Gate, TLS, Way, expect_closed};
-use crate::harness::Line;
 use crate::harness::hops::{Hop, haproxy_version, nginx_version};
 use crate::harness::peers::{Client, Family, Kind, Report, Server, field, fields};
 use crate::harness::proxy::ORIGIN;
+use crate::harness::{Line, Setup, handshake};
 
 /// Where the hops connect from, and a client that is told from them by its address.
 const HOPS: &str = "trusted_proxies: [127.0.0.1]\n";
@@ -164,6 +164,61 @@ fn nginx_with_its_upgrade_lines_works() {
     );
     drop(hop);
     gate.close(1);
+    family.finish();
+}
+
+/// Behind nginx all clients are nginx, until it is listed: one record says so, with the line that mends it.
+#[test]
+fn nginx_that_nobody_listed_is_told_once() {
+    let mut family = Family::new(format!("{}: not trusted", nginx_version()));
+    let setup = Setup::plain("\"builtin:echo\"");
+    let proxy = setup.start();
+    let forwarded = FORWARDED.replace("$remote_addr", "$proxy_add_x_forwarded_for");
+    let location = format!("proxy_http_version 1.1; {UPGRADE} {forwarded}");
+    let hop = Hop::nginx(proxy.address(), &location);
+    let visit = |client: &str| {
+        let mut visitor = crate::harness::Client::plain(hop.address());
+        let request = handshake("/ws", &[("X-Forwarded-For", client)]);
+        assert_eq!(visitor.send(request).response().status, 101);
+        visitor.finish();
+        visitor.rest();
+    };
+    for number in 0..20 {
+        visit(&format!("203.0.113.{number}"));
+    }
+    let told = proxy.event("untrusted_proxy");
+    assert_eq!(told.text("level"), "warn");
+    assert_eq!(told.text("client"), "127.0.0.1", "{told:?}");
+    assert!(told.text("peer").starts_with("127.0.0.1:"), "{told:?}");
+    assert!(
+        told.text("detail")
+            .contains("127.0.0.1 named the client in X-Forwarded-For")
+    );
+    let line = told.text("hint").split('`').nth(1).unwrap();
+    assert_eq!(line, "trusted_proxies: [127.0.0.1]");
+    family.add(1);
+
+    // What it says to write is what it takes.
+    let line = format!("{line}\n");
+    proxy.reload(&Setup {
+        extra: line,
+        ..setup.clone()
+    });
+    visit("203.0.113.77");
+    let last = proxy.wait("the tunnel of a client with a name", |lines| {
+        let is = |line: &&Line| line.text("client") == "203.0.113.77";
+        lines.iter().find(is).cloned()
+    });
+    assert_eq!(last.notes(), [""; 0]);
+    // Nor is it said again when the line is gone.
+    proxy.reload(&setup);
+    for number in 0..20 {
+        visit(&format!("203.0.113.{number}"));
+    }
+    assert_eq!(proxy.events("untrusted_proxy"), 1);
+    drop(hop);
+    proxy.stop();
+    family.add(1);
     family.finish();
 }
 

@@ -1,46 +1,8 @@
-//! Levels, formats, addresses, and text that peers send.
+//! Formats, addresses, and text that peers send.
 
-use crate::harness::frames::echoes;
 use crate::harness::proxy::ORIGIN;
 use crate::harness::quiet::Quiet;
-use crate::harness::upstream::Nobody;
 use crate::harness::{Client, Setup, Upstream, handshake};
-
-#[test]
-fn what_is_below_the_level_is_counted_and_not_written() {
-    let nobody = Nobody::new();
-    let setup = Setup {
-        log: "level: warn".to_owned(),
-        routes: "  - path: /echo\n    websocket: { origins: [\"https://app.example.com\"] }\n    upstream: echo\n"
-            .to_owned(),
-        extra: String::new(),
-        upstream: " }\n  echo: { endpoints: [\"builtin:echo\"]".to_owned(),
-        ..Setup::plain(&nobody.url())
-    };
-    let mut proxy = setup.start();
-    let mut foreign = Client::plain(proxy.address());
-    let changes = [("Origin", "https://evil.example")];
-    assert_eq!(
-        foreign.send(handshake("/ws", &changes)).response().status,
-        403
-    );
-    let mut tunnel = Client::plain(proxy.address());
-    assert_eq!(tunnel.send(handshake("/echo", &[])).response().status, 101);
-    echoes(&mut tunnel, "hello");
-    tunnel.finish();
-    tunnel.rest();
-    let mut failing = Client::plain(proxy.address());
-    assert_eq!(failing.send(handshake("/ws", &[])).response().status, 502);
-    drop((foreign, failing));
-    assert_eq!(proxy.terminal().text("reason"), "upstream_refused");
-    let lines = proxy.stop();
-    let events: Vec<_> = lines.iter().map(|line| line.text("event")).collect();
-    assert_eq!(events, ["listening", "refused", "draining", "stopped"]);
-    let counts = &lines.last().unwrap().0["counts"];
-    assert_eq!(counts["origin_not_allowed"], 1);
-    assert_eq!(counts["client_eof_no_close"], 1);
-    assert_eq!(counts["upstream_refused"], 1);
-}
 
 #[test]
 fn text_is_for_people() {
