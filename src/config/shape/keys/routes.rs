@@ -15,7 +15,7 @@ pub static ROUTE: Block = Block {
         required(
             "path",
             Kind::Value("path"),
-            "The request's path, compared byte by byte. `/public/*` matches everything below `/public/`.",
+            "The request's path, compared byte by byte. `/public/*` matches everything below `/public/`. A handshake that comes near (letter case, slashes, or at most 2 edits and a quarter of the length) is refused with `path_near_miss`, and the record names the route.",
         ),
         optional(
             "websocket",
