@@ -7,7 +7,7 @@ use humantime::format_duration;
 use super::frame::{ABNORMAL, Close, NO_CODE};
 use super::leg::{Leg, Over};
 use super::moment::Moment;
-use super::suspect::suspect;
+use super::suspect::{Guess, suspect};
 use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
 use crate::config::LoadBalancer;
 use crate::reason::{By, Failure, Note, NoteCode, Reason};
@@ -173,7 +173,7 @@ impl First {
     }
 
     /// A hop whose timer may explain an end without a Close.
-    fn suspect(&self, load_balancer: Option<&LoadBalancer>) -> Option<Suspect> {
+    fn suspect(&self, load_balancer: Option<&LoadBalancer>) -> Option<Guess> {
         match self.kind {
             Kind::Ended(side) | Kind::Broke(side) => {
                 suspect(side, self.quiet, self.lasted, load_balancer)
@@ -360,7 +360,11 @@ impl Tunnel {
         let (client, upstream) = (&self.client, &self.upstream);
         let load_balancer = self.settings.load_balancer.as_deref();
         let first = self.first.as_deref();
-        let suspect = first.and_then(|first| first.suspect(load_balancer));
+        let guess = first.and_then(|first| first.suspect(load_balancer));
+        let (suspect, failure) = match guess {
+            Some(Guess { suspect, hint }) => (Some(suspect), failure.with_hint(hint)),
+            None => (None, failure),
+        };
         let own = client.told.as_ref().filter(|told| told.is_ours);
         let sides = [("client", client), ("upstream", upstream)];
         let notes = sides.into_iter().filter(|(_, leg)| leg.after_close > 0);

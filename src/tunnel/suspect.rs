@@ -42,36 +42,69 @@ const LIFETIME: &[(u64, &str)] = &[
     (14_400, "Azure Front Door"),
 ];
 
+/// A hop, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Guess {
+    pub suspect: Suspect,
+    /// In place of the reason's own hint, which would be about something else.
+    pub hint: String,
+}
+
+impl Guess {
+    fn new(side: Side, suspect: Suspect, is_idle: bool) -> Self {
+        let remedy = match (is_idle, side) {
+            (true, Side::Client) => {
+                "set `routes[].websocket.ping.interval` to less than half of that time, or raise the hop's own timer"
+            }
+            // The proxy's Pings go to the client, and their answers no further than the proxy.
+            (true, Side::Upstream) => {
+                "let the application send something (a Ping, say) more often than that, or raise the hop's own timer"
+            }
+            (false, _) => {
+                "no Ping helps against it: raise the limit on that hop, or let clients connect anew before it"
+            }
+        };
+        let (hop, timer) = (&suspect.hop, &suspect.timer);
+        Self {
+            hint: format!("it ended when a known timer does so ({hop}: {timer}): {remedy}"),
+            suspect,
+        }
+    }
+}
+
 /// Who may have ended a tunnel on this side that had been `quiet` and had `lasted` so long.
 pub(super) fn suspect(
     side: Side,
     quiet: Duration,
     lasted: Duration,
     load_balancer: Option<&LoadBalancer>,
-) -> Option<Suspect> {
+) -> Option<Guess> {
     let configured = load_balancer.filter(|_| side == Side::Client);
     if let Some(LoadBalancer { name, idle_timeout }) = configured
         && let Some(timeout) = idle_timeout.filter(|timeout| is_near(quiet, *timeout))
     {
         let name = name.as_deref().unwrap_or("the load balancer in front");
-        return Some(Suspect {
+        let suspect = Suspect {
             hop: format!("possibly {name}"),
             timer: format!(
                 "its idle timeout of {} (load_balancer.idle_timeout)",
                 format_duration(timeout)
             ),
-        });
+        };
+        return Some(Guess::new(side, suspect, true));
     }
-    let (hops, timer) = known(IDLE, quiet, "idle timeout")
-        .or_else(|| known(LIFETIME, lasted, "limit on a whole connection"))?;
+    let idle = known(IDLE, quiet, "idle timeout");
+    let is_idle = idle.is_some();
+    let (hops, timer) = idle.or_else(|| known(LIFETIME, lasted, "limit on a whole connection"))?;
     let place = match side {
         Side::Client => "a hop in front",
         Side::Upstream => "a hop between the proxy and the upstream",
     };
-    Some(Suspect {
+    let suspect = Suspect {
         hop: format!("possibly {place}, such as {hops}"),
         timer,
-    })
+    };
+    Some(Guess::new(side, suspect, is_idle))
 }
 
 fn known(
@@ -138,7 +171,7 @@ mod tests {
             ),
             (Side::Client, 0.1, 12.0, None),
         ] {
-            let found = suspect(side, secs(quiet), secs(lasted), None);
+            let found = suspect(side, secs(quiet), secs(lasted), None).map(|guess| guess.suspect);
             match (&found, expected) {
                 (None, None) => {}
                 (Some(found), Some((hop, timer))) => {
@@ -174,12 +207,42 @@ mod tests {
             name: Some("edge".to_owned()),
             idle_timeout: Some(secs(60.0)),
         };
-        let found = suspect(Side::Client, secs(61.0), secs(61.0), Some(&balancer)).unwrap();
+        let found = suspect(Side::Client, secs(61.0), secs(61.0), Some(&balancer))
+            .unwrap()
+            .suspect;
         assert_eq!(found.hop, "possibly edge");
         assert!(found.timer.contains("load_balancer.idle_timeout"));
-        let other = suspect(Side::Client, secs(100.0), secs(500.0), Some(&balancer)).unwrap();
+        let other = suspect(Side::Client, secs(100.0), secs(500.0), Some(&balancer))
+            .unwrap()
+            .suspect;
         assert!(other.hop.contains("Cloudflare"));
-        let inner = suspect(Side::Upstream, secs(61.0), secs(500.0), Some(&balancer)).unwrap();
+        let inner = suspect(Side::Upstream, secs(61.0), secs(500.0), Some(&balancer))
+            .unwrap()
+            .suspect;
         assert!(inner.hop.contains("between"));
+    }
+    #[test]
+    fn the_remedy_is_about_the_timer() {
+        for (side, quiet, lasted, remedy) in [
+            (
+                Side::Client,
+                60.0,
+                80.0,
+                "`routes[].websocket.ping.interval`",
+            ),
+            (
+                Side::Upstream,
+                60.0,
+                80.0,
+                "let the application send something",
+            ),
+            (Side::Client, 1.0, 3600.0, "no Ping helps"),
+            (Side::Upstream, 1.0, 3600.0, "no Ping helps"),
+        ] {
+            let guess = suspect(side, secs(quiet), secs(lasted), None).unwrap();
+            for part in [remedy, &guess.suspect.hop, &guess.suspect.timer] {
+                assert!(guess.hint.contains(part), "{guess:?}");
+            }
+        }
     }
 }

@@ -320,23 +320,34 @@ fn a_lone_end_at_the_time_of_a_known_timer_has_a_suspect() {
         ..Setup::tls(&upstream.url())
     };
     let mut proxy = setup.start();
-    for says_close in [false, true] {
+    for reason in [
+        Reason::ClientEofNoClose,
+        Reason::TlsTruncated,
+        Reason::ClientReset,
+        Reason::ClientClose,
+    ] {
         let mut client = tunnel(&proxy, true);
         echoes(&mut client, "hello");
-        if says_close {
-            client.send(masked(CLOSE, ""));
+        match reason {
+            Reason::TlsTruncated => client.truncate(),
+            Reason::ClientReset => client.reset(),
+            Reason::ClientClose => drop(client.send(masked(CLOSE, "")).rest()),
+            _ => client.finish(),
         }
-        client.finish();
-        client.rest();
-        let line = proxy.terminal();
+        let line = proxy.terminal().expect(reason);
         let suspect = &line.0["suspect"];
-        if says_close {
+        if reason == Reason::ClientClose {
             assert!(suspect.is_null(), "{line:?}");
-        } else {
-            assert_eq!(line.text("reason"), "client_eof_no_close");
-            assert_eq!(suspect["hop"], "possibly edge");
-            let timer = suspect["timer"].as_str().unwrap();
-            assert!(timer.contains("load_balancer.idle_timeout"), "{timer}");
+            continue;
         }
+        assert_eq!(suspect["hop"], "possibly edge");
+        let timer = suspect["timer"].as_str().unwrap();
+        assert!(timer.contains("load_balancer.idle_timeout"), "{timer}");
+        // The hint is about nothing else.
+        let hint = line.text("hint");
+        for part in ["possibly edge", timer, "`routes[].websocket.ping.interval`"] {
+            assert!(hint.contains(part), "{hint}");
+        }
+        assert_ne!(hint, reason.spec().fix);
     }
 }
