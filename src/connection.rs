@@ -483,9 +483,10 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<(ClientStream, tls::Facts), Ended> {
         let begun = Instant::now();
+        let limit = self.shared.config().limits.tls_handshake;
         let mut facts = tls::Facts::default();
         // Boxed, like all that goes through a generic wait, which holds it twice.
-        let handshake = Box::pin(tls::accept(socket, first, server, deadline, &mut facts));
+        let handshake = Box::pin(tls::accept(socket, first, server, deadline, limit, &mut facts));
         let accepted = self.unless_draining(handshake).await;
         draft.record.tls_ms = Some(millis(begun.elapsed()));
         draft.record.sni = facts.sni.clone();

@@ -339,8 +339,11 @@ reasons! {
     PlainHttpRequest = "plain_http_request", Http, Client, Info, Status::Fixed(426), "http_request_error",
         "an ordinary HTTP request without any WebSocket field arrived on a WebSocket route",
         "a health check belongs to /healthz or /readyz at `probes.address`; for plain requests give the route `routes[].http`; a browser page must use new WebSocket";
+    WsHandshakeMissing = "ws_handshake_missing", Http, Client, Info, Status::Fixed(426), "http_request_error",
+        "a Sec-WebSocket field came, but neither Upgrade nor Sec-WebSocket-Key nor Sec-WebSocket-Version: this is not an opening handshake",
+        "let a WebSocket library make the client's request in place of setting single fields; if one did, look for a hop in front that passes only some fields on";
     WsUpgradeHeaderMissing = "ws_upgrade_header_missing", Http, Network, Info, Status::Fixed(426), "http_upgrade_failed",
-        "the WebSocket fields are there but Upgrade is not: a hop in front removed it",
+        "Sec-WebSocket-Key or Sec-WebSocket-Version is there, but Upgrade is not: a hop in front took it",
         "let the hop in front pass Upgrade and Connection (nginx: proxy_set_header for both), or enable WebSocket on the CDN or load balancer";
     WsConnectionTokenMissing = "ws_connection_token_missing", Http, Network, Info, Status::Fixed(400), "http_upgrade_failed",
         "Upgrade is there, but Connection does not contain upgrade: a hop in front rewrote it",
@@ -692,7 +695,7 @@ impl Reason {
     pub const fn client_advice(self) -> Option<&'static str> {
         match self {
             Self::TlsPlainHttpOnTlsPort => Some("use wss:// or https:// toward this port"),
-            Self::PlainHttpRequest => Some("use a WebSocket client"),
+            Self::PlainHttpRequest | Self::WsHandshakeMissing => Some("use a WebSocket client"),
             Self::HttpVersionUnsupported => Some("use HTTP/1.1"),
             Self::H2cRefused => Some("use HTTP/1.1 from the start, without Upgrade: h2c"),
             Self::RedirectRefused => Some("use wss:// toward this host"),

@@ -5,6 +5,8 @@ mod socket;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +22,20 @@ pub use socket::{Socket, Watch};
 pub struct Replay<S> {
     early: Vec<u8>,
     given: usize,
+    counter: Option<Counter>,
     inner: S,
+}
+
+/// How many bytes have been read from a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// So many.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 impl<S> Replay<S> {
@@ -29,8 +44,28 @@ impl<S> Replay<S> {
         Self {
             early,
             given: 0,
+            counter: None,
             inner,
         }
+    }
+
+    /// The same, and a count of the bytes that are read from it.
+    pub fn counting(early: Vec<u8>, inner: S) -> (Self, Counter) {
+        let counter = Counter::default();
+        let mut stream = Self::new(early, inner);
+        stream.counter = Some(counter.clone());
+        (stream, counter)
+    }
+
+    fn count(&self, bytes: usize) {
+        if let Some(Counter(read)) = &self.counter {
+            read.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
+    /// Lets go of the count.
+    pub fn stop_counting(&mut self) {
+        self.counter = None;
     }
 
     /// The stream below; early bytes not read yet are gone from its point of view.
@@ -51,12 +86,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buf.filled().len();
         let rest = this.early.get(this.given..).unwrap_or_default();
         if rest.is_empty() {
-            return Pin::new(&mut this.inner).poll_read(cx, buf);
+            let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
+            this.count(buf.filled().len() - before);
+            return polled;
         }
         let count = rest.len().min(buf.remaining());
         buf.put_slice(rest.get(..count).unwrap_or_default());
+        this.count(count);
         this.given += count;
         if this.given == this.early.len() {
             this.early = Vec::new();

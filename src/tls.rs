@@ -20,7 +20,9 @@ mod start;
 mod validity;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use humantime::format_duration;
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::{AlertDescription, ProtocolVersion, ServerConfig};
@@ -43,7 +45,7 @@ use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
-use crate::record::{Served, peer_text};
+use crate::record::{Served, millis, peer_text};
 use crate::stream::{ClientStream, Replay, Socket};
 use serving::{Identities, Only, Order};
 
@@ -196,7 +198,7 @@ impl Server {
     }
 }
 
-/// Does the server's side of a handshake, until `deadline`.
+/// Does the server's side of a handshake, until `deadline`, which is `limit` after the connection was accepted.
 ///
 /// # Errors
 /// A `tls_…` reason; `facts` holds what was learned before.
@@ -205,6 +207,7 @@ pub async fn accept(
     first: FirstBytes,
     server: &Server,
     deadline: Instant,
+    limit: Duration,
     facts: &mut Facts,
 ) -> Result<ClientStream, Failed> {
     match first.looks {
@@ -225,7 +228,17 @@ pub async fn accept(
         }
     }
     let beginning = first.bytes.clone();
-    let mut socket = Replay::new(first.bytes, Socket::new(socket));
+    let (mut socket, counter) = Replay::counting(first.bytes, Socket::new(socket));
+    let late = |what: &str| {
+        let waited = deadline.checked_sub(limit).map_or(limit, |begun| begun.elapsed());
+        let waited = format_duration(Duration::from_millis(millis(waited)));
+        let detail = format!(
+            "{what}: {} bytes came in {waited}, and the limit is {}",
+            counter.bytes(),
+            format_duration(limit)
+        );
+        Failure::new(Reason::TlsHandshakeTimeout, detail)
+    };
     let accepted = match timeout_at(deadline, start::read_hello(&mut socket)).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
@@ -236,9 +249,7 @@ pub async fn accept(
             });
         }
         Err(_) => {
-            return Err(
-                Failure::new(Reason::TlsHandshakeTimeout, "no complete ClientHello came").into(),
-            );
+            return Err(late("no complete ClientHello came").into());
         }
     };
     let chosen = {
@@ -276,7 +287,7 @@ pub async fn accept(
         facts.served = Some(Arc::clone(chosen.identity));
         tls.set_buffer_limit(Some(SEND_BUFFER));
     });
-    let stream = match timeout_at(deadline, handshake.into_fallible()).await {
+    let mut stream = match timeout_at(deadline, handshake.into_fallible()).await {
         Ok(Ok(stream)) => stream,
         Ok(Err((error, socket))) => {
             let failure = failure::after_hello(&error, server.min_version);
@@ -287,10 +298,10 @@ pub async fn accept(
             });
         }
         Err(_) => {
-            let detail = "the ClientHello came, the rest of the handshake did not";
-            return Err(Failure::new(Reason::TlsHandshakeTimeout, detail).into());
+            return Err(late("the ClientHello came, the rest of the handshake did not").into());
         }
     };
+    stream.get_mut().0.stop_counting();
     let (_, tls) = stream.get_ref();
     facts.version = tls.protocol_version().map(version_name);
     facts.alpn = tls.alpn_protocol().map(peer_text);

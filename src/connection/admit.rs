@@ -83,7 +83,7 @@ impl Life<'_> {
         self.shared.via.check(&request.headers)?;
         let authority = opening::authority(request)?;
         let (opening, asks_h2c) = match opening::check(request)? {
-            Kind::Opening(opening) => (Some(opening), false),
+            Kind::Opening(opening) => (Some(opening), None),
             Kind::Plain { asks_h2c } => (None, asks_h2c),
         };
         if let Some(note) = identity.spoofed(&request.headers) {
@@ -107,9 +107,9 @@ impl Life<'_> {
             Version::HTTP_10 => in_old(admitted),
             _ => admitted,
         };
-        admitted.map_err(|denied| match denied.failure.reason {
+        admitted.map_err(|denied| match (denied.failure.reason, asks_h2c) {
             // Where plain requests are served the wish is ignored; elsewhere it is what is wrong with this one.
-            Reason::PlainHttpRequest if asks_h2c => Reason::H2cRefused.into(),
+            (Reason::PlainHttpRequest, Some(asking)) => opening::h2c_refused(asking).into(),
             _ => denied,
         })
     }

@@ -206,11 +206,29 @@ fn too_large(bytes: &[u8], limit: usize) -> Failure {
     } else {
         ("request head", 431)
     };
-    Failure::new(
-        Reason::HttpTooLarge,
-        format!("the {what} is over {limit} bytes"),
-    )
-    .with_status(status)
+    let detail = format!(
+        "the {what} is over {limit} bytes, the limit: {} came{}",
+        bytes.len(),
+        largest_field(bytes)
+    );
+    Failure::new(Reason::HttpTooLarge, detail).with_status(status)
+}
+
+/// The largest field of a head, which may be cut off, in words that go on with a sentence.
+fn largest_field(head: &[u8]) -> String {
+    let lines = head.split(|&byte| byte == b'\n').skip(1);
+    let fields = lines.filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = std::str::from_utf8(line.get(..colon)?).ok()?;
+        Some((name, line.trim_ascii_end().len()))
+    });
+    match fields.max_by_key(|(_, length)| *length) {
+        Some((name, length)) => format!(
+            "; the largest field is {}, of {length} bytes",
+            secrets::field_name(name)
+        ),
+        None => String::new(),
+    }
 }
 
 /// Whether `bytes` may be the beginning of a request: a method, or what there is of one, then the beginning of a target.
@@ -241,6 +259,24 @@ pub fn too_old(why: &str) -> Failure {
     Failure::new(Reason::HttpVersionUnsupported, detail)
 }
 
+/// A complete head with more fields than the parser behind takes.
+fn too_many(head: &[u8]) -> Failure {
+    let lines = head.split(|&byte| byte == b'\n');
+    // Beside them there are the request line, the empty line, and nothing behind that.
+    let count = lines.count().saturating_sub(3);
+    let detail = format!(
+        "more than {MAX_FIELDS} fields, the limit: {count} came, in a head of {} bytes{}",
+        head.len(),
+        largest_field(head)
+    );
+    Failure::new(Reason::HttpTooLarge, detail)
+        .with_status(431)
+        .with_hint(
+            "let the client send fewer fields, or look for a hop in front that adds one each time; \
+             `limits.header_bytes` does not change their number",
+        )
+}
+
 /// Checks a complete head, CRLF by construction: request line, field lines, framing.
 fn check(head: &[u8]) -> Result<Rest, Failure> {
     let mut lines = head
@@ -256,8 +292,7 @@ fn check(head: &[u8]) -> Result<Rest, Failure> {
         }
         fields += 1;
         if fields > MAX_FIELDS {
-            let detail = format!("more than {MAX_FIELDS} fields");
-            return Err(Failure::new(Reason::HttpTooLarge, detail).with_status(431));
+            return Err(too_many(head));
         }
         let (name, value) = check_field(line, number + 2)?;
         framing.add(name, value)?;
@@ -318,8 +353,16 @@ fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
         }
     };
     if target.len() > MAX_TARGET {
-        let detail = format!("the target is over {MAX_TARGET} bytes");
-        return Err(Failure::new(Reason::HttpTooLarge, detail).with_status(414));
+        let detail = format!(
+            "the target is over {MAX_TARGET} bytes, the limit: it has {}",
+            target.len()
+        );
+        return Err(Failure::new(Reason::HttpTooLarge, detail)
+            .with_status(414)
+            .with_hint(
+                "let the client send what its URL holds in messages or in a body; `limits.header_bytes` does not make \
+                 room for a longer URL",
+            ));
     }
     check_target(target)?;
     Ok(is_old)
@@ -765,6 +808,34 @@ mod tests {
             assert_eq!(failure.reason, Reason::HttpHeaderTimeout);
             assert_eq!(failure.hint.is_some(), has_hint, "{sent:?}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_measured() {
+        let token = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln";
+        for (head, detail) in [
+            (
+                format!(
+                    "GET / HTTP/1.1\r\nA: b\r\nCookie: {}\r\nHos",
+                    "c".repeat(100)
+                ),
+                "the request head is over 100 bytes, the limit: 135 came; the largest field is Cookie, of 108 bytes",
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{token}: {}", "c".repeat(100)),
+                "the request head is over 100 bytes, the limit: 147 came; the largest field is *, of 131 bytes",
+            ),
+            (
+                format!("GET /{}", "a".repeat(100)),
+                "the request line is over 100 bytes, the limit: 105 came",
+            ),
+        ] {
+            let failure = too_large(head.as_bytes(), 100);
+            assert_eq!(failure.detail.as_deref(), Some(detail));
+        }
+        let failure = check(&with(&vec!["X: 1"; 101].join("\r\n"))).unwrap_err();
+        let detail = "more than 100 fields, the limit: 101 came, in a head of 624 bytes; the largest field is X, of 4 bytes";
+        assert_eq!(failure.detail.as_deref(), Some(detail));
     }
 
     #[tokio::test]

@@ -22,8 +22,8 @@ pub enum Kind {
     Opening(Opening),
     /// A request without any WebSocket field.
     Plain {
-        /// Whether it would rather go on in HTTP/2, which may be ignored (RFC 9110 section 7.8).
-        asks_h2c: bool,
+        /// What of it says that it would rather go on in HTTP/2, which may be ignored (RFC 9110 section 7.8).
+        asks_h2c: Option<&'static str>,
     },
 }
 
@@ -118,12 +118,21 @@ fn host(value: &HeaderValue) -> Result<Authority, Failure> {
 pub fn is_meant(request: &Parts) -> bool {
     let fields = &request.headers;
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
-    let has_upgrade = !upgrades.is_empty() && !asks_h2c(&upgrades, fields);
+    let has_upgrade = !upgrades.is_empty() && asks_h2c(&upgrades, fields).is_none();
     has_upgrade || has_websocket_fields(fields)
 }
 
-fn asks_h2c(upgrades: &[&[u8]], fields: &HeaderMap) -> bool {
-    includes(upgrades, "h2c") || fields.contains_key("http2-settings")
+/// The fields that ask for HTTP/2 without TLS, if any do.
+fn asks_h2c(upgrades: &[&[u8]], fields: &HeaderMap) -> Option<&'static str> {
+    match (
+        includes(upgrades, "h2c"),
+        fields.contains_key("http2-settings"),
+    ) {
+        (true, true) => Some("Upgrade: h2c and HTTP2-Settings"),
+        (true, false) => Some("Upgrade: h2c"),
+        (false, true) => Some("HTTP2-Settings"),
+        (false, false) => None,
+    }
 }
 
 fn has_websocket_fields(fields: &HeaderMap) -> bool {
@@ -140,8 +149,10 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     check_connection(fields)?;
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
     let asks_h2c = asks_h2c(&upgrades, fields);
-    if asks_h2c && (has_websocket_fields(fields) || includes(&upgrades, "websocket")) {
-        return Err(Reason::H2cRefused.into());
+    if let Some(asking) = asks_h2c
+        && (has_websocket_fields(fields) || includes(&upgrades, "websocket"))
+    {
+        return Err(h2c_refused(asking));
     }
     if !is_meant(request) {
         return check_expect(fields).map(|()| Kind::Plain { asks_h2c });
@@ -163,7 +174,12 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         return Err(Failure::new(Reason::WsMethodNotGet, detail));
     }
     if upgrades.is_empty() {
-        return Err(Reason::WsUpgradeHeaderMissing.into());
+        // A hop that takes Upgrade away leaves the two fields that every client's handshake has.
+        let reason = match is_handshake(fields) {
+            true => Reason::WsUpgradeHeaderMissing,
+            false => Reason::WsHandshakeMissing,
+        };
+        return Err(Failure::new(reason, arrived(fields)));
     }
     if !includes(&upgrades, "websocket") {
         let found = known(upgrades.iter().copied(), &[words::UPGRADE]);
@@ -174,13 +190,9 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     }
     let connection: Vec<_> = tokens(fields, &header::CONNECTION).collect();
     if !includes(&connection, "upgrade") {
-        let found = known(
-            connection.iter().copied(),
-            &[words::CONNECTION, words::FIELDS],
-        );
         return Err(Failure::new(
             Reason::WsConnectionTokenMissing,
-            format!("Connection: {found}"),
+            arrived(fields),
         ));
     }
     check_version(fields)?;
@@ -193,6 +205,44 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         return Err(Failure::new(Reason::HttpExpectRefused, expected(expect)));
     }
     Ok(Kind::Opening(opening))
+}
+
+/// The refusal of a request that asks for HTTP/2 without TLS with the fields named in `asking`.
+pub fn h2c_refused(asking: &str) -> Failure {
+    Failure::new(Reason::H2cRefused, format!("found {asking}"))
+}
+
+/// Whether a request has a field that only opening handshakes have and all of them do.
+fn is_handshake(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::SEC_WEBSOCKET_KEY)
+        || fields.contains_key(header::SEC_WEBSOCKET_VERSION)
+}
+
+/// What of the fields of an opening handshake arrived, for a detail.
+fn arrived(fields: &HeaderMap) -> String {
+    let list = |name: &'static str, field: &HeaderName, lists: &[&[&str]]| match fields
+        .contains_key(field)
+    {
+        true => format!("{name}: {}", known(tokens(fields, field), lists)),
+        false => format!("no {name}"),
+    };
+    let mut parts = vec![
+        list("Upgrade", &header::UPGRADE, &[words::UPGRADE]),
+        list(
+            "Connection",
+            &header::CONNECTION,
+            &[words::CONNECTION, words::FIELDS],
+        ),
+    ];
+    let others = [
+        ("Sec-WebSocket-Key", header::SEC_WEBSOCKET_KEY),
+        ("Sec-WebSocket-Version", header::SEC_WEBSOCKET_VERSION),
+        ("Sec-WebSocket-Protocol", header::SEC_WEBSOCKET_PROTOCOL),
+        ("Sec-WebSocket-Extensions", header::SEC_WEBSOCKET_EXTENSIONS),
+    ];
+    let came = others.iter().filter(|(_, field)| fields.contains_key(field));
+    parts.extend(came.map(|(name, _)| (*name).to_owned()));
+    format!("of the handshake arrived: {}", parts.join("; "))
 }
 
 /// The only expectation that there is (RFC 9110 section 10.1.1): the proxy itself answers it.
@@ -499,6 +549,23 @@ mod tests {
                 "plain",
             ),
             (&[("upgrade", "")], "ws_upgrade_header_missing"),
+            (
+                &[("upgrade", ""), ("sec-websocket-key", "")],
+                "ws_upgrade_header_missing",
+            ),
+            (
+                &[("upgrade", ""), ("sec-websocket-version", "")],
+                "ws_upgrade_header_missing",
+            ),
+            (
+                &[
+                    ("upgrade", ""),
+                    ("sec-websocket-key", ""),
+                    ("sec-websocket-version", ""),
+                    ("sec-websocket-protocol", "chat"),
+                ],
+                "ws_handshake_missing",
+            ),
             (
                 &[("upgrade", ""), ("connection", "")],
                 "ws_upgrade_header_missing",

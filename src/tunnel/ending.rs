@@ -157,10 +157,11 @@ impl First {
                 let detail = format!("{}; {}", violation.words(), frame_bytes(bytes));
                 return Some((Kind::Refused(side), Failure::new(reason, detail)));
             }
-            (Some(Over::Ended), Side::Upstream) => Reason::UpstreamEofNoClose,
-            (Some(Over::Truncated), Side::Upstream) => {
-                let detail = "its TLS stream ended without close_notify";
-                let failure = Failure::new(Reason::UpstreamEofNoClose, detail);
+            (Some(over @ (Over::Ended | Over::Truncated)), Side::Upstream) => {
+                let is_cut = matches!(over, Over::Truncated);
+                let detail = is_cut.then(|| "its TLS stream ended without close_notify".to_owned());
+                let mut failure = Failure::from(Reason::UpstreamEofNoClose);
+                failure.detail = with_half_frame(leg, detail);
                 return Some((Kind::Ended(side), failure));
             }
             (Some(Over::Ended), Side::Client) => Reason::ClientEofNoClose,
@@ -262,6 +263,10 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
             | std::io::ErrorKind::NetworkUnreachable
     );
     let words = tls::ended_words(error);
+    let words = match side {
+        Side::Client => words,
+        Side::Upstream => with_half_frame(leg, Some(words.clone())).unwrap_or(words),
+    };
     let reason = match (side, is_timeout) {
         (Side::Client, true) => Reason::ClientTimeout,
         (Side::Upstream, true) => Reason::UpstreamTimeout,
@@ -282,6 +287,16 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
         }
     };
     Some(Failure::new(reason, words))
+}
+
+/// What is known of the end of an upstream, and why its client can't be told of it by a Close frame, if it can't.
+fn with_half_frame(upstream: &Leg, detail: Option<String>) -> Option<String> {
+    const HALF: &str = "it ended inside a frame, behind which no Close frame can be sent: the client sees 1006 and not 1014";
+    match (upstream.over.is_none() || upstream.is_whole(), detail) {
+        (true, detail) => detail,
+        (false, Some(detail)) => Some(format!("{detail}; {HALF}")),
+        (false, None) => Some(HALF.to_owned()),
+    }
 }
 
 /// The reason of an upstream that ended without a Close.

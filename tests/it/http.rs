@@ -72,7 +72,8 @@ pub fn http_too_large() -> Line {
     let cookie = "c".repeat(20 * 1024);
     let line = refused(&[("Cookie", &cookie)], Reason::HttpTooLarge);
     assert_eq!(line.number("status"), Some(431));
-    line.with_detail("the request head is over 16384 bytes")
+    line.with_detail("the request head is over 16384 bytes, the limit: ")
+        .with_detail("the largest field is Cookie, of 20488 bytes")
 }
 
 pub fn http_version_unsupported() -> Line {
@@ -120,7 +121,8 @@ pub fn h2c_refused() -> Line {
         ("Upgrade", "h2c"),
         ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
     ];
-    refused(&h2c, Reason::H2cRefused)
+    refused(&[("Upgrade", "h2c, websocket")], Reason::H2cRefused).with_detail("found Upgrade: h2c");
+    refused(&h2c, Reason::H2cRefused).with_detail("found Upgrade: h2c and HTTP2-Settings")
 }
 
 pub fn ws_method_not_get() -> Line {
@@ -135,9 +137,23 @@ pub fn plain_http_request() -> Line {
     line
 }
 
+/// Fields that a page or a script has set by hand.
+pub fn ws_handshake_missing() -> Line {
+    let by_hand = [
+        ("Upgrade", ""),
+        ("Connection", ""),
+        ("Sec-WebSocket-Key", ""),
+        ("Sec-WebSocket-Version", ""),
+        ("Sec-WebSocket-Protocol", "chat"),
+    ];
+    refused(&by_hand, Reason::WsHandshakeMissing)
+        .with_detail("no Upgrade; no Connection; Sec-WebSocket-Protocol")
+}
+
 pub fn ws_upgrade_header_missing() -> Line {
     let stripped = [("Upgrade", ""), ("Connection", "keep-alive")];
-    refused(&stripped, Reason::WsUpgradeHeaderMissing)
+    let came = "of the handshake arrived: no Upgrade; Connection: keep-alive; Sec-WebSocket-Key; Sec-WebSocket-Version";
+    refused(&stripped, Reason::WsUpgradeHeaderMissing).with_detail(came)
 }
 
 pub fn ws_connection_token_missing() -> Line {
@@ -145,7 +161,7 @@ pub fn ws_connection_token_missing() -> Line {
         &[("Connection", "keep-alive")],
         Reason::WsConnectionTokenMissing,
     )
-    .with_detail("keep-alive")
+    .with_detail("Upgrade: websocket; Connection: keep-alive; Sec-WebSocket-Key; Sec-WebSocket-Version")
 }
 
 pub fn ws_upgrade_not_websocket() -> Line {

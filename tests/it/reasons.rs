@@ -74,6 +74,7 @@ provoked! {
     H2cRefused: http::h2c_refused,
     WsMethodNotGet: http::ws_method_not_get,
     PlainHttpRequest: http::plain_http_request,
+    WsHandshakeMissing: http::ws_handshake_missing,
     WsUpgradeHeaderMissing: http::ws_upgrade_header_missing,
     WsConnectionTokenMissing: http::ws_connection_token_missing,
     WsUpgradeNotWebsocket: http::ws_upgrade_not_websocket,

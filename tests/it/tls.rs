@@ -153,14 +153,19 @@ pub fn tls_handshake_timeout() -> Line {
         let line = scene
             .refused()
             .expect(Reason::TlsHandshakeTimeout)
-            .with_detail("no complete ClientHello");
+            .with_detail(&format!("no complete ClientHello came: {part} bytes came in "))
+            .with_detail("ms, and the limit is 300ms");
         assert_eq!(line.text("sni"), "");
     }
     let flight = scene.answer(hello);
     assert_eq!(flight.first(), Some(&hello::HANDSHAKE));
     let line = scene
         .refused_host()
-        .with_detail("the ClientHello came, the rest of the handshake did not");
+        .with_detail(&format!(
+            "the ClientHello came, the rest of the handshake did not: {} bytes came in ",
+            Hello::tls12().bytes().len()
+        ))
+        .with_detail("and the limit is 300ms");
     assert!(line.number("tls_ms").unwrap() >= 300, "{line:?}");
     line
 }

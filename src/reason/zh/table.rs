@@ -113,7 +113,9 @@ texts! {
         "改用 GET；使用 wx.connectSocket 时不要设置 method 选项";
     PlainHttpRequest: "WebSocket 路由收到了不带任何 WebSocket 字段的普通 HTTP 请求",
         "健康检查应请求 `probes.address` 上的 /healthz 或 /readyz；要处理普通请求，给路由加上 `routes[].http`；浏览器页面须用 new WebSocket";
-    WsUpgradeHeaderMissing: "WebSocket 字段都在，唯独没有 Upgrade：被前面那一跳去掉了",
+    WsHandshakeMissing: "请求带有 Sec-WebSocket 字段，却没有 Upgrade、Sec-WebSocket-Key 和 Sec-WebSocket-Version：这不是 WebSocket 握手",
+        "让 WebSocket 库来发起客户端的请求，不要手工设置个别字段；如果本来就是库发起的，检查前面是否有一跳只转发了部分字段";
+    WsUpgradeHeaderMissing: "有 Sec-WebSocket-Key 或 Sec-WebSocket-Version，却没有 Upgrade：被前面那一跳去掉了",
         "让前面那一跳传递 Upgrade 和 Connection（nginx：两者都要 proxy_set_header），或在 CDN、负载均衡上开启 WebSocket 支持";
     WsConnectionTokenMissing: "有 Upgrade，但 Connection 里没有 upgrade：被前面那一跳改写了",
         "若前面是 nginx：proxy_set_header Connection $connection_upgrade（由 $http_upgrade 的 map 得到）";

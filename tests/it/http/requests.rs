@@ -108,6 +108,10 @@ fn every_missing_or_garbled_field_has_its_code() {
         ("R29", &[("Content-Length", "18446744073709551616")], "http_framing_conflict"),
         // No WebSocket field at all.
         ("R1", &[("Upgrade", ""), ("Connection", ""), ("Sec-WebSocket-Version", ""), ("Sec-WebSocket-Key", "")], "plain_http_request"),
+        // Some, but neither of the two that every handshake has.
+        ("R1", &[("Upgrade", ""), ("Sec-WebSocket-Version", ""), ("Sec-WebSocket-Key", ""), ("Sec-WebSocket-Extensions", "a")], "ws_handshake_missing"),
+        ("R1", &[("Upgrade", ""), ("Sec-WebSocket-Version", "")], "ws_upgrade_header_missing"),
+        ("R1", &[("Upgrade", ""), ("Sec-WebSocket-Key", "")], "ws_upgrade_header_missing"),
     ];
     for (id, changes, expected) in table {
         let verdict = guard.verdict(handshake("/ws", changes));
