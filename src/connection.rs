@@ -5,6 +5,7 @@ mod carry;
 mod describe;
 mod explain;
 mod front;
+mod local;
 mod open;
 mod place;
 mod plain;
@@ -165,7 +166,9 @@ pub async fn serve(
             client: None,
         }),
     };
-    let Life { held, shared, .. } = life;
+    let Life {
+        held, shared, peer, ..
+    } = life;
     let held = held.into_inner();
     match outcome {
         Ok(opened) => {
@@ -178,7 +181,7 @@ pub async fn serve(
         }
         Err(Ended { failure, client }) => {
             match failure {
-                Some(failure) => draft.finish(failure),
+                Some(failure) => draft.finish(local::told(failure, peer.ip())),
                 None => drop(draft),
             }
             Box::pin(see_off(client, None, shared, patience)).await;
@@ -486,7 +489,9 @@ impl Life<'_> {
         let limit = self.shared.config().limits.tls_handshake;
         let mut facts = tls::Facts::default();
         // Boxed, like all that goes through a generic wait, which holds it twice.
-        let handshake = Box::pin(tls::accept(socket, first, server, deadline, limit, &mut facts));
+        let handshake = Box::pin(tls::accept(
+            socket, first, server, deadline, limit, &mut facts,
+        ));
         let accepted = self.unless_draining(handshake).await;
         draft.record.tls_ms = Some(millis(begun.elapsed()));
         draft.record.sni = facts.sni.clone();

@@ -234,7 +234,7 @@ reasons! {
         "usually a scanner; if not, the client speaks another protocol to this port: see the first bytes in detail";
     TlsHandshakeTimeout = "tls_handshake_timeout", Tls, Client, Info, NoStatus, "",
         "the client began a TLS handshake and did not finish it in time",
-        "look for packet loss or MTU trouble on the client's network; the deadline is `limits.tls_handshake`";
+        "detail says how far it came: a client that stopped by itself, a network that loses its packets (large ones first: MTU), or a hop that does not pass them on; the deadline is `limits.tls_handshake`";
     TlsClientClosed = "tls_client_closed", Tls, Client, Info, NoStatus, "",
         "the client closed in the middle of the TLS handshake, without an alert",
         "right after the certificate was sent it usually means that the client refused it: read the client's own error, and test with its own trust store; `wsgate check` tells what is wrong with chain, names and dates, not whom the client trusts";
@@ -356,7 +356,7 @@ reasons! {
         "a hand-made client, or a hop in front that removes unknown fields: pass Sec-WebSocket-* through";
     WsKeyInvalid = "ws_key_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Key is repeated or is not 16 bytes in base64",
-        "fix the client's key generation, or the hop in front that duplicates the field";
+        "the client makes the key by hand: let its WebSocket library do so, which sends 16 random bytes in base64 once";
     WsVersionUnsupported = "ws_version_unsupported", Http, Client, Info, Status::Fixed(426), "http_upgrade_failed",
         "Sec-WebSocket-Version is missing or not exactly 13",
         "use a client that speaks RFC 6455; other values are a known smuggling trick and are never forwarded";
@@ -382,7 +382,7 @@ reasons! {
         "correct the client's URL to the `routes[].path` named here; handshakes are never redirected";
     PathAmbiguous = "path_ambiguous", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the path can be read in two ways (dot segments, doubled or encoded slashes, needless or broken encoding)",
-        "usually a bypass attempt; a real client must send the plain path as `routes[].path` spells it";
+        "let the client send the path as `routes[].path` spells it: doubled slashes come from joining a base URL and a path, the rest from URLs that are built by hand or from attempts to get past the list";
     OriginMissing = "origin_missing", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
         "the request has no Origin, and the route wants one",
         "not a browser: give native clients a route with a token check and `routes[].websocket.missing_origin`: allow, or use the origin wechat";
@@ -480,7 +480,7 @@ reasons! {
         "a socket.destroy(), a crash or a restart in the upstream while it handled the request: read its log at this time";
     UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream's answer is not HTTP/1.1, contradicts itself, or can't be passed on as it is",
-        "see the first bytes in detail: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
+        "see in detail what came in place of an answer: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
     UpstreamHeadTooLarge = "upstream_head_too_large", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_header_section_size",
         "the head of the upstream's answer is larger than allowed",
         "shrink the upstream's cookies and headers, or raise `limits.header_bytes`";
@@ -489,7 +489,7 @@ reasons! {
         "the upstream, or a hop behind the proxy, must speak HTTP/1.1";
     UpstreamBadRequest = "upstream_bad_request", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered 400 to a correct opening handshake",
-        "in the upstream: the ws path option does not match, or two ws servers share one http server; read the relayed body";
+        "read the relayed body and the upstream's log for what it missed in the request; in Node's ws it is a path option that does not match, or two servers that share one port";
     UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 401",
         "the upstream's authentication refused the client: look at its token or cookie";
@@ -498,13 +498,13 @@ reasons! {
         "the upstream has an Origin or access check of its own: make it agree with `routes[].websocket.origins`";
     UpstreamNotFound = "upstream_not_found", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered 404: no WebSocket handler for this path",
-        "with express-ws the upstream must start the app it wrapped: app.listen, or expressWs(app, server); or its route differs from `routes[].path`";
+        "compare the path with the routes of the upstream's WebSocket server: another path than `routes[].path`, a server that handles only plain requests there, or a hop behind the proxy with routes of its own";
     UpstreamUpgradeRequired = "upstream_upgrade_required", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered 426: it saw no upgrade or another version",
-        "look for a second hop between the proxy and the upstream that removes Upgrade";
+        "look for a hop between the proxy and the upstream that removes Upgrade; without one, the upstream's server wants another protocol or version on this path";
     UpstreamRedirect = "upstream_redirect", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with a redirect, which WebSocket clients do not follow",
-        "correct the client's URL to the final one, or switch off the upstream's redirect (trailing slash, http to https)";
+        "detail has the Location: where it is a login page, the client has to log in first or send its cookie or token; where it is the same place with another slash or scheme, correct the client's URL or switch off the upstream's redirect";
     UpstreamRateLimited = "upstream_rate_limited", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 429",
         "the upstream limits its clients: look for clients that reconnect without back-off";
@@ -513,7 +513,7 @@ reasons! {
         "the answer was relayed as it came: read its body and the upstream's log";
     Upstream5xx = "upstream_5xx", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with a status in the 500s",
-        "an error inside the upstream: read its log at this time";
+        "500 is an error inside the upstream; 502 and 504 come from a hop behind the proxy that can't reach it; 503 says that it is overloaded, starting or switched off: read its log at this time";
     Upstream2xxInsteadOf101 = "upstream_2xx_instead_of_101", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with success but did not switch: a plain HTTP handler took the request",
         "route this path to the upstream's WebSocket server, not to its pages or a single-page fallback";
@@ -566,7 +566,7 @@ reasons! {
         "nothing to do; a client that comes back at once was reloaded";
     ClientEofNoClose = "client_eof_no_close", Tunnel, Client, Info, NoStatus, "",
         "the client ended its connection in order and sent no Close frame",
-        "usual on phones, where the system ends an app's connections when it goes to the background; a client that does it otherwise lacks a call to close()";
+        "a client that ends without a call to close(): a script that exits, or an app that a phone's system puts into the background";
     ClientReset = "client_reset", Tunnel, Client, Info, NoStatus, "",
         "the client's connection broke without an orderly end",
         "a network change, a killed app, or the idle timer of a load balancer in front: see suspect, and compare idle_ms with that hop's timers";
@@ -578,7 +578,7 @@ reasons! {
         "a normal end; close_code_upstream and close_reason_upstream are the upstream's words";
     UpstreamCloseImmediate = "upstream_close_immediate", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream sent an empty Close frame right after its 101, and nothing before",
-        "express-ws does this when no route fits the path or a middleware refused after the upgrade: compare path with the upstream's routes, and look at its authentication";
+        "the upstream accepted and left at once: no handler for this path (express-ws does so), or a check that refuses after the upgrade; compare path with the upstream's routes, and look at its authentication";
     UpstreamClosePolicy = "upstream_close_policy", Tunnel, Upstream, Info, NoStatus, "",
         "the upstream's application refused to go on (1008, 3000, 3003 or one of its own codes from 4000)",
         "read close_reason_upstream, and look the code up in the upstream's application";
@@ -596,7 +596,7 @@ reasons! {
         "it called terminate(), destroy() or end() on the socket, or its process exited or was killed: read the upstream's log and its exit status; what the client is told is `upstreams.*.on_abort`";
     UpstreamReset = "upstream_reset", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream's connection broke without an orderly end",
-        "most often the upstream closed while the client was still sending (terminate() or destroy() in Node with data unread); else a crash, an out-of-memory kill or a deleted pod: look at the upstream's log and exit status at this time";
+        "a crash, an out-of-memory kill or a deleted pod, or the upstream closed with data of the client unread (terminate() or destroy() in Node): look at the upstream's log and exit status at this time";
     UpstreamTimeout = "upstream_timeout", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream's side of the connection acknowledged or accepted nothing any more",
         "its host or its network is gone: look at the node that the upstream runs on and at the network between";
@@ -620,10 +620,10 @@ reasons! {
         "send smaller messages, or raise `routes[].websocket.max_message`";
     ClientProtocolError = "client_protocol_error", Tunnel, Client, Warn, NoStatus, "",
         "what the client sent is no WebSocket frame of a client; it was not passed on",
-        "detail has the first bytes: other protocols or requests inside a tunnel are attempts at smuggling or a hop in front that confuses connections; else a fault of the client's library";
+        "detail says which rule is broken and has the first bytes: a fault of the client's WebSocket library, or a hop in front that puts other bytes into the tunnel";
     UpstreamProtocolError = "upstream_protocol_error", Tunnel, Upstream, Warn, NoStatus, "",
         "what the upstream sent is no WebSocket frame of a server; it was not passed on",
-        "detail has the first bytes: text means that something in the upstream writes to the socket beside its WebSocket library; reserved bits mean compression that was not agreed on";
+        "detail says which rule is broken and has the first bytes: a fault of the upstream's WebSocket library, or something in the upstream that writes to the socket beside it";
     ReservedCloseCodeOnWire = "reserved_close_code_on_wire", Tunnel, Either, Warn, NoStatus, "",
         "a Close frame carried a code that must not be sent (such as 1005, 1006 or 1015); it was passed on",
         "by says which application calls close() with it: use 1000, or a code from 3000 to 4999; the client in front of the user may report 1006 for it";

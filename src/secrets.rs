@@ -8,7 +8,7 @@ mod beginning;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-pub use beginning::{first_bytes, frame_bytes, is_http, status_of};
+pub use beginning::{first_bytes, frame_bytes, is_http, is_text, status_of};
 
 /// Longest name that is shown: bearer tokens are longer, and a browser has no other place for one than a subprotocol.
 const LONGEST_NAME: usize = 24;

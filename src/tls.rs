@@ -230,7 +230,9 @@ pub async fn accept(
     let beginning = first.bytes.clone();
     let (mut socket, counter) = Replay::counting(first.bytes, Socket::new(socket));
     let late = |what: &str| {
-        let waited = deadline.checked_sub(limit).map_or(limit, |begun| begun.elapsed());
+        let waited = deadline
+            .checked_sub(limit)
+            .map_or(limit, |begun| begun.elapsed());
         let waited = format_duration(Duration::from_millis(millis(waited)));
         let detail = format!(
             "{what}: {} bytes came in {waited}, and the limit is {}",

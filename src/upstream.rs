@@ -116,12 +116,15 @@ pub async fn handshake(
     let (head, body) = response.into_parts();
     let mut notes: Vec<_> = answer::interim(&interim).into_iter().collect();
     if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
-        let failure = answer::refused(&head, conditional)?;
+        let mut failure = answer::refused(&head, conditional)?;
         let patience = Patience::Until(Instant::now() + upstream.handshake_timeout);
         let is_tls = line.is_tls();
         let (mut body, passed) = RelayBody::new(body, line, patience, None, None);
         if !is_tls && head.status == http::StatusCode::BAD_REQUEST {
             answer::check_tls_wanted(&body.peek().await)?;
+        }
+        if head.status == http::StatusCode::NOT_FOUND {
+            failure = answer::hint::express(failure, &body.peek().await);
         }
         let head = request::relayed(head, true);
         let response = Response::from_parts(head, body.boxed_unsync());

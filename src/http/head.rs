@@ -3,6 +3,8 @@
 //! hyper accepts bare LF, drops Content-Length beside Transfer-Encoding, cuts fragments and answers what it can't
 //! parse by itself. What passes here it parses in one way only.
 
+mod told;
+
 use std::io::{self, ErrorKind};
 
 use bytes::BufMut as _;
@@ -14,6 +16,7 @@ use super::framing::Framing;
 use crate::reason::{Failure, Reason};
 use crate::record::peer_text;
 use crate::secrets;
+use told::{NOT_A_HEAD, begins_like_a_request, too_large, too_many};
 
 /// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.
 pub(crate) const MAX_FIELDS: usize = 100;
@@ -131,7 +134,12 @@ fn ended(bytes: &[u8], begun: bool) -> NoHead {
             format!("{count} bytes came, then the end: {what}")
         }
     };
-    Failure::new(Reason::HttpHeadIncomplete, detail).into()
+    let failure = Failure::new(Reason::HttpHeadIncomplete, detail);
+    match bytes.is_empty() || begins_like_a_request(bytes) {
+        true => failure,
+        false => failure.with_hint(NOT_A_HEAD),
+    }
+    .into()
 }
 
 fn late(bytes: &[u8], begun: bool) -> Failure {
@@ -195,59 +203,6 @@ fn find_end(bytes: &[u8], from: usize) -> Result<Option<usize>, Failure> {
     Ok(None)
 }
 
-fn too_large(bytes: &[u8], limit: usize) -> Failure {
-    let line = bytes
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .unwrap_or(bytes.len());
-    // Where the request line alone is too long, the target is to blame (RFC 9110 section 15.5.15).
-    let (what, status) = if line >= limit {
-        ("request line", 414)
-    } else {
-        ("request head", 431)
-    };
-    let detail = format!(
-        "the {what} is over {limit} bytes, the limit: {} came{}",
-        bytes.len(),
-        largest_field(bytes)
-    );
-    Failure::new(Reason::HttpTooLarge, detail).with_status(status)
-}
-
-/// The largest field of a head, which may be cut off, in words that go on with a sentence.
-fn largest_field(head: &[u8]) -> String {
-    let lines = head.split(|&byte| byte == b'\n').skip(1);
-    let fields = lines.filter_map(|line| {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        let name = std::str::from_utf8(line.get(..colon)?).ok()?;
-        Some((name, line.trim_ascii_end().len()))
-    });
-    match fields.max_by_key(|(_, length)| *length) {
-        Some((name, length)) => format!(
-            "; the largest field is {}, of {length} bytes",
-            secrets::field_name(name)
-        ),
-        None => String::new(),
-    }
-}
-
-/// Whether `bytes` may be the beginning of a request: a method, or what there is of one, then the beginning of a target.
-fn begins_like_a_request(bytes: &[u8]) -> bool {
-    let letters = bytes.iter().take_while(|byte| byte.is_ascii_uppercase());
-    match bytes.get(letters.count()..) {
-        Some([]) => true,
-        Some([b' ', rest @ ..]) => {
-            let target = [&b"/"[..], b"*", b"http://", b"https://"];
-            bytes.first() != Some(&b' ')
-                && target.iter().any(|begin| {
-                    let common = begin.len().min(rest.len());
-                    rest.get(..common) == begin.get(..common)
-                })
-        }
-        _ => false,
-    }
-}
-
 fn malformed(detail: String) -> Failure {
     Failure::new(Reason::HttpMalformed, detail)
 }
@@ -257,24 +212,6 @@ fn malformed(detail: String) -> Failure {
 pub fn too_old(why: &str) -> Failure {
     let detail = format!("the request says HTTP/1.0, and {why}");
     Failure::new(Reason::HttpVersionUnsupported, detail)
-}
-
-/// A complete head with more fields than the parser behind takes.
-fn too_many(head: &[u8]) -> Failure {
-    let lines = head.split(|&byte| byte == b'\n');
-    // Beside them there are the request line, the empty line, and nothing behind that.
-    let count = lines.count().saturating_sub(3);
-    let detail = format!(
-        "more than {MAX_FIELDS} fields, the limit: {count} came, in a head of {} bytes{}",
-        head.len(),
-        largest_field(head)
-    );
-    Failure::new(Reason::HttpTooLarge, detail)
-        .with_status(431)
-        .with_hint(
-            "let the client send fewer fields, or look for a hop in front that adds one each time; \
-             `limits.header_bytes` does not change their number",
-        )
 }
 
 /// Checks a complete head, CRLF by construction: request line, field lines, framing.
@@ -321,9 +258,13 @@ fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
             [] => "an empty line".to_owned(),
             _ => format!("{} bytes with {} spaces", line.len(), parts.len() - 1),
         };
-        return Err(malformed(format!(
+        let failure = malformed(format!(
             "request line: expected method, target and version with one space between, found {found}"
-        )));
+        ));
+        return Err(match begins_like_a_request(line) {
+            true => failure,
+            false => failure.with_hint(NOT_A_HEAD),
+        });
     };
     if method.is_empty() {
         return Err(malformed("request line: it begins with a space".to_owned()));
@@ -660,22 +601,6 @@ mod tests {
     }
 
     #[test]
-    fn beginnings_of_requests() {
-        for (bytes, is_one) in [
-            ("G", true),
-            ("GET /", true),
-            ("GET http:", true),
-            ("OPTIONS *", true),
-            ("{\"user\":\"bob\"}", false),
-            ("user=bob", false),
-            (" /", false),
-            ("SECRET word", false),
-        ] {
-            assert_eq!(begins_like_a_request(bytes.as_bytes()), is_one, "{bytes}");
-        }
-    }
-
-    #[test]
     fn ambiguous_framing() {
         for (lines, expected) in [
             ("Content-Length: 0", None),
@@ -811,28 +736,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_measured() {
-        let token = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln";
-        for (head, detail) in [
-            (
-                format!(
-                    "GET / HTTP/1.1\r\nA: b\r\nCookie: {}\r\nHos",
-                    "c".repeat(100)
-                ),
-                "the request head is over 100 bytes, the limit: 135 came; the largest field is Cookie, of 108 bytes",
-            ),
-            (
-                format!("GET / HTTP/1.1\r\n{token}: {}", "c".repeat(100)),
-                "the request head is over 100 bytes, the limit: 147 came; the largest field is *, of 131 bytes",
-            ),
-            (
-                format!("GET /{}", "a".repeat(100)),
-                "the request line is over 100 bytes, the limit: 105 came",
-            ),
-        ] {
-            let failure = too_large(head.as_bytes(), 100);
-            assert_eq!(failure.detail.as_deref(), Some(detail));
-        }
+    fn too_many_fields_are_counted() {
         let failure = check(&with(&vec!["X: 1"; 101].join("\r\n"))).unwrap_err();
         let detail = "more than 100 fields, the limit: 101 came, in a head of 624 bytes; the largest field is X, of 4 bytes";
         assert_eq!(failure.detail.as_deref(), Some(detail));

@@ -240,7 +240,9 @@ fn arrived(fields: &HeaderMap) -> String {
         ("Sec-WebSocket-Protocol", header::SEC_WEBSOCKET_PROTOCOL),
         ("Sec-WebSocket-Extensions", header::SEC_WEBSOCKET_EXTENSIONS),
     ];
-    let came = others.iter().filter(|(_, field)| fields.contains_key(field));
+    let came = others
+        .iter()
+        .filter(|(_, field)| fields.contains_key(field));
     parts.extend(came.map(|(name, _)| (*name).to_owned()));
     format!("of the handshake arrived: {}", parts.join("; "))
 }
@@ -298,7 +300,12 @@ fn check_version(fields: &HeaderMap) -> Result<(), Failure> {
             "Sec-WebSocket-Version: {}",
             secrets::number(value.as_bytes())
         ),
-        Ok(None) => "Sec-WebSocket-Version is missing".to_owned(),
+        Ok(None) => {
+            let detail = "Sec-WebSocket-Version is missing";
+            return Err(Failure::new(Reason::WsVersionUnsupported, detail).with_hint(
+                "a request that is made by hand, or a hop in front that does not pass Sec-WebSocket-Version on",
+            ));
+        }
         Err(count) => format!("{count} Sec-WebSocket-Version fields"),
     };
     Err(Failure::new(Reason::WsVersionUnsupported, detail))
@@ -313,7 +320,13 @@ fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
             Err(error) => format!("the key is not base64: {error}"),
         },
         Ok(None) => return Err(Reason::WsKeyMissing.into()),
-        Err(count) => format!("{count} Sec-WebSocket-Key fields"),
+        Err(count) => {
+            let detail = format!("{count} Sec-WebSocket-Key fields");
+            return Err(Failure::new(Reason::WsKeyInvalid, detail).with_hint(
+                "the client sends Sec-WebSocket-Key more than once, or a hop in front adds one of its own: one of the two \
+                 has to stop",
+            ));
+        }
     };
     Err(Failure::new(Reason::WsKeyInvalid, detail))
 }
@@ -461,6 +474,27 @@ mod tests {
             Ok(Kind::Plain { .. }) => "plain",
             Err(failure) => failure.reason.code(),
         }
+    }
+
+    #[test]
+    fn a_hint_is_about_what_is_wrong_with_a_field() {
+        let hint = |fields: &[(&'static str, &'static str)]| {
+            let fields = fields.iter().map(|(name, value)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            });
+            let fields: HeaderMap = fields.collect();
+            let failure = check_key(&fields)
+                .err()
+                .or_else(|| check_version(&fields).err());
+            failure.and_then(|failure| failure.hint).unwrap_or_default()
+        };
+        let good = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        // Too short: nobody has repeated it.
+        assert_eq!(hint(&[("sec-websocket-key", "dGhl")]), "");
+        assert!(hint(&[good, good]).contains("more than once"));
+        assert!(hint(&[good]).contains("does not pass Sec-WebSocket-Version on"));
+        assert_eq!(hint(&[good, ("sec-websocket-version", "777")]), "");
     }
 
     #[test]

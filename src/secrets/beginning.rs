@@ -193,9 +193,19 @@ fn told(bytes: &[u8], length: usize, name: Option<&str>) -> String {
     text
 }
 
+/// Whether `bytes` are enough to tell text, and nothing but printable ASCII and ends of lines.
+#[must_use]
+pub fn is_text(bytes: &[u8]) -> bool {
+    const ENOUGH: usize = 4;
+    bytes.len() >= ENOUGH && bytes.iter().all(is_of_text)
+}
+
+fn is_of_text(byte: &u8) -> bool {
+    (b' '..=b'~').contains(byte) || b"\r\n\t".contains(byte)
+}
+
 fn class(bytes: &[u8]) -> &'static str {
-    let is_text = |byte: &u8| (b' '..=b'~').contains(byte) || b"\r\n\t".contains(byte);
-    match bytes.iter().all(is_text) {
+    match bytes.iter().all(is_of_text) {
         true => "text of no known protocol",
         false => "no known protocol",
     }

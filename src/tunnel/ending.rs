@@ -1,5 +1,7 @@
 //! The end of a tunnel in words: which reason, whose Close came first, what the client will be told by its library.
 
+mod hint;
+
 use std::time::Duration;
 
 use humantime::format_duration;
@@ -155,7 +157,9 @@ impl First {
                     Side::Upstream => Reason::UpstreamProtocolError,
                 };
                 let detail = format!("{}; {}", violation.words(), frame_bytes(bytes));
-                return Some((Kind::Refused(side), Failure::new(reason, detail)));
+                let mut failure = Failure::new(reason, detail);
+                failure.hint = hint::of_violation(side, *violation, bytes).map(str::to_owned);
+                return Some((Kind::Refused(side), failure));
             }
             (Some(over @ (Over::Ended | Over::Truncated)), Side::Upstream) => {
                 let is_cut = matches!(over, Over::Truncated);
@@ -167,7 +171,11 @@ impl First {
             (Some(Over::Ended), Side::Client) => Reason::ClientEofNoClose,
             (Some(Over::Truncated), Side::Client) => Reason::TlsTruncated,
             (Some(Over::Broke(_) | Over::GivenUp) | None, _) => {
-                return Some((Kind::Broke(side), broken(side, leg)?));
+                let mut failure = broken(side, leg)?;
+                if failure.reason == Reason::UpstreamReset {
+                    failure.hint = hint::of_reset(leg.written).map(str::to_owned);
+                }
+                return Some((Kind::Broke(side), failure));
             }
         };
         Some((Kind::Ended(side), ended.into()))

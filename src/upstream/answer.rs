@@ -1,5 +1,7 @@
 //! The upstream's answer: what it means, and whether a 101 keeps RFC 6455.
 
+pub(super) mod hint;
+
 use http::header::{self, HeaderMap};
 use http::{Version, response};
 
@@ -32,10 +34,11 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
         return Failure::new(Reason::UpstreamHeadTooLarge, words);
     }
     if error.is_parse() {
-        return Failure::new(
-            Reason::UpstreamMalformedResponse,
-            format!("{words}; {}", first_bytes(seen)),
-        );
+        let detail = format!("{words}; {}", first_bytes(seen));
+        return match secrets::is_http(seen) {
+            true => malformed(detail),
+            false => Failure::new(Reason::UpstreamMalformedResponse, detail),
+        };
     }
     if seen.is_empty() && is_reset(error) {
         return Failure::new(Reason::UpstreamResetOnConnect, words);
@@ -210,7 +213,11 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
     if let Some(location) = head.headers.get(header::LOCATION) {
         detail = format!("{detail} with Location: {}", place(location.as_bytes()));
     }
-    Ok(Failure::new(reason, detail).with_status(status))
+    let failure = Failure::new(reason, detail).with_status(status);
+    Ok(match hint::of(head) {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    })
 }
 
 /// An answer that was read well and means nothing that could be passed on.

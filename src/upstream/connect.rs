@@ -183,7 +183,14 @@ impl Group {
             Err(_) => {
                 let ms = millis(begun.elapsed());
                 let detail = format!("{address}: no answer in {ms}ms");
-                return Err(Failure::new(Reason::UpstreamConnectTimeout, detail));
+                let failure = Failure::new(Reason::UpstreamConnectTimeout, detail);
+                return Err(match address.ip().is_loopback() {
+                    true => failure.with_hint(
+                        "no network is between: the upstream's queue of connections is full, as its process is blocked, stopped \
+                         or accepts too slowly; the deadline is `upstreams.*.connect_timeout`",
+                    ),
+                    false => failure,
+                });
             }
         };
         // As on the client's side: small frames must not wait. On a dead socket the next write tells.

@@ -161,7 +161,9 @@ pub fn ws_connection_token_missing() -> Line {
         &[("Connection", "keep-alive")],
         Reason::WsConnectionTokenMissing,
     )
-    .with_detail("Upgrade: websocket; Connection: keep-alive; Sec-WebSocket-Key; Sec-WebSocket-Version")
+    .with_detail(
+        "Upgrade: websocket; Connection: keep-alive; Sec-WebSocket-Key; Sec-WebSocket-Version",
+    )
 }
 
 pub fn ws_upgrade_not_websocket() -> Line {

@@ -250,3 +250,54 @@ fn every_key_and_command_that_a_hint_names_exists() {
         }
     }
 }
+
+/// Hints of single cases stand in the code that knows the case.
+#[test]
+fn every_key_that_a_hint_of_a_case_names_exists() {
+    let mut folders = vec![std::path::PathBuf::from("src")];
+    let mut named = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap()
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let code: Vec<_> = code.collect();
+            let sections = [
+                "listeners[].",
+                "routes[].",
+                "upstreams.*.",
+                "limits.",
+                "shutdown.",
+                "log.",
+                "probes.",
+                "admin.",
+                "load_balancer.",
+            ];
+            let is_key = |name: &&str| {
+                let is_plain = |c: char| c.is_ascii_lowercase() || "_.*[]".contains(c);
+                name.chars().all(is_plain)
+                    && sections.iter().any(|section| name.starts_with(section))
+            };
+            for line in &code {
+                for name in line.split('`').skip(1).step_by(2).filter(is_key) {
+                    assert!(
+                        config::shape::resolves(name),
+                        "{}: {name:?} is not a key of the configuration: {line}",
+                        path.display()
+                    );
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(named > 100, "{named}");
+}

@@ -153,7 +153,9 @@ pub fn tls_handshake_timeout() -> Line {
         let line = scene
             .refused()
             .expect(Reason::TlsHandshakeTimeout)
-            .with_detail(&format!("no complete ClientHello came: {part} bytes came in "))
+            .with_detail(&format!(
+                "no complete ClientHello came: {part} bytes came in "
+            ))
             .with_detail("ms, and the limit is 300ms");
         assert_eq!(line.text("sni"), "");
     }

@@ -42,7 +42,7 @@ texts! {
     TlsNotTls: "最先到达的字节既不是 TLS 也不是 HTTP",
         "多半是扫描器；若不是，说明客户端用别的协议访问了这个端口，见 detail 中的首批字节";
     TlsHandshakeTimeout: "客户端开始了 TLS 握手，但没有在规定时间内完成",
-        "检查客户端网络是否丢包或 MTU 有问题；超时时间是 `limits.tls_handshake`";
+        "detail 说明进行到哪一步：客户端自己停下了、网络丢包（大包先丢：MTU），或某一跳没有转发；超时时间是 `limits.tls_handshake`";
     TlsClientClosed: "客户端在 TLS 握手中途断开，没有发送 alert",
         "若恰好发生在证书发出之后，多半是客户端拒绝了证书：查看客户端自己的报错，并用它自己的信任库验证；`wsgate check` 能查出证书链、域名和有效期的问题，但不知道客户端信任谁";
     TlsVersionUnsupported: "客户端支持的 TLS 版本，这个监听端口都不接受",
@@ -124,7 +124,7 @@ texts! {
     WsKeyMissing: "缺少 Sec-WebSocket-Key",
         "客户端自行拼接了请求，或前面那一跳删掉了它不认识的字段：让 Sec-WebSocket-* 原样通过";
     WsKeyInvalid: "Sec-WebSocket-Key 重复出现，或不是 16 字节的 base64",
-        "修正客户端生成 key 的代码，或前面那一跳重复写入该字段的问题";
+        "客户端手工生成了 key：交给它的 WebSocket 库去做，库会以 base64 发送一次 16 字节的随机数";
     WsVersionUnsupported: "Sec-WebSocket-Version 缺失，或不是 13",
         "使用符合 RFC 6455 的客户端；其他取值是已知的走私手法，绝不转发";
     WsProtocolHeaderInvalid: "Sec-WebSocket-Protocol 不是由互不相同的 token 组成的列表",
@@ -142,7 +142,7 @@ texts! {
     PathNearMiss: "路径与某条路由只差大小写、斜杠，或至多两个字符（且不超过长度的四分之一）",
         "把客户端的 URL 改成这里给出的 `routes[].path`；握手请求从不重定向";
     PathAmbiguous: "路径有两种解读方式（点段、重复或编码的斜杠、多余或错误的百分号编码）",
-        "多半是绕过规则的企图；真实客户端须按 `routes[].path` 的写法发送不加修饰的路径";
+        "让客户端按 `routes[].path` 的写法发送路径：重复的斜杠来自基础 URL 与路径的拼接，其余来自手工拼出的 URL，或绕过名单的企图";
     OriginMissing: "请求没有 Origin，而该路由要求有",
         "对方不是浏览器：为原生客户端单设一条路由，用令牌鉴权并把 `routes[].websocket.missing_origin` 设为 allow；小程序则使用来源 wechat";
     OriginNull: "Origin 是 null（沙箱 iframe、本地文件页面或不透明重定向）",
@@ -208,29 +208,29 @@ texts! {
     UpstreamClosedBeforeResponse: "上游没有给出完整应答就关闭了连接",
         "上游处理请求时调用了 socket.destroy()、崩溃或重启：查看它在该时刻的日志";
     UpstreamMalformedResponse: "上游的应答不是 HTTP/1.1、自相矛盾，或无法原样传递",
-        "看 detail 中的首批字节：`upstreams.*.endpoints` 指向的是上游的 HTTP 端口吗？";
+        "detail 说明收到的不是应答而是什么：`upstreams.*.endpoints` 指向的是上游的 HTTP 端口吗？";
     UpstreamHeadTooLarge: "上游应答的头部超过允许的大小",
         "减小上游的 Cookie 和响应头，或调高 `limits.header_bytes`";
     UpstreamHttp10101: "上游以 HTTP/1.0 返回 101，而 HTTP/1.0 没有协议升级",
         "上游（或代理之后的一跳）必须使用 HTTP/1.1";
     UpstreamBadRequest: "握手请求正确，上游却返回 400",
-        "问题在上游：ws 的 path 选项不匹配，或两个 ws 服务共用了一个 http server；看转发回来的响应体";
+        "看转发回来的响应体和上游的日志，弄清请求里缺了什么；若用 Node 的 ws，则是 path 选项不匹配，或两个服务共用一个端口";
     UpstreamUnauthorized: "上游返回 401",
         "上游的鉴权拒绝了客户端：检查它的令牌或 Cookie";
     UpstreamForbidden: "上游返回 403",
         "上游自己也检查 Origin 或访问权限：使其与 `routes[].websocket.origins` 一致";
     UpstreamNotFound: "上游返回 404：该路径上没有 WebSocket 处理函数",
-        "使用 express-ws 时，上游必须启动被它包装过的 app：用 app.listen，或 expressWs(app, server)；否则就是上游的路由与 `routes[].path` 不同";
+        "核对该路径与上游 WebSocket 服务的路由：与 `routes[].path` 不同、该处只处理普通请求，或代理之后还有一跳带着自己的路由";
     UpstreamUpgradeRequired: "上游返回 426：它没有看到升级请求，或看到的是别的版本",
-        "检查代理与上游之间是否还有一跳去掉了 Upgrade";
+        "检查代理与上游之间是否有一跳去掉了 Upgrade；若没有，则是上游的服务在该路径上要求别的协议或版本";
     UpstreamRedirect: "上游返回了重定向，而 WebSocket 客户端不会跟随",
-        "把客户端的 URL 改成最终地址，或关闭上游的重定向（末尾斜杠、http 跳 https）";
+        "Location 见 detail：若是登录页，客户端要先登录，或带上 cookie 或令牌；若只是斜杠或协议不同的同一处，改正客户端的 URL，或关闭上游的重定向";
     UpstreamRateLimited: "上游返回 429",
         "上游对客户端限流：找出断线重连时没有退避的客户端";
     Upstream4xx: "上游返回了其他 4xx 状态码",
         "应答已原样转发：看响应体和上游的日志";
     Upstream5xx: "上游返回了 5xx 状态码",
-        "上游内部出错：查看它在该时刻的日志";
+        "500 是上游内部出错；502 和 504 来自代理之后够不到上游的一跳；503 表示上游过载、正在启动或已停用：查看它在该时刻的日志";
     Upstream2xxInsteadOf101: "上游返回成功却没有切换协议：请求被普通 HTTP 处理函数接走了",
         "让该路径到达上游的 WebSocket 服务，而不是它的页面或单页应用的兜底路由";
     Upstream101NoUpgrade: "上游的 101 没有 Upgrade: websocket",
@@ -266,7 +266,7 @@ texts! {
     ClientGoingAway: "客户端以 1001 关闭，浏览器离开或刷新页面时就是这样",
         "无需处理；若客户端马上又连上来，说明是刷新页面";
     ClientEofNoClose: "客户端正常结束了连接，但没有发送 Close 帧",
-        "手机上常见：应用转入后台时，系统会结束它的连接；其他情况下，说明客户端没有调用 close()";
+        "客户端没有调用 close() 就结束了：脚本退出，或手机系统把应用转入了后台";
     ClientReset: "客户端的连接异常中断",
         "切换网络、应用被杀，或前面负载均衡的空闲超时：看 suspect，并拿 idle_ms 与那一跳的超时设置对比";
     ClientTimeout: "客户端一侧不再确认或接收任何数据",
@@ -274,7 +274,7 @@ texts! {
     UpstreamClose: "上游先发送了 Close 帧",
         "正常结束；close_code_upstream 和 close_reason_upstream 是上游给出的关闭码和原因";
     UpstreamCloseImmediate: "上游返回 101 后立刻发来空的 Close 帧，此前没有任何数据",
-        "express-ws 在没有路由匹配该路径、或中间件在升级之后拒绝时会这样：核对 path 与上游的路由，并检查上游的鉴权";
+        "上游接受后立刻离开：该路径没有处理函数（express-ws 会这样），或有检查在升级之后拒绝；核对 path 与上游的路由，并检查它的鉴权";
     UpstreamClosePolicy: "上游的应用拒绝继续（1008、3000、3003，或 4000 以上的自定义码）",
         "看 close_reason_upstream，并在上游应用中查该关闭码的含义";
     UpstreamCloseTooBig: "消息超过上游的限制，上游关闭了连接（1009）",
@@ -286,7 +286,7 @@ texts! {
     UpstreamEofNoClose: "上游正常结束了连接，但没有发送 Close 帧",
         "它对 socket 调用了 terminate()、destroy() 或 end()，或进程退出、被杀：查看上游的日志和退出状态；告诉客户端什么由 `upstreams.*.on_abort` 决定";
     UpstreamReset: "上游的连接异常中断",
-        "最常见的是客户端还在发送，上游就关闭了（Node 中尚有数据未读就 terminate() 或 destroy()）；否则是崩溃、内存不足被杀（OOM）或 Pod 被删除：查看上游在该时刻的日志和退出状态";
+        "崩溃、内存不足被杀（OOM）或 Pod 被删除，或上游在客户端的数据尚未读完时就关闭了（Node 中的 terminate() 或 destroy()）：查看上游在该时刻的日志和退出状态";
     UpstreamTimeout: "上游一侧不再确认或接收任何数据",
         "它所在的主机或网络已不可达：检查上游所在的节点，以及两者之间的网络";
     CloseHandshakeTimeout: "一侧发送了 Close 帧，另一侧始终没有应答",
@@ -302,9 +302,9 @@ texts! {
     MessageTooBig: "消息超过该路由允许的大小；消息没有转发，并已向客户端发送 Close 1009",
         "拆成多条较小的消息发送，或调高 `routes[].websocket.max_message`";
     ClientProtocolError: "客户端发来的不是合法的客户端 WebSocket 帧；没有转发",
-        "首批字节见 detail：隧道里出现别的协议或请求，是走私企图，或前面那一跳弄混了连接；否则是客户端库的缺陷";
+        "违反了哪条规则和首批字节见 detail：客户端 WebSocket 库的缺陷，或前面某一跳把别的数据放进了隧道";
     UpstreamProtocolError: "上游发来的不是合法的服务端 WebSocket 帧；没有转发",
-        "首批字节见 detail：若是文本，说明上游有别的代码绕过 WebSocket 库直接写 socket；若是保留位，说明用了没有协商过的压缩";
+        "违反了哪条规则和首批字节见 detail：上游 WebSocket 库的缺陷，或上游有别的代码绕过它直接写 socket";
     ReservedCloseCodeOnWire: "Close 帧带有不得发送的关闭码（如 1005、1006 或 1015）；已照样转发",
         "by 写明是哪一方的应用用它调用了 close()：改用 1000，或 3000 到 4999 之间的码；用户面前的客户端可能因此报告 1006";
     TlsTruncated: "客户端的 TCP 流结束时，既没有 TLS close_notify，也没有 Close 帧",

@@ -1,0 +1,110 @@
+//! What an answer other than 101 shows of its cause, where it shows more than its reason says.
+
+use http::header;
+use http::response::Parts;
+
+use crate::reason::Failure;
+
+/// What to do where Express answers 404.
+const EXPRESS: &str = "the upstream is Express, and no WebSocket handler took the request: with express-ws start the app that it \
+                       wrapped (app.listen, or expressWs(app, server)), or compare `routes[].path` with the path in app.ws";
+
+const UNREACHED: &str = "a hop behind the proxy (another proxy, an ingress, a service mesh) answers that it can't reach the application: \
+                         look at that hop's log, and whether the application is up";
+
+const BUSY: &str = "the upstream, or a hop behind the proxy, says that it can't serve now: overload, a limit of its own, a start that is \
+                    not over, or maintenance; look at its load and its log";
+
+const LOGIN: &str = "the upstream sends clients that are not logged in to a login page: see whether the client's handshake carries the \
+                     session's cookie or token, and whether that has expired";
+
+/// A hint for an answer with this head.
+pub(super) fn of(head: &Parts) -> Option<&'static str> {
+    match head.status.as_u16() {
+        300..=399 => of_location(head.headers.get(header::LOCATION)?.as_bytes()),
+        404 if is_express(head) => Some(EXPRESS),
+        502 | 504 => Some(UNREACHED),
+        503 => Some(BUSY),
+        _ => None,
+    }
+}
+
+/// Whether Express made an answer, as far as its head tells.
+fn is_express(head: &Parts) -> bool {
+    let by = head.headers.get("x-powered-by");
+    by.is_some_and(|by| by.as_bytes().eq_ignore_ascii_case(b"express"))
+}
+
+/// The same for a 404 whose body's `beginning` is what Express writes, where its head does not tell.
+pub(in crate::upstream) fn express(failure: Failure, beginning: &[u8]) -> Failure {
+    const WORDS: &[u8] = b"<pre>Cannot GET /";
+    let beginning = beginning.get(..1024).unwrap_or(beginning);
+    match beginning.windows(WORDS.len()).any(|window| window == WORDS) {
+        true => failure.with_hint(EXPRESS),
+        false => failure,
+    }
+}
+
+/// Told from where a redirect leads.
+fn of_location(location: &[u8]) -> Option<&'static str> {
+    const WORDS: [&str; 8] = [
+        "login",
+        "log-in",
+        "signin",
+        "sign-in",
+        "sign_in",
+        "oauth",
+        "authorize",
+        "sso",
+    ];
+    // A query may repeat where the client wanted to go.
+    let place = location.split(|byte| b"?#".contains(byte)).next()?;
+    let place = place.to_ascii_lowercase();
+    let mut words = place.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte));
+    let is_login = words.any(|word| WORDS.iter().any(|login| word == login.as_bytes()));
+    is_login.then_some(LOGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+
+    fn answer(status: u16, name: &str, value: &str) -> Option<&'static str> {
+        let response = Response::builder().status(status).header(name, value);
+        of(&response.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_hint_is_given_where_the_answer_shows_its_cause() {
+        for (status, name, value, hint) in [
+            (404, "x-powered-by", "Express", Some(EXPRESS)),
+            (404, "x-powered-by", "PHP/8.2", None),
+            (404, "server", "nginx", None),
+            (302, "location", "/login?next=/ws", Some(LOGIN)),
+            (302, "location", "https://sso.example.com/a", Some(LOGIN)),
+            (301, "location", "/ws/?from=login", None),
+            (301, "location", "/blogging/", None),
+            (302, "server", "nginx", None),
+            (500, "x-powered-by", "Express", None),
+            (502, "server", "nginx", Some(UNREACHED)),
+            (503, "server", "nginx", Some(BUSY)),
+        ] {
+            assert_eq!(
+                answer(status, name, value),
+                hint,
+                "{status} {name}: {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_of_express_is_known() {
+        use crate::reason::Reason;
+        let hint = |page: &[u8]| express(Reason::UpstreamNotFound.into(), page).hint;
+        let page = b"<!DOCTYPE html>\n<html><body>\n<pre>Cannot GET /ws</pre>\n</body></html>";
+        assert_eq!(hint(page).as_deref(), Some(EXPRESS));
+        assert_eq!(hint(b"<h1>Cannot GET</h1>"), None);
+    }
+}
