@@ -113,6 +113,11 @@ impl Watch {
         self.seen.clone_from(&self.read);
     }
 
+    /// Whether the last look found them as they were read.
+    pub fn is_quiet(&self) -> bool {
+        self.seen == self.read
+    }
+
     /// Looks again; gives whether they are other than when they were read, and have been so for a whole look: a file that
     /// is still being written is left alone.
     pub fn has_settled(&mut self) -> bool {

@@ -1,7 +1,9 @@
 //! What the files beside the configuration hold: certificates, keys and authorities, of listeners and of upstreams.
 //!
-//! Read as a whole with a configuration, where an error in one refuses all; read again while the configuration stays,
-//! where a piece that has gone bad leaves the one that was good in its place.
+//! A piece that can't be used leaves the one that was good in its place, and so does a certificate that is not valid in
+//! the place of one that is. Where there is none from before, an error refuses the configuration.
+
+mod piece;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use super::files::Contents;
 use super::upstreams::{self, Clients};
 use crate::config::{CertificateFiles, Config, Problem, Severity, Source};
 use crate::tls::{self, Authorities, Certificate, Finding, Identity};
+pub(super) use piece::{Outcome, Piece};
 
 /// The pieces, and what they were read from.
 #[derive(Clone, Debug, Default)]
@@ -22,23 +25,8 @@ pub(super) struct Materials {
     pub authorities: Vec<Option<Authorities>>,
     pub clients: Clients,
     pub contents: Contents,
-}
-
-/// What came of reading one piece.
-#[derive(Debug)]
-pub(super) struct Piece {
-    /// Its files.
-    pub files: Vec<PathBuf>,
-    pub problems: Vec<Problem>,
-    /// Whether its files are not what they were.
-    pub is_new: bool,
-}
-
-impl Piece {
-    pub fn is_bad(&self) -> bool {
-        let mut problems = self.problems.iter();
-        problems.any(|problem| problem.severity == Severity::Error)
-    }
+    /// The files whose certificates are not valid yet or any more, while those from before are; and when to look again.
+    pub waiting: BTreeMap<Vec<PathBuf>, SystemTime>,
 }
 
 /// What became of a certificate that may have to be made first.
@@ -70,33 +58,47 @@ impl Development {
 /// Reads pieces one after the other.
 struct Reading<'a> {
     source: &'a Source,
-    /// What there was before, and whether it stays where the new is bad.
+    /// What there was before.
     before: &'a Materials,
-    keeps: bool,
+    now: SystemTime,
     contents: Contents,
     pieces: Vec<Piece>,
 }
 
 impl Reading<'_> {
     /// Of a piece that was read: the one from before where its files hold the same or it stays, else the new one.
+    /// `shown` gives the certificate of it that is shown to others.
     fn settle<T: Clone>(
         &mut self,
         files: Vec<PathBuf>,
         loaded: Option<T>,
         before: Option<&T>,
+        shown: impl Fn(&T) -> Option<&Certificate>,
         problems: Vec<Problem>,
     ) -> Option<T> {
-        let is_new = !self.contents.are_same(&self.before.contents, &files);
+        let is_same = self.contents.are_same(&self.before.contents, &files);
+        let has_waited = self.before.waiting.contains_key(&files);
+        let wait = |loaded: &T, before: &T| piece::wait(shown(loaded)?, shown(before)?, self.now);
+        let (outcome, settled) = match (loaded, before) {
+            (Some(_), Some(before)) if is_same && !has_waited => {
+                (Outcome::Used, Some(before.clone()))
+            }
+            (Some(loaded), Some(before)) => match wait(&loaded, before) {
+                Some(until) => (Outcome::Waits(until), Some(before.clone())),
+                None => (Outcome::Used, Some(loaded)),
+            },
+            (None, Some(before)) => (Outcome::Kept, Some(before.clone())),
+            (Some(loaded), None) => (Outcome::Used, Some(loaded)),
+            (None, None) => (Outcome::Missing, None),
+        };
         self.pieces.push(Piece {
+            certificate: settled.as_ref().and_then(&shown).cloned(),
+            is_new: !is_same || (has_waited && outcome == Outcome::Used),
             files,
             problems,
-            is_new,
+            outcome,
         });
-        match (loaded, before) {
-            (Some(_), Some(before)) if !is_new => Some(before.clone()),
-            (None, Some(before)) if self.keeps => Some(before.clone()),
-            (loaded, _) => loaded,
-        }
+        settled
     }
 
     fn problems(
@@ -129,16 +131,16 @@ impl Reading<'_> {
             Development::Later => return None,
             Development::Failed(why) => {
                 let problem = self.source.problem(Severity::Error, &files.site, why);
-                let identity = self.settle(names, None, before, vec![problem]);
+                let identity = self.settle(names, None, before, of_identity, vec![problem]);
                 return identity.map(|identity| (files.clone(), identity));
             }
         }
-        let (identity, findings) = tls::load(files, SystemTime::now());
+        let (identity, findings) = tls::load(files, self.now);
         let problems = self.problems(findings, |field| match is_self_signed {
             true => files.site.clone(),
             false => format!("{}.{field}", files.site),
         });
-        let identity = self.settle(names, identity.map(Arc::new), before, problems);
+        let identity = self.settle(names, identity.map(Arc::new), before, of_identity, problems);
         identity.map(|identity| (files.clone(), identity))
     }
 
@@ -157,14 +159,19 @@ impl Reading<'_> {
             let (loaded, findings) = Authorities::load(settings);
             let problems = self.problems(findings, |field| format!("{}.{field}", settings.site));
             let was = before.and_then(|before| {
-                let place = predecessor(config, index, before)?;
-                let authorities = self.before.authorities.get(place)?;
-                let was = before.listeners.get(place)?.tls.as_ref()?;
-                let was = was.client_auth.as_ref()?;
-                let is_same = was.ca == settings.ca && was.mode == settings.mode;
-                authorities.as_ref().filter(|_| is_same)
+                let of = |place: usize| {
+                    let authorities = self.before.authorities.get(place)?;
+                    let was = before.listeners.get(place)?.tls.as_ref()?;
+                    let was = was.client_auth.as_ref()?;
+                    let is_same = was.ca == settings.ca && was.mode == settings.mode;
+                    authorities.as_ref().filter(|_| is_same)
+                };
+                let own = predecessor(config, index, before).and_then(of);
+                // A listener with another address may ask for the same as one from before.
+                own.or_else(|| (0..before.listeners.len()).find_map(of))
             });
-            all.push(self.settle(vec![settings.ca.clone()], loaded, was, problems));
+            let files = vec![settings.ca.clone()];
+            all.push(self.settle(files, loaded, was, |_| None, problems));
         }
         all
     }
@@ -173,12 +180,19 @@ impl Reading<'_> {
         let mut clients = BTreeMap::new();
         for (name, loaded) in upstreams::clients(config, self.source) {
             let settings = &loaded.upstream.tls;
-            let was = before.and_then(|before| {
-                let is_same = before.upstreams.get(name)?.tls == *settings;
-                self.before.clients.get(name).filter(|_| is_same)
-            });
             let files = upstreams::files(settings);
-            let client = self.settle(files, loaded.client, was, loaded.problems);
+            let was = before.and_then(|before| {
+                let of = |name: &String| {
+                    let was = &before.upstreams.get(name)?.tls;
+                    let client = self.before.clients.get(name)?;
+                    (upstreams::files(was) == files).then_some(client)
+                };
+                let others = before.upstreams.keys().filter(|_| !files.is_empty());
+                let was = of(name).or_else(|| { others }.find_map(of))?;
+                Some(was.asking_for(settings))
+            });
+            let shown = tls::Client::certificate;
+            let client = self.settle(files, loaded.client, was.as_ref(), shown, loaded.problems);
             clients.extend(client.map(|client| (name.clone(), client)));
         }
         clients
@@ -198,17 +212,28 @@ pub(super) fn predecessor(config: &Config, index: usize, before: &Config) -> Opt
     same.nth(nth.count()).map(|(place, _)| place)
 }
 
+fn of_identity(identity: &Arc<Identity>) -> Option<&Certificate> {
+    Some(identity.certificate())
+}
+
+fn waiting(pieces: &[Piece]) -> BTreeMap<Vec<PathBuf>, SystemTime> {
+    let wait = |piece: &Piece| match piece.outcome {
+        Outcome::Waits(until) => Some((piece.files.clone(), until)),
+        _ => None,
+    };
+    pieces.iter().filter_map(wait).collect()
+}
+
 impl Materials {
     /// Reads what `config` names, and where it could not be resolved at least `certificates`, the entries of it that
     /// could be read. `before` is what the process serves with, if it serves: what holds the same stays the same, so that
-    /// it can be told; `keeps`: what is good stays where the new is not.
+    /// it can be told, and what is good stays where the new is not.
     pub fn read(
         config: Option<&Config>,
         certificates: &[CertificateFiles],
         source: &Source,
         purpose: Purpose,
         before: Option<(&Config, &Self)>,
-        keeps: bool,
     ) -> (Self, Vec<Piece>) {
         let nothing = Self::default();
         // Before anything is read, so that one which was made just now is not taken for a change.
@@ -236,7 +261,7 @@ impl Materials {
         let mut reading = Reading {
             source,
             before: before.map_or(&nothing, |(_, materials)| materials),
-            keeps,
+            now: SystemTime::now(),
             // Before they are loaded: what changes in between is a change that is still to come.
             contents: Contents::of(files),
             pieces: Vec::new(),
@@ -260,6 +285,7 @@ impl Materials {
             authorities: authorities.unwrap_or_default(),
             clients: clients.unwrap_or_default(),
             contents: reading.contents,
+            waiting: waiting(&reading.pieces),
         };
         (materials, reading.pieces)
     }
@@ -274,6 +300,11 @@ impl Materials {
             .map(|certificate| (&certificate.file, certificate))
             .collect();
         by_file.into_values().cloned().collect()
+    }
+
+    /// When a certificate that waits may be used; `None`: none waits.
+    pub fn due(&self) -> Option<SystemTime> {
+        self.waiting.values().min().copied()
     }
 
     /// Those of a listener, in its order.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::Contents;
-use super::materials::{Materials, Piece, predecessor};
+use super::materials::{Materials, Outcome, Piece, predecessor};
 use super::upstreams;
 use crate::config::{self, Config, Problem, Severity, Source};
 use crate::policy::HostPattern;
@@ -54,15 +54,18 @@ impl Plan {
     /// # Errors
     /// All problems of the file and the certificates at once, errors and warnings, in the order of their lines.
     pub fn load(file: &Path, purpose: Purpose) -> Result<Self, Vec<Problem>> {
-        Self::read(file, purpose, None).map_err(|refused| refused.problems)
+        let read = Self::read(file, purpose, None);
+        read.map(|(plan, _)| plan)
+            .map_err(|refused| refused.problems)
     }
 
-    /// The same while `before` is in use: what is the same in both is kept, so that it can be told.
+    /// The same while `before` is in use: what is the same in both is kept, so that it can be told, and so is what was
+    /// good where the file that it was read from has gone bad. Gives what came of each of the files too.
     pub(super) fn read(
         file: &Path,
         purpose: Purpose,
         before: Option<&Self>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<(Self, Vec<Piece>), Refused> {
         let text = match before.is_none() && config::is_read_once(file) {
             true => Contents::default(),
             false => Contents::of([file.to_owned()]),
@@ -92,9 +95,10 @@ impl Plan {
             source,
             purpose,
             before.map(|before| (&*before.config, &before.materials)),
-            false,
         );
-        problems.extend(pieces.into_iter().flat_map(|piece| piece.problems));
+        // What is held back refuses nothing, and is told by itself.
+        let in_use = pieces.iter().filter(|piece| !piece.is_held_back());
+        problems.extend(in_use.flat_map(|piece| piece.problems.iter().cloned()));
         let refused = |problems: Vec<Problem>| Refused {
             problems: sorted(problems),
             contents: text.clone().with(&materials.contents),
@@ -113,15 +117,18 @@ impl Plan {
             return Err(refused(problems));
         }
         match servers(&config, &materials, before) {
-            Ok(tls) => Ok(Self {
-                config: Arc::new(config),
-                warnings: sorted(problems),
-                materials,
-                tls,
-                file: file.to_owned(),
-                text,
-                source: Arc::new(outcome.source),
-            }),
+            Ok(tls) => {
+                let plan = Self {
+                    config: Arc::new(config),
+                    warnings: sorted(problems),
+                    materials,
+                    tls,
+                    file: file.to_owned(),
+                    text,
+                    source: Arc::new(outcome.source),
+                };
+                Ok((plan, Piece::merged(pieces)))
+            }
             Err((index, error)) => {
                 let site = format!("listeners[{index}].tls");
                 problems.push(source.problem(Severity::Error, &site, error.to_string()));
@@ -154,7 +161,6 @@ impl Plan {
             &self.source,
             Purpose::Run,
             Some((&self.config, &self.materials)),
-            true,
         );
         let tls = match servers(&self.config, &materials, Some(self)) {
             Ok(tls) => {
@@ -170,6 +176,8 @@ impl Plan {
                     files: Vec::new(),
                     problems: vec![problem],
                     is_new: true,
+                    outcome: Outcome::Kept,
+                    certificate: None,
                 });
                 materials = Materials {
                     contents: materials.contents,
@@ -187,7 +195,7 @@ impl Plan {
             text: self.text.clone(),
             source: Arc::clone(&self.source),
         };
-        (renewed, pieces)
+        (renewed, Piece::merged(pieces))
     }
 
     /// A renewed certificate that is good and made for other names is taken, as nobody knows better, and told.
@@ -196,7 +204,9 @@ impl Plan {
         let certs: Vec<_> = identities.map(|(files, _)| &files.cert).collect();
         let is_renewed = |piece: &&mut Piece| {
             let mut files = piece.files.iter();
-            piece.is_new && !piece.is_bad() && files.any(|file| certs.contains(&file))
+            piece.is_new
+                && piece.outcome == Outcome::Used
+                && files.any(|file| certs.contains(&file))
         };
         let Some(piece) = pieces.iter_mut().find(is_renewed) else {
             return;

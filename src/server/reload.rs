@@ -4,6 +4,7 @@
 //! stays: a certificate that can be used replaces the one before, and one that can't leaves it.
 
 mod found;
+mod told;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -97,6 +98,8 @@ impl Reloader {
                             self.watch = watch;
                             if has_settled {
                                 self.look(Because::Change).await;
+                            } else if self.is_due() && self.watch.is_quiet() {
+                                self.look(Because::Time).await;
                             }
                         }
                         Err(error) => tracing::error!(%error, "the configuration's files can't be watched"),
@@ -127,7 +130,7 @@ impl Reloader {
             File::Same => is_told = false,
             File::StillRefused(contents) => self.refused = Some(contents),
             File::Refused(refused) => self.refuse(because, refused),
-            File::New(plan) => self.replace(because, plan),
+            File::New(plan, pieces) => self.replace(because, plan, &pieces),
         }
         if let Some((plan, pieces)) = found.others {
             is_told |= self.renew(because, plan, &pieces);
@@ -181,13 +184,13 @@ impl Reloader {
     }
 
     /// Serves with another configuration from now on.
-    fn replace(&mut self, because: Because, plan: Arc<Plan>) {
+    fn replace(&mut self, because: Because, plan: Arc<Plan>, pieces: &[Piece]) {
         let before = Arc::clone(&self.running.plan);
         let changed = changed(&before.config, &plan.config);
         if changed.is_empty() && plan.serves_like(&before) {
             self.running.plan = plan;
-            self.set_bad(0);
             self.unchanged(because, "nothing to take up");
+            self.tell_held_back(because, pieces);
             return;
         }
         let mut warnings = texts(&plan.warnings);
@@ -197,8 +200,6 @@ impl Reloader {
         }
         match self.apply(Arc::clone(&plan), self.number() + 1) {
             Ok(gone) => {
-                // One bad file would have refused all.
-                self.set_bad(0);
                 let mut detail = format!("{}: in use now", because.name());
                 if !changed.is_empty() {
                     detail.push_str(&format!("; changed: {}", changed.join(", ")));
@@ -206,9 +207,11 @@ impl Reloader {
                 for address in gone {
                     detail.push_str(&format!("; no longer listening on {address}"));
                 }
+                detail.push_str(&told::taken(pieces));
                 let mut record = Record::lifecycle(Event::Reloaded, Level::Info, detail);
                 record.problems = warnings;
                 self.tell(record);
+                self.tell_held_back(because, pieces);
             }
             Err(error) => {
                 let detail = format!(
@@ -226,50 +229,34 @@ impl Reloader {
 
     /// Serves with other certificates from now on, where there are any; gives whether there was anything to tell.
     fn renew(&mut self, because: Because, plan: Plan, pieces: &[Piece]) -> bool {
-        let is_told =
-            |piece: &&Piece| piece.is_new || (piece.is_bad() && because == Because::Signal);
-        let told: Vec<_> = pieces.iter().filter(is_told).collect();
-        self.set_bad(pieces.iter().filter(|piece| piece.is_bad()).count());
         if plan.serves_like(&self.running.plan) {
             self.running.plan = Arc::new(plan);
         } else if let Err(error) = self.apply(Arc::new(plan), self.number()) {
             // The addresses are those that are bound already.
             tracing::error!(%error, "certificates could not be taken up");
         }
-        for piece in &told {
-            let files: Vec<_> = piece
-                .files
-                .iter()
-                .map(|file| file.display().to_string())
-                .collect();
-            let files = files.join(", ");
-            let (event, level, detail) = match piece.is_bad() {
-                false => (
-                    Event::CertificateReloaded,
-                    match piece.problems.is_empty() {
-                        true => Level::Info,
-                        false => Level::Warn,
-                    },
-                    format!("{}: in use now: {files}", because.name()),
-                ),
-                true => (
-                    Event::CertificateRefused,
-                    Level::Warn,
-                    format!(
-                        "{}: can't be used, and what was good stays: {files}",
-                        because.name()
-                    ),
-                ),
-            };
-            let mut record = Record::lifecycle(event, level, detail);
-            record.problems = texts(&piece.problems);
-            if piece.is_bad() {
-                record.hint =
-                    Some("mend the files, and they are taken up by themselves".to_owned());
-            }
-            self.tell(record);
+        let in_use = pieces.iter().filter(|piece| !piece.is_held_back());
+        let mut is_told = false;
+        for piece in in_use.filter(|piece| told::is_told(piece, because)) {
+            self.tell(told::record(piece, because));
+            is_told = true;
         }
-        !told.is_empty()
+        is_told | self.tell_held_back(because, pieces)
+    }
+
+    /// Tells of and counts what is not in use as its files are now; gives whether there was anything to tell.
+    fn tell_held_back(&self, because: Because, pieces: &[Piece]) -> bool {
+        let held_back: Vec<_> = pieces.iter().filter(|piece| piece.is_held_back()).collect();
+        let metrics = self.running.common.sink.metrics();
+        metrics.certificates_refused(held_back.len());
+        let mut is_told = false;
+        for piece in held_back {
+            if told::is_told(piece, because) {
+                self.tell(told::record(piece, because));
+                is_told = true;
+            }
+        }
+        is_told
     }
 
     /// Makes the next generation and serves with it; gives the addresses that are no longer served.
@@ -311,10 +298,10 @@ impl Reloader {
         }
     }
 
-    /// How many pieces can't be used as their files are, while what was good serves.
-    fn set_bad(&self, count: usize) {
-        let sink = &self.running.common.sink;
-        sink.metrics().certificates_refused(count);
+    /// Whether a certificate that waits may be in use now.
+    fn is_due(&self) -> bool {
+        let due = self.running.plan.materials.due();
+        due.is_some_and(|due| due <= SystemTime::now())
     }
 
     fn number(&self) -> u64 {

@@ -132,6 +132,15 @@ impl Client {
         (Some(client), findings)
     }
 
+    /// The same for an upstream with other `settings` that name the same files.
+    #[must_use]
+    pub fn asking_for(&self, settings: &UpstreamTls) -> Self {
+        Self {
+            name: settings.server_name.clone(),
+            ..self.clone()
+        }
+    }
+
     /// What is told of the certificate that upstreams are shown, if there is one.
     #[must_use]
     pub fn certificate(&self) -> Option<&Certificate> {

@@ -17,7 +17,7 @@ use crate::harness::{Client, Origin, Proxy, Setup, Upstream, eventually, handsha
 
 /// Asks until the sum of `name` with these labels is `value`.
 #[track_caller]
-fn until(proxy: &Proxy, name: &str, labels: &[(&str, &str)], value: f64) -> Scrape {
+pub(crate) fn until(proxy: &Proxy, name: &str, labels: &[(&str, &str)], value: f64) -> Scrape {
     let mut last = None;
     let come = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         eventually("a metric", || {

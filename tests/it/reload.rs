@@ -12,6 +12,8 @@ use crate::harness::{Client, Line, Proxy, Setup, eventually, frames, handshake};
 pub(crate) mod certificates;
 /// Addresses that come and go.
 mod listeners;
+/// Which certificate is served while others come.
+mod rotation;
 /// What goes on through a reload.
 mod under_way;
 

@@ -11,6 +11,8 @@ use crate::server::plan::{Plan, Purpose, Refused};
 pub enum Because {
     Signal,
     Change,
+    /// A certificate has waited for this moment.
+    Time,
 }
 
 impl Because {
@@ -18,6 +20,7 @@ impl Because {
         match self {
             Self::Signal => "SIGHUP",
             Self::Change => "files changed",
+            Self::Time => "a certificate was due",
         }
     }
 }
@@ -37,7 +40,8 @@ pub enum File {
     /// What was refused before.
     StillRefused(Contents),
     Refused(Refused),
-    New(Arc<Plan>),
+    /// With what came of the other files.
+    New(Arc<Plan>, Vec<Piece>),
 }
 
 impl Found {
@@ -45,16 +49,16 @@ impl Found {
     pub fn at(plan: &Plan, refused: Option<&Contents>, because: Because) -> Self {
         let text = Contents::of(plan.text.files().cloned());
         let again = refused.map(|refused| Contents::of(refused.files().cloned()));
-        let is_still = because == Because::Change && again.as_ref() == refused;
+        let is_still = because != Because::Signal && again.as_ref() == refused;
         let (file, looked) = if text == plan.text {
             (File::Same, text)
         } else if let Some(again) = again.filter(|_| is_still) {
             (File::StillRefused(again.clone()), text.with(&again))
         } else {
             match Plan::read(&plan.file, Purpose::Run, Some(plan)) {
-                Ok(new) => {
+                Ok((new, pieces)) => {
                     let looked = new.text.clone().with(&new.materials.contents);
-                    (File::New(Arc::new(new)), looked)
+                    (File::New(Arc::new(new), pieces), looked)
                 }
                 Err(refused) => {
                     let looked = refused.contents.clone();
@@ -63,7 +67,7 @@ impl Found {
             }
         };
         let others = match file {
-            File::New(_) => None,
+            File::New(..) => None,
             _ => Some(plan.renewed()),
         };
         // A file that both name was read twice, and is followed from the first time on.

@@ -92,12 +92,17 @@ impl Authority {
 
     /// A certificate for a server whose time is over in `left`.
     pub fn issue_for(&self, names: &[&str], left: Duration) -> (String, String) {
+        self.issue_between(names, -Duration::days(60), left)
+    }
+
+    /// A certificate for a server that is valid `from` a time `to` another, both from now.
+    pub fn issue_between(&self, names: &[&str], from: Duration, to: Duration) -> (String, String) {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let now = OffsetDateTime::now_utc();
-        params.not_before = now - Duration::days(60);
-        params.not_after = now + left;
+        params.not_before = now + from;
+        params.not_after = now + to;
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())

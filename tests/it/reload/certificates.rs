@@ -16,7 +16,7 @@ use crate::harness::secure::{SecureUpstream, config};
 use crate::harness::{Client, Line, Origin, Proxy, Setup, eventually, frames, handshake};
 
 /// The certificate that a new client is shown.
-fn shown(proxy: &Proxy) -> CertificateDer<'static> {
+pub(super) fn shown(proxy: &Proxy) -> CertificateDer<'static> {
     let Client::Tls(stream) = Client::tls(proxy.address()) else {
         unreachable!();
     };
@@ -26,7 +26,7 @@ fn shown(proxy: &Proxy) -> CertificateDer<'static> {
 }
 
 /// Puts a certificate and its key in the place of `NAME.pem` and `NAME-key.pem`.
-fn put(folder: &Path, name: &str, (certificate, key): &(String, String)) {
+pub(super) fn put(folder: &Path, name: &str, (certificate, key): &(String, String)) {
     for (file, text) in [
         (format!("{name}.pem"), certificate),
         (format!("{name}-key.pem"), key),
@@ -37,7 +37,7 @@ fn put(folder: &Path, name: &str, (certificate, key): &(String, String)) {
     }
 }
 
-fn renewed() -> (String, String) {
+pub(super) fn renewed() -> (String, String) {
     Authority::shared().issue(&[HOST, "localhost", "127.0.0.1"], Kind::Good)
 }
 
