@@ -1,3 +1,5 @@
+//! Certificates that are renewed by others that are not valid yet, or not any more.
+
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -18,7 +20,7 @@ use crate::metrics::until;
 
 const REFUSED: &str = "wsgate_certificates_refused";
 /// Time for a look at the files of a busy machine.
-const SOON: Duration = Duration::seconds(9);
+const SOON: Duration = Duration::seconds(12);
 
 fn day() -> Duration {
     Duration::days(1)
