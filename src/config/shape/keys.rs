@@ -336,7 +336,7 @@ pub static LOG: Block = Block {
             "client_address",
             Kind::Value("`full`, `truncated` or `off`"),
             "full",
-            "How much of a client's address is written.",
+            "How much of a client's address is written, also in `records_suppressed`.",
         ),
     ],
     planned: &[],
