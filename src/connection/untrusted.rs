@@ -219,7 +219,7 @@ mod tests {
                 // Always the same client, as where one person tries it.
                 let told = claims.next(ip(peer), client(1), true, now);
                 assert_eq!(told, (number == NEAR).then_some(NEAR), "{peer} {number}");
-                // A health check of the hop's own is no handshake.
+                // The hop's own health check is not a handshake.
                 assert_eq!(claims.next(ip(peer), None, false, now), None);
             }
         }

@@ -173,7 +173,7 @@ fn is_secure(scheme: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss")
 }
 
-/// The last addresses of the chain, that of the nearest hop first; `None` for what is no address. X-Forwarded-For goes
+/// The last addresses of the chain, the nearest hop's first; `None` for what is not an address. X-Forwarded-For goes
 /// before Forwarded: a balancer that writes only the former lets a client's own Forwarded through. For the same reason
 /// X-Original-Forwarded-For counts only where neither is there: elsewhere it is what the client sent as the former.
 fn chain_of(fields: &HeaderMap) -> Vec<Option<IpAddr>> {

@@ -231,7 +231,7 @@ impl Draft {
                 record
                     .lasted_ms
                     .get_or_insert_with(|| millis(begun.elapsed()));
-                // The answer to a plain request is no failed connection.
+                // A refused plain request is not a failed WebSocket.
                 if !self.is_plain && record.wanted != Wanted::Answer {
                     record.client_sees.get_or_insert(ABNORMAL);
                 }

@@ -166,8 +166,8 @@ pub fn first_bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// The same of the beginning of a frame, both bytes of whose header (RFC 6455 section 5.2) are shown where it is no other
-/// protocol: payload begins behind them.
+/// The same for the beginning of a frame. If it is not another protocol, the two bytes of the frame's header (RFC 6455
+/// section 5.2) are shown, since the payload begins after them.
 #[must_use]
 pub fn frame_bytes(bytes: &[u8]) -> String {
     const HEADER: usize = 2;

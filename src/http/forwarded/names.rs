@@ -92,8 +92,8 @@ const PROXY: &str = "proxy";
 /// Longest name that matters.
 const LONGEST: usize = 64;
 
-/// A name, as far as it matters, as CGI variables and what is made like them read it: what is no letter or digit becomes an
-/// underscore there, and is a dash here.
+/// The beginning of a name as CGI variables spell it: they turn everything but letters and digits into an underscore, and
+/// this turns it into a dash.
 fn folded<'a>(name: &HeaderName, place: &'a mut [u8; LONGEST]) -> &'a [u8] {
     let bytes = name.as_str().bytes();
     let mut length = 0;

@@ -211,7 +211,7 @@ fn is_within(edits: usize, own: &[u8], theirs: &[u8]) -> bool {
     let common = common(own, theirs);
     let (own, theirs) = (after(own, common), after(theirs, common));
     if own.is_empty() || theirs.is_empty() {
-        // What is left of the other is no longer than the difference in length was.
+        // The rest of the other path is at most as long as the difference in length.
         return true;
     }
     let Some(fewer) = edits.checked_sub(1) else {
