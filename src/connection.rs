@@ -444,10 +444,7 @@ impl Life<'_> {
             Admitted::Plain(forwarded) => {
                 Box::pin(self.forward(asked, body, forwarded, draft)).await
             }
-            Admitted::Answer(response) => {
-                drop(body);
-                Box::pin(self.answer(asked, response, draft)).await
-            }
+            Admitted::Answer(response) => Box::pin(self.answer(asked, body, response, draft)).await,
         }
     }
 

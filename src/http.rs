@@ -212,8 +212,37 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Gone`] when the client leaves first; `work` is dropped then.
-    pub async fn meanwhile<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
+    pub async fn meanwhile<F: Future>(self, work: F) -> Result<(Self, F::Output), Gone> {
         self.link.pass();
+        self.attend(work).await
+    }
+
+    /// Reads what is left of the request's body and throws it away: `most` bytes of it, for `patience` at most. Gives
+    /// whether its end has come.
+    ///
+    /// # Errors
+    /// [`Gone`] when the client leaves before that end, and when the body is wrong up to there.
+    pub async fn discard(
+        self,
+        mut body: RequestBody,
+        most: usize,
+        patience: Duration,
+    ) -> Result<(Self, bool), Gone> {
+        // A client that ends its side behind the request still gets its answer.
+        self.link.reply();
+        let reading = async {
+            let mut left = most;
+            while let Some(frame) = body.frame().await {
+                let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
+                left = left.checked_sub(length)?;
+            }
+            Some(())
+        };
+        let whole = async { tokio::time::timeout(patience, reading).await == Ok(Some(())) };
+        self.attend(Box::pin(whole)).await
+    }
+
+    async fn attend<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
         let mut work = pin!(work);
         let mut broken = pin!(broken_off(self.watch.clone(), self.link.clone()));
         let mut error = None;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
+use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::admit::AdmittedPlain;
@@ -17,6 +18,9 @@ use crate::policy::{Authority, Respond};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::record::{Answering, Draft, millis};
 use crate::upstream::{self, Passed, Served, Upload};
+
+/// Bytes of a body that nobody wants, of which the end is waited for.
+const UNWANTED_MOST: usize = 64 * 1024;
 
 impl Life<'_> {
     /// The upstream stage of a plain request, to the end of its answer.
@@ -85,22 +89,35 @@ impl Life<'_> {
         self.deliver(exchange, response, delivery, draft).await
     }
 
-    /// Answers a request as the configuration says.
+    /// Answers a request as the configuration says, once its body has come: one that is wrong is refused like any other,
+    /// and one that is right is not in the way of the next request. Not every body is waited for; the connection ends then.
     pub(super) async fn answer(
         &self,
         asked: Asked,
+        body: RequestBody,
         response: Response<Bytes>,
         draft: &mut Draft,
     ) -> Result<Next, Ended> {
         let asking = Instant::now();
-        // A body that came with the head may be wrong already.
-        let exchange = match asked.exchange.meanwhile(ready(())).await {
-            Ok((exchange, ())) => exchange,
+        let discarded = match asked.request.headers.contains_key(header::EXPECT) {
+            // It comes after a 100 that nobody sends. What came with the head may be wrong already.
+            true => {
+                let is_over = body.is_end_stream();
+                drop(body);
+                asked.exchange.meanwhile(ready(is_over)).await
+            }
+            false => {
+                let patience = self.shared.config().limits.close_wait;
+                asked.exchange.discard(body, UNWANTED_MOST, patience).await
+            }
+        };
+        let (exchange, is_whole) = match discarded {
+            Ok(discarded) => discarded,
             Err(gone) => return Err(self.gone(gone, asking, draft).await),
         };
         let delivery = Delivery {
             asking,
-            is_last: is_last(&asked.request),
+            is_last: is_last(&asked.request) || !is_whole,
             from_upstream: None,
         };
         let response = respond::boxed(response);

@@ -184,11 +184,35 @@ fn a_body_for_an_answer_of_the_configurations() {
     for method in ["GET", "HEAD"] {
         assert_eq!(proxy.terminal().text("method"), method);
     }
-    // One that does not come is not waited for.
-    client.send(request("GET", "/verify.txt", "Content-Length: 5\r\n"));
-    assert_eq!(client.response().text(), "mine");
-    assert_eq!(client.rest(), b"");
-    assert_eq!(proxy.terminal().text("event"), "request");
+}
+
+/// Not beyond a bound of time or of bytes, and not where it comes only when the client is told to send it.
+#[test]
+fn a_body_that_does_not_end_for_an_answer_of_the_configurations() {
+    let origin = Origin::echo();
+    let setup = Setup {
+        routes: "  - path: /verify.txt\n    respond: { body: mine }\n".to_owned(),
+        extra: "limits: { close_wait: 300ms }\n".to_owned(),
+        ..Setup::plain(&origin.url())
+    };
+    let mut proxy = setup.start();
+    let long = "Content-Length: 1000000\r\n".to_owned();
+    for (fields, sent) in [
+        ("Content-Length: 5\r\n".to_owned(), String::new()),
+        (long.clone(), "x".repeat(80 * 1024)),
+        (long + "Expect: 100-continue\r\n", String::new()),
+    ] {
+        let mut client = Client::plain(proxy.address());
+        client.send(request("GET", "/verify.txt", &fields) + &sent);
+        let response = client.response();
+        assert_eq!(response.text(), "mine");
+        assert_eq!(response.field("connection"), Some("close"));
+        let line = proxy.terminal();
+        assert_eq!(line.text("event"), "request");
+        assert_eq!(line.text("reason"), "");
+        assert_eq!(client.rest(), b"");
+    }
+    assert_eq!(origin.connections(), 0);
 }
 
 /// The first is told, its repetitions are not; another path or client is another matter.

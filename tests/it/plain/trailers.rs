@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use wsgate::reason::Reason;
 
 use super::{CHUNKED, get, refused, request, setup, start};
-use crate::harness::client::Response;
-use crate::harness::{Client, Origin, PATIENCE, Setup, handshake};
+use crate::harness::client::{Response, is_read};
+use crate::harness::{Client, Origin, PATIENCE, Proxy, Setup, eventually, handshake};
 
 /// Fields at the end of a request's body that no reading of RFC 9112 section 7.1.2 takes.
 const MALFORMED: &[&str] = &[
@@ -245,17 +245,19 @@ fn a_body_that_goes_wrong_after_the_answer() {
     origin.all_ended();
 }
 
+/// A proxy with a route that it answers itself.
+fn answering(origin: &Origin) -> Proxy {
+    let routes = "  - path: /own\n    respond: { status: 200, body: own }\n";
+    let setup = setup(&origin.url(), "methods: [GET]");
+    let routes = setup.routes.clone() + routes;
+    Setup { routes, ..setup }.start()
+}
+
 /// Where no upstream reads the body either.
 #[test]
 fn a_wrong_body_that_the_proxy_answers_itself() {
     let origin = Origin::echo();
-    let routes = "  - path: /own\n    respond: { status: 200, body: own }\n";
-    let setup = setup(&origin.url(), "methods: [GET]");
-    let mut proxy = Setup {
-        routes: setup.routes.clone() + routes,
-        ..setup
-    }
-    .start();
+    let mut proxy = answering(&origin);
     for end in malformed() {
         let mut client = Client::plain(proxy.address());
         client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n" + &end + &get("/own"));
@@ -284,6 +286,45 @@ fn a_wrong_body_that_the_proxy_answers_itself() {
     assert_eq!(proxy.terminal().text("reason"), "");
 }
 
+/// The proxy's own answer waits for the body, so that what is wrong with it is told; what comes behind is no request.
+#[test]
+fn a_wrong_body_that_comes_before_the_proxys_own_answer() {
+    let origin = Origin::echo();
+    let mut proxy = answering(&origin);
+    for (end, reason, status) in wrong() {
+        let mut client = Client::plain(proxy.address());
+        client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n");
+        eventually("the beginning is read", || {
+            is_read(client.tcp()).then_some(())
+        });
+        client.send(end + &get("/own"));
+        is_own(&client.response(), reason, status);
+        assert_eq!(client.rest(), b"");
+        let line = proxy.terminal().expect(reason);
+        assert_eq!(line.number("status"), Some(status.into()), "{line:?}");
+    }
+    // One that ends before its end is no request.
+    let mut client = Client::plain(proxy.address());
+    client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n");
+    client.finish();
+    assert_eq!(client.rest(), b"");
+    proxy.terminal().expect(Reason::HttpBodyIncomplete);
+    // One that is right is in nobody's way, however late its end comes.
+    let mut client = Client::plain(proxy.address());
+    client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n");
+    eventually("the beginning is read", || {
+        is_read(client.tcp()).then_some(())
+    });
+    client.send("0\r\nX: y\r\n\r\n".to_owned() + &get("/own"));
+    for _ in 0..2 {
+        let response = client.response();
+        assert_eq!(response.text(), "own");
+        assert_eq!(response.field("connection"), None);
+        assert_eq!(proxy.terminal().text("reason"), "");
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
 /// The most that passes: 100 trailers, and 16 KiB of extensions but for a few bytes.
 #[test]
 fn large_trailers_and_extensions_that_pass() {
@@ -309,7 +350,9 @@ fn large_trailers_and_extensions_that_pass() {
 /// Fields that frame or route a message mean nothing in its trailers (RFC 9110 section 6.5.1), in either direction.
 #[test]
 fn trailers_that_are_not_allowed_there_go_no_further() {
-    const NAMES: &str = "Content-Length, Transfer-Encoding, Host, Trailer, Connection, Keep-Alive, TE, Upgrade, X-Sum";
+    const NAMES: &str = "Content-Length, Transfer-Encoding, Host, Trailer, Connection, Keep-Alive, TE, Upgrade, \
+                         Authorization, Set-Cookie, Cache-Control, Content-Type, Content-Encoding, Content-Range, \
+                         Max-Forwards, X-Sum";
     let lines: String = NAMES
         .split(", ")
         .map(|name| format!("{name}: 1\r\n"))
