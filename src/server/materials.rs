@@ -1,7 +1,8 @@
 //! What the files beside the configuration hold: certificates, keys and authorities, of listeners and of upstreams.
 //!
-//! A piece that can't be used leaves the one that was good in its place, and so does a certificate that is not valid in
-//! the place of one that is. Where there is none from before, an error refuses the configuration.
+//! Where a piece can't be used, the good one from before stays in its place. A certificate that is valid stays, too, where
+//! one that is not valid would replace it, also from another path. Where there is none from before, an error refuses the
+//! configuration.
 
 mod piece;
 
@@ -13,7 +14,7 @@ use std::time::SystemTime;
 use super::Purpose;
 use super::files::Contents;
 use super::upstreams::{self, Clients};
-use crate::config::{CertificateFiles, Config, Problem, Severity, Source};
+use crate::config::{CertificateFiles, Config, Listener, Problem, Severity, Source, Tls};
 use crate::tls::{self, Authorities, Certificate, Finding, Identity};
 pub(super) use piece::{Outcome, Piece};
 
@@ -67,12 +68,14 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Of a piece that was read: the one from before where its files hold the same or it stays, else the new one.
-    /// `shown` gives the certificate of it that is shown to others.
+    /// `replaced` was read from other files, and is what a new piece takes the place of. `shown` gives the certificate
+    /// of it that is shown to others.
     fn settle<T: Clone>(
         &mut self,
         files: Vec<PathBuf>,
         loaded: Option<T>,
         before: Option<&T>,
+        replaced: impl FnOnce(&T) -> Option<T>,
         shown: impl Fn(&T) -> Option<&Certificate>,
         problems: Vec<Problem>,
     ) -> Option<T> {
@@ -88,7 +91,16 @@ impl Reading<'_> {
                 None => (Outcome::Used, Some(loaded)),
             },
             (None, Some(before)) => (Outcome::Kept, Some(before.clone())),
-            (Some(loaded), None) => (Outcome::Used, Some(loaded)),
+            (Some(loaded), None) => {
+                let replaced = replaced(&loaded);
+                let until = replaced
+                    .as_ref()
+                    .and_then(|replaced| wait(&loaded, replaced));
+                match until {
+                    Some(until) => (Outcome::Waits(until), replaced),
+                    None => (Outcome::Used, Some(loaded)),
+                }
+            }
             (None, None) => (Outcome::Missing, None),
         };
         self.pieces.push(Piece {
@@ -118,6 +130,7 @@ impl Reading<'_> {
         &mut self,
         files: &CertificateFiles,
         made: Development,
+        served: impl Fn() -> Vec<Arc<Identity>>,
     ) -> Option<(CertificateFiles, Arc<Identity>)> {
         let is_self_signed = files.is_development();
         let names = vec![files.cert.clone(), files.key.clone()];
@@ -131,7 +144,8 @@ impl Reading<'_> {
             Development::Later => return None,
             Development::Failed(why) => {
                 let problem = self.source.problem(Severity::Error, &files.site, why);
-                let identity = self.settle(names, None, before, of_identity, vec![problem]);
+                let identity =
+                    self.settle(names, None, before, |_| None, of_identity, vec![problem]);
                 return identity.map(|identity| (files.clone(), identity));
             }
         }
@@ -140,7 +154,19 @@ impl Reading<'_> {
             true => files.site.clone(),
             false => format!("{}.{field}", files.site),
         });
-        let identity = self.settle(names, identity.map(Arc::new), before, of_identity, problems);
+        let now = self.now;
+        let replaced = |loaded: &Arc<Identity>| {
+            if loaded.certificate().is_valid(now) {
+                return None;
+            }
+            let valid = served().into_iter();
+            valid
+                .filter(|identity| identity.certificate().is_valid(now))
+                .filter(|identity| identity.shared_names(loaded) > 0)
+                .max_by_key(|identity| identity.shared_names(loaded))
+        };
+        let identity = identity.map(Arc::new);
+        let identity = self.settle(names, identity, before, replaced, of_identity, problems);
         identity.map(|identity| (files.clone(), identity))
     }
 
@@ -163,15 +189,15 @@ impl Reading<'_> {
                     let authorities = self.before.authorities.get(place)?;
                     let was = before.listeners.get(place)?.tls.as_ref()?;
                     let was = was.client_auth.as_ref()?;
-                    let is_same = was.ca == settings.ca && was.mode == settings.mode;
-                    authorities.as_ref().filter(|_| is_same)
+                    let authorities = authorities.as_ref().filter(|_| was.ca == settings.ca);
+                    authorities?.asking_for(settings)
                 };
                 let own = predecessor(config, index, before).and_then(of);
                 // A listener with another address may ask for the same as one from before.
                 own.or_else(|| (0..before.listeners.len()).find_map(of))
             });
             let files = vec![settings.ca.clone()];
-            all.push(self.settle(files, loaded, was, |_| None, problems));
+            all.push(self.settle(files, loaded, was.as_ref(), |_| None, |_| None, problems));
         }
         all
     }
@@ -191,8 +217,15 @@ impl Reading<'_> {
                 let was = of(name).or_else(|| { others }.find_map(of))?;
                 Some(was.asking_for(settings))
             });
+            // The certificate that this upstream was shown, with another path. What it is verified by is not held back.
+            let replaced = |_: &tls::Client| {
+                let is_same = before?.upstreams.get(name)?.tls.ca == settings.ca;
+                let client = self.before.clients.get(name).filter(|_| is_same)?;
+                Some(client.asking_for(settings))
+            };
             let shown = tls::Client::certificate;
-            let client = self.settle(files, loaded.client, was.as_ref(), shown, loaded.problems);
+            let (client, was, problems) = (loaded.client, was.as_ref(), loaded.problems);
+            let client = self.settle(files, client, was, replaced, shown, problems);
             clients.extend(client.map(|client| (name.clone(), client)));
         }
         clients
@@ -210,6 +243,26 @@ pub(super) fn predecessor(config: &Config, index: usize, before: &Config) -> Opt
     let listeners = before.listeners.iter().enumerate();
     let mut same = listeners.filter(|(_, listener)| listener.address == address);
     same.nth(nth.count()).map(|(place, _)| place)
+}
+
+/// What the listeners that name `files` served before.
+fn served(
+    files: &CertificateFiles,
+    config: Option<&Config>,
+    before: Option<(&Config, &Materials)>,
+) -> Vec<Arc<Identity>> {
+    let (Some(config), Some((was, materials))) = (config, before) else {
+        return Vec::new();
+    };
+    let names_it = |(index, listener): (usize, &Listener)| {
+        let tls = listener.tls.as_ref()?;
+        tls.certificates.contains(files).then_some(index)
+    };
+    let listeners = config.listeners.iter().enumerate().filter_map(names_it);
+    let predecessors = listeners.filter_map(|index| predecessor(config, index, was));
+    let settings = predecessors.filter_map(|place| was.listeners.get(place)?.tls.as_ref());
+    let of = |settings: &Tls| materials.of(&settings.certificates);
+    settings.flat_map(of).collect()
 }
 
 fn of_identity(identity: &Arc<Identity>) -> Option<&Certificate> {
@@ -268,7 +321,8 @@ impl Materials {
         };
         let mut identities: Vec<(CertificateFiles, Arc<Identity>)> = Vec::new();
         for (files, made) in certificates.iter().zip(made) {
-            let Some((files, identity)) = reading.identity(files, made) else {
+            let served = || served(files, config, before);
+            let Some((files, identity)) = reading.identity(files, made, served) else {
                 continue;
             };
             // One for all listeners that name it: after a reload it is known by being the same.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertificateError, Error, RootCertStore};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -13,12 +13,16 @@ use crate::reason::{Failure, Reason};
 
 /// Decides on the certificates of a listener's clients.
 #[derive(Clone, Debug)]
-pub struct Authorities(Arc<dyn ClientCertVerifier>);
+pub struct Authorities {
+    roots: Arc<RootCertStore>,
+    mode: ClientAuthMode,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
 
 /// One is equal to its clones: what else decides the same can't be told.
 impl PartialEq for Authorities {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.verifier, &other.verifier)
     }
 }
 
@@ -65,14 +69,8 @@ impl Authorities {
         {
             return (None, findings);
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let builder = match settings.mode {
-            ClientAuthMode::Required => builder,
-            ClientAuthMode::Optional => builder.allow_unauthenticated(),
-        };
-        match builder.build() {
-            Ok(verifier) => (Some(Self(verifier)), findings),
+        match Self::of(Arc::new(roots), settings.mode) {
+            Ok(authorities) => (Some(authorities), findings),
             Err(why) => {
                 findings.push(error(format!("{path} can't be used: {why}")));
                 (None, findings)
@@ -80,8 +78,32 @@ impl Authorities {
         }
     }
 
+    fn of(roots: Arc<RootCertStore>, mode: ClientAuthMode) -> Result<Self, VerifierBuilderError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
+        let builder = match mode {
+            ClientAuthMode::Required => builder,
+            ClientAuthMode::Optional => builder.allow_unauthenticated(),
+        };
+        Ok(Self {
+            verifier: builder.build()?,
+            roots,
+            mode,
+        })
+    }
+
+    /// The same authorities for a listener with other `settings` that name the same file. `None` where they decide on
+    /// nothing, which loading has ruled out.
+    #[must_use]
+    pub fn asking_for(&self, settings: &ClientAuth) -> Option<Self> {
+        match settings.mode == self.mode {
+            true => Some(self.clone()),
+            false => Self::of(Arc::clone(&self.roots), settings.mode).ok(),
+        }
+    }
+
     pub(super) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.verifier)
     }
 }
 

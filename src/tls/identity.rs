@@ -40,6 +40,17 @@ impl Identity {
         self.names.names()
     }
 
+    /// How many of its names `other` covers, and the other way round; 0: no host may be shown either of the two.
+    #[must_use]
+    pub fn shared_names(&self, other: &Self) -> usize {
+        // What a wildcard stands for is covered by the same wildcard.
+        let count = |names: &HostSet, by: &HostSet| {
+            let hosts = names.names().map(|name| name.replacen('*', "any", 1));
+            hosts.filter(|host| by.covers(host)).count()
+        };
+        count(&self.names, &other.names) + count(&other.names, &self.names)
+    }
+
     /// What is told of it.
     #[must_use]
     pub fn certificate(&self) -> &Certificate {

@@ -1,11 +1,12 @@
 //! Certificates that are renewed by others that are not valid yet, or not any more.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
 use time::Duration;
+use wsgate::reason::Reason;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificates::{put, renewed, shown};
@@ -170,6 +171,113 @@ fn an_expired_certificate_is_taken_when_the_one_before_expires_too() {
     proxy.stop();
 }
 
+/// `setup` with these certificates in the place of its own, by the names of their files.
+fn naming(names: &[&str]) -> Setup {
+    let entry = |name: &&str| format!("{{ cert: {name}.pem, key: {name}-key.pem }}");
+    let entries: Vec<_> = names.iter().map(entry).collect();
+    Setup {
+        tls: Some(format!("certificates: [{}]", entries.join(", "))),
+        origins: "[https://app.example.com, https://other.example.com]".to_owned(),
+        ..setup()
+    }
+}
+
+/// The other path may also stand beside the first.
+#[test]
+fn nor_does_one_at_another_path() {
+    for names in [&["next"][..], &["next", "good"]] {
+        let proxy = start(&setup());
+        let before = shown(&proxy);
+        put(proxy.folder(), "next", &expired());
+        let line = proxy.reload(&naming(names));
+        assert!(!line.text("detail").contains("serial"), "{line:?}");
+        let line = proxy.event("certificate_refused");
+        says(&line, &["not valid now", "next.pem", "; in use: serial "]);
+        has_problem(&line, "expired on");
+        until(&proxy, REFUSED, &[], 1.0);
+        assert_eq!(shown(&proxy), before);
+        let other = "https://other.example.com";
+        let request = handshake("/ws", &[]).replace("https://app.example.com", other);
+        let mut client = Client::tls(proxy.address());
+        assert_eq!(client.send(request).response().status, 101);
+        // It stays over the next reload, too.
+        let mut edited = naming(names);
+        edited.path = "/edited".to_owned();
+        proxy.reload(&edited);
+        assert_eq!(shown(&proxy), before);
+        let next = renewed();
+        put(proxy.folder(), "next", &next);
+        says(&proxy.event("certificate_reloaded"), &[&named(&next)]);
+        until(&proxy, REFUSED, &[], 0.0);
+        assert_ne!(shown(&proxy), before);
+        proxy.stop();
+    }
+}
+
+#[test]
+fn one_at_another_path_goes_live_by_itself() {
+    let proxy = start(&setup());
+    let before = shown(&proxy);
+    let next = Authority::shared().issue_between(&[HOST], SOON, day());
+    put(proxy.folder(), "next", &next);
+    proxy.reload(&naming(&["next"]));
+    assert_eq!(shown(&proxy), before);
+    let line = proxy.event("certificate_reloaded");
+    says(
+        &line,
+        &["a certificate was due: in use now: ", &named(&next)],
+    );
+    assert_ne!(shown(&proxy), before);
+    proxy.stop();
+}
+
+/// As at the start: there is no certificate for its names that it would replace.
+#[test]
+fn an_expired_certificate_for_another_host_is_taken() {
+    let proxy = start(&setup());
+    let other = Authority::shared().issue(&["other.example.com"], Kind::Expired);
+    put(proxy.folder(), "next", &other);
+    let line = proxy.reload(&naming(&["good", "next"]));
+    says(&line, &[&named(&other)]);
+    assert_eq!(proxy.events("certificate_refused"), 0);
+    proxy.stop();
+}
+
+/// Whom the proxy asks for a certificate can be changed while the authorities' file is bad.
+#[test]
+fn authorities_that_are_bad_do_not_block_another_mode() {
+    let clients = Authority::new("client authority");
+    let asking = |mode: &str| Setup {
+        tls: Some(format!(
+            "certificates: [{{ cert: good.pem, key: good-key.pem }}]\nclient_auth: {{ ca: clients.pem, mode: {mode} }}"
+        )),
+        ..setup()
+    };
+    let folder = asking("required").folder();
+    fs::write(folder.path().join("clients.pem"), clients.pem()).unwrap();
+    let mut proxy = Proxy::spawn(folder, None, 3);
+    let without = |proxy: &Proxy| {
+        let client = Client::tls_with(proxy.address(), HOST, trusting());
+        let mut client = client.map_err(drop)?;
+        client
+            .write_all(handshake("/ws", &[]).as_bytes())
+            .map_err(drop)?;
+        client.read(&mut [0; 12]).map_err(drop)
+    };
+    assert!(without(&proxy).is_err());
+    proxy.terminal().expect(Reason::TlsClientCertMissing);
+    fs::write(proxy.folder().join("clients.pem"), "nonsense").unwrap();
+    proxy.reload(&asking("optional"));
+    let line = proxy.event("certificate_refused");
+    has_problem(&line, "holds no certificate");
+    assert!(without(&proxy).is_ok());
+    proxy.terminal();
+    proxy.reload(&asking("required"));
+    assert!(without(&proxy).is_err());
+    proxy.terminal().expect(Reason::TlsClientCertMissing);
+    proxy.stop();
+}
+
 /// The last good certificate also stays while the rest of a new configuration is taken up.
 #[test]
 fn a_bad_certificate_does_not_block_another_configuration() {
@@ -306,6 +414,16 @@ fn upstreams_are_shown_the_valid_certificate_as_well() {
     assert_eq!(super::status(&proxy, "/ws"), 502);
     setup.upstream = ", tls: { ca: ca.pem, cert: own.pem, key: own-key.pem }".to_owned();
     proxy.reload(&setup);
+    assert_eq!(super::status(&proxy, "/ws"), 101);
+    put(
+        proxy.folder(),
+        "next",
+        &shared.issue(&["proxy"], Kind::ExpiredClient),
+    );
+    setup.upstream = ", tls: { ca: ca.pem, cert: next.pem, key: next-key.pem }".to_owned();
+    proxy.reload(&setup);
+    let line = proxy.event_number("certificate_refused", 4);
+    says(&line, &["not valid now", "next.pem"]);
     assert_eq!(super::status(&proxy, "/ws"), 101);
     proxy.stop();
 }
