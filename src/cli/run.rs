@@ -28,6 +28,14 @@ pub(super) fn run(file: &Path) -> u8 {
             return FAILED;
         }
     };
+    // Before anything is read: a pipe may have no writer, and a network file system may never answer.
+    let signals = match Signals::take() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!("can't wait for signals: {error}");
+            return FAILED;
+        }
+    };
     let plan = match Plan::load(file, Purpose::Run) {
         Ok(plan) => plan,
         Err(problems) => {
@@ -44,7 +52,8 @@ pub(super) fn run(file: &Path) -> u8 {
         );
     }
     raise_descriptor_limit(&plan.config);
-    match serve(plan, inherited) {
+    signals.loaded();
+    match serve(plan, inherited, signals) {
         Ok(()) => OK,
         Err(error) => {
             tracing::error!("{error}");
@@ -53,12 +62,13 @@ pub(super) fn run(file: &Path) -> u8 {
     }
 }
 
-fn serve(plan: Plan, inherited: Inherited) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(
+    plan: Plan,
+    inherited: Inherited,
+    mut signals: Signals,
+) -> Result<(), Box<dyn std::error::Error>> {
     let config = std::sync::Arc::clone(&plan.config);
     let sink = Sink::start(io::stdout(), settings(&config))?;
-    // Before the listeners, so that a signal that comes while they are being bound is not lost. As process 1 of a
-    // container the kernel's default would ignore them.
-    let mut signals = Signals::take()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -7,6 +7,7 @@
 use std::future::pending;
 use std::io;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::FAILED;
+use super::{FAILED, OK};
 use crate::server::ENDING;
 
 /// Signals that may wait until they are taken up: the second one says all that signals can say.
@@ -28,14 +29,17 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// The names of the signals that come.
 pub(super) struct Signals {
     names: Receiver<&'static str>,
+    is_loaded: Arc<AtomicBool>,
     patience: Arc<OnceLock<Patience>>,
 }
 
 type Patience = Box<dyn Fn() -> Duration + Send + Sync>;
 
 impl Signals {
-    /// Takes them from the kernel from now on: they no longer end the process by themselves. Where it has not ended
-    /// [`ENDING`] after the second one, or after the first one and what [`Signals::allow`] said, it is ended with status 1.
+    /// Takes them from the kernel from now on, which ignores them for process 1 of a container. Until [`Signals::loaded`]
+    /// each ends the process at once, with status 0. After it, they are there to be taken up: where the process has not
+    /// ended [`ENDING`] after the second one, or after the first one and what [`Signals::allow`] said, it is ended with
+    /// status 1.
     ///
     /// # Errors
     /// When the system has no descriptor or no thread for it.
@@ -50,13 +54,26 @@ impl Signals {
         let (sender, names) = channel(WAITING);
         let patience: Arc<OnceLock<Patience>> = Arc::default();
         let allowed = Arc::clone(&patience);
+        let is_loaded: Arc<AtomicBool> = Arc::default();
+        let is_taken_up = Arc::clone(&is_loaded);
         let watch = async move {
             let mut until: Option<Instant> = None;
             loop {
                 let name = tokio::select! {
                     name = ends.next() => name,
-                    () = passed(until) => leave(),
+                    () = passed(until) => leave(FAILED, || {
+                        tracing::error!(
+                            "the process did not end by itself in time; the last records are missing"
+                        );
+                    }),
                 };
+                if !is_taken_up.load(Relaxed) {
+                    leave(OK, move || {
+                        tracing::info!(
+                            "{name} before the configuration was read: nothing was served"
+                        );
+                    });
+                }
                 let end = Instant::now() + ENDING;
                 until = Some(match until {
                     Some(until) => until.min(end),
@@ -69,7 +86,16 @@ impl Signals {
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || runtime.block_on(watch))?;
-        Ok(Self { names, patience })
+        Ok(Self {
+            names,
+            is_loaded,
+            patience,
+        })
+    }
+
+    /// Says that what is waited for at the start has been read.
+    pub fn loaded(&self) {
+        self.is_loaded.store(true, Relaxed);
     }
 
     /// Says how long a shutdown may take, which is asked when the first one comes.
@@ -96,15 +122,18 @@ async fn passed(until: Option<Instant>) {
 }
 
 /// Ends the process as it is.
-fn leave() -> ! {
+fn leave(status: u8, say: impl FnOnce() + Send + 'static) -> ! {
     // Standard error may be what everything waits for.
-    let said = thread::Builder::new().spawn(|| {
-        tracing::error!("the process did not end by itself in time; the last records are missing");
+    let (said, is_said) = std::sync::mpsc::channel();
+    let saying = thread::Builder::new().spawn(move || {
+        say();
+        // Nobody listens any more where it took too long.
+        let _ = said.send(());
     });
-    if said.is_ok() {
-        thread::sleep(LAST_WORDS);
+    if saying.is_ok() {
+        let _ = is_said.recv_timeout(LAST_WORDS);
     }
-    process::exit(FAILED.into())
+    process::exit(status.into())
 }
 
 /// SIGQUIT is what other proxies are asked with to let their connections finish.

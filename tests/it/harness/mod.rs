@@ -6,6 +6,7 @@ pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod frames;
+pub mod held;
 pub mod hops;
 pub mod inside;
 pub mod names;
