@@ -12,9 +12,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use humantime::format_duration;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::descriptors;
 use super::expiry::Expiry;
@@ -25,7 +26,7 @@ use super::plan::{Plan, Refused};
 use super::sockets::{BindError, Common, Needs, Sockets};
 use super::tasks::Tasks;
 use super::upstreams;
-use crate::config::{Config, Problem, Severity};
+use crate::config::{Config, Problem, Reading, Severity};
 use crate::generation::Generation;
 use crate::limits::Clients;
 use crate::reason::Level;
@@ -35,6 +36,9 @@ use found::{Because, File, Found};
 
 /// How often the files are looked at. A change is taken up at the second look that finds the same.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long files may take before it is said which one is waited for.
+const LONG: Duration = Duration::from_secs(5);
 
 /// What the process serves with, and what it needs to serve with something else.
 #[derive(Debug)]
@@ -88,8 +92,7 @@ impl Reloader {
                 _ = looks.tick() => {
                     self.tell_expiry();
                     let mut watch = std::mem::take(&mut self.watch);
-                    // A file system may take its time.
-                    let looked = spawn_blocking(move || {
+                    let looked = reading(move || {
                         let has_settled = watch.has_settled();
                         (watch, has_settled)
                     });
@@ -113,7 +116,7 @@ impl Reloader {
     async fn look(&mut self, because: Because) {
         let (plan, refused) = (Arc::clone(&self.running.plan), self.refused.take());
         let was_refused = refused.is_some();
-        let looked = spawn_blocking(move || Found::at(&plan, refused.as_ref(), because)).await;
+        let looked = reading(move || Found::at(&plan, refused.as_ref(), because)).await;
         let found = match looked {
             Ok(found) => found,
             Err(error) => {
@@ -312,6 +315,30 @@ impl Reloader {
         record.generation = Some(self.number());
         self.running.common.sink.emit(record);
     }
+}
+
+/// Runs what reads files. A file system may take its time, and nothing can end the wait for it; so it is told.
+async fn reading<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let begun = Instant::now();
+    let mut working = spawn_blocking(work);
+    if let Ok(done) = timeout(LONG, &mut working).await {
+        return done;
+    }
+    let file = Reading::file().unwrap_or_default();
+    tracing::warn!(
+        "{} has not been read for {}; no change is taken up before it is: check that its file system answers",
+        file.display(),
+        format_duration(LONG),
+    );
+    let done = working.await;
+    let seconds = Duration::from_secs(begun.elapsed().as_secs());
+    tracing::info!(
+        "the configuration's files have been read, which took {}",
+        format_duration(seconds)
+    );
+    done
 }
 
 impl Running {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use wsgate::reason::Reason;
 
 use crate::harness::client::try_socket;
+use crate::harness::held::Held;
 use crate::harness::proxy::program;
 use crate::harness::{Client, Line, Proxy, Setup, eventually, frames, handshake};
 
@@ -375,4 +376,24 @@ fn a_reload_during_a_drain_lets_nobody_in() {
         (proxy.events("drained") == 1).then_some(())
     });
     proxy.stop();
+}
+
+/// Nothing can end the wait for a file system that does not answer. Until it does, no other change is taken up.
+#[test]
+fn a_file_whose_file_system_does_not_answer_is_named() {
+    let proxy = Setup::tls(ECHO).start();
+    let file = proxy.folder().join("good.pem");
+    let mut held = Held::new(&file);
+    proxy.signal("HUP");
+    held.is_wanted();
+    let named = format!("{} has not been read for 5s", file.display());
+    eventually("the file's name", || {
+        proxy.diagnostics().contains(&named).then_some(())
+    });
+    drop(held);
+    proxy.event("reload_unchanged");
+    let read = "the configuration's files have been read, which took";
+    eventually("the end of the wait", || {
+        proxy.diagnostics().contains(read).then_some(())
+    });
 }
