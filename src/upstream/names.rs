@@ -4,9 +4,11 @@
 //!
 //! The system's resolver blocks the thread that asks it, for as long as the name servers are silent, and can't be told to
 //! stop. So look-ups have a few threads of their own, which nothing else waits for, and a name is asked for once at a
-//! time, whoever wants it. Whoever waits gives up by itself; the look-up goes on.
+//! time, whoever wants it. Whoever waits gives up by itself; the look-up goes on. One that never returns is lost after a
+//! while: it holds its thread, but neither its name nor the place of another.
 
-use std::collections::{HashMap, VecDeque};
+mod state;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,15 +23,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::reason::{Failure, Note, NoteCode, Reason};
+use state::{Answer, Fault, LookUp, Name, State, UnderWay};
 
 /// Look-ups that run at a time, a thread each.
 const RUNNING: usize = 8;
-
-/// How old the last good answer may be where the resolver has none.
-const STALE: Duration = Duration::from_secs(60);
-
-/// Names that something is known of, or that are waited for.
-const NAMES: usize = 4096;
 
 /// The names that are being looked up, and the last good answers; shared by all that dial.
 #[derive(Clone)]
@@ -47,40 +44,6 @@ pub(super) struct Found {
 struct Shared {
     ask: Box<dyn Fn(&str) -> Answer + Send + Sync>,
     state: Mutex<State>,
-}
-
-/// What a look-up gives: addresses, whose ports mean nothing.
-type Answer = Result<Arc<[SocketAddr]>, Fault>;
-
-#[derive(Clone, Debug)]
-struct Fault {
-    words: String,
-    /// Says nothing of the name itself.
-    is_temporary: bool,
-}
-
-#[derive(Default)]
-struct State {
-    names: HashMap<Arc<str>, Name>,
-    /// Those whose look-up has not begun.
-    queue: VecDeque<Arc<str>>,
-    /// Threads.
-    running: usize,
-}
-
-#[derive(Default)]
-struct Name {
-    /// When it came, and what.
-    last_good: Option<(Instant, Arc<[SocketAddr]>)>,
-    look_up: Option<LookUp>,
-}
-
-/// One that is under way.
-struct LookUp {
-    asked: Instant,
-    /// `None` while it is in the queue.
-    begun: Option<Instant>,
-    answer: watch::Sender<Option<Answer>>,
 }
 
 /// Somebody who waits for one.
@@ -180,6 +143,9 @@ impl Names {
     fn join(&self, host: &str) -> Result<Waiting, Fault> {
         let mut state = self.0.lock();
         let now = Instant::now();
+        state.lose(now);
+        // Where no thread can be had, the next who asks tries again.
+        let _ = self.0.staff(&mut state);
         if let Some(name) = state.names.get(host)
             && let Some(look_up) = &name.look_up
         {
@@ -189,22 +155,22 @@ impl Names {
                 answer: look_up.answer.subscribe(),
             });
         }
+        state.may_ask(host, now)?;
         state.make_room(now)?;
-        if state.running < RUNNING {
-            let shared = Arc::clone(&self.0);
-            thread::Builder::new()
-                .name("look-up".to_owned())
-                .spawn(move || shared.work())
-                .map_err(|error| {
-                    Fault::temporary(format!("can't start a thread for the look-up: {error}"))
-                })?;
-            state.running += 1;
-        }
         let (sender, answer) = watch::channel(None);
         let host: Arc<str> = host.into();
+        state.number += 1;
+        let number = state.number;
         state.queue.push_back(Arc::clone(&host));
+        let staffed = self.0.staff(&mut state);
+        if let (Err(error), 0) = (staffed, state.running) {
+            state.queue.pop_back();
+            let words = format!("can't start a thread for the look-up: {error}");
+            return Err(Fault::temporary(words));
+        }
         let name = state.names.entry(host).or_default();
         name.look_up = Some(LookUp {
+            number,
             asked: now,
             begun: None,
             answer: sender,
@@ -283,17 +249,31 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for what is in the queue, until it is empty.
+    /// Starts threads for what is in the queue.
+    fn staff(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        while state.running < RUNNING.min(state.under_way.len() + state.queue.len()) {
+            let shared = Arc::clone(self);
+            thread::Builder::new()
+                .name("look-up".to_owned())
+                .spawn(move || shared.work())?;
+            state.running += 1;
+        }
+        Ok(())
+    }
+
+    /// Asks for what is in the queue, until it is empty or a look-up was lost.
     fn work(&self) {
-        while let Some(host) = self.next() {
+        while let Some((host, number)) = self.next() {
             let asked = catch_unwind(AssertUnwindSafe(|| (self.ask)(&host)));
             let answer =
                 asked.unwrap_or_else(|_| Err(Fault::temporary("the look-up panicked".to_owned())));
-            self.lock().answered(&host, answer);
+            if self.lock().answered(&host, number, answer).is_none() {
+                return;
+            }
         }
     }
 
-    fn next(&self) -> Option<Arc<str>> {
+    fn next(&self) -> Option<(Arc<str>, u64)> {
         let mut state = self.lock();
         while let Some(host) = state.queue.pop_front() {
             let Some(name) = state.names.get_mut(&host) else {
@@ -301,8 +281,15 @@ impl Shared {
             };
             match &mut name.look_up {
                 Some(look_up) if look_up.answer.receiver_count() > 0 => {
-                    look_up.begun = Some(Instant::now());
-                    return Some(host);
+                    let begun = Instant::now();
+                    look_up.begun = Some(begun);
+                    let number = look_up.number;
+                    state.under_way.push(UnderWay {
+                        host: Arc::clone(&host),
+                        number,
+                        begun,
+                    });
+                    return Some((host, number));
                 }
                 // All have given up.
                 _ => name.look_up = None,
@@ -310,58 +297,6 @@ impl Shared {
         }
         state.running -= 1;
         None
-    }
-}
-
-impl State {
-    fn answered(&mut self, host: &str, answer: Answer) {
-        let Some(name) = self.names.get_mut(host) else {
-            return;
-        };
-        match &answer {
-            Ok(addresses) => name.last_good = Some((Instant::now(), Arc::clone(addresses))),
-            Err(fault) if !fault.is_temporary => name.last_good = None,
-            Err(_) => {}
-        }
-        if let Some(look_up) = name.look_up.take() {
-            look_up.answer.send_replace(Some(answer));
-        }
-    }
-
-    /// The last good answer of a name and its age.
-    fn last_good(&self, host: &str) -> Option<(Duration, Arc<[SocketAddr]>)> {
-        self.names.get(host)?.last_good(Instant::now())
-    }
-
-    /// Forgets what is too old where there are too many names.
-    fn make_room(&mut self, now: Instant) -> Result<(), Fault> {
-        if self.names.len() < NAMES {
-            return Ok(());
-        }
-        self.names
-            .retain(|_, name| name.look_up.is_some() || name.last_good(now).is_some());
-        if self.names.len() < NAMES {
-            return Ok(());
-        }
-        let words = format!("{NAMES} names are being looked up already");
-        Err(Fault::temporary(words))
-    }
-}
-
-impl Name {
-    fn last_good(&self, now: Instant) -> Option<(Duration, Arc<[SocketAddr]>)> {
-        let (since, addresses) = self.last_good.as_ref()?;
-        let age = now.saturating_duration_since(*since);
-        (age <= STALE).then(|| (age, Arc::clone(addresses)))
-    }
-}
-
-impl Fault {
-    fn temporary(words: String) -> Self {
-        Self {
-            words,
-            is_temporary: true,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Condvar;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::state::{LATE, LOST, NAMES, STALE};
 use super::*;
 
 /// Far longer than anything here takes.
@@ -222,7 +223,7 @@ fn an_answer_is_the_last_good_one_for_a_minute() {
     let now = Instant::now();
     let name = Name {
         last_good: Some((now, [address(0)].into())),
-        look_up: None,
+        ..Name::default()
     };
     assert!(name.last_good(now + Duration::from_secs(60)).is_some());
     assert!(
@@ -238,7 +239,7 @@ fn names_are_forgotten_where_there_are_too_many() {
     for number in 0..NAMES {
         let name = Name {
             last_good: Some((now, [address(0)].into())),
-            look_up: None,
+            ..Name::default()
         };
         state.names.insert(format!("n{number}.test").into(), name);
     }
@@ -246,4 +247,119 @@ fn names_are_forgotten_where_there_are_too_many() {
     let later = now + STALE + Duration::from_millis(1);
     assert!(state.make_room(later).is_ok());
     assert!(state.names.is_empty());
+}
+
+/// Look-ups of `dead…` names that wait until they are let go; all others are good.
+fn partly_dead(gate: &Arc<Gate>) -> Names {
+    let dead = gate.names(good);
+    Names::asking(move |host| match host.starts_with("dead") {
+        true => (dead.0.ask)(host),
+        false => good(host),
+    })
+}
+
+/// Makes all that are under way as old as those which are lost.
+fn grow_late(names: &Names) {
+    for one in &mut names.0.lock().under_way {
+        one.begun = one.begun.checked_sub(LATE).unwrap();
+    }
+}
+
+/// Begins to look up a name and waits no longer than that takes.
+async fn begin(names: &Names, gate: &Gate, host: &str) {
+    let before = gate.asked();
+    let waiting = {
+        let (names, host) = (names.clone(), host.to_owned());
+        tokio::spawn(async move { names.look_up(&host, 1, PATIENCE).await })
+    };
+    until(host, || gate.asked() > before).await;
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn one_that_never_returns_holds_neither_its_name_nor_the_place_of_another() {
+    let gate = Arc::new(Gate::default());
+    let names = partly_dead(&gate);
+    for number in 0..RUNNING {
+        begin(&names, &gate, &format!("dead{number}.test")).await;
+    }
+    let brief = Duration::from_millis(1);
+    let failure = names.look_up("a.test", 1, brief).await.unwrap_err();
+    assert!(failure.detail.unwrap().contains("could not begin"));
+    grow_late(&names);
+    names.look_up("a.test", 1, PATIENCE).await.unwrap();
+    begin(&names, &gate, "dead0.test").await;
+    assert_eq!(names.0.lock().lost, RUNNING);
+    gate.open();
+    until("the threads' end", || {
+        let state = names.0.lock();
+        (state.running, state.lost, state.under_way.len()) == (0, 0, 0)
+    })
+    .await;
+    names.look_up("dead0.test", 1, PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_one_that_is_lost_is_told() {
+    let gate = Arc::new(Gate::default());
+    let names = partly_dead(&gate);
+    let waiting = {
+        let names = names.clone();
+        tokio::spawn(async move { names.look_up("dead.test", 1, PATIENCE).await })
+    };
+    until("the look-up", || gate.asked() == 1).await;
+    grow_late(&names);
+    names.look_up("a.test", 1, PATIENCE).await.unwrap();
+    let detail = waiting.await.unwrap().unwrap_err().detail.unwrap();
+    assert_eq!(detail, "dead.test: no answer from the resolver in 1m");
+    gate.open();
+}
+
+/// One name never holds all that may be lost, and what is lost is bounded.
+#[tokio::test]
+async fn so_many_are_lost_and_no_more() {
+    let gate = Arc::new(Gate::default());
+    let names = partly_dead(&gate);
+    for number in 0..LOST + RUNNING {
+        begin(&names, &gate, &format!("dead{number}.test")).await;
+        grow_late(&names);
+    }
+    let brief = Duration::from_millis(1);
+    for host in ["dead0.test", "a.test"] {
+        let failure = names.look_up(host, 1, brief).await.unwrap_err();
+        assert_eq!(failure.reason, Reason::UpstreamDnsFailed);
+    }
+    assert_eq!(names.0.lock().lost, LOST);
+    assert_eq!(gate.most.load(Ordering::SeqCst), LOST + RUNNING);
+    gate.open();
+    until("the threads' end", || {
+        let state = names.0.lock();
+        state.running == 0 && state.lost == 0
+    })
+    .await;
+    names.look_up("a.test", 1, PATIENCE).await.unwrap();
+}
+
+#[test]
+fn a_name_whose_look_ups_get_lost_is_asked_for_less_and_less() {
+    let now = Instant::now();
+    let mut state = State {
+        lost: 1,
+        ..State::default()
+    };
+    for (lost, minutes) in [(1, 0), (2, 1), (3, 3), (4, 7), (24, 65_535 / 2)] {
+        let name = Name {
+            lost,
+            lost_since: Some(now),
+            ..Name::default()
+        };
+        state.names.insert("a.test".into(), name);
+        let pause = LATE * minutes;
+        assert!(state.may_ask("a.test", now + pause).is_ok(), "{lost}");
+        if let Some(early) = pause.checked_sub(Duration::from_millis(1)) {
+            let fault = state.may_ask("a.test", now + early).unwrap_err();
+            assert!(fault.is_temporary, "{lost}");
+        }
+    }
+    assert!(state.may_ask("b.test", now).is_ok());
 }
