@@ -11,6 +11,7 @@ pub mod origin;
 pub mod path;
 mod rules;
 mod search;
+mod shadows;
 pub mod wechat;
 
 pub use host::{Authority, HostPattern, HostSet};
@@ -21,6 +22,7 @@ pub use rules::{
     WebSocketRules,
 };
 pub use search::Search;
+pub use shadows::Shadows;
 
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::secrets::{self, words};

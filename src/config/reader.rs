@@ -1,5 +1,7 @@
 //! A cursor over the YAML tree: every wrong turn becomes a finding, and reading goes on.
 
+use std::collections::HashMap;
+
 use super::problem::{Severity, akin, nearest, quoted, shown};
 use super::shape::{self, Block, Key, Kind};
 use super::yaml::{Aim, Node};
@@ -55,11 +57,15 @@ impl<'e> Report<'e> {
 
     /// All findings, with what explains them.
     pub fn finish(mut self) -> Vec<Finding> {
+        let mut errors = HashMap::new();
+        for (index, finding) in self.findings.iter().enumerate() {
+            if finding.severity == Severity::Error {
+                errors.entry(finding.path.clone()).or_insert(index);
+            }
+        }
         for remark in self.remarks {
-            let is_there = |finding: &&mut Finding| {
-                finding.severity == Severity::Error && finding.path == remark.path
-            };
-            match self.findings.iter_mut().find(is_there) {
+            let error = errors.get(&remark.path).copied();
+            match error.and_then(|index| self.findings.get_mut(index)) {
                 Some(finding) => {
                     finding.help = Some(match finding.help.take() {
                         Some(help) => format!("{}; {help}", remark.words),

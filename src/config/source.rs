@@ -20,9 +20,9 @@ const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
 /// Most problems told at once: each is located by reading the text again.
 pub(super) const MOST_PROBLEMS: usize = 200;
 
-/// Most bytes of text that are read again to place problems: of a file of the largest size some seventy are told, of one of
-/// a third of it two hundred.
-const MOST_READ_AGAIN: usize = 72 * 1024 * 1024;
+/// Most bytes of text that are read again to place problems: of a file of the largest size some twenty are told, of one of
+/// a tenth of it two hundred.
+const MOST_READ_AGAIN: usize = 24 * 1024 * 1024;
 
 /// What came of reading a configuration.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::scalar::{Unusable, parse_duration, parse_size};
 use super::yaml::{self, Aim, Node};
@@ -160,11 +160,10 @@ fn shipped_files_get_no_warning() {
 }
 
 #[test]
-fn many_warnings_are_found_soon_and_counted() {
+fn many_warnings_are_counted() {
     let route = |n| format!("  - {{ path: /api/{n}, respond: {{}} }}\n");
     let text = "listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { endpoints: [builtin:echo] } }\nroutes:\n  - { path: /*, respond: {} }\n";
-    let text: String = text.to_owned() + &(0..8000).map(route).collect::<String>();
-    let began = Instant::now();
+    let text: String = text.to_owned() + &(0..2000).map(route).collect::<String>();
     let outcome = parse_text(&text);
     let lines = lines(&outcome);
     assert!(
@@ -174,11 +173,10 @@ fn many_warnings_are_found_soon_and_counted() {
     );
     // One more is about the upstream that nothing leads to.
     assert!(
-        lines[200].contains("warning: found 7801 more problems"),
+        lines[200].contains("warning: found 1801 more problems"),
         "{}",
         lines[200]
     );
-    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 fn valid(name: &str) -> Config {
@@ -1069,4 +1067,84 @@ fn one_module_names_the_yaml_library() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     walk(&src, &mut found);
     assert_eq!(found, [src.join("config/yaml.rs")]);
+}
+
+/// The processor's time that this thread needs for a configuration, the least of two: what else runs can only add to it.
+fn cost(text: &str) -> Duration {
+    let used = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap()
+    };
+    let measured = (0..2).map(|_| {
+        let before = used();
+        let outcome = parse(text, Path::new("proxy.yaml"), &|_| None);
+        let cost = used() - before;
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        let error = outcome.problems.iter().find(is_error);
+        assert!(error.is_none(), "{error:?}");
+        cost
+    });
+    measured.min().unwrap()
+}
+
+/// No rule holds each entry of a list against each other one: eight times as many cost eight times as much, not 64 times.
+#[test]
+fn a_long_list_costs_in_proportion_to_its_length() {
+    const UPSTREAM: &str = "upstreams: { app: { endpoints: [http://127.0.0.1:1] } }\n";
+    const LISTENER: &str = "listeners: [{ address: 127.0.0.1:0 }]\n";
+    const ROUTE: &str = "routes: [{ path: /a, respond: {} }]\n";
+    /// What comes before it, how many, an entry, what comes after it.
+    type List = (&'static str, usize, fn(usize) -> String, &'static str);
+    let lists: [List; 7] = [
+        (
+            "listeners:\n",
+            2_000,
+            |n| format!("  - address: 127.0.0.1:{}\n", n + 1),
+            ROUTE,
+        ),
+        (
+            "listeners:\n",
+            2_000,
+            |n| format!("  - address: 127.1.{}.{}:80\n", n / 256, n % 256),
+            ROUTE,
+        ),
+        (
+            "routes:\n",
+            1_500,
+            |n| format!("  - {{ path: /{n}, respond: {{}} }}\n"),
+            LISTENER,
+        ),
+        (
+            "routes:\n",
+            1_500,
+            |n| format!("  - {{ host: a{n}.example, path: /a, respond: {{}} }}\n"),
+            LISTENER,
+        ),
+        (
+            "trusted_proxies:\n",
+            4_000,
+            |n| format!("  - 10.1.{}.{}\n", n / 256, n % 256),
+            "listeners: [{ address: 127.0.0.1:0 }]\nroutes: [{ path: /a, respond: {} }]\n",
+        ),
+        (
+            "routes:\n  - path: /a\n    upstream: app\n    websocket:\n      origins:\n",
+            2_000,
+            |n| format!("        - https://a{n}.example\n"),
+            LISTENER,
+        ),
+        (
+            "routes:\n  - path: /a\n    upstream: app\n    http:\n      methods:\n",
+            2_000,
+            |n| format!("        - A{n}\n"),
+            LISTENER,
+        ),
+    ];
+    for (begin, count, entry, end) in lists {
+        let text = |count| {
+            let entries = (0..count).map(entry);
+            UPSTREAM.to_owned() + begin + &entries.collect::<String>() + end
+        };
+        let (few, many) = (cost(&text(count)), cost(&text(8 * count)));
+        assert!(many < few * 24, "{begin}: {few:?}, then {many:?}");
+    }
 }

@@ -59,7 +59,7 @@ impl fmt::Display for Authority {
 }
 
 /// `routes[].host`: an exact name, or `*.` and a name for one label more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// Lower case; an IPv6 address without brackets.
     Exact(String),
@@ -143,15 +143,6 @@ impl HostPattern {
             Self::Wildcard(base) => below_one_label(host) == Some(base.as_str()),
         }
     }
-
-    /// Whether every host of `other` matches.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        match other {
-            Self::Exact(name) => self.matches(name),
-            Self::Wildcard(_) => self == other,
-        }
-    }
 }
 
 impl fmt::Display for HostPattern {
@@ -230,7 +221,7 @@ pub(super) fn bracketed(host: &str) -> String {
 }
 
 /// What remains of `host` without its first label, if that is not empty.
-fn below_one_label(host: &str) -> Option<&str> {
+pub(super) fn below_one_label(host: &str) -> Option<&str> {
     host.split_once('.')
         .filter(|(label, _)| !label.is_empty())
         .map(|(_, base)| base)

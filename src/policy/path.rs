@@ -95,14 +95,9 @@ impl PathPattern {
         }
     }
 
-    /// Whether every path of `other` matches.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        match (self.is_prefix, other.is_prefix) {
-            (true, _) => other.text.starts_with(&self.text),
-            (false, true) => false,
-            (false, false) => self == other,
-        }
+    /// What is written before the `*` of a prefix, or all of an exact path; and whether it is a prefix.
+    pub(super) fn parts(&self) -> (&str, bool) {
+        (&self.text, self.is_prefix)
     }
 }
 

@@ -33,17 +33,6 @@ impl Route {
         self.takes_host(&asked.authority.host) && self.path.matches(asked.path)
     }
 
-    /// Whether no request is left for `later`, which stands behind this route.
-    #[must_use]
-    pub fn takes_all_of(&self, later: &Self) -> bool {
-        let takes_hosts = match (&self.host, &later.host) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(own), Some(theirs)) => own.covers(theirs),
-        };
-        takes_hosts && self.path.covers(&later.path)
-    }
-
     /// What opening handshakes must bring and where they go, if the route takes them.
     #[must_use]
     pub fn websocket(&self) -> Option<(&Forward, &WebSocketRules)> {

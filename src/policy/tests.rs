@@ -3,6 +3,8 @@
 mod origin;
 mod path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::reason::Words;
 
@@ -219,8 +221,49 @@ fn a_route_takes_all_of_another_one_only_where_nothing_is_left() {
         (("*.b.example", "/*"), ("x.a.b.example", "/x"), false),
         (("a.b.example", "/*"), ("*.b.example", "/x"), false),
     ] {
-        let takes = pattern(first).takes_all_of(&pattern(then));
-        assert_eq!(takes, expected, "{first:?} {then:?}");
+        let (earlier, later) = (pattern(first), pattern(then));
+        let mut shadows = Shadows::default();
+        assert_eq!(shadows.add(0, &earlier), None);
+        let takes = shadows.add(1, &later);
+        assert_eq!(takes, expected.then_some(0), "{first:?} {then:?}");
+    }
+}
+
+/// Against each pair: by what the patterns look like.
+fn leaves_nothing((host, path): (&str, &str), (later_host, later_path): (&str, &str)) -> bool {
+    let is_below = |base: &str| {
+        let rest = later_host.split_once('.');
+        rest.is_some_and(|(label, rest)| label != "*" && rest == base)
+    };
+    let takes_hosts =
+        host == "-" || host == later_host || host.strip_prefix("*.").is_some_and(is_below);
+    takes_hosts
+        && match path.strip_suffix('*') {
+            Some(path) => later_path.trim_end_matches('*').starts_with(path),
+            None => path == later_path,
+        }
+}
+
+proptest! {
+    #[test]
+    fn the_first_route_that_leaves_nothing_is_found(
+        routes in prop::collection::vec(
+            (
+                prop::sample::select(vec!["-", "b.example", "a.b.example", "c.b.example", "*.b.example", "192.0.2.1"]),
+                prop::sample::select(vec!["/", "/*", "/a", "/a/", "/a/*", "/a/b", "/a/b/*", "/ab", "/b/a/*", "/b/a/c"]),
+            ),
+            0..30,
+        ),
+    ) {
+        let all: Vec<_> = routes
+            .iter()
+            .map(|(host, path)| route(Some(*host).filter(|host| *host != "-"), path, &BASE))
+            .collect();
+        let mut shadows = Shadows::default();
+        for (index, own) in all.iter().enumerate() {
+            let expected = (0..index).find(|first| leaves_nothing(routes[*first], routes[index]));
+            prop_assert_eq!(shadows.add(index, own), expected);
+        }
     }
 }
 

@@ -2,15 +2,15 @@
 
 use super::super::Config;
 use super::Notes;
-use crate::policy::{Route, Serves};
+use crate::policy::{Route, Serves, Shadows};
 
 /// Statuses of an answer that names another place (RFC 9110 section 15.4), which `respond` has no way to.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
+    let mut shadows = Shadows::default();
     for (index, route) in config.routes.iter().enumerate() {
-        let mut earlier = config.routes.iter().take(index);
-        if let Some(first) = earlier.position(|earlier| earlier.takes_all_of(route)) {
+        if let Some(first) = shadows.add(index, route) {
             shadowed(config, first, index, notes);
         }
         if let Some(what) = looks_like(&route.path.to_string()) {

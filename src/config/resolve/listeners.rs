@@ -1,5 +1,6 @@
 //! `listeners`: addresses and TLS settings.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -13,6 +14,30 @@ use super::word;
 
 const ADDRESS: &str = "an IP address and a port such as 0.0.0.0:8443 or [::]:8443";
 
+/// Addresses that can be bound together, and the sites of their listeners.
+#[derive(Default)]
+struct Seen {
+    sites: HashMap<SocketAddr, String>,
+    /// The first of each port and family: the only one where it is a wildcard.
+    first: HashMap<(u16, bool), SocketAddr>,
+}
+
+impl Seen {
+    /// The first address beside which `address` can't be bound, with its site.
+    fn in_the_way(&self, address: SocketAddr) -> Option<(SocketAddr, &str)> {
+        let first = self.first.get(&(address.port(), address.is_ipv4()));
+        let mut others = first.into_iter().chain([&address]);
+        let other = *others.find(|other| overlap(address, **other))?;
+        Some((other, self.sites.get(&other)?))
+    }
+
+    fn add(&mut self, address: SocketAddr, site: &str) {
+        let port = (address.port(), address.is_ipv4());
+        self.first.entry(port).or_insert(address);
+        self.sites.insert(address, site.to_owned());
+    }
+}
+
 /// The listeners that could be read; certificates are also added to `certificates`, of the others too. `has_trusted`
 /// says whether any hop in front is trusted.
 pub fn resolve(
@@ -23,7 +48,7 @@ pub fn resolve(
     report: &mut Report<'_>,
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
-    let mut seen: Vec<(SocketAddr, String)> = Vec::new();
+    let mut seen = Seen::default();
     for item in cursor.blocks(report).unwrap_or_default() {
         let Some(fields) = item.fields(&shape::LISTENER, report) else {
             continue;
@@ -47,8 +72,8 @@ pub fn resolve(
         let Some(address) = address(cursor, report) else {
             continue;
         };
-        match seen.iter().find(|(other, _)| overlap(address, *other)) {
-            Some((other, first)) if *other == address => {
+        match seen.in_the_way(address) {
+            Some((other, first)) if other == address => {
                 let message = format!("found {address} again, the address of {first}");
                 cursor.error(report, message);
             }
@@ -57,7 +82,7 @@ pub fn resolve(
                     format!("found {address}, which can't be taken beside {other} of {first}");
                 cursor.error_with(report, message, Some("take another port".to_owned()));
             }
-            None => seen.push((address, item.site.clone())),
+            None => seen.add(address, &item.site),
         }
         listeners.push(Listener {
             address,

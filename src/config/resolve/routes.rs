@@ -2,7 +2,8 @@
 
 mod plain;
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub fn resolve(
     report: &mut Report<'_>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
-    let mut seen: Vec<(Option<HostPattern>, String, String)> = Vec::new();
+    let mut seen: HashMap<(Option<HostPattern>, String), String> = HashMap::new();
     let Some(items) = cursor.blocks(report) else {
         upstreams.claim_unclear();
         return routes;
@@ -40,11 +41,9 @@ pub fn resolve(
         let path = path(&fields, report);
         let serves = serves(&item, &fields, &host, upstreams, report);
         if let (Some(host), Some((text, _))) = (host.as_readable(), &path) {
-            let same = |(other, path, _): &&(Option<HostPattern>, String, String)| {
-                *other == host && path == text
-            };
-            match seen.iter().find(same) {
-                Some((_, _, first)) => {
+            match seen.entry((host, text.clone())) {
+                Entry::Occupied(first) => {
+                    let first = first.get();
                     let message = format!("found the host and path of {first} again");
                     let help = Some("the first route that matches is used: put its websocket or http on that one"
                         .to_owned());
@@ -53,7 +52,9 @@ pub fn resolve(
                         .unwrap_or(&item)
                         .error_with(report, message, help);
                 }
-                None => seen.push((host, text.clone(), item.site.clone())),
+                Entry::Vacant(place) => {
+                    place.insert(item.site.clone());
+                }
             }
         }
         if let (Some((_, path)), Some(serves)) = (path, serves) {

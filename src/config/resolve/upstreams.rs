@@ -2,7 +2,7 @@
 
 mod endpoint;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub struct Upstreams<'t> {
     pub resolved: BTreeMap<String, Arc<Upstream>>,
     /// Every name of the file.
     names: Vec<(&'t str, Cursor<'t>)>,
+    known: HashSet<&'t str>,
     used: BTreeSet<String>,
     /// Whether some route's upstream could not be read.
     is_use_unclear: bool,
@@ -46,11 +47,11 @@ impl Upstreams<'_> {
         if self.names.is_empty() {
             return;
         }
-        let names = || self.names.iter().map(|(name, _)| *name);
-        if names().any(|known| known == name) {
+        if self.known.contains(name) {
             self.used.insert(name.to_owned());
             return;
         }
+        let names = || self.names.iter().map(|(name, _)| *name);
         let allowed = names().take(MOST_NAMES).map(|name| shown(name, 80));
         let allowed = allowed.collect::<Vec<_>>();
         let more = if names().nth(MOST_NAMES).is_some() {
@@ -120,6 +121,7 @@ pub fn resolve<'t>(cursor: &Cursor<'t>, folder: &Path, report: &mut Report<'_>) 
                 .insert((*name).to_owned(), Arc::new(upstream));
         }
     }
+    upstreams.known = names.iter().map(|(name, _)| *name).collect();
     upstreams.names = names;
     upstreams
 }

@@ -1,5 +1,6 @@
 //! What a route says of plain requests.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ fn methods(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
         return METHODS.map(str::to_owned).into();
     };
     let mut methods: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for item in cursor.some_items(WHAT, report).unwrap_or_default() {
         let Some(text) = item.text(WHAT, report) else {
             continue;
@@ -68,7 +70,7 @@ fn methods(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
                 let help = Some(format!("write {upper}"));
                 (format!("found {found}, expected {WHAT}"), help)
             }
-            _ if methods.contains(&text) => (format!("found {found} a second time"), remove()),
+            _ if !seen.insert(text.clone()) => (format!("found {found} a second time"), remove()),
             _ => {
                 methods.push(text);
                 continue;

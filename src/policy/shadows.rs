@@ -1,0 +1,94 @@
+//! Which routes leave nothing for a later one, found in time that grows with the text of the routes alone.
+
+use std::collections::HashMap;
+
+use super::host::below_one_label;
+use super::{HostPattern, Route};
+
+/// Routes in their order.
+#[derive(Debug, Default)]
+pub struct Shadows<'r> {
+    /// For each host, where its paths begin in `places`.
+    hosts: HashMap<Option<&'r HostPattern>, usize>,
+    places: Vec<Place>,
+    /// From a place by the next segment of a path.
+    steps: HashMap<(usize, &'r str), usize>,
+}
+
+/// A path that routes have in common: the first routes, by their index, for it and for all that is below it.
+#[derive(Debug, Default)]
+struct Place {
+    exact: Option<usize>,
+    below: Option<usize>,
+}
+
+impl<'r> Shadows<'r> {
+    /// Adds the route at `index`, and gives the first of those before it that leaves no request for it.
+    pub fn add(&mut self, index: usize, route: &'r Route) -> Option<usize> {
+        let wildcard = match &route.host {
+            Some(HostPattern::Exact(name)) => {
+                below_one_label(name).map(|base| HostPattern::Wildcard(base.to_owned()))
+            }
+            _ => None,
+        };
+        let mut hosts = vec![None];
+        hosts.extend(route.host.as_ref().map(Some));
+        hosts.extend(wildcard.as_ref().map(Some));
+        let first = hosts
+            .into_iter()
+            .filter_map(|host| self.first(*self.hosts.get(&host)?, route))
+            .min();
+        self.insert(index, route);
+        first
+    }
+
+    /// The first route that takes all paths of `route`, where the paths of a host begin at `root`.
+    fn first(&self, root: usize, route: &Route) -> Option<usize> {
+        let (text, is_prefix) = route.path.parts();
+        let mut first = None;
+        let mut here = root;
+        let mut segments = text.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            let Some(next) = self.steps.get(&(here, segment)) else {
+                return first;
+            };
+            here = *next;
+            let place = self.places.get(here)?;
+            let taken = match segments.peek() {
+                Some(_) => place.below,
+                None if is_prefix => None,
+                None => place.exact,
+            };
+            first = first.into_iter().chain(taken).min();
+        }
+        first
+    }
+
+    fn insert(&mut self, index: usize, route: &'r Route) {
+        let (text, is_prefix) = route.path.parts();
+        // What is behind the slash of a prefix may be anything.
+        let text = match is_prefix {
+            true => text.strip_suffix('/').unwrap_or(text),
+            false => text,
+        };
+        let places = &mut self.places;
+        let mut new = || {
+            places.push(Place::default());
+            places.len() - 1
+        };
+        let mut here = *self
+            .hosts
+            .entry(route.host.as_ref())
+            .or_insert_with(&mut new);
+        for segment in text.split('/') {
+            here = *self.steps.entry((here, segment)).or_insert_with(&mut new);
+        }
+        if let Some(place) = self.places.get_mut(here) {
+            let first = match is_prefix {
+                true => &mut place.below,
+                false => &mut place.exact,
+            };
+            first.get_or_insert(index);
+        }
+    }
+}
