@@ -4,12 +4,12 @@
 //! certificates are listed in [`Outcome::certificates`] for the TLS module to load, so that its findings join
 //! the same report.
 
+mod awaited;
 pub mod hops;
 mod input;
 mod lint;
 mod problem;
 mod reader;
-mod reading;
 mod resolve;
 mod scalar;
 pub mod shape;
@@ -30,10 +30,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use awaited::AwaitedFile;
 pub use input::is_read_once;
 pub(crate) use lint::exposure::is_public;
 pub use problem::{Problem, Severity};
-pub use reading::Reading;
 pub use resolve::overlap;
 pub use source::{Outcome, Source, parse, read, read_file};
 pub use upstream::{Balance, Endpoint, HealthCheck, OnAbort, Upstream, UpstreamTls};

@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::awaited::AwaitedFile;
 use super::problem::{Problem, Severity};
-use super::reading::Reading;
 use super::syntax;
 
 /// Largest file: far more than any configuration needs, and little enough to parse again for each problem.
@@ -101,7 +101,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, Box<Problem>> {
 
 /// Up to one byte more than the largest file has, to tell the two apart.
 fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
-    let _reading = Reading::begin(path);
+    let _awaited = AwaitedFile::begin(path);
     if is_standard_input(path) {
         // Not the buffered handle: what it holds back, a wait for more bytes does not see.
         return drained(File::from(io::stdin().as_fd().try_clone_to_owned()?));

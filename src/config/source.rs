@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use super::awaited::AwaitedFile;
 use super::problem::{Problem, Severity};
 use super::reader::{Cursor, Finding, Report};
-use super::reading::Reading;
 use super::slips::{self, LookAlike};
 use super::syntax::Refusal;
 use super::yaml::{self, Aim, Node};
@@ -98,7 +98,7 @@ impl Source {
 /// Those of the operating system; and what is no regular file (a named pipe would be waited for, perhaps for ever), or has
 /// more than 16 MiB.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let _reading = Reading::begin(path);
+    let _awaited = AwaitedFile::begin(path);
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 
-use crate::config::{Reading, read_file};
+use crate::config::{AwaitedFile, read_file};
 
 /// What files held when they were read, by their names.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,7 @@ impl Contents {
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {
-    let _reading = Reading::begin(file);
+    let _awaited = AwaitedFile::begin(file);
     let found = fs::metadata(file).ok()?;
     Some(Stamp {
         device: found.dev(),

@@ -9,6 +9,7 @@ mod told;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +27,7 @@ use super::plan::{Plan, Refused};
 use super::sockets::{BindError, Common, Needs, Sockets};
 use super::tasks::Tasks;
 use super::upstreams;
-use crate::config::{Config, Problem, Reading, Severity};
+use crate::config::{AwaitedFile, Config, Problem, Severity};
 use crate::generation::Generation;
 use crate::limits::Clients;
 use crate::reason::Level;
@@ -37,7 +38,7 @@ use found::{Because, File, Found};
 /// How often the files are looked at. A change is taken up at the second look that finds the same.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long files may take before it is said which one is waited for.
+/// How long reading the files may take before standard error says which one the proxy is waiting for.
 const LONG: Duration = Duration::from_secs(5);
 
 /// What the process serves with, and what it needs to serve with something else.
@@ -317,7 +318,8 @@ impl Reloader {
     }
 }
 
-/// Runs what reads files. A file system may take its time, and nothing can end the wait for it; so it is told.
+/// Runs `work`, which reads files. Nothing can end the wait for a file system that does not answer, so standard error
+/// reports it.
 async fn reading<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -326,19 +328,29 @@ async fn reading<T: Send + 'static>(
     if let Ok(done) = timeout(LONG, &mut working).await {
         return done;
     }
-    let file = Reading::file().unwrap_or_default();
-    tracing::warn!(
-        "{} has not been read for {}; no change is taken up before it is: check that its file system answers",
-        file.display(),
-        format_duration(LONG),
-    );
+    tracing::warn!("{}", slow(AwaitedFile::current().as_deref()));
     let done = working.await;
     let seconds = Duration::from_secs(begun.elapsed().as_secs());
     tracing::info!(
-        "the configuration's files have been read, which took {}",
+        "the configuration has been read and checked, which took {}",
         format_duration(seconds)
     );
     done
+}
+
+/// What is said of a look that takes long: because of `file`, if one is being read.
+fn slow(file: Option<&Path>) -> String {
+    let limit = format_duration(LONG);
+    let (what, remedy) = match file {
+        Some(file) => (
+            format!("reading {}", file.display()),
+            ": check that its file system answers",
+        ),
+        None => ("checking the configuration".to_owned(), ""),
+    };
+    format!(
+        "{what} has taken longer than {limit}, and no change takes effect until it is done{remedy}"
+    )
 }
 
 impl Running {
@@ -399,4 +411,22 @@ fn changed(before: &Config, now: &Config) -> Vec<&'static str> {
 
 fn texts(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_look_names_the_file_only_where_one_is_being_read() {
+        assert_eq!(
+            slow(Some(Path::new("/certs/a.pem"))),
+            "reading /certs/a.pem has taken longer than 5s, and no change takes effect until it is done: check that its file \
+             system answers"
+        );
+        assert_eq!(
+            slow(None),
+            "checking the configuration has taken longer than 5s, and no change takes effect until it is done"
+        );
+    }
 }

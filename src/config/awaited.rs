@@ -1,30 +1,30 @@
-//! Which file is being read, for whoever waits for it: a network file system may never answer.
+//! The file that the process is waiting to read: a network file system may never answer.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// That a file is being read, until it is dropped. The process reads one at a time.
+/// Marks a file as being read, until this is dropped. The process reads one file at a time.
 #[derive(Debug)]
-pub struct Reading(());
+pub struct AwaitedFile(());
 
-impl Reading {
-    /// Before the system is asked for anything about `file`.
+impl AwaitedFile {
+    /// To be called before the system is asked for anything about `file`.
     #[must_use]
     pub fn begin(file: &Path) -> Self {
         *lock() = Some(file.to_owned());
         Self(())
     }
 
-    /// The file that the system is asked for.
+    /// The file that is being read now; `None`: none is.
     #[must_use]
-    pub fn file() -> Option<PathBuf> {
+    pub fn current() -> Option<PathBuf> {
         lock().clone()
     }
 }
 
-impl Drop for Reading {
+impl Drop for AwaitedFile {
     fn drop(&mut self) {
         *lock() = None;
     }
