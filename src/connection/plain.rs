@@ -19,7 +19,7 @@ use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::record::{Answering, Draft, millis};
 use crate::upstream::{self, Passed, Served, Upload};
 
-/// Bytes of a body that nobody wants, of which the end is waited for.
+/// The most bytes of an unwanted body that the proxy reads before its answer.
 const UNWANTED_MOST: usize = 64 * 1024;
 
 impl Life<'_> {
@@ -89,8 +89,8 @@ impl Life<'_> {
         self.deliver(exchange, response, delivery, draft).await
     }
 
-    /// Answers a request as the configuration says, once its body has come: one that is wrong is refused like any other,
-    /// and one that is right is not in the way of the next request. Not every body is waited for; the connection ends then.
+    /// Answers a request as the configuration says, after its body: a malformed body is refused, and the next request
+    /// follows a good one. The connection ends where the body is too long, too slow or not sent.
     pub(super) async fn answer(
         &self,
         asked: Asked,
@@ -99,10 +99,10 @@ impl Life<'_> {
         draft: &mut Draft,
     ) -> Result<Next, Ended> {
         let asking = Instant::now();
-        let discarded = match asked.request.headers.contains_key(header::EXPECT) {
-            // It comes after a 100 that nobody sends. What came with the head may be wrong already.
+        let is_over = body.is_end_stream();
+        let discarded = match is_over || asked.request.headers.contains_key(header::EXPECT) {
+            // With Expect the body comes after a 100, which is not sent. What came with the head may be malformed already.
             true => {
-                let is_over = body.is_end_stream();
                 drop(body);
                 asked.exchange.meanwhile(ready(is_over)).await
             }
