@@ -68,8 +68,8 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Of a piece that was read: the one from before where its files hold the same or it stays, else the new one.
-    /// `replaced` was read from other files, and is what a new piece takes the place of. `shown` gives the certificate
-    /// of it that is shown to others.
+    /// `replaced` gives the piece, read from other files, that a new one would replace. `shown` gives the certificate of a
+    /// piece that is shown to others.
     fn settle<T: Clone>(
         &mut self,
         files: Vec<PathBuf>,
@@ -217,7 +217,7 @@ impl Reading<'_> {
                 let was = of(name).or_else(|| { others }.find_map(of))?;
                 Some(was.asking_for(settings))
             });
-            // The certificate that this upstream was shown, with another path. What it is verified by is not held back.
+            // The certificate that this upstream was shown had another path. Other authorities are used at once.
             let replaced = |_: &tls::Client| {
                 let is_same = before?.upstreams.get(name)?.tls.ca == settings.ca;
                 let client = self.before.clients.get(name).filter(|_| is_same)?;

@@ -40,7 +40,7 @@ impl Identity {
         self.names.names()
     }
 
-    /// How many of its names `other` covers, and the other way round; 0: no host may be shown either of the two.
+    /// How many names of each of the two certificates the other one covers; 0: they have no host in common.
     #[must_use]
     pub fn shared_names(&self, other: &Self) -> usize {
         // What a wildcard stands for is covered by the same wildcard.

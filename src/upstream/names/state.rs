@@ -9,10 +9,10 @@ use humantime::format_duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long one may take before it is lost: longer than name servers that fail take as a rule.
+/// How long a look-up may take before it is lost. Name servers that fail usually take less.
 pub const LATE: Duration = Duration::from_secs(60);
 
-/// Lost ones, a thread each; where there are so many, no more are.
+/// The most look-ups that may be lost at a time, a thread each.
 pub const LOST: usize = 24;
 
 /// How old the last good answer may be where the resolver has none.
@@ -38,7 +38,7 @@ pub struct State {
     pub queue: VecDeque<Arc<str>>,
     /// Those whose look-up has begun and is not lost.
     pub under_way: Vec<UnderWay>,
-    /// Threads but those of lost look-ups.
+    /// Threads, without those of lost look-ups.
     pub running: usize,
     pub lost: usize,
     /// Of the last look-up.
@@ -118,8 +118,8 @@ impl State {
         }
     }
 
-    /// Whether a name may be looked up: one whose look-ups get lost may be after a pause that doubles each time, so that it
-    /// does not cost all the threads that may be lost.
+    /// Whether a name may be looked up. After each lost look-up of it the pause doubles, so that one name does not use up
+    /// all the threads that may be lost.
     pub fn may_ask(&self, host: &str, now: Instant) -> Result<(), Fault> {
         let Some(name) = self.names.get(host).filter(|name| name.lost > 0) else {
             return Ok(());

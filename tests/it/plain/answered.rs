@@ -186,7 +186,7 @@ fn a_body_for_an_answer_of_the_configurations() {
     }
 }
 
-/// Not beyond a bound of time or of bytes, and not where it comes only when the client is told to send it.
+/// The answer does not wait beyond a bound of time or bytes, nor for a body that the client sends only after a 100.
 #[test]
 fn a_body_that_does_not_end_for_an_answer_of_the_configurations() {
     let origin = Origin::echo();

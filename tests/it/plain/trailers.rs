@@ -286,7 +286,7 @@ fn a_wrong_body_that_the_proxy_answers_itself() {
     assert_eq!(proxy.terminal().text("reason"), "");
 }
 
-/// The proxy's own answer waits for the body, so that what is wrong with it is told; what comes behind is no request.
+/// The proxy's own answer waits for the body, so that a malformed one is refused. What follows it is not read as a request.
 #[test]
 fn a_wrong_body_that_comes_before_the_proxys_own_answer() {
     let origin = Origin::echo();
@@ -303,13 +303,13 @@ fn a_wrong_body_that_comes_before_the_proxys_own_answer() {
         let line = proxy.terminal().expect(reason);
         assert_eq!(line.number("status"), Some(status.into()), "{line:?}");
     }
-    // One that ends before its end is no request.
+    // The client leaves in the middle of its body.
     let mut client = Client::plain(proxy.address());
     client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n");
     client.finish();
     assert_eq!(client.rest(), b"");
     proxy.terminal().expect(Reason::HttpBodyIncomplete);
-    // One that is right is in nobody's way, however late its end comes.
+    // After a good body the next request is answered, however late the end of the body comes.
     let mut client = Client::plain(proxy.address());
     client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n");
     eventually("the beginning is read", || {

@@ -182,9 +182,9 @@ fn naming(names: &[&str]) -> Setup {
     }
 }
 
-/// The other path may also stand beside the first.
+/// Neither in its place nor beside it.
 #[test]
-fn nor_does_one_at_another_path() {
+fn an_expired_certificate_at_another_path_does_not_replace_a_valid_one() {
     for names in [&["next"][..], &["next", "good"]] {
         let proxy = start(&setup());
         let before = shown(&proxy);
@@ -215,7 +215,7 @@ fn nor_does_one_at_another_path() {
 }
 
 #[test]
-fn one_at_another_path_goes_live_by_itself() {
+fn a_certificate_at_another_path_goes_live_by_itself() {
     let proxy = start(&setup());
     let before = shown(&proxy);
     let next = Authority::shared().issue_between(&[HOST], SOON, day());
