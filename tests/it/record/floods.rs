@@ -23,11 +23,14 @@ fn from_many_clients(count: usize, each: impl Fn() + Sync) {
     });
 }
 
-/// Opens a tunnel through the echo upstream, uses it, and ends it.
+/// Opens a tunnel through the echo upstream, uses it, ends it, and waits until the proxy has ended it too, so that a
+/// drain that follows can't be what ended it.
 fn use_tunnel(address: SocketAddr) {
     let mut client = Client::plain(address);
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
     echoes(&mut client, "hello");
+    client.finish();
+    client.rest();
 }
 
 fn parse(text: &str) -> Vec<Line> {
@@ -205,12 +208,8 @@ fn an_output_that_nobody_reads_stops_no_connection() {
     let stopped = lines.last().unwrap();
     assert_eq!(stopped.text("event"), "stopped");
     assert_eq!(stopped.0["counts"]["records_dropped"], dropped);
-    let ended: u64 = ["client_eof_no_close", "client_reset"]
-        .iter()
-        .filter_map(|reason| stopped.0["counts"][reason].as_u64())
-        .sum();
     assert_eq!(
-        ended,
+        stopped.0["counts"]["client_eof_no_close"],
         ALL as u64 + 1,
         "dropped records are counted by their reason all the same"
     );
