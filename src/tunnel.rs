@@ -16,12 +16,14 @@ mod suspect;
 mod timers;
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
+use tokio_util::sync::ReusableBoxFuture;
 
 use crate::config::{LoadBalancer, OnAbort};
 use crate::metrics::{Passed, Route};
@@ -109,6 +111,8 @@ pub struct Tunnel {
     pinged: Option<Moment>,
     pings: u32,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Sees a client break off that is not read because the upstream takes nothing.
+    unread: Option<ReusableBoxFuture<'static, io::Error>>,
 }
 
 impl Tunnel {
@@ -131,6 +135,7 @@ impl Tunnel {
             pinged: None,
             pings: 0,
             timer: None,
+            unread: None,
         };
         let largest = tunnel.settings.max_message;
         let (client, upstream) = (&mut tunnel.client, &mut tunnel.upstream);
@@ -244,6 +249,7 @@ impl Tunnel {
             let (from, to) = (&mut self.client, &mut self.upstream);
             let (reader, writer) = (&mut self.client_stream, &mut self.upstream_stream);
             pump(cx, (from, reader), (to, writer), largest);
+            self.poll_unread(cx);
             self.notice();
             let (from, to) = (&mut self.upstream, &mut self.client);
             let (reader, writer) = (&mut self.upstream_stream, &mut self.client_stream);
@@ -255,6 +261,24 @@ impl Tunnel {
             if !self.settle() {
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Sees whether a client is gone whose bytes wait for the upstream. What it sent may still be passed on, so it counts
+    /// as a client that can't be written to any more. An upstream is not watched so: its last words are for a client that
+    /// is only slow.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) {
+        if self.upstream.stalled_since().is_none() || self.client.ended().is_some() {
+            self.unread = None;
+            return;
+        }
+        let unread = self.unread.get_or_insert_with(|| {
+            let watch = self.client_stream.watch();
+            ReusableBoxFuture::new(async move { watch.broken().await })
+        });
+        if let Poll::Ready(error) = unread.poll(cx) {
+            self.unread = None;
+            self.client.break_off(Some(error));
         }
     }
 

@@ -320,7 +320,7 @@ impl Leg {
     }
 
     /// Nothing can go to the peer any more.
-    fn break_off(&mut self, error: Option<io::Error>) {
+    pub fn break_off(&mut self, error: Option<io::Error>) {
         self.unstalled(Blocked::Flush);
         self.set_ended();
         self.write_error = error;

@@ -1,5 +1,6 @@
 //! Peers that are gone without a word, as far as the kernel can tell.
 
+use std::io::Write;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,8 @@ use wsgate::reason::Reason;
 
 use super::{Open, closed, hold, open, switching};
 use crate::harness::client::{kernel_timer, vanish};
-use crate::harness::frames::{TEXT, masked};
-use crate::harness::{Line, PATIENCE, Setup, Upstream, eventually};
+use crate::harness::frames::{BINARY, TEXT, masked};
+use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually};
 
 /// Four times the `write_stall` of these tests, by which nothing was acknowledged, and what the kernel's timers may be late.
 const GONE: std::ops::RangeInclusive<Duration> = Duration::from_secs(4)..=Duration::from_secs(10);
@@ -104,4 +105,72 @@ pub fn upstream_timeout() -> Line {
     assert_eq!(line.number("bytes_client_to_upstream"), Some(11));
     drop(held);
     line
+}
+
+#[test]
+fn a_client_that_breaks_off_while_the_upstream_takes_nothing_is_told_at_once() {
+    for tls in [false, true] {
+        let (held, wait) = hold();
+        let upstream = switching(move |_call| wait());
+        let setup = Setup {
+            limits: "write_stall: 1h, close_wait: 300ms".to_owned(),
+            ..setup(&upstream, tls)
+        };
+        let Open {
+            mut proxy,
+            mut client,
+        } = open(&setup);
+        fill(&mut client);
+        client.reset();
+        let line = closed(&mut proxy, Reason::ClientReset).with_detail("reset");
+        assert!(
+            line.number("bytes_client_to_upstream") > Some(0),
+            "{line:?}"
+        );
+        drop(held);
+    }
+}
+
+#[test]
+fn what_such_a_client_sent_goes_on_to_an_upstream_that_takes_it_after_all() {
+    let (resume, resumed) = mpsc::channel::<()>();
+    let resumed = Mutex::new(resumed);
+    let (told, count) = mpsc::channel();
+    let upstream = switching(move |mut call| {
+        resumed.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        told.send(call.drain().len() as u64).unwrap();
+    });
+    let setup = Setup {
+        limits: "write_stall: 1h".to_owned(),
+        ..setup(&upstream, false)
+    };
+    let Open {
+        mut proxy,
+        mut client,
+    } = open(&setup);
+    let sent = fill(&mut client);
+    client.reset();
+    resume.send(()).unwrap();
+    let line = closed(&mut proxy, Reason::ClientReset);
+    let passed = line.number("bytes_client_to_upstream").unwrap();
+    // The client's own socket held the rest, which a reset throws away.
+    assert!(passed > 0 && passed <= sent, "{passed} of {sent}");
+    assert_eq!(count.recv_timeout(PATIENCE).unwrap(), passed);
+}
+
+/// Sends until nothing more is taken; gives how many bytes were.
+fn fill(client: &mut Client) -> u64 {
+    let mut frames = Vec::new();
+    while frames.len() < 64 * 1024 * 1024 {
+        frames.extend_from_slice(&masked(BINARY, [b'x'; 60_000]));
+    }
+    client
+        .tcp()
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let mut sent = 0;
+    while let Ok(count) = client.write(&frames[sent..]) {
+        sent += count;
+    }
+    sent as u64
 }
