@@ -190,9 +190,9 @@ fn read_roots(file: &Path, doubts: &mut Vec<Finding>) -> Result<RootCertStore, F
             );
             doubts.push(Finding::warning("ca", message));
         }
-        store.add(certificate).map_err(|error| {
+        store.add(certificate).map_err(|_| {
             let message = format!(
-                "certificate {} in {} can't be an authority: {error}",
+                "certificate {} in {} is damaged; copy the file again",
                 index + 1,
                 file.display()
             );

@@ -46,9 +46,9 @@ impl Authorities {
             // A self-signed one that is no authority lets in the client that has its key, and nobody else.
             let is_authority = X509Certificate::from_der(&certificate)
                 .is_ok_and(|(_, found)| found.is_ca() || found.issuer() == found.subject());
-            if let Err(why) = roots.add(certificate) {
+            if roots.add(certificate).is_err() {
                 findings.push(error(format!(
-                    "certificate {} in {path} can't be used: {why}",
+                    "certificate {} in {path} is damaged; copy the file again",
                     index + 1
                 )));
             } else if !is_authority {

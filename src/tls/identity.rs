@@ -14,6 +14,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::validity::{self, Certificate, ShownTo};
 use super::{pem, roots};
@@ -156,7 +157,14 @@ pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Findi
             files.key.display(),
             files.cert.display()
         ),
-        error => format!("{} can't be used: {error}", files.key.display()),
+        // The library's words tell neither which key it is nor what is wrong with it.
+        _ => {
+            let key = files.key.display();
+            format!(
+                "{key} can't be used: it is damaged, or not a key of RSA, of ECDSA on P-256, P-384 or P-521, or Ed25519; \
+                 `openssl pkey -in {key} -noout -check` tells whether it is whole"
+            )
+        }
     };
     Finding::error("key", message)
 }
@@ -330,14 +338,12 @@ fn empty(file: &Path) -> Finding {
 fn weak_key(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding> {
     /// Of RSA (CA/Browser Forum baseline requirements, section 6.1.5), which is the least that rustls takes too.
     const LEAST_BITS: usize = 2048;
-    /// RFC 8410.
-    const ED448: &str = "1.3.101.113";
     let key = leaf.public_key();
     let path = file.display();
     let remedy = "have it reissued for an ECDSA P-256 key or an RSA key of 2048 bits";
-    if key.algorithm.algorithm.to_id_string() == ED448 {
+    if let Some(kind) = refused_kind(key) {
         let message = format!(
-            "the certificate in {path} has an Ed448 key, which TLS clients do not take; {remedy}"
+            "the certificate in {path} has {kind}, which TLS clients do not take; {remedy}"
         );
         return Some(Finding::error("cert", message));
     }
@@ -348,6 +354,29 @@ fn weak_key(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding> {
                 rsa.key_size()
             );
             Some(Finding::error("cert", message))
+        }
+        _ => None,
+    }
+}
+
+/// What a key is that can't be used, whatever its size.
+fn refused_kind(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
+    /// P-256, P-384 and P-521 (RFC 5480 section 2.1.1.1).
+    const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
+    match key.algorithm.algorithm.to_id_string().as_str() {
+        "1.3.101.113" => Some("an Ed448 key"),
+        "1.2.840.10040.4.1" => Some("a DSA key"),
+        "1.2.840.113549.1.1.10" => Some("a key for RSA-PSS alone"),
+        "1.2.840.10045.2.1" => {
+            let curve = key
+                .algorithm
+                .parameters
+                .as_ref()?
+                .as_oid()
+                .ok()?
+                .to_id_string();
+            (!CURVES.contains(&curve.as_str()))
+                .then_some("an ECDSA key on another curve than P-256, P-384 and P-521")
         }
         _ => None,
     }
@@ -374,10 +403,10 @@ fn parse<'c>(
 ) -> Result<Vec<X509Certificate<'c>>, Finding> {
     let parse = |(index, certificate): (usize, &'c CertificateDer<'_>)| {
         let parsed = X509Certificate::from_der(certificate);
-        parsed.map(|(_, certificate)| certificate).map_err(|error| {
+        parsed.map(|(_, certificate)| certificate).map_err(|_| {
             let path = file.display();
             let message = format!(
-                "certificate {} in {path} can't be parsed: {error}",
+                "certificate {} in {path} is damaged; copy the file again",
                 index + 1
             );
             Finding::error("cert", message)

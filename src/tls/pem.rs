@@ -22,11 +22,9 @@ pub(super) struct Pem {
 /// Those of the operating system, and what is wrong with the file's sections, with the line.
 pub(super) fn read(path: &Path) -> io::Result<Pem> {
     let bytes = read_file(path)?;
-    // With it the first section would not be seen, and the others would be taken for all.
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        return Err(io::Error::other(
-            "it begins with a byte order mark: save it without one",
-        ));
+    // The library passes over such a section, and the others would be taken for all.
+    if let Some(words) = overlooked(&bytes) {
+        return Err(io::Error::other(words));
     }
     let items = rustls_pemfile::read_all(&mut bytes.as_slice()).collect::<Result<_, _>>();
     match items {
@@ -36,11 +34,11 @@ pub(super) fn read(path: &Path) -> io::Result<Pem> {
             items: Vec::new(),
             bytes,
         }),
-        // The library names neither the line nor the remedy.
-        Err(error) => Err(match fault(&bytes) {
-            Some(words) => io::Error::other(words),
-            None => error,
-        }),
+        // The library names neither the line nor the remedy, and its words may repeat what the file holds: a whole key.
+        Err(_) => Err(io::Error::other(match fault(&bytes) {
+            Some(words) => words,
+            None => "it is damaged; copy the file again".to_owned(),
+        })),
     }
 }
 
@@ -136,11 +134,57 @@ fn der(bytes: &[u8]) -> Option<Der> {
     }
 }
 
-/// Lines, from 1, and labels of the sections that begin.
+/// Lines, from 1, and labels of the sections that begin. What follows in the same line is left out: it may be a key.
 fn labels(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().filter_map(|(index, line)| {
-        let label = line.trim().strip_prefix("-----BEGIN ")?;
-        Some((index + 1, label.strip_suffix("-----")?))
+        let (label, _) = label_of(line.trim())?;
+        Some((index + 1, label))
+    })
+}
+
+/// The label of a section that begins at the start of `line`, and what follows it there.
+fn label_of(line: &str) -> Option<(&str, &str)> {
+    let (label, rest) = line.strip_prefix(BEGIN)?.split_once("-----")?;
+    let is_label = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" #.".contains(&b);
+    let fits = (1..=64).contains(&label.len()) && label.bytes().all(is_label);
+    fits.then_some((label, rest))
+}
+
+const BEGIN: &str = "-----BEGIN ";
+
+/// A section that does not begin at the start of a line, or has something in the line in which it begins.
+fn overlooked(bytes: &[u8]) -> Option<String> {
+    const MARK: &str = "\u{feff}";
+    if bytes.starts_with(MARK.as_bytes()) {
+        return Some("it begins with a byte order mark: save it without one".to_owned());
+    }
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().enumerate().find_map(|(index, line)| {
+        let start = line.match_indices(BEGIN).find(|(start, _)| {
+            line.get(*start..).is_some_and(|rest| label_of(rest).is_some())
+        });
+        let (before, section) = line.split_at(start?.0);
+        let (label, rest) = label_of(section)?;
+        let line = index + 1;
+        if !rest.trim().is_empty() {
+            return Some(match rest.contains("\\n") {
+                true => format!("line {line} has \\n in place of line breaks: write line breaks"),
+                false => format!(
+                    "line {line} has more than -----BEGIN {label}-----: put line breaks back behind it, before \
+                     -----END {label}-----, and after each 64 characters between the two"
+                ),
+            });
+        }
+        let words = match before {
+            "" => return None,
+            before if before.ends_with(MARK) => "has a byte order mark in front of it: delete it",
+            before if before.trim().is_empty() => "is indented: remove the spaces in front of its lines",
+            before if !before.contains(|c: char| c.is_ascii_graphic()) => {
+                "has an invisible character in front of it: delete it"
+            }
+            _ => "does not begin at the start of the line: put a line break in front of it",
+        };
+        Some(format!("-----BEGIN {label}----- in line {line} {words}"))
     })
 }
 

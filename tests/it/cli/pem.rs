@@ -82,6 +82,96 @@ fn each_other_form_is_named_with_how_to_convert_it() {
     }
 }
 
+/// A section in one line, and with `\n` for its line breaks: how secrets come out of variables and copied text.
+fn squeezed(pem: &str) -> [String; 2] {
+    [pem.replace('\n', ""), pem.replace('\n', "\\n")]
+}
+
+#[test]
+fn nothing_of_a_key_is_printed() {
+    let (_, key) = Authority::shared().issue(&["api.example.com"], Kind::Good);
+    let secret = key.lines().nth(1).unwrap();
+    let [one_line, escaped] = squeezed(&key);
+    let small = one_line.replace("PRIVATE KEY", "private key");
+    for (pem, part) in [
+        (
+            &one_line,
+            "line 1 has more than -----BEGIN PRIVATE KEY-----: put line breaks back",
+        ),
+        (&escaped, "line 1 has \\n in place of line breaks"),
+        (&small, "can't read key.pem: it is damaged"),
+    ] {
+        let (code, out) = check_with("key.pem", pem.as_bytes());
+        assert_eq!(code, 2, "{out}");
+        assert!(out.contains(part) && !out.contains(secret), "{out}");
+    }
+}
+
+#[test]
+fn a_section_that_would_be_overlooked_is_told() {
+    let (certificate, _) = Authority::shared().issue(&["api.example.com"], Kind::Good);
+    let issuer = Authority::shared().pem();
+    let [one_line, _] = squeezed(&certificate);
+    let indented = issuer.replace('\n', "\n  ");
+    let line = certificate.lines().count();
+    for (pem, part) in [
+        (
+            format!("{}{issuer}", certificate.trim_end()),
+            format!("in line {line} does not begin at the start of the line"),
+        ),
+        (
+            format!("{certificate}\u{feff}{issuer}"),
+            "has a byte order mark in front of it".to_owned(),
+        ),
+        (
+            format!("{certificate}\u{200b}{issuer}"),
+            "has an invisible character in front of it".to_owned(),
+        ),
+        (
+            format!("{certificate}  {indented}"),
+            format!("in line {} is indented", line + 1),
+        ),
+        (
+            one_line,
+            "line 1 has more than -----BEGIN CERTIFICATE-----".to_owned(),
+        ),
+    ] {
+        let (code, out) = check_with("cert.pem", pem.as_bytes());
+        assert_eq!(code, 2, "{part}: {out}");
+        assert!(out.contains(&part), "no {part:?} in\n{out}");
+    }
+}
+
+#[test]
+fn what_is_damaged_is_told_in_plain_words() {
+    let (certificate, key) = Authority::shared().issue(&["api.example.com"], Kind::Good);
+    let without_line = |pem: &str| {
+        let lines: Vec<_> = pem
+            .lines()
+            .enumerate()
+            .filter(|(index, _)| *index != 2)
+            .map(|(_, line)| line)
+            .collect();
+        lines.join("\n")
+    };
+    for (file, pem, part) in [
+        (
+            "cert.pem",
+            certificate,
+            "certificate 1 in cert.pem is damaged; copy the file again",
+        ),
+        (
+            "key.pem",
+            key,
+            "key.pem can't be used: it is damaged, or not a key of RSA",
+        ),
+    ] {
+        let (code, out) = check_with(file, without_line(&pem).as_bytes());
+        assert_eq!(code, 2, "{out}");
+        assert!(out.contains(part), "no {part:?} in\n{out}");
+    }
+}
+
 #[test]
 fn keys_that_no_client_takes_are_named() {
     for (certificate, part) in [
@@ -90,6 +180,15 @@ fn keys_that_no_client_takes_are_named() {
             "an RSA key of 1024 bits, and clients take 2048 and more",
         ),
         (include_bytes!("weak/ed448-cert.pem"), "an Ed448 key"),
+        (
+            include_bytes!("weak/secp256k1-cert.pem"),
+            "an ECDSA key on another curve than P-256, P-384 and P-521",
+        ),
+        (
+            include_bytes!("weak/rsa-pss-cert.pem"),
+            "a key for RSA-PSS alone",
+        ),
+        (include_bytes!("weak/dsa-cert.pem"), "a DSA key"),
     ] {
         let (code, out) = check_with("cert.pem", certificate);
         assert_eq!(code, 2);
