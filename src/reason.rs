@@ -254,7 +254,7 @@ reasons! {
         "the client asked for a server name that no certificate covers",
         "add its certificate to `listeners[].tls.certificates`, correct DNS, or serve the first one with `listeners[].tls.unknown_sni`: default";
     TlsAlpnNoOverlap = "tls_alpn_no_overlap", Tls, Client, Info, NoStatus, "",
-        "the client's ALPN list does not contain http/1.1, the only protocol this listener speaks",
+        "the client's ALPN list has neither http/1.1 nor http/1.0, which are all that this listener speaks",
         "let the client (or the load balancer's backend setting) offer http/1.1";
     TlsAlertUnknownCa = "tls_alert_unknown_ca", Tls, Client, Info, NoStatus, "",
         "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, it is self-signed, or its authority is not one of the client's",

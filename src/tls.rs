@@ -49,8 +49,11 @@ use crate::record::{Served, millis, peer_text};
 use crate::stream::{ClientStream, Replay, Socket};
 use serving::{Identities, Only, Order};
 
-/// The one protocol offered by ALPN (RFC 7301).
+/// The ALPN name of HTTP/1.1 (RFC 7301), which every route speaks.
 pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
+
+/// What a client may offer by ALPN, the best first: a health check may speak HTTP/1.0.
+const ALPN: [&[u8]; 2] = [ALPN_HTTP11, b"http/1.0"];
 
 /// Outgoing TLS data that may wait for a client that does not read: one record of the largest size and its overhead.
 pub(crate) const SEND_BUFFER: usize = 17 * 1024;
@@ -140,7 +143,7 @@ impl Server {
             };
             let mut config = builder.with_cert_resolver(Arc::new(Only(None)));
             config.ignore_client_order = true;
-            config.alpn_protocols = vec![ALPN_HTTP11.to_vec()];
+            config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
             if authorities.is_none() {
                 config.ticketer = Arc::clone(&ticketer);
             } else {

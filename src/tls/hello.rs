@@ -11,7 +11,7 @@ use rustls::{CipherSuite, ProtocolVersion, ServerConfig, SignatureScheme, Suppor
 
 use super::failure::AT_MOST_TLS11;
 use super::serving::Order;
-use super::{ALPN_HTTP11, Identity, Server};
+use super::{ALPN, Identity, Server};
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, words};
 
@@ -80,7 +80,7 @@ pub(super) fn choose<'s>(
         return Err(offers.nothing_fits(hello, candidates().map(|serving| &*serving.identity)));
     };
     if let Some(mut alpn) = hello.alpn()
-        && !alpn.any(|protocol| protocol == ALPN_HTTP11)
+        && !alpn.any(|protocol| ALPN.contains(&protocol))
     {
         let offered = secrets::known(hello.alpn().into_iter().flatten(), &[words::ALPN]);
         let detail = format!("offered: {offered}");

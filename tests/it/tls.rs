@@ -492,7 +492,12 @@ pub fn tls_alpn_no_overlap() -> Line {
         config
     };
     // Among others ours is chosen; no list at all means HTTP/1.1 too.
-    for (protocols, chosen) in [(&["h2", "http/1.1"][..], "http/1.1"), (&[], "")] {
+    for (protocols, chosen) in [
+        (&["h2", "http/1.1"][..], "http/1.1"),
+        (&["http/1.0", "http/1.1"], "http/1.1"),
+        (&["http/1.0"], "http/1.0"),
+        (&[], ""),
+    ] {
         let client = Client::tls_with(scene.address(), HOST, offering(protocols)).unwrap();
         let agreed = clients::connection(&client).alpn_protocol();
         assert_eq!(agreed.unwrap_or_default(), chosen.as_bytes());
@@ -501,7 +506,7 @@ pub fn tls_alpn_no_overlap() -> Line {
         assert_eq!(line.text("alpn"), chosen);
     }
     let hello = Hello {
-        alpn: Some(vec!["http/1.0".to_owned(), "\u{1b}[31m".to_owned()]),
+        alpn: Some(vec!["http/0.9".to_owned(), "\u{1b}[31m".to_owned()]),
         ..Hello::tls12()
     };
     assert_eq!(
@@ -511,7 +516,7 @@ pub fn tls_alpn_no_overlap() -> Line {
     scene
         .refused_host()
         .expect(Reason::TlsAlpnNoOverlap)
-        .with_detail("offered: http/1.0 and");
+        .with_detail("offered: http/0.9 and");
     let error = Client::tls_with(scene.address(), HOST, offering(&["h2"])).err();
     assert_eq!(
         tls_error(error),

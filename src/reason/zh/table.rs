@@ -55,7 +55,7 @@ texts! {
         "为同样的域名在 `listeners[].tls.certificates` 中补上另一类证书（已有 ECDSA 就加 RSA，反之亦然）";
     TlsSniUnknown: "客户端请求的域名（SNI）没有任何证书覆盖",
         "把对应证书加进 `listeners[].tls.certificates`，或修正 DNS；若想一律返回第一张证书，把 `listeners[].tls.unknown_sni` 设为 default";
-    TlsAlpnNoOverlap: "客户端的 ALPN 列表里没有 http/1.1，而这个监听端口只支持它",
+    TlsAlpnNoOverlap: "客户端的 ALPN 列表里既没有 http/1.1 也没有 http/1.0，而这个监听端口只支持这两种",
         "让客户端（或负载均衡的后端设置）在 ALPN 中带上 http/1.1";
     TlsAlertUnknownCa: "客户端不信任证书的签发者（alert 48）：缺少中间证书、证书是自签名的，或客户端没有安装签发它的 CA",
         "`listeners[].tls.certificates[].cert` 里要放完整证书链，站点证书在最前，因为 Android 不会自行补全中间证书；若用自建 CA，请让客户端信任它";

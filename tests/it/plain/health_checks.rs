@@ -339,6 +339,7 @@ fn haproxy_checks_a_tls_listener() {
         "check-ssl verify none",
         "check-ssl verify none check-sni api.example.com",
         "check-ssl verify none check-sni api.example.com check-alpn http/1.1",
+        "check-ssl verify none check-alpn http/1.0",
     ] {
         assert_eq!(
             haproxy_finds(proxy.address(), "option httpchk", server),
