@@ -197,11 +197,7 @@ fn sources() -> Vec<Source> {
 
 fn read(path: &Path) -> Source {
     let text = fs::read_to_string(path).unwrap();
-    // Tests stand at the end of a file.
-    let own = text
-        .lines()
-        .take_while(|line| !line.starts_with("#[cfg(test)]"));
-    let own: Vec<_> = own.map(str::to_owned).collect();
+    let own = without_tests(&text);
     let lines = own.len();
     let code = own
         .into_iter()
@@ -212,6 +208,50 @@ fn read(path: &Path) -> Source {
         code,
         lines,
     }
+}
+
+/// The lines of a file without the items that are compiled for tests only, wherever they stand. An item with a body ends
+/// with the brace that `rustfmt` indents as its first line, any other with a semicolon.
+fn without_tests(text: &str) -> Vec<&str> {
+    const WITHOUT_BODY: &[&str] = &["const", "static", "type", "use"];
+    let mut own = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(indent) = line.strip_suffix("#[cfg(test)]") else {
+            own.push(line);
+            continue;
+        };
+        let closing = format!("{indent}}}");
+        let first = lines.find(|line| !line.trim_start().starts_with("#["));
+        let first = first.expect("an item behind its attributes");
+        let words = first.trim_start().trim_start_matches("pub ").split(' ');
+        let has_body = !words.take(1).any(|word| WITHOUT_BODY.contains(&word));
+        let is_over = first.ends_with(';')
+            || lines.any(|line| match has_body {
+                true => line == closing,
+                false => line.ends_with(';'),
+            });
+        assert!(is_over, "an item of tests has no end: {first}");
+    }
+    own
+}
+
+#[test]
+fn what_is_compiled_for_tests_alone_is_left_out_and_nothing_else() {
+    let text = "use a;\n#[cfg(test)]\nmod tests;\nuse b;\n\
+        impl C {\n    #[cfg(test)]\n    fn d() {\n        e;\n    }\n    fn f() {}\n}\n\
+        #[cfg(test)]\n#[allow(i)]\nmod more {\n    use g;\n    const J: &str = \"k\n;\";\n}\nuse h;";
+    assert_eq!(
+        without_tests(text),
+        [
+            "use a;",
+            "use b;",
+            "impl C {",
+            "    fn f() {}",
+            "}",
+            "use h;"
+        ]
+    );
 }
 
 #[test]
@@ -243,6 +283,11 @@ fn modules_use_only_what_stands_below_them() {
         }
     }
     for (module, used) in &used {
+        // Shown with `--nocapture`.
+        println!(
+            "{module}: {}",
+            Vec::from_iter(used.iter().map(String::as_str)).join(", ")
+        );
         let may = allowed
             .get(module.as_str())
             .unwrap_or_else(|| panic!("{module} is not in the table"));
