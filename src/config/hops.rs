@@ -1,6 +1,6 @@
-//! What stands in front of proxies, and after how much silence it ends a tunnel when nobody told it otherwise.
+//! What stands in front of proxies, and when it ends a tunnel if nobody changed its timers.
 //!
-//! One table for the linter and for docs/idle-timeouts.md, whose rows are held against it by a test.
+//! One table for the linter, for the suspects in records, and for docs/idle-timeouts.md, whose rows a test compares with it.
 
 use std::time::Duration;
 
@@ -9,10 +9,14 @@ use std::time::Duration;
 pub struct Hop {
     /// As its vendor writes it.
     pub name: &'static str,
+    /// The same in Latin letters, for records.
+    pub label: &'static str,
     /// Words in `load_balancer.name` that mean it: lower case, one space between words.
     pub aliases: &'static [&'static str],
     /// What it does to tunnels.
     pub habit: Habit,
+    /// What it does in some places, or with some settings: which, and when.
+    pub others: &'static [(&'static str, Habit)],
     /// Where that is written; `None`: users report it.
     pub source: Option<&'static str>,
     /// How long it keeps a connection to the proxy that no request uses.
@@ -22,6 +26,16 @@ pub struct Hop {
 impl Hop {
     const fn keeping(mut self, secs: u64) -> Self {
         self.keeps = Some(Duration::from_secs(secs));
+        self
+    }
+
+    const fn labelled(mut self, label: &'static str) -> Self {
+        self.label = label;
+        self
+    }
+
+    const fn or(mut self, others: &'static [(&'static str, Habit)]) -> Self {
+        self.others = others;
         self
     }
 }
@@ -56,19 +70,18 @@ const fn hop(
     source: &'static str,
 ) -> Hop {
     Hop {
-        name,
-        aliases,
-        habit,
         source: Some(source),
-        keeps: None,
+        ..reported(name, aliases, habit)
     }
 }
 
 const fn reported(name: &'static str, aliases: &'static [&'static str], habit: Habit) -> Hop {
     Hop {
         name,
+        label: name,
         aliases,
         habit,
+        others: &[],
         source: None,
         keeps: None,
     }
@@ -96,7 +109,7 @@ pub static HOPS: &[Hop] = &[
         "https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-idle-timeout.html",
     )
     .keeping(60),
-    reported("Amazon CloudFront", &["cloudfront"], Habit::Idle(600)),
+    reported("Amazon CloudFront", &["cloudfront"], Habit::Idle(600)).labelled("CloudFront"),
     hop(
         "Google Cloud Application Load Balancer",
         &[
@@ -113,13 +126,16 @@ pub static HOPS: &[Hop] = &[
         Habit::Lifetime(30),
         "https://pkg.go.dev/github.com/kubernetes/ingress-gce/examples/websocket",
     )
+    .labelled("GCP Application Load Balancer")
     .keeping(600),
     hop(
         "Google Cloud Run",
         &["cloud run", "google cloud run", "gcp cloud run"],
         Habit::Lifetime(300),
         "https://cloud.google.com/run/docs/triggering/websockets",
-    ),
+    )
+    .labelled("Cloud Run")
+    .or(&[("longest request timeout", Habit::Lifetime(3600))]),
     hop(
         "Azure Load Balancer",
         &["azure load balancer", "azure lb"],
@@ -137,8 +153,10 @@ pub static HOPS: &[Hop] = &[
         &["azure front door", "front door"],
         Habit::Idle(300),
         "https://learn.microsoft.com/azure/frontdoor/standard-premium/websocket",
-    ),
-    reported("Cloudflare", &["cloudflare"], Habit::Idle(100)).keeping(900),
+    )
+    .or(&[("whole connection", Habit::Lifetime(14_400))]),
+    reported("Cloudflare", &["cloudflare"], Habit::Idle(100)).keeping(900)
+    .or(&[("toward clients", Habit::Idle(400)), ("toward the origin", Habit::Idle(900))]),
     hop(
         "腾讯云 CLB",
         &[
@@ -150,7 +168,9 @@ pub static HOPS: &[Hop] = &[
         Habit::Idle(60),
         "https://www.tencentcloud.com/document/product/214/32427",
     )
-    .keeping(75),
+    .keeping(75)
+    .labelled("Tencent CLB")
+    .or(&[("keep-alive", Habit::Idle(75))]),
     hop(
         "微信云托管",
         &[
@@ -161,17 +181,26 @@ pub static HOPS: &[Hop] = &[
         ],
         Habit::Heartbeat(10),
         "https://docs.cloudbase.net/en/run/faq/gw",
-    ),
+    )
+    .labelled("WeChat Cloud Hosting"),
     reported(
         "阿里云 CLB",
         &["阿里云clb", "阿里云slb", "阿里云负载均衡", "alibaba clb", "alibaba cloud clb", "aliyun clb", "aliyun slb"],
         Habit::Idle(60),
-    ),
+    )
+    .labelled("Alibaba CLB")
+    .or(&[("layer 4", Habit::Idle(900))]),
     hop(
         "华为云 ELB",
         &["华为云elb", "华为云弹性负载均衡", "huawei elb", "huawei cloud elb"],
         Habit::Idle(60),
         "https://support.huaweicloud.com/intl/en-us/usermanual-elb/elb_ug_jt_0014.html",
+    )
+    .labelled("Huawei ELB"),
+    reported(
+        "Oracle Cloud Load Balancer",
+        &["oracle lb", "oci lb", "oracle load balancer", "oci load balancer", "oracle cloud load balancer"],
+        Habit::Idle(300),
     ),
     hop(
         "nginx",
@@ -184,7 +213,8 @@ pub static HOPS: &[Hop] = &[
         &["ingress nginx", "nginx ingress", "tke"],
         Habit::Idle(60),
         "https://kubernetes.github.io/ingress-nginx/user-guide/miscellaneous/",
-    ),
+    )
+    .or(&[("after a reload", Habit::Idle(240))]),
     hop(
         "Envoy",
         &["envoy"],

@@ -8,39 +8,12 @@ use humantime::format_duration;
 
 use super::ending::Side;
 use crate::config::LoadBalancer;
+use crate::config::hops::{HOPS, Habit};
 use crate::record::Suspect;
 
 /// How far from its timer's value a hop's end is still taken for its doing: a hop counts from another byte than the
 /// proxy, and some look at their timers once a second.
 const TOLERANCE: Duration = Duration::from_secs(2);
-
-/// Defaults for silence, in seconds, from the vendors' documents.
-const IDLE: &[(u64, &str)] = &[
-    (
-        60,
-        "AWS ALB or Classic ELB, Tencent CLB, Huawei ELB, nginx, ingress-nginx",
-    ),
-    (75, "Tencent CLB (keep-alive)"),
-    (100, "Cloudflare"),
-    (
-        240,
-        "Azure Load Balancer, or an ingress-nginx that was reloaded",
-    ),
-    (300, "Envoy, Azure Front Door, Oracle LB"),
-    (350, "AWS NLB"),
-    (400, "Cloudflare"),
-    (600, "CloudFront"),
-    (900, "Alibaba CLB (layer 4), Cloudflare"),
-];
-
-/// Defaults for a whole tunnel, whatever passes, in seconds.
-const LIFETIME: &[(u64, &str)] = &[
-    (20, "Azure Application Gateway"),
-    (30, "GCP Application Load Balancer (backend timeout)"),
-    (300, "Cloud Run (request timeout)"),
-    (3600, "Cloud Run (longest request timeout)"),
-    (14_400, "Azure Front Door"),
-];
 
 /// A hop, and what to do about it.
 #[derive(Debug)]
@@ -93,9 +66,16 @@ pub(super) fn suspect(
         };
         return Some(Guess::new(side, suspect, true));
     }
-    let idle = known(IDLE, quiet, "idle timeout");
-    let is_idle = idle.is_some();
-    let (hops, timer) = idle.or_else(|| known(LIFETIME, lasted, "limit on a whole connection"))?;
+    let (quiet, lasted) = (silences_near(quiet), lifetimes_near(lasted));
+    let is_idle = !quiet.is_empty();
+    let (found, what) = match is_idle {
+        true => (quiet, "idle timeout"),
+        false => (lasted, "limit on a whole connection"),
+    };
+    let (_, time) = found.first()?;
+    let timer = format!("{what} of {}", format_duration(*time));
+    let hops: Vec<_> = found.iter().map(|(hop, _)| hop.as_str()).collect();
+    let hops = hops.join(", ");
     let place = match side {
         Side::Client => "a hop in front",
         Side::Upstream => "a hop between the proxy and the upstream",
@@ -107,18 +87,27 @@ pub(super) fn suspect(
     Some(Guess::new(side, suspect, is_idle))
 }
 
-fn known(
-    timers: &[(u64, &'static str)],
-    time: Duration,
-    what: &str,
-) -> Option<(&'static str, String)> {
-    let timers = timers
-        .iter()
-        .map(|(secs, hops)| (Duration::from_secs(*secs), *hops));
-    let (timer, hops) = timers
-        .into_iter()
-        .find(|(timer, _)| is_near(time, *timer))?;
-    Some((hops, format!("{what} of {}", format_duration(timer))))
+/// The hops that end a tunnel after about so much silence, with the time that each counts.
+fn silences_near(time: Duration) -> Vec<(String, Duration)> {
+    near(time, |habit| matches!(habit, Habit::Idle(_)))
+}
+
+/// The hops that end every tunnel at about this age.
+fn lifetimes_near(time: Duration) -> Vec<(String, Duration)> {
+    near(time, |habit| matches!(habit, Habit::Lifetime(_)))
+}
+
+fn near(time: Duration, is_wanted: impl Fn(Habit) -> bool) -> Vec<(String, Duration)> {
+    let usual = HOPS.iter().map(|hop| (hop.label.to_owned(), hop.habit));
+    let others = HOPS.iter().flat_map(|hop| {
+        let named = |(where_, habit): &(&str, Habit)| (format!("{} ({where_})", hop.label), *habit);
+        hop.others.iter().map(named)
+    });
+    usual
+        .chain(others)
+        .filter(|(_, habit)| is_wanted(*habit) && is_near(time, habit.time()))
+        .map(|(hop, habit)| (hop, habit.time()))
+        .collect()
 }
 
 fn is_near(time: Duration, timer: Duration) -> bool {
@@ -187,17 +176,34 @@ mod tests {
     }
 
     #[test]
-    fn every_hop_that_check_knows_is_suspected_at_its_time() {
-        use crate::config::hops::{HOPS, Habit};
+    fn every_timer_of_the_table_is_suspected_at_its_time() {
         for hop in HOPS {
-            let time = hop.habit.time();
-            let is_known = match hop.habit {
-                Habit::Idle(_) => known(IDLE, time, "").is_some(),
-                Habit::Lifetime(_) => known(LIFETIME, time, "").is_some(),
-                // When it cuts is not published.
-                Habit::Heartbeat(_) => true,
-            };
-            assert!(is_known, "{}", hop.name);
+            let others = hop.others.iter().map(|(_, habit)| habit);
+            for habit in others.chain([&hop.habit]) {
+                let found = match habit {
+                    Habit::Idle(_) => suspect(Side::Client, habit.time(), secs(1e6), None),
+                    Habit::Lifetime(_) => suspect(Side::Client, secs(1.0), habit.time(), None),
+                    // When it ends a tunnel is not published.
+                    Habit::Heartbeat(_) => continue,
+                };
+                let found = found.map(|guess| guess.suspect.hop);
+                assert!(
+                    found.is_some_and(|words| words.contains(hop.label)),
+                    "{}",
+                    hop.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn hops_with_one_timer_count_the_same_time() {
+        for hop in HOPS {
+            let times = silences_near(hop.habit.time())
+                .into_iter()
+                .map(|(_, time)| time);
+            let times: std::collections::BTreeSet<_> = times.collect();
+            assert!(times.len() <= 1, "{times:?}: only the first is told");
         }
     }
 

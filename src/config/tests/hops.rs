@@ -66,17 +66,27 @@ fn every_hop_is_known_by_its_own_name() {
             assert_eq!(names(name), [hop.name], "{name}");
         }
         assert!(!hop.habit.time().is_zero());
+        assert!(hop.label.is_ascii(), "{}", hop.label);
     }
 }
 
 /// The row that docs/idle-timeouts.md has for a hop.
 fn row(hop: &Hop) -> String {
     let time = humantime::format_duration(hop.habit.time());
-    let habit = match hop.habit {
-        Habit::Idle(_) => format!("{time} of silence"),
-        Habit::Lifetime(_) => format!("{time} after the start"),
-        Habit::Heartbeat(_) => format!("not published; asks for a heartbeat every {time}"),
+    let told = |habit: Habit| {
+        let time = humantime::format_duration(habit.time());
+        match habit {
+            Habit::Lifetime(_) => format!("{time} after the start"),
+            Habit::Idle(_) | Habit::Heartbeat(_) => format!("{time} of silence"),
+        }
     };
+    let mut habit = match hop.habit {
+        Habit::Heartbeat(_) => format!("not published; asks for a heartbeat every {time}"),
+        known => told(known),
+    };
+    for (part, other) in hop.others {
+        habit += &format!("; {part}: {}", told(*other));
+    }
     let aliases: Vec<_> = hop
         .aliases
         .iter()
