@@ -192,35 +192,35 @@ use Status::{None as NoStatus, Stage as ByStage};
 reasons! {
     // accept
     TcpAcceptFailed = "tcp_accept_failed", Accept, Proxy, Warn, NoStatus, "",
-        "the proxy could not serve a connection (no free descriptor or no memory); it was reset, or is still waiting if the record names no peer",
-        "raise the container's or unit's nofile limit, or lower `limits.connections` so that it fits";
+        "the proxy could not serve a connection because it had no free descriptor or no memory; the connection was reset, or it still waits if the record names no peer",
+        "raise the nofile limit of the container or unit, or lower `limits.connections` until it fits";
     TcpConnLimit = "tcp_conn_limit", Accept, Proxy, Warn, NoStatus, "",
-        "as many connections as allowed are open; this one was reset",
+        "the limit of open connections is reached; this connection was reset",
         "raise `limits.connections`, or look for clients that reconnect without back-off";
     ClientConnLimit = "client_conn_limit", Accept, Proxy, Warn, Status::Fixed(429), "http_request_denied",
-        "one client has as many connections open as it may; this one was reset, or its request answered 429 when it came by way of a trusted proxy",
-        "raise `limits.connections_per_client` if many people share one address; if all clients seem to have one, list the hop in front in `trusted_proxies`";
+        "one client has as many open connections as it is allowed; this connection was reset, or its request was answered with 429 if it came through a trusted proxy",
+        "raise `limits.connections_per_client` if many people share one address; if all clients seem to have the same address, list the hop in front in `trusted_proxies`";
     TcpProbe = "tcp_probe", Accept, Client, Debug, NoStatus, "",
-        "opened and closed without sending a byte, as TCP health checks do",
-        "nothing to do; a health check that asks for /readyz at `probes.address` leaves no such records, and learns of a drain";
+        "the client connected and closed without sending a byte, as TCP health checks do",
+        "nothing to do; a health check that requests /readyz at `probes.address` leaves no such records, and it notices a drain";
     TcpResetBeforeRequest = "tcp_reset_before_request", Accept, Network, Info, NoStatus, "",
-        "the connection was reset before a complete request had arrived, or together with it",
-        "single ones are lost mobile networks or scanners; many at once: look at the hop in front (its idle timer, its restarts)";
+        "the connection was reset before a complete request arrived, or together with it",
+        "single resets come from lost mobile networks or scanners; if there are many at once, look at the hop in front: its idle timeout and its restarts";
     TcpFirstByteTimeout = "tcp_first_byte_timeout", Accept, Client, Info, NoStatus, "",
-        "connected, then sent nothing until the deadline",
-        "a load balancer that connects ahead of need, or a client that stalls; the deadline is `limits.tls_handshake` with TLS and `limits.request_head` without";
+        "the client connected and then sent nothing until the deadline",
+        "this is a load balancer that opens connections in advance, or a client that stalls; the deadline is `limits.tls_handshake` with TLS and `limits.request_head` without";
     ProxyProtocolUnexpected = "proxy_protocol_unexpected", Accept, Network, Info, NoStatus, "",
-        "the first bytes are a PROXY protocol header, which this listener does not take",
-        "set `listeners[].proxy_protocol`: required and list the load balancer in `trusted_proxies`, or switch PROXY protocol off on it and let it send X-Forwarded-For";
+        "the first bytes are a PROXY protocol header, which this listener does not accept",
+        "set `listeners[].proxy_protocol`: required and list the load balancer in `trusted_proxies`, or switch PROXY protocol off on the load balancer and let it send X-Forwarded-For";
     ProxyProtocolMissing = "proxy_protocol_missing", Accept, Network, Info, NoStatus, "",
-        "this listener wants a PROXY protocol header first, and something else came from the hop in front",
+        "this listener requires a PROXY protocol header first, but the hop in front sent something else",
         "switch PROXY protocol (version 1 or 2) on at the load balancer for this port, or remove `listeners[].proxy_protocol`";
     ProxyProtocolInvalid = "proxy_protocol_invalid", Accept, Network, Info, NoStatus, "",
-        "the PROXY protocol header is malformed, cut off or fails its checksum",
-        "detail says what is wrong: look at the hop in front that writes the header, and at what stands between it and the proxy";
+        "the PROXY protocol header is malformed, incomplete or fails its checksum",
+        "detail says what is wrong; look at the hop in front that writes the header, and at everything between that hop and the proxy";
     ProxyProtocolUntrusted = "proxy_protocol_untrusted", Accept, Client, Info, NoStatus, "",
-        "this listener takes connections from trusted hops alone, as their PROXY protocol header names the client, and this peer is none",
-        "if peer is the load balancer, add its address to `trusted_proxies`; if not, let a firewall keep all others from this port";
+        "this listener accepts connections only from trusted proxies, because their PROXY protocol header names the client; this peer is not a trusted proxy",
+        "if peer is the load balancer, add its address to `trusted_proxies`; if it is not, block all other peers from this port with a firewall";
     TlsOnPlainPort = "tls_on_plain_port", Accept, Client, Info, NoStatus, "",
         "a TLS ClientHello arrived on a listener without TLS",
         "point wss:// at the TLS port, give this listener `listeners[].tls`, or let the load balancer terminate TLS";
@@ -228,426 +228,426 @@ reasons! {
     // tls
     TlsPlainHttpOnTlsPort = "tls_plain_http_on_tls_port", Tls, Client, Info, Status::Fixed(400), "http_protocol_error",
         "plain HTTP arrived on a TLS listener",
-        "use wss:// or https:// toward this port, or set the load balancer's backend protocol to HTTPS or TCP";
+        "use wss:// or https:// for this port, or set the load balancer's backend protocol to HTTPS or TCP";
     TlsNotTls = "tls_not_tls", Tls, Client, Info, NoStatus, "",
         "the first bytes are neither TLS nor HTTP",
-        "usually a scanner; if not, the client speaks another protocol to this port: see the first bytes in detail";
+        "this is usually a scanner; if it is not, the client speaks another protocol on this port: detail shows its first bytes";
     TlsHandshakeTimeout = "tls_handshake_timeout", Tls, Client, Info, NoStatus, "",
-        "the client began a TLS handshake and did not finish it in time",
-        "detail says how far it came: a client that stopped by itself, a network that loses its packets (large ones first: MTU), or a hop that does not pass them on; the deadline is `limits.tls_handshake`";
+        "the client began a TLS handshake and did not finish it before the deadline",
+        "detail says how far it came: the client stopped, the network loses packets (large ones first: check the MTU), or a hop in front does not pass them on; the deadline is `limits.tls_handshake`";
     TlsClientClosed = "tls_client_closed", Tls, Client, Info, NoStatus, "",
-        "the client closed in the middle of the TLS handshake, without an alert",
-        "right after the certificate was sent it usually means that the client refused it: read the client's own error, and test with its own trust store; `wsgate check` tells what is wrong with chain, names and dates, not whom the client trusts";
+        "the client closed the connection during the TLS handshake without an alert",
+        "if it closed right after the certificate was sent, it usually rejected the certificate: read the client's own error, and test with the client's own trust store; `wsgate check` reports problems of the chain, the names and the dates, but it can't know whom the client trusts";
     TlsVersionUnsupported = "tls_version_unsupported", Tls, Client, Info, NoStatus, "",
-        "the client offers no TLS version that this listener speaks",
-        "very old client; 1.2 is the least possible, and `listeners[].tls.min_version` may ask for more";
+        "the client offers no TLS version that this listener supports",
+        "update the client's TLS library: it needs TLS 1.2, or more if `listeners[].tls.min_version` requires it";
     TlsNoCommonCipher = "tls_no_common_cipher", Tls, Client, Info, NoStatus, "",
-        "client and proxy have no cipher suite in common (the proxy offers ECDHE with AES-GCM or ChaCha20 only, and in TLS 1.2 for the certificate's kind of key)",
+        "the client and the proxy have no cipher suite in common; the proxy offers only ECDHE with AES-GCM or ChaCha20, and in TLS 1.2 only for the certificate's type of key",
         "the client is too old or restricted to legacy suites: update its TLS library, or let a hop in front terminate its TLS";
     TlsNoCommonGroup = "tls_no_common_group", Tls, Client, Info, NoStatus, "",
-        "client and proxy have no key exchange group in common (X25519MLKEM768, X25519, P-256, P-384)",
+        "the client and the proxy have no key exchange group in common (X25519MLKEM768, X25519, P-256, P-384)",
         "allow one of these groups in the client's TLS settings";
     TlsNoCommonSigalg = "tls_no_common_sigalg", Tls, Client, Info, NoStatus, "",
-        "no configured certificate has a key type or signature that the client accepts",
-        "add a certificate of the other kind (RSA beside ECDSA) for the same names to `listeners[].tls.certificates`";
+        "the client accepts neither the key type nor the signature of any configured certificate",
+        "add a certificate of the other key type (RSA in addition to ECDSA) for the same names to `listeners[].tls.certificates`";
     TlsSniUnknown = "tls_sni_unknown", Tls, Client, Info, NoStatus, "",
         "the client asked for a server name that no certificate covers",
-        "add its certificate to `listeners[].tls.certificates`, correct DNS, or serve the first one with `listeners[].tls.unknown_sni`: default";
+        "add a certificate for this name to `listeners[].tls.certificates`, correct DNS, or serve the first certificate with `listeners[].tls.unknown_sni`: default";
     TlsAlpnNoOverlap = "tls_alpn_no_overlap", Tls, Client, Info, NoStatus, "",
-        "the client's ALPN list has neither http/1.1 nor http/1.0, which are all that this listener speaks",
+        "the client's ALPN list has neither http/1.1 nor http/1.0; this listener supports nothing else",
         "let the client (or the load balancer's backend setting) offer http/1.1";
     TlsAlertUnknownCa = "tls_alert_unknown_ca", Tls, Client, Info, NoStatus, "",
-        "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, it is self-signed, or its authority is not one of the client's",
-        "serve the full chain, leaf first, in `listeners[].tls.certificates[].cert`, as Android does not fetch intermediates by itself; let the client trust an authority of your own";
+        "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, the certificate is self-signed, or the client does not know its authority",
+        "serve the full chain, leaf first, in `listeners[].tls.certificates[].cert`, because Android does not fetch intermediates; if the authority is your own, install it on the client";
     TlsAlertBadCertificate = "tls_alert_bad_certificate", Tls, Client, Info, NoStatus, "",
-        "the client refused the certificate (alert 42, 43 or 46): wrong name, weak signature, unsupported key, or a fault it does not tell",
-        "compare the certificate's names with the host the client dials: `wsgate check` lists what is not covered";
+        "the client rejected the certificate (alert 42, 43 or 46): wrong name, weak signature, unsupported key, or a problem that it does not name",
+        "compare the certificate's names with the host that the client connects to: `wsgate check` lists the hosts that are not covered";
     TlsAlertCertExpired = "tls_alert_cert_expired", Tls, Client, Info, NoStatus, "",
-        "the client says the certificate is expired or not yet valid (alert 45)",
-        "renew the file in `listeners[].tls.certificates[].cert`; if its dates are right, the device's clock is wrong";
+        "the client says that the certificate has expired or is not yet valid (alert 45)",
+        "renew the file in `listeners[].tls.certificates[].cert`; if its dates are right, the client's clock is wrong";
     TlsAlertCertRevoked = "tls_alert_cert_revoked", Tls, Client, Info, NoStatus, "",
-        "the client says the certificate is revoked (alert 44)",
-        "have it reissued and replace both `listeners[].tls.certificates[].cert` and `listeners[].tls.certificates[].key`";
+        "the client says that the certificate is revoked (alert 44)",
+        "get a new certificate and replace both `listeners[].tls.certificates[].cert` and `listeners[].tls.certificates[].key`";
     TlsAlertOther = "tls_alert_other", Tls, Client, Info, NoStatus, "",
         "the client ended the TLS handshake with an alert that is not about trust or dates",
-        "the alert's name is in detail; look at the client's TLS library or at a middlebox between it and the proxy";
+        "detail has the alert's name; look at the client's TLS library, or at a middlebox between the client and the proxy";
     TlsProtocolError = "tls_protocol_error", Tls, Client, Info, NoStatus, "",
-        "the client's TLS messages are broken or out of order",
-        "a scanner, a broken TLS library, or a middlebox that alters the stream: see detail and compare another network path";
+        "the client's TLS messages are malformed or out of order",
+        "this is a scanner, a broken TLS library, or a middlebox that alters the stream: see detail, and compare with another network path";
     TlsClosedUnused = "tls_closed_unused", Tls, Client, Info, NoStatus, "",
-        "the TLS handshake completed, then the client closed without sending a request",
-        "a TLS health check or a preconnect; from real clients it means they disliked the certificate: run `wsgate check` and test with the client's own trust store";
+        "the client completed the TLS handshake and closed the connection without sending a request",
+        "this is a TLS health check or a preconnect; a real client does this if it rejects the certificate: run `wsgate check`, and test with the client's own trust store";
     TlsClientCertMissing = "tls_client_cert_missing", Tls, Client, Info, NoStatus, "",
-        "this listener wants a client certificate, and the client presented none",
-        "give the client a certificate; WeChat mini programs and the WebSockets of browsers have no way to present one, and Chromium's fail wherever one is asked for: for them a listener without `listeners[].tls.client_auth`";
+        "this listener requires a client certificate, and the client sent none",
+        "give the client a certificate; WeChat mini programs and WebSockets in browsers can't send one, and in Chromium they fail wherever one is requested: give them a listener without `listeners[].tls.client_auth`";
     TlsClientCertInvalid = "tls_client_cert_invalid", Tls, Client, Info, NoStatus, "",
-        "the client's certificate was not accepted: not issued by the configured authority, out of its dates, or not made for clients",
-        "detail says which; have it issued anew, or add its issuer to the file in `listeners[].tls.client_auth.ca`";
+        "the client's certificate was rejected: the configured authority did not issue it, it is not valid now, or it is not a client certificate",
+        "detail says which; get a new certificate, or add its issuer to the file in `listeners[].tls.client_auth.ca`";
 
     // http
     HttpHeaderTimeout = "http_header_timeout", Http, Client, Info, Status::Fixed(408), "http_request_error",
-        "the request head was not complete in time",
-        "slow network or a client that holds connections open; the deadline is `limits.request_head`";
+        "the request head was not complete before the deadline",
+        "the network is slow, or the client holds connections open on purpose; the deadline is `limits.request_head`";
     HttpHeadIncomplete = "http_head_incomplete", Http, Client, Info, NoStatus, "",
         "the client ended its stream in the middle of the request head",
-        "a client that gave up while sending, or a hop in front that cut it: compare head_ms with that hop's timeouts";
+        "the client gave up while it was sending, or a hop in front cut it off: compare head_ms with that hop's timeouts";
     HttpMalformed = "http_malformed", Http, Client, Info, Status::Fixed(400), "http_request_error",
-        "the request head breaks the syntax of RFC 9112",
-        "a scanner, or a client or hop in front that builds requests by hand; detail says what is wrong, and where if it is one byte or line";
+        "the request head violates the syntax of RFC 9112",
+        "this is a scanner, or a client or hop in front that builds requests by hand; detail says what is wrong, and where if it is a single byte or line";
     HttpTooLarge = "http_too_large", Http, Client, Info, ByStage, "http_request_error",
-        "the request head, or what stands beside the data of a chunked body, is larger than allowed",
-        "shrink cookies or move tokens out of the URL, or raise `limits.header_bytes`";
+        "the request head, or the chunk sizes, extensions and trailers of a chunked body, are larger than allowed",
+        "let the client send smaller cookies, move tokens out of the URL, or raise `limits.header_bytes`";
     HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Status::Fixed(400), "http_request_error",
-        "the request is not HTTP/1.1, which handshakes and routes with an upstream need",
-        "a health check in HTTP/1.0 (HAProxy's httpchk and other monitors) gets its answer from a route with `routes[].respond`, or at `probes.address`; if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; HTTP/2 needs a hop that speaks 1.1 to us";
+        "the request is not HTTP/1.1, which handshakes and routes with an upstream require",
+        "let a health check in HTTP/1.0 (HAProxy's httpchk and other monitors) use a route with `routes[].respond`, or `probes.address`; if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; for HTTP/2, put a hop in front that speaks HTTP/1.1 to this proxy";
     HttpHostMissing = "http_host_missing", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request has no Host field",
-        "a hand-made client, or a hop in front that drops Host: make it pass the field on";
+        "the client builds its requests by hand, or a hop in front drops Host: let that hop pass it on";
     HttpHostInvalid = "http_host_invalid", Http, Client, Info, Status::Fixed(400), "http_request_error",
-        "the Host field is repeated or is not a host with an optional port",
-        "look at how the hop in front rewrites Host";
+        "the Host field is repeated, or it is not a host with an optional port",
+        "check how the hop in front rewrites Host";
     HttpFramingConflict = "http_framing_conflict", Http, Client, Info, Status::Fixed(400), "http_request_error",
-        "the request's length is ambiguous (Content-Length and Transfer-Encoding contradict, repeat or are invalid), or its chunks or trailers are malformed",
-        "a request smuggling attempt, or a broken client or hop; detail says what is wrong, and the upstream never gets a whole request";
+        "the length of the request is ambiguous (Content-Length and Transfer-Encoding contradict each other, repeat or are invalid), or its chunks or trailers are malformed",
+        "this is a request smuggling attempt, or a broken client or hop; detail says what is wrong, and the upstream never receives a complete request";
     HttpBodyOnUpgrade = "http_body_on_upgrade", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the opening handshake announces a body",
         "remove Content-Length and Transfer-Encoding from the client's upgrade request";
     HttpEarlyData = "http_early_data", Http, Client, Info, Status::Fixed(400), "http_request_error",
-        "bytes followed the request head at once; a client must wait for the answer (RFC 6455 section 4.1)",
-        "a smuggling attempt or a client that does not wait: fix the client";
+        "bytes followed the request head immediately; a client must wait for the answer (RFC 6455 section 4.1)",
+        "this is a smuggling attempt, or a client that does not wait: fix the client";
     HttpExpectRefused = "http_expect_refused", Http, Client, Info, Status::Fixed(417), "http_request_error",
-        "an opening handshake carries an Expect field, or a plain request one that is not 100-continue",
-        "remove Expect from the client's request (curl adds it only with a body)";
+        "the opening handshake has an Expect field, or a plain request has an Expect field other than 100-continue",
+        "remove Expect from the client's request (curl adds it only to requests with a body)";
     HttpBodyTooLarge = "http_body_too_large", Http, Client, Info, Status::Fixed(413), "http_request_error",
-        "the request's body is larger than the route takes",
+        "the request's body is larger than the route allows",
         "let the client send less, or raise `routes[].http.max_body`";
     HttpBodyTimeout = "http_body_timeout", Http, Client, Info, Status::Fixed(408), "http_request_error",
-        "the request's body was not complete in time",
-        "a slow network or a client that drips its body on purpose; the deadline is `routes[].http.request_timeout`";
+        "the request's body was not complete before the deadline",
+        "the network is slow, or the client sends its body slowly on purpose; the deadline is `routes[].http.request_timeout`";
     HttpBodyIncomplete = "http_body_incomplete", Http, Client, Info, NoStatus, "",
         "the client ended its stream in the middle of the request's body",
-        "a page that was left or an app that was killed while it uploaded; if many, a hop in front cuts uploads: look at its size limit and timer";
+        "the user left the page, or the app was killed during the upload; if there are many, a hop in front cuts uploads: check its size limit and its timeouts";
     HttpConnectionProtected = "http_connection_protected", Http, Client, Info, Status::Fixed(400), "http_request_error",
-        "the Connection field lists a field that must not be removed on the way",
-        "an attempt to make a proxy drop a security field, or a broken client; detail names the field";
+        "the Connection field lists a field that a proxy must not remove",
+        "this is an attempt to make a proxy drop a security field, or a broken client; detail names the field";
     H2cRefused = "h2c_refused", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "an opening handshake, or a request for a WebSocket route, asks for an upgrade to cleartext HTTP/2",
-        "switch HTTP/2 off in the client (curl: --http1.1, Java's HttpClient: version(HTTP_1_1)), or it is a smuggling attempt";
+        "switch HTTP/2 off in the client (curl: --http1.1, Java's HttpClient: version(HTTP_1_1)); otherwise it is a smuggling attempt";
     WsMethodNotGet = "ws_method_not_get", Http, Client, Info, Status::Fixed(405), "http_request_error",
         "the opening handshake's method is not GET",
-        "use GET; with wx.connectSocket leave out the client's method option";
+        "use GET; with wx.connectSocket, remove the method option from the client's call";
     PlainHttpRequest = "plain_http_request", Http, Client, Info, Status::Fixed(426), "http_request_error",
         "an ordinary HTTP request without any WebSocket field arrived on a WebSocket route",
-        "a health check belongs to /healthz or /readyz at `probes.address`; for plain requests give the route `routes[].http`; a browser page must use new WebSocket";
+        "point health checks at /healthz or /readyz at `probes.address`; give the route `routes[].http` if it also serves plain requests; in a browser client, use new WebSocket";
     WsHandshakeMissing = "ws_handshake_missing", Http, Client, Info, Status::Fixed(426), "http_request_error",
-        "a Sec-WebSocket field came, but neither Upgrade nor Sec-WebSocket-Key nor Sec-WebSocket-Version: this is not an opening handshake",
-        "let a WebSocket library make the client's request in place of setting single fields; if one did, look for a hop in front that passes only some fields on";
+        "the request has a Sec-WebSocket field, but neither Upgrade nor Sec-WebSocket-Key nor Sec-WebSocket-Version, so it is not an opening handshake",
+        "let a WebSocket library build the client's request instead of setting single fields; if a library did, look for a hop in front that passes only some fields on";
     WsUpgradeHeaderMissing = "ws_upgrade_header_missing", Http, Network, Info, Status::Fixed(426), "http_upgrade_failed",
-        "Sec-WebSocket-Key or Sec-WebSocket-Version is there, but Upgrade is not: a hop in front took it",
-        "let the hop in front pass Upgrade and Connection (nginx: proxy_set_header for both), or enable WebSocket on the CDN or load balancer";
+        "the request has Sec-WebSocket-Key or Sec-WebSocket-Version but no Upgrade: a hop in front removed it",
+        "let the hop in front pass Upgrade and Connection on (nginx: proxy_set_header for both), or enable WebSocket on the CDN or load balancer";
     WsConnectionTokenMissing = "ws_connection_token_missing", Http, Network, Info, Status::Fixed(400), "http_upgrade_failed",
-        "Upgrade is there, but Connection does not contain upgrade: a hop in front rewrote it",
-        "in nginx in front: proxy_set_header Connection $connection_upgrade (from a map on $http_upgrade)";
+        "the request has Upgrade, but its Connection field does not contain upgrade: a hop in front rewrote it",
+        "if nginx is in front: proxy_set_header Connection $connection_upgrade (from a map on $http_upgrade)";
     WsUpgradeNotWebsocket = "ws_upgrade_not_websocket", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
-        "the Upgrade field names another protocol than websocket",
-        "use a WebSocket client; nothing else is forwarded";
+        "the Upgrade field names a protocol other than websocket",
+        "use a WebSocket client; other protocols are not forwarded";
     WsKeyMissing = "ws_key_missing", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Key is missing",
-        "a hand-made client, or a hop in front that removes unknown fields: pass Sec-WebSocket-* through";
+        "the client builds its requests by hand, or a hop in front removes fields that it does not know: let it pass Sec-WebSocket-* on";
     WsKeyInvalid = "ws_key_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
-        "Sec-WebSocket-Key is repeated or is not 16 bytes in base64",
-        "the client makes the key by hand: let its WebSocket library do so, which sends 16 random bytes in base64 once";
+        "Sec-WebSocket-Key is repeated, or it is not 16 bytes in base64",
+        "the client builds the key by hand: let its WebSocket library do so, which sends 16 random bytes in base64 once";
     WsVersionUnsupported = "ws_version_unsupported", Http, Client, Info, Status::Fixed(426), "http_upgrade_failed",
-        "Sec-WebSocket-Version is missing or not exactly 13",
-        "use a client that speaks RFC 6455; other values are a known smuggling trick and are never forwarded";
+        "Sec-WebSocket-Version is missing or is not exactly 13",
+        "use a client that supports RFC 6455; other values are a known smuggling trick and are never forwarded";
     WsProtocolHeaderInvalid = "ws_protocol_header_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
         "Sec-WebSocket-Protocol is not a list of distinct tokens",
         "pass the client's subprotocols as an array of names (wx.connectSocket: protocols must be an array)";
     WsExtensionsHeaderInvalid = "ws_extensions_header_invalid", Http, Client, Info, Status::Fixed(400), "http_upgrade_failed",
-        "Sec-WebSocket-Extensions breaks the grammar of RFC 6455 section 9.1",
-        "fix the client, or the hop in front that rewrites the extensions offer";
+        "Sec-WebSocket-Extensions violates the grammar of RFC 6455 section 9.1",
+        "fix the client, or the hop in front that rewrites the offer of extensions";
     LoopDetected = "loop_detected", Http, Network, Warn, Status::Fixed(508), "proxy_loop_detected",
-        "the request has been through this proxy before, or through too many proxies, as its Via field says",
-        "an upstream sends requests back to this proxy: let `upstreams.*.endpoints` name the backend itself, not a name or load balancer that leads here";
+        "the request has already been through this proxy, or through too many proxies, according to its Via field",
+        "an upstream sends requests back to this proxy: let `upstreams.*.endpoints` name the backend itself, not a name or load balancer that leads back here";
 
     // policy
     HostNotAllowed = "host_not_allowed", Policy, Client, Info, Status::Fixed(421), "http_request_denied",
-        "the Host is not one this proxy serves, or differs from the name the TLS connection was made for",
+        "the proxy does not serve this Host, or the Host differs from the name that the TLS connection was made for",
         "add it as `routes[].host`, or correct DNS or the Host that the load balancer sends";
     PathNotAllowed = "path_not_allowed", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
-        "no route for this Host has this path",
+        "no route for this Host matches this path",
         "add a route with this `routes[].path`, or correct the client's URL";
     PathNearMiss = "path_near_miss", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
-        "the path differs from a route's only by letter case, by slashes, or by at most two characters and a quarter of its length",
+        "the path differs from a route's path only in letter case, in slashes, or in at most two characters and a quarter of its length",
         "correct the client's URL to the `routes[].path` named here; handshakes are never redirected";
     PathAmbiguous = "path_ambiguous", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
-        "the path can be read in two ways (dot segments, doubled or encoded slashes, needless or broken encoding)",
-        "let the client send the path as `routes[].path` spells it: doubled slashes come from joining a base URL and a path, the rest from URLs that are built by hand or from attempts to get past the list";
+        "the path can be read in two ways: it has dot segments, doubled or encoded slashes, or unnecessary or broken encoding",
+        "let the client send the path as `routes[].path` spells it; doubled slashes come from joining a base URL and a path, and the rest comes from URLs built by hand or from attempts to bypass the list of paths";
     OriginMissing = "origin_missing", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
-        "the request has no Origin, and the route wants one",
-        "not a browser: give native clients a route with a token check and `routes[].websocket.missing_origin`: allow, or use the origin wechat";
+        "the request has no Origin, and the route requires one",
+        "the client is not a browser: give native clients a route with a token check and `routes[].websocket.missing_origin`: allow, or use the origin wechat";
     OriginNull = "origin_null", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
-        "the Origin is null (sandboxed frame, file page or opaque redirect)",
-        "serve the client's page from a real https origin and list it; null can't be allowed";
+        "the Origin is null (a sandboxed frame, a file page or an opaque redirect)",
+        "serve the client's page from a real https origin and list that; null can't be allowed";
     OriginMalformed = "origin_malformed", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the Origin is not scheme://host or scheme://host:port",
-        "no browser sends this: look at the client, or at the hop in front that rewrites Origin";
+        "no browser sends this: look at the client, or at a hop in front that rewrites Origin";
     OriginMultiple = "origin_multiple", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
         "the request has more than one Origin field",
-        "a hop in front or the client adds a second Origin: remove one of the two";
+        "the client or a hop in front adds a second Origin: remove one of them";
     OriginNotAllowed = "origin_not_allowed", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
-        "the Origin is not on the route's list",
-        "if the page is yours, add its origin to `routes[].websocket.origins` exactly as shown in origin";
+        "the Origin is not in the route's list",
+        "if the page is yours, add its origin to `routes[].websocket.origins` exactly as the field origin shows it";
     RefererAppidMismatch = "referer_appid_mismatch", Policy, Client, Info, Status::Fixed(403), "http_request_denied",
-        "the client has an Origin of WeChat or none, and its Referer names no WeChat app id that the route lists",
+        "the client has WeChat's Origin or no Origin, and its Referer does not name a WeChat app id that the route lists",
         "if the mini program is yours, add its id to `routes[].websocket.wechat_app_ids`";
     SubprotocolNotAllowed = "subprotocol_not_allowed", Policy, Client, Info, Status::Fixed(400), "http_request_denied",
-        "the client offers subprotocols, and none of them is on the route's list",
+        "the client offers subprotocols, and none of them is in the route's list",
         "add one of the offered names to `routes[].websocket.subprotocols`, or change the client's offer";
     WebsocketNotAllowed = "websocket_not_allowed", Policy, Client, Info, Status::Fixed(404), "http_request_denied",
-        "an opening handshake arrived on a route that serves plain requests alone",
+        "an opening handshake arrived on a route that serves only plain requests",
         "correct the client's URL, or add `routes[].websocket` to the route";
     HttpMethodNotAllowed = "http_method_not_allowed", Policy, Client, Info, Status::Fixed(405), "http_request_denied",
-        "the route does not take the request's method",
-        "add the method to `routes[].http.methods` if the upstream should see it; a browser's OPTIONS is the preflight of CORS";
+        "the route does not allow the request's method",
+        "add the method to `routes[].http.methods` if the upstream should receive it; OPTIONS from a browser is a CORS preflight";
     RedirectRefused = "redirect_refused", Policy, Client, Info, Status::Fixed(426), "http_request_denied",
-        "an opening handshake arrived on a listener that only redirects to https, and no WebSocket client follows a redirect",
-        "let the client dial wss://; the listener redirects because of `listeners[].redirect_to_https`";
+        "an opening handshake arrived on a listener that only redirects to https, and WebSocket clients do not follow redirects",
+        "let the client connect to wss://; the listener redirects because of `listeners[].redirect_to_https`";
     Draining = "draining", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
-        "the proxy is shutting down or was asked to drain, and takes no new tunnels",
-        "the load balancer should have stopped sending here: let its health check ask for /readyz at `probes.address` and `shutdown.delay` last longer than that takes; clients reconnect after Retry-After";
+        "the proxy is shutting down or draining and accepts no new tunnels",
+        "the load balancer should have stopped sending clients here: let its health check request /readyz at `probes.address`, and make `shutdown.delay` longer than the check needs to notice; clients reconnect after Retry-After";
     ListenerChanged = "listener_changed", Policy, Proxy, Info, Status::Fixed(503), "http_request_denied",
-        "a reload made the listener ask for something else (TLS, a client certificate, a PROXY header) after this connection had been let in, and before its request came",
-        "nothing to do: the client's next connection is let in, or refused, by `listeners[].tls.client_auth` and `listeners[].proxy_protocol` as they are now";
+        "a reload changed what the listener requires (TLS, a client certificate, a PROXY header) after it accepted this connection and before its request came",
+        "nothing to do: the current `listeners[].tls.client_auth` and `listeners[].proxy_protocol` decide on the client's next connection";
     RateLimited = "rate_limited", Policy, Proxy, Warn, Status::Fixed(429), "http_request_denied",
-        "one client sends more opening handshakes than it may in a minute",
-        "a client that reconnects without back-off, or many behind one address: raise `limits.handshakes_per_client`; behind a load balancer set `trusted_proxies` too";
+        "one client sends more opening handshakes per minute than allowed",
+        "a client reconnects without back-off, or many clients share one address: raise `limits.handshakes_per_client`; behind a load balancer, also set `trusted_proxies`";
 
     // upstream
     ClientGaveUp = "client_gave_up", Upstream, Client, Info, NoStatus, "",
         "the client left while the proxy was waiting for the upstream",
-        "the upstream is slower than the client's patience: compare the waited time in detail with the client's connect timeout and `upstreams.*.handshake_timeout`";
+        "the upstream took longer than the client waits: compare the waited time in detail with the client's connect timeout and with `upstreams.*.handshake_timeout`";
     UpstreamDnsFailed = "upstream_dns_failed", Upstream, Upstream, Warn, Status::Fixed(502), "dns_error",
         "the upstream's name could not be resolved",
-        "check the name in `upstreams.*.endpoints` and the resolver this process uses";
+        "check the name in `upstreams.*.endpoints` and the resolver that this process uses";
     UpstreamRefused = "upstream_refused", Upstream, Upstream, Warn, Status::Fixed(502), "connection_refused",
         "nothing listens on the upstream's address",
-        "the upstream is down, starting, on another port, or bound to ::1 only: compare its listen address with `upstreams.*.endpoints`";
+        "the upstream is down, is starting, uses another port, or listens only on ::1: compare its listen address with `upstreams.*.endpoints`";
     UpstreamConnectTimeout = "upstream_connect_timeout", Upstream, Network, Warn, Status::Fixed(504), "connection_timeout",
-        "the upstream's address did not answer the connection attempt in time",
-        "a firewall or security group that drops, a dead host, or a full accept backlog: attempts names each address that was tried; the deadline is `upstreams.*.connect_timeout`";
+        "the upstream's address did not answer the connection attempt before the deadline",
+        "a firewall or security group drops packets, the host is down, or its accept backlog is full; attempts lists each address that was tried; the deadline is `upstreams.*.connect_timeout`";
     UpstreamUnreachable = "upstream_unreachable", Upstream, Network, Warn, Status::Fixed(502), "destination_ip_unroutable",
         "there is no route to the upstream's address",
         "check the container's network and the address in `upstreams.*.endpoints`";
     UpstreamResetOnConnect = "upstream_reset_on_connect", Upstream, Upstream, Warn, Status::Fixed(502), "connection_terminated",
         "the upstream accepted the connection and reset it before it answered",
-        "crash loop, overload, or an upstream that destroys sockets it does not like: read the upstream's log at this time";
+        "the upstream crashes in a loop, is overloaded, or destroys connections that it does not accept: read its log at this time";
     UpstreamPortsExhausted = "upstream_ports_exhausted", Upstream, Proxy, Warn, Status::Fixed(503), "connection_limit_reached",
-        "the proxy has no descriptor or no local port left for a connection to the upstream",
-        "raise nofile or lower `limits.connections`; spread over several addresses in `upstreams.*.endpoints`";
+        "the proxy has no descriptor or local port left for a connection to the upstream",
+        "raise the nofile limit, lower `limits.connections`, or spread the load over several addresses in `upstreams.*.endpoints`";
     UpstreamNoneHealthy = "upstream_none_healthy", Upstream, Upstream, Warn, Status::Fixed(503), "destination_unavailable",
-        "the health checks of every endpoint of the upstream failed, so that none was dialled",
-        "the upstream_health records say since when and why: is the upstream up, and does it answer `upstreams.*.health_check.path` with a status in the 200s?";
+        "the health checks of all endpoints of the upstream fail, so the proxy did not connect to any",
+        "the upstream_health records say since when and why; check that the upstream runs and answers `upstreams.*.health_check.path` with a status in the 200s";
     UpstreamTunnelLimit = "upstream_tunnel_limit", Upstream, Proxy, Warn, Status::Fixed(503), "connection_limit_reached",
-        "as many tunnels to the upstream as allowed are open",
+        "the limit of open tunnels to the upstream is reached",
         "raise `upstreams.*.max_tunnels`, or look for clients that open many tunnels and never close them";
     UpstreamTlsToPlainPort = "upstream_tls_to_plain_port", Upstream, Upstream, Warn, Status::Fixed(502), "tls_protocol_error",
-        "the upstream answered the proxy's ClientHello with something that is not TLS: its port is a plain one",
-        "write http:// in place of https:// in `upstreams.*.endpoints`, or give the upstream's TLS port there";
+        "the upstream answered the proxy's ClientHello with something that is not TLS: its port does not use TLS",
+        "write http:// instead of https:// in `upstreams.*.endpoints`, or write the upstream's TLS port there";
     UpstreamTlsVerifyFailed = "upstream_tls_verify_failed", Upstream, Upstream, Warn, Status::Fixed(502), "tls_certificate_error",
-        "the upstream's certificate is not trusted, is for another name, or is outside its dates",
-        "detail says which: name its issuer's file in `upstreams.*.tls.ca`, the name in it in `upstreams.*.tls.server_name`, or renew it";
+        "the upstream's certificate is not trusted, is for another name, or is not valid now",
+        "detail says which: write its issuer's file in `upstreams.*.tls.ca`, write the name that it is for in `upstreams.*.tls.server_name`, or renew it";
     UpstreamTlsFailed = "upstream_tls_failed", Upstream, Upstream, Warn, Status::Fixed(502), "tls_protocol_error",
-        "the TLS handshake with the upstream failed, and not because of its certificate",
-        "detail has the alert or what broke: compare the TLS versions and cipher suites of the upstream (the proxy speaks 1.2 and 1.3), and whether it wants a certificate (`upstreams.*.tls.cert`)";
+        "the TLS handshake with the upstream failed for a reason other than its certificate",
+        "detail has the alert or the error: compare the TLS versions and cipher suites of the upstream (the proxy supports 1.2 and 1.3), and check whether it requires a certificate (`upstreams.*.tls.cert`)";
     UpstreamTlsTimeout = "upstream_tls_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "connection_timeout",
-        "the upstream accepted the connection and did not finish the TLS handshake in time",
-        "a blocked event loop in the upstream, or a port that is no TLS port and waits for something else; the deadline is `upstreams.*.connect_timeout`, which covers the handshake";
+        "the upstream accepted the connection and did not finish the TLS handshake before the deadline",
+        "the upstream's event loop is blocked, or its port does not use TLS and waits for other data; the deadline is `upstreams.*.connect_timeout`, which includes the handshake";
     UpstreamAlpnH2 = "upstream_alpn_h2", Upstream, Upstream, Warn, Status::Fixed(502), "tls_protocol_error",
-        "the upstream speaks HTTP/2 only on this port, and an upgrade needs HTTP/1.1",
-        "let the upstream accept http/1.1 beside h2 (Node: allowHTTP1 in http2.createSecureServer), or name its HTTP/1.1 port in `upstreams.*.endpoints`";
+        "the upstream supports only HTTP/2 on this port, and an upgrade needs HTTP/1.1",
+        "let the upstream accept http/1.1 in addition to h2 (Node: allowHTTP1 in http2.createSecureServer), or write its HTTP/1.1 port in `upstreams.*.endpoints`";
     UpstreamPlainToTlsPort = "upstream_plain_to_tls_port", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
-        "the upstream's port wants TLS and the proxy spoke plain HTTP to it: it answered in TLS, or with an HTTP error that says so",
-        "write https:// in place of http:// in `upstreams.*.endpoints`, or give the upstream's plain HTTP port there";
+        "the upstream's port requires TLS and the proxy spoke plain HTTP to it; it answered in TLS, or with an HTTP error that says so",
+        "write https:// instead of http:// in `upstreams.*.endpoints`, or write the upstream's plain HTTP port there";
     UpstreamHandshakeTimeout = "upstream_handshake_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "http_response_timeout",
-        "the upstream took the request and did not answer it in time",
-        "a blocked event loop or slow authentication in the upstream; the deadline is `upstreams.*.handshake_timeout`";
+        "the upstream received the opening handshake and did not answer it before the deadline",
+        "the upstream's event loop is blocked, or its authentication is slow; the deadline is `upstreams.*.handshake_timeout`";
     UpstreamResponseTimeout = "upstream_response_timeout", Upstream, Upstream, Warn, Status::Fixed(504), "http_response_timeout",
-        "the upstream took a plain request and did not answer it in time",
-        "look at what the upstream was waiting for; the deadline is `routes[].http.response_timeout`";
+        "the upstream received a plain request and did not answer it before the deadline",
+        "find out what the upstream was waiting for; the deadline is `routes[].http.response_timeout`";
     UpstreamClosedBeforeResponse = "upstream_closed_before_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_incomplete",
         "the upstream closed the connection without a complete answer",
-        "a socket.destroy(), a crash or a restart in the upstream while it handled the request: read its log at this time";
+        "the upstream called socket.destroy(), crashed or restarted while it handled the request: read its log at this time";
     UpstreamMalformedResponse = "upstream_malformed_response", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
-        "the upstream's answer is not HTTP/1.1, contradicts itself, or can't be passed on as it is",
-        "see in detail what came in place of an answer: does `upstreams.*.endpoints` point at an HTTP port of the upstream?";
+        "the upstream's answer is not HTTP/1.1, contradicts itself, or can't be passed on",
+        "detail shows what came instead of an answer; check that `upstreams.*.endpoints` points at an HTTP port of the upstream";
     UpstreamHeadTooLarge = "upstream_head_too_large", Upstream, Upstream, Warn, Status::Fixed(502), "http_response_header_section_size",
         "the head of the upstream's answer is larger than allowed",
-        "shrink the upstream's cookies and headers, or raise `limits.header_bytes`";
+        "let the upstream send smaller cookies and fields, or raise `limits.header_bytes`";
     UpstreamHttp10101 = "upstream_http10_101", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
-        "the upstream answered 101 in HTTP/1.0, which has no upgrade",
-        "the upstream, or a hop behind the proxy, must speak HTTP/1.1";
+        "the upstream answered 101 in HTTP/1.0, which has no upgrades",
+        "let the upstream, or the hop in front of it, speak HTTP/1.1";
     UpstreamBadRequest = "upstream_bad_request", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
-        "the upstream answered 400 to a correct opening handshake",
-        "read the relayed body and the upstream's log for what it missed in the request; in Node's ws it is a path option that does not match, or two servers that share one port";
+        "the upstream answered a correct opening handshake with 400",
+        "read the relayed body and the upstream's log to see what it rejects; with Node's ws, a path option does not match, or two servers share one port";
     UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 401",
-        "the upstream's authentication refused the client: look at its token or cookie";
+        "the upstream's authentication rejected the client: check the client's token or cookie";
     UpstreamForbidden = "upstream_forbidden", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 403",
-        "the upstream has an Origin or access check of its own: make it agree with `routes[].websocket.origins`";
+        "the upstream has its own check of Origin or access: make it agree with `routes[].websocket.origins`";
     UpstreamNotFound = "upstream_not_found", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
-        "the upstream answered 404: no WebSocket handler for this path",
-        "compare the path with the routes of the upstream's WebSocket server: another path than `routes[].path`, a server that handles only plain requests there, or a hop behind the proxy with routes of its own";
+        "the upstream answered 404: it has no WebSocket handler for this path",
+        "compare the path with the routes of the upstream's WebSocket server: it has another path than `routes[].path`, it handles only plain requests there, or a hop behind the proxy has its own routes";
     UpstreamUpgradeRequired = "upstream_upgrade_required", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
-        "the upstream answered 426: it saw no upgrade or another version",
-        "look for a hop between the proxy and the upstream that removes Upgrade; without one, the upstream's server wants another protocol or version on this path";
+        "the upstream answered 426: it saw no upgrade, or it requires another version",
+        "look for a hop between the proxy and the upstream that removes Upgrade; if there is none, the upstream requires another protocol or version on this path";
     UpstreamRedirect = "upstream_redirect", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with a redirect, which WebSocket clients do not follow",
-        "detail has the Location: where it is a login page, the client has to log in first or send its cookie or token; where it is the same place with another slash or scheme, correct the client's URL or switch off the upstream's redirect";
+        "detail has the Location: if it is a login page, the client must log in first or send its cookie or token; if it is the same place with another slash or scheme, correct the client's URL or switch the upstream's redirect off";
     UpstreamRateLimited = "upstream_rate_limited", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 429",
         "the upstream limits its clients: look for clients that reconnect without back-off";
     Upstream4xx = "upstream_4xx", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with another status in the 400s",
-        "the answer was relayed as it came: read its body and the upstream's log";
+        "the client received the answer unchanged: read its body and the upstream's log";
     Upstream5xx = "upstream_5xx", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered with a status in the 500s",
         "500 is an error inside the upstream; 502 and 504 come from a hop behind the proxy that can't reach it; 503 says that it is overloaded, starting or switched off: read its log at this time";
     Upstream2xxInsteadOf101 = "upstream_2xx_instead_of_101", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
-        "the upstream answered with success but did not switch: a plain HTTP handler took the request",
-        "route this path to the upstream's WebSocket server, not to its pages or a single-page fallback";
+        "the upstream answered with success but did not switch protocols: a plain HTTP handler served the request",
+        "route this path to the upstream's WebSocket server, not to its pages or to the fallback of a single-page application";
     Upstream101NoUpgrade = "upstream_101_no_upgrade", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's 101 has no Upgrade: websocket",
-        "a hop behind the proxy removes response fields, or the upstream's handshake is hand-made";
+        "a hop behind the proxy removes response fields, or the upstream builds its handshake by hand";
     Upstream101NoConnection = "upstream_101_no_connection", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's 101 has no Connection: upgrade",
-        "the upstream's handshake is hand-made, or a hop behind the proxy rewrites Connection";
+        "the upstream builds its handshake by hand, or a hop behind the proxy rewrites Connection";
     UpstreamAcceptMissing = "upstream_accept_missing", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
         "the upstream's 101 has no Sec-WebSocket-Accept",
-        "the upstream answered 101 without doing a WebSocket handshake: use a WebSocket library there";
+        "the upstream answered 101 without a WebSocket handshake: use a WebSocket library there";
     UpstreamAcceptMismatch = "upstream_accept_mismatch", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
-        "the upstream's Sec-WebSocket-Accept does not belong to the key that was sent",
-        "a cached 101, or a hop behind the proxy that replaces Sec-WebSocket-Key";
+        "the upstream's Sec-WebSocket-Accept does not match the key that was sent",
+        "a cache answered with an old 101, or a hop behind the proxy replaces Sec-WebSocket-Key";
     UpstreamSubprotocolUnrequested = "upstream_subprotocol_unrequested", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
-        "the upstream chose a subprotocol that was not offered or that the route does not allow",
-        "let the upstream choose only from the client's offer, and within `routes[].websocket.subprotocols` where that is set";
+        "the upstream chose a subprotocol that the client did not offer or that the route does not allow",
+        "let the upstream choose only from the client's offer, and only from `routes[].websocket.subprotocols` if that is set";
     UpstreamExtensionUnrequested = "upstream_extension_unrequested", Upstream, Upstream, Warn, Status::Fixed(502), "http_upgrade_failed",
-        "the upstream's 101 names an extension that was not offered, or an empty one",
-        "let the upstream leave Sec-WebSocket-Extensions out when nothing was agreed";
+        "the upstream's 101 names an extension that the client did not offer, or an empty one",
+        "let the upstream omit Sec-WebSocket-Extensions if none was agreed";
     Upstream101WithBody = "upstream_101_with_body", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream's 101 announces a body",
         "the upstream must not send Content-Length or Transfer-Encoding with a 101";
     UpstreamDouble101 = "upstream_double_101", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
         "the upstream sent a second HTTP response right after its 101",
-        "two upgrade handlers or a middleware in the upstream write to the same socket: keep one";
+        "two upgrade handlers or middlewares in the upstream write to the same socket: keep only one";
     Upstream101Unsolicited = "upstream_101_unsolicited", Upstream, Upstream, Warn, Status::Fixed(502), "http_protocol_error",
-        "the upstream answered a plain request with 101, which nobody asked for",
-        "an upgrade handler in the upstream takes requests without Upgrade; if requests are made to do that on purpose, it is an attack";
+        "the upstream answered a plain request with 101 although the request asked for no upgrade",
+        "an upgrade handler in the upstream accepts requests without Upgrade; if requests provoke this on purpose, it is an attack";
     UpstreamResponseCut = "upstream_response_cut", Upstream, Upstream, Warn, ByStage, "http_response_incomplete",
-        "the upstream's answer to a plain request broke off in the middle",
-        "the upstream crashed or was restarted while it answered: see its own log at this time";
+        "the upstream's answer to a plain request ended in the middle",
+        "the upstream crashed or restarted while it was answering: read its log at this time";
     UpstreamResponseStalled = "upstream_response_stalled", Upstream, Upstream, Warn, ByStage, "http_response_timeout",
-        "the upstream fell silent in the middle of its answer to a plain request",
-        "let a stream of events send a comment now and then, or raise `routes[].http.idle_timeout`";
+        "the upstream stopped sending in the middle of its answer to a plain request",
+        "let the upstream send a comment now and then in a stream of events, or raise `routes[].http.idle_timeout`";
     ClientLeftResponse = "client_left_response", Upstream, Client, Info, ByStage, "http_response_incomplete",
-        "the client left while the answer to its plain request was on its way",
-        "usually a page that was left or a stream that was closed: bytes_upstream_to_client tells how far the answer had come";
+        "the client left before the answer to its plain request was complete",
+        "usually the client left the page or closed the stream; bytes_upstream_to_client says how much of the answer was sent";
     ClientStalledResponse = "client_stalled_response", Upstream, Client, Info, ByStage, "http_response_incomplete",
         "the client stopped reading the answer to its plain request",
-        "a client out of reach or slow on purpose; the deadline for each piece is `limits.write_stall`";
+        "the client is out of reach, or it reads slowly on purpose; the deadline for each piece is `limits.write_stall`";
 
     // tunnel
     ClientClose = "client_close", Tunnel, Client, Info, NoStatus, "",
         "the client sent a Close frame first",
-        "a normal end; if it should not have closed, ask the client's code: close_code_client and close_reason_client are its words";
+        "this is a normal end; if the client should not have closed, look at its code: close_code_client and close_reason_client are what it sent";
     ClientGoingAway = "client_going_away", Tunnel, Client, Info, NoStatus, "",
-        "the client closed with 1001, as browsers do when a page is left or reloaded",
-        "nothing to do; a client that comes back at once was reloaded";
+        "the client closed with 1001, as browsers do when the user leaves or reloads a page",
+        "nothing to do; a client that returns immediately has reloaded the page";
     ClientEofNoClose = "client_eof_no_close", Tunnel, Client, Info, NoStatus, "",
-        "the client ended its connection in order and sent no Close frame",
-        "a client that ends without a call to close(): a script that exits, or an app that a phone's system puts into the background";
+        "the client ended its connection in order but sent no Close frame",
+        "the client ended without calling close(): a script that exited, or an app that the phone moved to the background";
     ClientReset = "client_reset", Tunnel, Client, Info, NoStatus, "",
         "the client's connection broke without an orderly end",
-        "a network change, a killed app, or the idle timer of a load balancer in front: see suspect, and compare idle_ms with that hop's timers";
+        "the network changed, the app was killed, or the idle timeout of a load balancer in front expired: see suspect, and compare idle_ms with that hop's timeouts";
     ClientTimeout = "client_timeout", Tunnel, Client, Info, NoStatus, "",
-        "the client's side of the connection acknowledged or accepted nothing any more",
-        "a phone out of reach or asleep, or a hop that forgot the connection: a heartbeat through `routes[].websocket.ping` keeps hops awake and finds it sooner";
+        "the client's side of the connection stopped acknowledging or accepting data",
+        "the phone is out of reach or asleep, or a hop in front forgot the connection: a heartbeat through `routes[].websocket.ping` keeps hops from expiring it and detects this earlier";
     UpstreamClose = "upstream_close", Tunnel, Upstream, Info, NoStatus, "",
         "the upstream sent a Close frame first",
-        "a normal end; close_code_upstream and close_reason_upstream are the upstream's words";
+        "this is a normal end; close_code_upstream and close_reason_upstream are what the upstream sent";
     UpstreamCloseImmediate = "upstream_close_immediate", Tunnel, Upstream, Warn, NoStatus, "",
-        "the upstream sent an empty Close frame right after its 101, and nothing before",
-        "the upstream accepted and left at once: no handler for this path (express-ws does so), or a check that refuses after the upgrade; compare path with the upstream's routes, and look at its authentication";
+        "the upstream sent an empty Close frame right after its 101, and nothing before it",
+        "the upstream accepted the handshake and left at once: it has no handler for this path (express-ws does this), or a check after the upgrade refused the client; compare path with the upstream's routes, and look at its authentication";
     UpstreamClosePolicy = "upstream_close_policy", Tunnel, Upstream, Info, NoStatus, "",
-        "the upstream's application refused to go on (1008, 3000, 3003 or one of its own codes from 4000)",
+        "the upstream's application refused to continue (1008, 3000, 3003 or one of its own codes from 4000)",
         "read close_reason_upstream, and look the code up in the upstream's application";
     UpstreamCloseTooBig = "upstream_close_too_big", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream closed because a message was too big for it (1009)",
         "let the client send smaller messages, or raise the upstream's own limit (maxPayload in Node's ws, max_size in Python's websockets)";
     UpstreamCloseError = "upstream_close_error", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream closed because of an error (1002, 1003, 1007, 1010, 1011 or 1014)",
-        "look at the upstream's log at this time; 1002 and 1007 say that it disliked what the client sent, 1011 that its handler failed";
+        "read the upstream's log at this time; 1002 and 1007 mean that it rejected what the client sent, 1011 that its handler failed";
     UpstreamCloseRestart = "upstream_close_restart", Tunnel, Upstream, Info, NoStatus, "",
-        "the upstream closed because it restarts or is overloaded (1012, 1013)",
-        "a deploy of the upstream if many end at once; let clients reconnect with back-off and jitter";
+        "the upstream closed because it is restarting or overloaded (1012, 1013)",
+        "if many tunnels end at once, the upstream was deployed; let clients reconnect with back-off and jitter";
     UpstreamEofNoClose = "upstream_eof_no_close", Tunnel, Upstream, Warn, NoStatus, "",
-        "the upstream ended its connection in order and sent no Close frame",
-        "it called terminate(), destroy() or end() on the socket, or its process exited or was killed: read the upstream's log and its exit status; what the client is told is `upstreams.*.on_abort`";
+        "the upstream ended its connection in order but sent no Close frame",
+        "the upstream called terminate(), destroy() or end() on the socket, or its process exited or was killed: read its log and its exit status; `upstreams.*.on_abort` says what the client is told";
     UpstreamReset = "upstream_reset", Tunnel, Upstream, Warn, NoStatus, "",
         "the upstream's connection broke without an orderly end",
-        "a crash, an out-of-memory kill or a deleted pod, or the upstream closed with data of the client unread (terminate() or destroy() in Node): look at the upstream's log and exit status at this time";
+        "the upstream crashed, ran out of memory, or its pod was deleted, or it closed before it had read all of the client's data (terminate() or destroy() in Node): look at its log and exit status at this time";
     UpstreamTimeout = "upstream_timeout", Tunnel, Upstream, Warn, NoStatus, "",
-        "the upstream's side of the connection acknowledged or accepted nothing any more",
-        "its host or its network is gone: look at the node that the upstream runs on and at the network between";
+        "the upstream's side of the connection stopped acknowledging or accepting data",
+        "the upstream's host or network is down: look at the node that it runs on, and at the network between it and the proxy";
     CloseHandshakeTimeout = "close_handshake_timeout", Tunnel, Either, Info, NoStatus, "",
-        "one side sent a Close frame and the other never answered it",
+        "one side sent a Close frame and the other side never answered it",
         "by and detail say which side did not answer; the deadline is `limits.close_wait`";
     HalfCloseTimeout = "half_close_timeout", Tunnel, Proxy, Info, NoStatus, "",
-        "one side ended its stream without a Close frame and the other then stayed silent",
-        "detail says which side ended first and which never followed, for as long as `limits.close_wait` says";
+        "one side ended its stream without a Close frame, and the other side then stayed silent",
+        "detail says which side ended first and which one never followed; the deadline is `limits.close_wait`";
     IdleTimeout = "idle_timeout", Tunnel, Proxy, Info, NoStatus, "",
-        "no frame of the peers passed in either direction for the route's idle timeout; both were sent Close 1001",
-        "let the application send a heartbeat more often than `routes[].websocket.idle_timeout`, or raise that";
+        "neither peer sent a frame for the route's idle timeout; both sides were sent Close 1001",
+        "let the application send a heartbeat more often than `routes[].websocket.idle_timeout`, or raise that timeout";
     MaxLifetime = "max_lifetime", Tunnel, Proxy, Info, NoStatus, "",
-        "the tunnel was open for as long as the route allows; both sides were sent Close 1001",
+        "the tunnel was open as long as the route allows; both sides were sent Close 1001",
         "clients are expected to reconnect; the limit is `routes[].websocket.max_lifetime`";
     PongTimeout = "pong_timeout", Tunnel, Proxy, Info, NoStatus, "",
-        "nothing came from the client after a Ping of the proxy",
+        "the client sent nothing after a Ping from the proxy",
         "the client is out of reach or asleep, or its library does not answer Pings; the deadline is `routes[].websocket.ping.timeout`";
     MessageTooBig = "message_too_big", Tunnel, Proxy, Warn, NoStatus, "",
         "a message was larger than the route allows; it was not passed on, and the client was sent Close 1009",
         "send smaller messages, or raise `routes[].websocket.max_message`";
     ClientProtocolError = "client_protocol_error", Tunnel, Client, Warn, NoStatus, "",
-        "what the client sent is no WebSocket frame of a client; it was not passed on",
-        "detail says which rule is broken and has the first bytes: a fault of the client's WebSocket library, or a hop in front that puts other bytes into the tunnel";
+        "the client sent something that is not a WebSocket frame from a client; it was not passed on",
+        "detail says which rule was violated and shows the first bytes: the client's WebSocket library is faulty, or a hop in front inserts other bytes";
     UpstreamProtocolError = "upstream_protocol_error", Tunnel, Upstream, Warn, NoStatus, "",
-        "what the upstream sent is no WebSocket frame of a server; it was not passed on",
-        "detail says which rule is broken and has the first bytes: a fault of the upstream's WebSocket library, or something in the upstream that writes to the socket beside it";
+        "the upstream sent something that is not a WebSocket frame from a server; it was not passed on",
+        "detail says which rule was violated and shows the first bytes: the upstream's WebSocket library is faulty, or something else in the upstream writes to the same socket";
     ReservedCloseCodeOnWire = "reserved_close_code_on_wire", Tunnel, Either, Warn, NoStatus, "",
-        "a Close frame carried a code that must not be sent (such as 1005, 1006 or 1015); it was passed on",
-        "by says which application calls close() with it: use 1000, or a code from 3000 to 4999; the client in front of the user may report 1006 for it";
+        "a Close frame had a code that must not be sent (such as 1005, 1006 or 1015); it was passed on",
+        "by says which application calls close() with this code: use 1000, or a code from 3000 to 4999; the user's client may report 1006 instead";
     TlsTruncated = "tls_truncated", Tunnel, Client, Info, NoStatus, "",
         "the client's TCP stream ended without TLS close_notify and without a Close frame",
-        "usually a killed client; many at one time: a hop in front that cuts TLS connections";
+        "usually the client was killed; if there are many at once, a hop in front cuts TLS connections";
     TlsRecordError = "tls_record_error", Tunnel, Network, Warn, NoStatus, "",
-        "a TLS record from the client could not be decrypted or broke the protocol",
-        "a middlebox on the client's network alters the stream, or someone injects into it: see detail";
+        "a TLS record from the client could not be decrypted or violates the protocol",
+        "a middlebox on the client's network alters the stream, or someone injects data into it: see detail";
     ClientWriteStalled = "client_write_stalled", Tunnel, Client, Warn, NoStatus, "",
-        "the client stopped reading, and bytes for it waited too long",
-        "a suspended app or a slow network: send less to it, or raise `limits.write_stall`";
+        "the client stopped reading, and data for it waited too long",
+        "the client's app is suspended or its network is slow: send less to it, or raise `limits.write_stall`";
     UpstreamWriteStalled = "upstream_write_stalled", Tunnel, Upstream, Warn, NoStatus, "",
-        "the upstream stopped reading, and bytes for it waited too long",
-        "a blocked event loop or paused sockets in the upstream; the deadline is `limits.write_stall`";
+        "the upstream stopped reading, and data for it waited too long",
+        "the upstream's event loop is blocked, or it paused its sockets; the deadline is `limits.write_stall`";
     DrainGraceful = "drain_graceful", Tunnel, Proxy, Info, NoStatus, "",
-        "the proxy is shutting down or was asked to drain, and the client was sent a Close frame",
-        "clients are expected to reconnect; the code is `shutdown.close_code`, the pace `shutdown.spread`";
+        "the proxy is shutting down or draining, and the client was sent a Close frame",
+        "clients are expected to reconnect; `shutdown.close_code` is the code that they receive, and `shutdown.spread` sets the pace";
     DrainForced = "drain_forced", Tunnel, Proxy, Warn, NoStatus, "",
-        "a shutdown or a drain met the tunnel, and it ended before the client could be sent a Close frame: at the deadline, by a second signal, or as a side went away first",
-        "detail says what kept it; give clients more time with `shutdown.drain`, and the platform a longer grace period than that";
+        "the tunnel ended during a shutdown or a drain before the client could be sent a Close frame: at the deadline, by a second signal, or because a side left first",
+        "detail says why; give clients more time with `shutdown.drain`, and let the platform's grace period be longer than that";
     InternalAborted = "internal_aborted", Tunnel, Proxy, Error, NoStatus, "",
-        "the proxy's own code ended without saying why: a bug, or the process was torn down",
-        "report it with the lines on stderr around this time, and with the output of `wsgate check`";
+        "the proxy's own code ended without giving a reason: this is a bug, or the process was being torn down",
+        "report it with the lines on stderr around this time and with the output of `wsgate check`";
 }
 
 impl Reason {
@@ -943,35 +943,35 @@ macro_rules! notes {
 
 notes! {
     WouldRefuse = "would_refuse",
-        "the route's policy is report: this request would be refused under enforce, with the reason in detail";
+        "the route's policy is report: with enforce, this request would be refused for the reason in detail";
     SniHostMismatch = "sni_host_mismatch",
         "Host differs from the TLS server name, and both are names of this proxy";
     SpoofedHeaderStripped = "spoofed_header_stripped",
-        "a peer that is not in trusted_proxies sent fields that only a proxy may set; they were removed. If the peer is a hop of your own, add its address to `trusted_proxies`";
+        "a peer that is not in trusted_proxies sent fields that only a proxy may set; they were removed. If the peer is one of your own hops, add its address to `trusted_proxies`";
     QuerySecondQuestionMark = "query_second_question_mark",
         "the query contains a second question mark; express-ws drops everything after it";
     WechatRefererMissing = "wechat_referer_missing",
-        "the Origin is one that all mini programs have, and no Referer says which one this is; the origin wechat admits it all the same";
+        "all mini programs share this Origin, and there is no Referer that names this one; the origin wechat admits it anyway";
     RequestIdReplaced = "request_id_replaced",
-        "the client's X-Request-ID was too long or had characters that do not belong in a log, and was replaced";
+        "the client's X-Request-ID was too long or had characters that are not allowed in a log, and was replaced";
     EarlyBytesHeld = "early_bytes_held",
-        "the client sent bytes before the 101; they were held and sent on after it";
+        "the client sent bytes before the 101; they were held and passed on after it";
     UpstreamInterim = "upstream_interim",
-        "the upstream sent interim responses (1xx) before its answer; they were consumed";
+        "the upstream sent interim responses (1xx) before its answer; they were not passed on";
     UpstreamSubprotocolIgnored = "upstream_subprotocol_ignored",
         "the client offered subprotocols and the upstream chose none; some browsers then fail the connection";
     ResponseNotDelivered = "response_not_delivered",
-        "the client was gone before the whole answer could be written";
+        "the client left before the whole answer could be written";
     RelayCut = "relay_cut",
-        "the upstream's answer broke off or did not end in time; what had come was relayed";
+        "the upstream's answer was cut off or did not end before the deadline; the part that had arrived was relayed";
     RefusalExplained = "refusal_explained",
-        "the route has explain_refusals: the client was answered 101 and a Close frame with the reason's code; nothing reached the upstream by it";
+        "the route has explain_refusals: the client was answered with 101 and a Close frame with the reason's code; nothing reached the upstream";
     BytesAfterClose = "bytes_after_close",
-        "a side sent bytes behind its Close frame, where nothing may follow; they were not passed on";
+        "a side sent bytes after its Close frame, where nothing may follow; they were not passed on";
     EndpointSkipped = "endpoint_skipped",
-        "an endpoint could not be connected to, or a connection kept to it was dead, and another try followed; see attempts";
+        "a connection to an endpoint failed, or a kept connection to it was dead, and another attempt followed; see attempts";
     DnsAnswerStale = "dns_answer_stale",
-        "the upstream's name could not be looked up in time or for now, and the addresses of the last good look-up were used; detail has their age and what was wrong";
+        "the look-up of the upstream's name timed out or failed temporarily, and the addresses of the last good look-up were used; detail has their age and the error";
 }
 
 impl Serialize for NoteCode {
