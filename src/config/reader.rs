@@ -380,16 +380,25 @@ impl<'t> Cursor<'t> {
             return None;
         }
         let near = nearest(name, names());
-        if near.is_none() {
-            let home = shape::home(name, &self.site);
-            let help = match home {
-                Some(home) => Some(format!("\"{name}\" belongs in {home}")),
-                None => shape::equivalent(name).map(str::to_owned),
-            };
-            if help.is_some() {
-                self.key_error(report, message, help);
-                return None;
-            }
+        let equivalent = shape::equivalent(name);
+        // A word of another program is not a slip, unless the key that does the same is one of this mapping.
+        let does_the_same = |near: &str, help: &str| {
+            let mut segments = help.split([' ', ',', ':', ';', '.']);
+            segments.any(|segment| segment.trim_end_matches("[]") == near)
+        };
+        let near = near.or_else(|| akin(name, names()).filter(|_| equivalent.is_some()));
+        if let Some(help) = equivalent
+            && !near.is_some_and(|near| does_the_same(near, help))
+        {
+            self.key_error(report, message, Some(help.to_owned()));
+            return None;
+        }
+        if near.is_none()
+            && let Some(home) = shape::home(name, &self.site)
+        {
+            let help = Some(format!("\"{name}\" belongs in {home}"));
+            self.key_error(report, message, help);
+            return None;
         }
         let near = near.or_else(|| akin(name, names()));
         let help = near.map(|near| format!("did you mean \"{near}\"?"));
@@ -419,7 +428,7 @@ impl<'t> Cursor<'t> {
             other => {
                 let help = match other {
                     Node::Text(text) if !text.is_empty() && what != MAPPING => {
-                        Some(format!("write [{}]", quoted(text)))
+                        Some(format!("write [{}]", items_in(text)))
                     }
                     Node::Map(_) => Some("start each item with \"- \"".to_owned()),
                     _ => None,
@@ -432,12 +441,26 @@ impl<'t> Cursor<'t> {
     }
 }
 
+/// The items of a list that was written as one text.
+fn items_in(text: &str) -> String {
+    let is_around = |c: char| matches!(c, '[' | ']' | '"' | '\'');
+    let parts = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
+    let parts = parts.map(|part| part.trim_matches(is_around));
+    let parts: Vec<_> = parts.filter(|part| !part.is_empty()).map(quoted).collect();
+    match parts.is_empty() {
+        true => quoted(text),
+        false => parts.join(", "),
+    }
+}
+
 impl Kind {
     /// Whether `node` could be a value of this kind, right or wrong.
     fn fits(self, node: &Node) -> bool {
         match self {
             Self::Value(_) => !matches!(node, Node::Null | Node::List(_) | Node::Map(_)),
-            Self::Values(_) | Self::Blocks(_) => matches!(node, Node::List(_)),
+            // One item is often written without the list.
+            Self::Values(_) => matches!(node, Node::List(_) | Node::Text(_)),
+            Self::Blocks(_) => matches!(node, Node::List(_) | Node::Map(_)),
             Self::Block(_) | Self::BlockOrOff(_) | Self::Named(_) => matches!(node, Node::Map(_)),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::problem::{akin, nearest, quoted, shown};
 use super::reader::{Cursor, Report};
+use super::slips::LookAlike;
 use super::yaml::Node;
 
 /// The clock's resolution.
@@ -87,10 +88,13 @@ impl Cursor<'_> {
 
     /// `text` with each `${NAME}` replaced. It happens after YAML is read: a value cannot bring keys with it.
     fn substituted(&self, text: &str, report: &mut Report<'_>) -> Option<String> {
-        if let Some(name) = unbraced_variable(text) {
-            let words =
-                format!("${name} is not replaced; write ${{{name}}} for the environment variable");
-            self.remark(report, words, true);
+        // In lower case, or as one letter, it may stand for itself: that is told only where the value can't be used.
+        let sure = unbraced_variable(text);
+        if let Some((written, name)) = sure.or_else(|| possible_variable(text)) {
+            let words = format!(
+                "{written} is not replaced; write ${{{name}}} for the environment variable"
+            );
+            self.remark(report, words, sure.is_some());
         }
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
@@ -105,12 +109,22 @@ impl Cursor<'_> {
             rest = after;
             if !is_variable(name) {
                 let message = format!("found ${{{}}}, which names no variable", shown(name, 80));
-                let help = Some("letters, digits and _ make a name".to_owned());
+                let help = Some(match variable_in(name) {
+                    Some((name, true)) => {
+                        format!("write ${{{name}}} and set {name}: a default can't be written here")
+                    }
+                    Some((name, false)) => format!("write ${{{name}}}"),
+                    None => "letters, digits and _ make a name".to_owned(),
+                });
                 self.error_with(report, message, help);
                 is_whole = false;
             } else if let Some(value) = (report.env)(name) {
                 if value.is_empty() {
                     let words = format!("environment variable {name} is set but empty");
+                    self.remark(report, words, false);
+                }
+                if let Some(slip) = LookAlike::in_line(&value, 1) {
+                    let words = format!("in environment variable {name}: {}", slip.words());
                     self.remark(report, words, false);
                 }
                 result.push_str(&value);
@@ -322,15 +336,53 @@ fn old_flag(text: &str) -> Option<bool> {
 }
 
 /// The name in a `$NAME` without braces. Text with white space is prose or a script, whose `$` means itself.
-fn unbraced_variable(text: &str) -> Option<&str> {
+fn unbraced_variable(text: &str) -> Option<(&str, &str)> {
     if text.contains(char::is_whitespace) {
         return None;
     }
-    text.split('$').skip(1).find_map(|after| {
+    text.match_indices('$').find_map(|(at, _)| {
         let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let after = text.get(at + 1..)?;
         let name = after.split(|c: char| !is_name(c)).next()?;
-        (name.len() > 1 && is_variable(name)).then_some(name)
+        let written = text.get(at..=at + name.len())?;
+        (name.len() > 1 && is_variable(name)).then_some((written, name))
     })
+}
+
+/// What may be a variable in the spelling of another program: `$port`, `$P`, `$(PORT)`. As it is written, and its name.
+fn possible_variable(text: &str) -> Option<(&str, &str)> {
+    text.match_indices('$').find_map(|(at, _)| {
+        let after = text.get(at + 1..)?;
+        let (name, length) = match after.strip_prefix('(') {
+            Some(inner) => {
+                let (name, _) = inner.split_once(')')?;
+                (name, name.len() + 2)
+            }
+            None => {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let name = after.split(|c: char| !is_name(c)).next()?;
+                (name, name.len())
+            }
+        };
+        let written = text.get(at..=at + length)?;
+        is_variable(name).then_some((written, name))
+    })
+}
+
+/// The variable in braces that hold more than its name, and whether the rest is a default: `PORT:-3000`, `env:PORT`.
+fn variable_in(text: &str) -> Option<(&str, bool)> {
+    let text = text.trim();
+    let text = text.strip_prefix('$').unwrap_or(text);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (name, rest) = text.split_at(text.find(|c: char| !is_name(c)).unwrap_or(text.len()));
+    let is_default = [":-", ":=", ":?", ":+"]
+        .iter()
+        .any(|sign| rest.starts_with(sign));
+    if is_default || rest.is_empty() {
+        return is_variable(name).then_some((name, is_default));
+    }
+    let (_, name) = text.rsplit_once([':', '.'])?;
+    is_variable(name).then_some((name, false))
 }
 
 fn is_variable(name: &str) -> bool {

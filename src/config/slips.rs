@@ -5,21 +5,68 @@ use super::syntax::Refusal;
 /// Lines above a syntax error in which its cause is looked for: a plain text may go over several lines.
 const LINES_ABOVE: usize = 4;
 
+/// Lines behind the beginning of a list, mapping or quote in which the cause of its missing end is looked for: each is found by
+/// counting from the top.
+const MOST_LINES: usize = 200;
+
 /// What a version control system leaves where two changes met.
 const CONFLICT: [&str; 3] = ["<<<<<<<", "|||||||", ">>>>>>>"];
 
 /// The first marker of a merge conflict.
 pub(super) fn merge_conflict(text: &str) -> Option<Refusal> {
-    let is_marker = |line: &str| {
-        let rest = CONFLICT.iter().find_map(|marker| line.strip_prefix(marker));
-        rest.is_some_and(|rest| rest.trim_end().is_empty() || rest.starts_with(' '))
-    };
-    let line = text.lines().position(is_marker)?;
+    conflict_at(text.lines().position(|line| is_marker(line, &CONFLICT))?)
+}
+
+/// The first line that may be one, indented or the one between the two versions. Asked only where `text` can't be used.
+pub(super) fn possible_conflict(text: &str) -> Option<Refusal> {
+    let is_possible =
+        |line: &str| is_marker(line.trim_start(), &CONFLICT) || is_marker(line, &["======="]);
+    conflict_at(text.lines().position(is_possible)?)
+}
+
+fn is_marker(line: &str, markers: &[&str]) -> bool {
+    let rest = markers.iter().find_map(|marker| line.strip_prefix(marker));
+    rest.is_some_and(|rest| rest.trim_end().is_empty() || rest.starts_with(' '))
+}
+
+fn conflict_at(index: usize) -> Option<Refusal> {
     Some(
-        Refusal::new((line + 1, 1), "found a marker of a merge conflict").help(
+        Refusal::new((index + 1, 1), "found a marker of a merge conflict").help(
             "decide for one of the two versions and delete the lines <<<<<<<, ======= and >>>>>>>",
         ),
     )
+}
+
+/// Where a comment of JSON5 begins behind something else in `line`: the column, from 1.
+pub(super) fn comment_behind(line: &str) -> Option<usize> {
+    let mut quote = None;
+    // The character before, and the last one before it that is no white space.
+    let (mut before, mut word) = (' ', None);
+    let mut chars = line.chars().enumerate().peekable();
+    while let Some((index, c)) = chars.next() {
+        let next = chars.peek().map(|(_, next)| *next);
+        let is_apart = before.is_whitespace() || ",{}[]".contains(before);
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            None if c == '#' && before.is_whitespace() => return None,
+            // Behind a colon or a dash it is a value, such as a path.
+            None if c == '/'
+                && matches!(next, Some('/' | '*'))
+                && is_apart
+                && word.is_some_and(|word| !":-".contains(word)) =>
+            {
+                return Some(index + 1);
+            }
+            None => {}
+        }
+        before = c;
+        if !c.is_whitespace() {
+            word = Some(c);
+        }
+    }
+    None
 }
 
 /// Another format than YAML, if `text` looks like one. Asked only where `text` can't be used.
@@ -57,7 +104,7 @@ fn format_of(line: &str) -> Option<(&'static str, &'static str)> {
     }
     if line
         .split_once('=')
-        .is_some_and(|(key, _)| word(key.trim()))
+        .is_some_and(|(key, _)| word(key.trim().trim_matches('"')))
     {
         return Some(TOML);
     }
@@ -94,36 +141,48 @@ pub(super) struct LookAlike {
 impl LookAlike {
     /// The first one of `line`, comments left out.
     pub fn in_line(text: &str, line: usize) -> Option<Self> {
-        let content = text.lines().nth(line.checked_sub(1)?)?;
-        let mut before = ' ';
-        for (index, found) in content.chars().enumerate() {
-            if found == '#' && before.is_whitespace() {
-                return None;
-            }
-            before = found;
-            if let Some(meant) = meant_by(found) {
-                let column = index + 1;
-                return Some(Self {
-                    found,
-                    meant,
-                    line,
-                    column,
-                });
-            }
-        }
-        None
+        Self::all_in_line(text, line).next()
     }
 
-    /// The nearest one at or above the line of a syntax error.
-    pub fn above(text: &str, line: usize) -> Option<Self> {
+    /// The one that `message`, about a value in `line`, is about.
+    pub fn in_message(text: &str, line: usize, message: &str) -> Option<Self> {
+        Self::all_in_line(text, line).find(|slip| slip.is_in(message))
+    }
+
+    fn all_in_line(text: &str, line: usize) -> impl Iterator<Item = Self> {
+        let content = line
+            .checked_sub(1)
+            .and_then(|index| text.lines().nth(index));
+        let mut before = ' ';
+        let chars = content.unwrap_or_default().chars().enumerate();
+        let uncommented = chars.take_while(move |(_, found)| {
+            let is_comment = *found == '#' && before.is_whitespace();
+            before = *found;
+            !is_comment
+        });
+        uncommented.filter_map(move |(index, found)| {
+            let meant = meant_by(found)?;
+            let column = index + 1;
+            Some(Self {
+                found,
+                meant,
+                line,
+                column,
+            })
+        })
+    }
+
+    /// The one that probably caused a syntax error at `line`: the nearest at or above it, or else the first behind
+    /// `opened`, the line in which begins what the error is in, such as a quote that is not closed.
+    pub fn above(text: &str, line: usize, opened: Option<usize>) -> Option<Self> {
         let first = line.saturating_sub(LINES_ABOVE);
-        (first..=line)
-            .rev()
-            .find_map(|line| Self::in_line(text, line))
+        let in_line = |line| Self::in_line(text, line);
+        let near = (first..=line).rev().find_map(in_line);
+        near.or_else(|| (opened?..first).take(MOST_LINES).find_map(in_line))
     }
 
     /// Whether `message` is about a text that has it.
-    pub fn is_in(&self, message: &str) -> bool {
+    fn is_in(&self, message: &str) -> bool {
         message.contains(self.found) || message.contains(&self.found.escape_default().to_string())
     }
 
@@ -152,7 +211,20 @@ fn meant_by(c: char) -> Option<Option<char>> {
         | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{2064}'
         | '\u{2066}'..='\u{2069}'
-        | '\u{feff}' => return Some(None),
+        | '\u{feff}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{180b}'..='\u{180e}'
+        | '\u{2800}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{ffa0}'
+        | '\u{e0000}'..='\u{e007f}'
+        | '\u{e0100}'..='\u{e01ef}' => {
+            return Some(None);
+        }
         '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => ' ',
         // The full-width forms of ASCII, in its order.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0)?,
@@ -161,7 +233,14 @@ fn meant_by(c: char) -> Option<Option<char>> {
         '\u{3001}' | '\u{fe50}' | '\u{fe51}' | '\u{ff64}' => ',',
         '\u{3002}' | '\u{ff61}' | '\u{b7}' | '\u{30fb}' => '.',
         '\u{fe55}' | '\u{2236}' | '\u{a789}' => ':',
-        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' => '-',
+        '\u{2010}'..='\u{2015}'
+        | '\u{2022}'
+        | '\u{2023}'
+        | '\u{25cf}'
+        | '\u{25e6}'
+        | '\u{2043}'
+        | '\u{2212}'
+        | '\u{fe63}' => '-',
         '\u{3010}' | '\u{3014}' => '[',
         '\u{3011}' | '\u{3015}' => ']',
         '\u{2044}' | '\u{2215}' => '/',
@@ -223,6 +302,23 @@ mod tests {
         }
         for line in ["a: b # “c”", "# ：", "host: 例子.example"] {
             assert_eq!(LookAlike::in_line(line, 1), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_comment_of_json5_is_found_behind_something_alone() {
+        for (line, column) in [
+            ("upstream: app // comment", Some(15)),
+            ("{ \"a\": 1, // comment", Some(11)),
+            ("  ], /* comment */", Some(6)),
+            ("path: //stream", None),
+            ("- /*", None),
+            ("origins: [https://app.example.com]", None),
+            ("body: \"a // b\"", None),
+            ("a: b # // c", None),
+            ("// comment", None),
+        ] {
+            assert_eq!(comment_behind(line), column, "{line}");
         }
     }
 

@@ -63,7 +63,7 @@ impl Source {
             true => self.locate(path, aim),
             false => (1, 1),
         };
-        Problem {
+        let mut problem = Problem {
             severity,
             file: self.file.clone(),
             line,
@@ -71,7 +71,12 @@ impl Source {
             site: site.to_owned(),
             message: message.into(),
             help: None,
+        };
+        // Such as in the name of a certificate's file.
+        if severity == Severity::Error {
+            name_look_alike(&self.text, &mut problem);
         }
+        problem
     }
 
     fn locate(&self, path: &[usize], aim: Aim) -> (usize, usize) {
@@ -195,11 +200,29 @@ fn tree_of(text: &str) -> Result<Node, Refusal> {
             slips::other_format(text).map_or(Ok(tree), Err)
         }
         Ok(tree) => Ok(tree),
-        Err(refusal) => Err(match LookAlike::above(text, refusal.line) {
-            Some(slip) => Refusal::new((slip.line, slip.column), slip.words()),
-            None => slips::other_format(text).unwrap_or(refusal),
-        }),
+        Err(refusal) => Err(cause(text, refusal)),
     }
+}
+
+/// What was written in place of YAML, where that is what a syntax error comes from.
+fn cause(text: &str, refusal: Refusal) -> Refusal {
+    let opened = refusal.opened.map(|(line, _)| line);
+    if let Some(slip) = LookAlike::above(text, refusal.line, opened) {
+        return Refusal::new((slip.line, slip.column), slip.words());
+    }
+    let comment = [refusal.line, refusal.line.saturating_sub(1)]
+        .into_iter()
+        .find_map(|line| {
+            let content = text.lines().nth(line.checked_sub(1)?)?;
+            Some((line, slips::comment_behind(content)?))
+        });
+    if let Some(place) = comment {
+        return Refusal::new(place, "found a comment of JSON5, expected YAML")
+            .help("start a comment with #");
+    }
+    slips::possible_conflict(text)
+        .or_else(|| slips::other_format(text))
+        .unwrap_or(refusal)
 }
 
 /// An error in a line with a character that looks like another is most often about that one.
@@ -207,20 +230,47 @@ fn explain_look_alike(text: &str, problem: &mut Problem) {
     if problem.severity != Severity::Error {
         return;
     }
+    if name_look_alike(text, problem) {
+        return;
+    }
     let Some(slip) = LookAlike::in_line(text, problem.line) else {
+        explain_comment(text, problem);
         return;
     };
-    if slip.is_in(&problem.message) {
-        problem.column = slip.column;
-        problem.message = slip.words();
-        problem.help = None;
-    } else {
-        let words = format!("column {}: {}", slip.column, slip.words());
-        problem.help = Some(match problem.help.take() {
-            Some(help) => format!("{help}; {words}"),
-            None => words,
-        });
-    }
+    add_help(
+        problem,
+        &format!("column {}: {}", slip.column, slip.words()),
+    );
+}
+
+/// Says so in place of an error that is about a text with such a character.
+fn name_look_alike(text: &str, problem: &mut Problem) -> bool {
+    let Some(slip) = LookAlike::in_message(text, problem.line, &problem.message) else {
+        return false;
+    };
+    problem.column = slip.column;
+    problem.message = slip.words();
+    problem.help = None;
+    true
+}
+
+/// So is an error in a line that ends with a comment of another format.
+fn explain_comment(text: &str, problem: &mut Problem) {
+    let line = problem
+        .line
+        .checked_sub(1)
+        .and_then(|index| text.lines().nth(index));
+    let Some(column) = line.and_then(slips::comment_behind) else {
+        return;
+    };
+    add_help(problem, &format!("column {column}: start a comment with #"));
+}
+
+fn add_help(problem: &mut Problem, words: &str) {
+    problem.help = Some(match problem.help.take() {
+        Some(help) => format!("{help}; {words}"),
+        None => words.to_owned(),
+    });
 }
 
 fn placed(source: &Source, mut findings: Vec<Finding>) -> Vec<Problem> {

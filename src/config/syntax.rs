@@ -13,6 +13,8 @@ pub struct Refusal {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The line and column, from 1, where that begins which the error is in.
+    pub opened: Option<(usize, usize)>,
 }
 
 impl Refusal {
@@ -23,6 +25,7 @@ impl Refusal {
             column,
             message: message.into(),
             help: None,
+            opened: None,
         }
     }
 
@@ -106,8 +109,16 @@ pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
 
 /// Turns an error of the YAML library into words that say what to change.
 pub(super) fn explain(text: &str, error: &str, at: Option<(usize, usize)>) -> Refusal {
+    if error.contains("more than one document") && second_document(text).is_none() {
+        let message =
+            "found more behind the end of the text, list or mapping that the file begins with";
+        return Refusal::new(at.unwrap_or((1, 1)), message).help(
+            "a file is one mapping: start each line of the outermost level with a key and a colon",
+        );
+    }
     if error.contains("more than one document") {
-        let refusal = Refusal::new(second_document(text), "found a second YAML document");
+        let at = second_document(text).unwrap_or((1, 1));
+        let refusal = Refusal::new(at, "found a second YAML document");
         return refusal.help("remove the line ---");
     }
     if error.contains("repetition limit") {
@@ -121,10 +132,14 @@ pub(super) fn explain(text: &str, error: &str, at: Option<(usize, usize)>) -> Re
         return Refusal::new((line, column), "found a tab in the indentation")
             .help("YAML allows only spaces there");
     }
-    let refusal = Refusal::new(
-        (line, column),
-        format!("not valid YAML: {}", without_place(error)),
-    );
+    let opened = opened(error);
+    // A quote that is not closed goes on to the end of the file, where nothing is to be seen.
+    let place = match opened {
+        Some(opened) if error.contains("unexpected end of stream") => opened,
+        _ => (line, column),
+    };
+    let mut refusal = Refusal::new(place, format!("not valid YAML: {}", without_place(error)));
+    refusal.opened = opened;
     match advice(text, error, line, column) {
         Some(help) => refusal.help(help),
         None => refusal,
@@ -192,6 +207,9 @@ fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String>
                 .to_owned(),
         );
     }
+    if error.contains("found unexpected ':'") {
+        return Some("write a space behind the colon of each key".to_owned());
+    }
     if error.contains("quoted scalar") {
         return Some("a quote is opened and not closed".to_owned());
     }
@@ -224,6 +242,15 @@ fn bare_ipv6(line: &str) -> Option<&str> {
     })
 }
 
+/// Where that begins which the library was in: it says so behind the words for it, and the place of the error before them.
+fn opened(error: &str) -> Option<(usize, usize)> {
+    let (_, context) = error.split_once(", while ")?;
+    let (_, place) = context.split_once(" at line ")?;
+    let (line, column) = place.split_once(" column ")?;
+    let digits = column.bytes().take_while(u8::is_ascii_digit).count();
+    Some((line.parse().ok()?, column.get(..digits)?.parse().ok()?))
+}
+
 /// The library's words without the place, which the report names itself; a second place is kept.
 fn without_place(error: &str) -> String {
     let Some(start) = error
@@ -237,7 +264,7 @@ fn without_place(error: &str) -> String {
     format!("{before}{}", rest.unwrap_or_default())
 }
 
-fn second_document(text: &str) -> (usize, usize) {
+fn second_document(text: &str) -> Option<(usize, usize)> {
     let is_marker = |line: &str| line == "---" || line.starts_with("--- ");
     let is_content = |line: &str| {
         let line = line.trim();
@@ -246,11 +273,11 @@ fn second_document(text: &str) -> (usize, usize) {
     let mut has_content = false;
     for (index, line) in text.lines().enumerate() {
         if has_content && is_marker(line) {
-            return (index + 1, 1);
+            return Some((index + 1, 1));
         }
         has_content |= is_content(line);
     }
-    (1, 1)
+    None
 }
 
 fn nth_line(text: &str, line: usize) -> &str {

@@ -89,10 +89,18 @@ impl OriginPattern {
             .split_once("://")
             .filter(|(scheme, _)| is_scheme(scheme))
         else {
-            let host = text.split_once("//").map_or(text, |(_, rest)| rest);
+            let bare = text.trim_matches(['"', '\'']);
+            let (scheme, rest) = match bare.split_once(':') {
+                // `https:host` and `https:/host`.
+                Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+                _ => (
+                    "https",
+                    bare.split_once("//").map_or(bare, |(_, rest)| rest),
+                ),
+            };
             return Err(format!(
-                "{text:?} has no scheme: write https://{}",
-                authority_part(host)
+                "{text:?} has no scheme: write {scheme}://{}",
+                authority_part(rest.trim_start_matches('/'))
             ));
         };
         let scheme = scheme.to_ascii_lowercase();
@@ -299,12 +307,11 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
             "the origin is empty: write https://app.example.com, self or wechat".to_owned(),
         );
     }
-    if text == "*" {
-        return Some(
-            "* would let every site open tunnels in its visitors' names: list each origin, \
+    if matches!(lower.as_str(), "*" | "**" | "all" | "any") {
+        return Some(format!(
+            "{text} would let every site open tunnels in its visitors' names: list each origin, \
              or write https://*.example.com for the subdomains of one of yours"
-                .to_owned(),
-        );
+        ));
     }
     if matches!(lower.as_str(), "self" | "wechat") {
         return Some(format!(
@@ -317,6 +324,15 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
                 .to_owned(),
         );
     }
+    // Before expressions, whose signs may stand between origins: `https://a.example|https://b.example`.
+    if lower.matches("://").count() > 1 {
+        let parts = text.split(|c: char| c.is_whitespace() || ",;|[]\"'".contains(c));
+        let is_origin = |part: &&str| part.contains("://") || matches!(*part, "self" | "wechat");
+        let parts: Vec<_> = parts.filter(is_origin).collect();
+        if parts.len() > 1 && !is_regular_expression(&parts.join("")) {
+            return Some(several(text, &parts));
+        }
+    }
     if is_regular_expression(text) {
         return Some(format!(
             "{text:?} is a regular expression, and every character of an origin stands for itself: write each origin, \
@@ -328,10 +344,7 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
         let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
         return Some(match parts.as_slice() {
             [one] => format!("{text:?} has a space or a comma too many: write {one}"),
-            parts => format!(
-                "{text:?} is not one origin: write one entry for each, [{}]",
-                parts.join(", ")
-            ),
+            parts => several(text, parts),
         });
     }
     if !text.is_ascii() {
@@ -342,14 +355,31 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
     None
 }
 
+/// Several origins in one entry.
+fn several(text: &str, parts: &[&str]) -> String {
+    format!(
+        "{text:?} is not one origin: write one entry for each, [{}]",
+        parts.join(", ")
+    )
+}
+
 /// Whether a text of the configuration was meant as a pattern of another program.
 fn is_regular_expression(text: &str) -> bool {
-    const SIGNS: [&str; 12] = [
-        "\\.", "\\d", "\\w", "\\/", ".*", ".+", "(?", "[^", "[a-z", "[A-Z", "[0-9", ")$",
-    ];
+    const SIGNS: [&str; 9] = [".*", ".+", "[^", "[a-z", "[A-Z", "[0-9", "?.", "?:", "(?"];
     // `*.` is a wildcard of ours, right or wrong.
     let bare = text.replace("*.", "");
-    text.starts_with(['^', '~']) || SIGNS.iter().any(|sign| bare.contains(sign))
+    let (_, rest) = bare.split_once("://").unwrap_or_default();
+    let authority = authority_part(rest);
+    let in_braces = authority
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
+    text.starts_with(['^', '~', '('])
+        || SIGNS.iter().any(|sign| bare.contains(sign))
+        // What no host and no port has.
+        || bare.contains('\\')
+        || authority.contains(['^', '(', ')', '|', '+'])
+        || authority.ends_with('$')
+        || in_braces.is_some_and(|(inner, _)| inner.contains(','))
 }
 
 /// Host and port of a configured http or https origin.
@@ -454,6 +484,29 @@ mod tests {
                 "https://a.example https://b.example",
                 "write one entry for each, [https://a.example, https://b.example]",
             ),
+            (
+                "https://a.example;https://b.example",
+                "write one entry for each, [https://a.example, https://b.example]",
+            ),
+            (
+                "https://a.example|https://b.example",
+                "write one entry for each, [https://a.example, https://b.example]",
+            ),
+            (
+                "https://a.example or https://b.example",
+                "write one entry for each, [https://a.example, https://b.example]",
+            ),
+            ("all", "list each origin, or write https://*.example.com"),
+            ("https:a.example", "has no scheme: write https://a.example"),
+            ("http:/a.example", "has no scheme: write http://a.example"),
+            ("'https://a.example'", "write https://a.example"),
+            ("//a.example", "write https://a.example"),
+            ("https://a.example/rooms?x=1", "write https://a.example"),
+            ("https://(a|b).example.com", "is a regular expression"),
+            ("https://app?.example.com", "is a regular expression"),
+            ("https://app.{0,3}.example.com", "is a regular expression"),
+            ("https://{a,b}.example.com", "is a regular expression"),
+            ("https://app.example.com$", "is a regular expression"),
             (r"^https://.*\.example\.com$", "is a regular expression"),
             (r"~ ^https://", "is a regular expression"),
             (r"https://[a-z]+\.example.com", "is a regular expression"),

@@ -20,17 +20,23 @@ impl PathPattern {
     /// # Errors
     /// What is wrong with `text` and what to write instead, in words for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if is_regular_expression(text) {
+            return Err(format!(
+                "{text:?} is a regular expression, and every character of a path stands for itself: write the exact \
+                 path, or a prefix such as /public/*"
+            ));
+        }
         if !text.starts_with('/') {
             return Err(match text.split_once("://") {
                 Some((_, rest)) => {
                     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
                     format!("{text:?} is a URL: write only its path, {path}")
                 }
-                None if text.starts_with(['^', '~']) => format!(
-                    "{text:?} is a regular expression, and every character of a path stands for itself: write the exact \
-                     path, or a prefix such as /public/*"
-                ),
-                None => format!("{text:?} does not start with a slash: write /{text}"),
+                None => {
+                    // nginx compares exactly behind a `=`.
+                    let path = text.trim_start_matches(['=', ' ']).trim_start_matches('/');
+                    format!("{text:?} does not start with a slash: write /{path}")
+                }
             });
         }
         let (path, is_prefix) = match text.strip_suffix("/*") {
@@ -105,6 +111,27 @@ impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.text, if self.is_prefix { "*" } else { "" })
     }
+}
+
+/// Whether a path was meant as an expression of another program, as far as it can't be a path. What may be one is a
+/// warning of `wsgate check`.
+fn is_regular_expression(text: &str) -> bool {
+    let has_escape = text.split('\\').skip(1).any(|rest| {
+        let mut rest = rest.chars();
+        match rest.next() {
+            // `\data` is a folder of Windows.
+            Some('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'b') => {
+                !rest.next().is_none_or(|c| c.is_ascii_alphanumeric())
+            }
+            Some(c) => "./-()[]{}+*?$^".contains(c),
+            None => false,
+        }
+    });
+    text.starts_with(['^', '~'])
+        || (!text.starts_with('/') && text.contains('('))
+        || has_escape
+        || ["(?", ")?", "/?$"].iter().any(|sign| text.contains(sign))
+        || text.ends_with("/?")
 }
 
 /// What makes `path` readable in two ways, as words that complete "it has"; `None` for a plain path.
@@ -257,6 +284,14 @@ mod tests {
             ("/public/*/", "a prefix such as /public/*"),
             ("/stream?token=x", "write /stream"),
             ("/stream#top", "write /stream"),
+            ("= /stream", "write /stream"),
+            (r"/room/\d+", "is a regular expression"),
+            (r"/\.well-known", "is a regular expression"),
+            (r"/room\data", "a backslash"),
+            ("/stream/?$", "is a regular expression"),
+            ("/stream(/.*)?", "is a regular expression"),
+            ("/(?i)stream", "is a regular expression"),
+            ("regexp(/stream)", "is a regular expression"),
             ("/你/*", "/%E4%BD%A0/*"),
             ("/a/../b", "a dot segment"),
             ("/a//b", "an empty segment"),

@@ -1,6 +1,6 @@
 //! Keys of other programs, and which key does the same here.
 
-use super::{Block, LISTENER, PROBES, ROUTE, TLS, UPSTREAM_TLS};
+use super::{Block, LISTENER, PROBES, TLS, UPSTREAM, UPSTREAM_TLS};
 
 const HOST: &str = "the key for a host name is routes[].host";
 
@@ -18,9 +18,35 @@ static THERE: &[(&Block, &[&str], &str)] = &[
         ],
         "certificates are always verified: name the authority that issued it, or a self-signed certificate itself, in ca",
     ),
-    (&LISTENER, &["server_name"], HOST),
-    (&TLS, &["server_name"], HOST),
-    (&ROUTE, &["server_name"], HOST),
+    (&TLS, &["mode"], "\"mode\" belongs in client_auth"),
+    (
+        &UPSTREAM,
+        &[
+            "address",
+            "addresses",
+            "host",
+            "hosts",
+            "listen",
+            "port",
+            "uri",
+        ],
+        "servers are written in endpoints with host and port, such as http://127.0.0.1:3000",
+    ),
+    (
+        &UPSTREAM,
+        &["ca", "cert", "key", "server_name", "sni"],
+        "the keys for TLS toward an upstream are in upstreams.*.tls: ca, cert, key and server_name",
+    ),
+    (
+        &UPSTREAM,
+        &["timeout"],
+        "the keys for times are connect_timeout and handshake_timeout",
+    ),
+    (
+        &LISTENER,
+        &["ca", "cert", "key"],
+        "the keys for certificates are listeners[].tls.certificates, and for those of clients listeners[].tls.client_auth",
+    ),
     (
         &PROBES,
         &["path", "paths"],
@@ -32,6 +58,8 @@ static THERE: &[(&Block, &[&str], &str)] = &[
 static ANYWHERE: &[(&[&str], &str)] = &[
     (
         &[
+            "entrypoint",
+            "entrypoints",
             "bind",
             "listen",
             "port",
@@ -43,6 +71,12 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "nodes",
+            "service",
+            "services",
+            "targets",
+            "url",
+            "urls",
             "backend",
             "backends",
             "cluster",
@@ -63,6 +97,10 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "host_name",
+            "hostname",
+            "hostnames",
+            "hosts",
             "domain",
             "domains",
             "server_name",
@@ -74,6 +112,12 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "path_prefix",
+            "paths",
+            "regex",
+            "rule",
+            "rules",
+            "safe_regex",
             "handle",
             "handle_path",
             "location",
@@ -87,6 +131,11 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "certfile",
+            "cert_path",
+            "ssl_cert",
+            "tls_certificate",
+            "tls_certificates",
             "cert_file",
             "certificate",
             "certificate_chain",
@@ -97,7 +146,15 @@ static ANYWHERE: &[(&[&str], &str)] = &[
         "the key for a certificate is listeners[].tls.certificates[].cert",
     ),
     (
-        &["key_file", "private_key", "ssl_certificate_key", "tls_key"],
+        &[
+            "keyfile",
+            "key_path",
+            "ssl_key",
+            "key_file",
+            "private_key",
+            "ssl_certificate_key",
+            "tls_key",
+        ],
         "the key for a private key is listeners[].tls.certificates[].key",
     ),
     (
@@ -119,7 +176,12 @@ static ANYWHERE: &[(&[&str], &str)] = &[
         "the cipher suites can't be chosen, and all are safe; the key for TLS versions is listeners[].tls.min_version",
     ),
     (
-        &["ca_file", "ssl_client_certificate", "ssl_verify_client"],
+        &[
+            "ssl_trusted_certificate",
+            "ca_file",
+            "ssl_client_certificate",
+            "ssl_verify_client",
+        ],
         "the key for client certificates is listeners[].tls.client_auth",
     ),
     (
@@ -128,6 +190,9 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "timeout",
+            "timeouts",
+            "timeout_idle",
             "idle_time",
             "proxy_read_timeout",
             "proxy_send_timeout",
@@ -154,7 +219,12 @@ static ANYWHERE: &[(&[&str], &str)] = &[
         "the key for how long a request head may take is limits.request_head",
     ),
     (
-        &["keepalive_timeout", "timeout_http_keep_alive"],
+        &[
+            "keepalive",
+            "keepalive_requests",
+            "keepalive_timeout",
+            "timeout_http_keep_alive",
+        ],
         "the key for unused connections is limits.keep_alive",
     ),
     (
@@ -193,6 +263,7 @@ static ANYWHERE: &[(&[&str], &str)] = &[
             "real_ip_header",
             "set_real_ip_from",
             "trusted_proxy",
+            "use_remote_address",
             "xff_num_trusted_hops",
         ],
         "the key for the proxies in front is trusted_proxies",
@@ -216,7 +287,22 @@ static ANYWHERE: &[(&[&str], &str)] = &[
         "records are written to standard output; the key for what is written is log",
     ),
     (
-        &["health_checks", "health_uri", "httpchk"],
+        &[
+            "check",
+            "fail_timeout",
+            "fall",
+            "health",
+            "health_interval",
+            "health_timeout",
+            "healthcheck",
+            "inter",
+            "max_fails",
+            "outlier_detection",
+            "rise",
+            "health_checks",
+            "health_uri",
+            "httpchk",
+        ],
         "the key for health checks of an upstream is upstreams.*.health_check",
     ),
     (
@@ -224,12 +310,189 @@ static ANYWHERE: &[(&[&str], &str)] = &[
         "metrics and health checks are served at probes.address",
     ),
     (
-        &["lb_policy", "load_balancing", "lb_method"],
+        &[
+            "ip_hash",
+            "least_conn",
+            "lb_policy",
+            "load_balancing",
+            "lb_method",
+        ],
         "the key for how endpoints are chosen is upstreams.*.balance",
     ),
     (
-        &["allow_origin", "cors", "cors_origins"],
+        &[
+            "allow_origins",
+            "allowed_origins",
+            "origin",
+            "allow_origin",
+            "cors",
+            "cors_origins",
+        ],
         "the key for the pages that may connect is routes[].websocket.origins",
+    ),
+    (
+        &["client_body_timeout"],
+        "the key for how long the body of a request may take is routes[].http.request_timeout",
+    ),
+    (
+        &[
+            "proxy_ssl_trusted_certificate",
+            "root_ca",
+            "trusted_ca",
+            "validation_context",
+        ],
+        "the key for the authorities of an upstream's certificate is upstreams.*.tls.ca",
+    ),
+    (
+        &[
+            "proxy_ssl_name",
+            "proxy_ssl_server_name",
+            "sni",
+            "tls_server_name",
+        ],
+        "the key for the name in an upstream's certificate is upstreams.*.tls.server_name",
+    ),
+    (
+        &["proxy_ssl_certificate", "proxy_ssl_certificate_key"],
+        "the keys for a certificate that upstreams are shown are upstreams.*.tls.cert and upstreams.*.tls.key",
+    ),
+    (
+        &[
+            "insecure_skip_tls_verify",
+            "insecure_skip_verify",
+            "proxy_ssl_verify",
+            "tls_insecure_skip_verify",
+        ],
+        "certificates of upstreams are always verified; the key for the authority that issued them is upstreams.*.tls.ca",
+    ),
+    (
+        &["max_connection_duration", "max_stream_duration"],
+        "the key for how long a tunnel may stay open is routes[].websocket.max_lifetime",
+    ),
+    (
+        &[
+            "drain_timeout",
+            "graceful_timeout",
+            "hard_stop_after",
+            "shutdown_timeout",
+            "worker_shutdown_timeout",
+        ],
+        "the key for how long tunnels may take to end is shutdown.drain",
+    ),
+    (
+        &["circuit_breakers", "max_conns"],
+        "the key for how many tunnels an upstream takes is upstreams.*.max_tunnels",
+    ),
+    (
+        &[
+            "heartbeat",
+            "keepalive_interval",
+            "ping_interval",
+            "ping_timeout",
+            "pong_timeout",
+        ],
+        "the keys for Pings are routes[].websocket.ping.interval and routes[].websocket.ping.timeout",
+    ),
+    (
+        &["upgrade", "websockets", "ws", "wss"],
+        "the key for opening handshakes is routes[].websocket",
+    ),
+    (
+        &["log_level", "loglevel", "verbosity"],
+        "the key for what is written is log.level",
+    ),
+    (
+        &["acl", "allow", "auth_basic", "basic_auth", "deny"],
+        "clients are told apart by Origin or certificate: the keys are routes[].websocket.origins and listeners[].tls.client_auth",
+    ),
+    (
+        &["acme", "auto_https", "certresolver", "email", "letsencrypt"],
+        "certificates are not fetched; the key for the file of one is listeners[].tls.certificates[].cert, and what renews \
+         it may replace the file",
+    ),
+    (
+        &[
+            "alias",
+            "file_server",
+            "index",
+            "root",
+            "static",
+            "try_files",
+        ],
+        "files are not served; the key for an answer of the proxy itself is routes[].respond",
+    ),
+    (
+        &["prefix_rewrite", "rewrite", "strip_prefix"],
+        "the client's path is passed on unchanged: write it in routes[].path as clients send it",
+    ),
+    (
+        &[
+            "add_header",
+            "header",
+            "header_down",
+            "http_request",
+            "http_response",
+            "response_headers_to_add",
+        ],
+        "fields of requests and answers are passed on as they are: let the upstream send them",
+    ),
+    (
+        &["compression", "encode", "gzip"],
+        "messages and bodies are passed on as they are: leave this key out",
+    ),
+    (
+        &["alpn_protocols", "h2", "http2"],
+        "HTTP/2 is not spoken: leave this key out",
+    ),
+    (
+        &[
+            "dynamic_resources",
+            "filter_chains",
+            "filters",
+            "http_filters",
+            "middlewares",
+            "route_config",
+            "static_resources",
+            "typed_config",
+        ],
+        "the file itself has the keys listeners, routes and upstreams, and nothing around them: leave this key out",
+    ),
+    (
+        &["mode", "stream"],
+        "what a route takes is said by routes[].websocket and routes[].http; other protocols are not passed on",
+    ),
+    (
+        &["option", "options"],
+        "the options of HAProxy have keys of their own, such as trusted_proxies and upstreams.*.health_check",
+    ),
+    (
+        &[
+            "daemon",
+            "defaults",
+            "events",
+            "flush_interval",
+            "global",
+            "include",
+            "nbthread",
+            "pid",
+            "proxy_buffering",
+            "proxy_request_buffering",
+            "resolver",
+            "sendfile",
+            "ssl_dhparam",
+            "ssl_ecdh_curve",
+            "ssl_session_cache",
+            "ssl_session_tickets",
+            "ssl_session_timeout",
+            "ssl_stapling",
+            "ssl_verify_depth",
+            "tcp_nodelay",
+            "threads",
+            "user",
+            "worker_processes",
+            "workers",
+        ],
+        "there is nothing to set for it here: leave this key out",
     ),
 ];
 
