@@ -1,6 +1,7 @@
 //! An open tunnel, to its record and its last byte.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::describe::describe_end;
 use super::stop::Watch;
-use super::{Shared, see_off};
+use super::{Shared, local, see_off};
 use crate::limits::Held;
 use crate::record::Resting;
 use crate::tunnel::Tunnel;
@@ -65,7 +66,12 @@ impl Future for Carry {
                 drop(in_use);
                 let mut draft = resting.wake();
                 let failure = describe_end(closed, &mut draft.record);
-                draft.finish(failure);
+                let peer = draft.record.peer.as_deref();
+                let peer = peer.and_then(|peer| peer.parse::<SocketAddr>().ok());
+                draft.finish(match peer {
+                    Some(peer) => local::told(failure, peer.ip()),
+                    None => failure,
+                });
                 let (client, upstream) = tunnel.into_streams();
                 let shared = Arc::clone(&this.shared);
                 let patience = shared.stop.tunnel_patience();

@@ -29,9 +29,13 @@ const fn hint(reason: Reason) -> Option<&'static str> {
             "the client, or the hop in front, is on this machine and did not send the rest of its body: look at its log; the \
              deadline is `routes[].http.request_timeout`"
         }
-        Reason::TcpResetBeforeRequest => {
+        Reason::TcpResetBeforeRequest | Reason::ClientReset => {
             "the client, or the hop in front, is on this machine and reset the connection itself: look at its log, and whether it \
              was killed"
+        }
+        Reason::ClientTimeout => {
+            "the client, or the hop in front, is on this machine and takes nothing that is sent: look at its log, and at whether \
+             it is blocked; the deadline is `limits.write_stall`"
         }
         _ => return None,
     })

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
@@ -313,20 +313,35 @@ fn check_version(fields: &HeaderMap) -> Result<(), Failure> {
 
 fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
     const NONCE: usize = 16;
+    let several = |detail: String| {
+        Failure::new(Reason::WsKeyInvalid, detail).with_hint(
+            "the client sends Sec-WebSocket-Key more than once, or a hop in front adds one of its own: one of the two \
+             has to stop",
+        )
+    };
     let detail = match only(fields, &header::SEC_WEBSOCKET_KEY) {
+        // So do hops join fields of one name.
+        Ok(Some(key)) if key.as_bytes().contains(&b',') => {
+            return Err(several(
+                "several keys in one field, joined by commas".to_owned(),
+            ));
+        }
         Ok(Some(key)) => match STANDARD.decode(key.as_bytes()) {
             Ok(nonce) if nonce.len() == NONCE => return Ok(key),
             Ok(nonce) => format!("the key decodes to {} bytes", nonce.len()),
-            Err(error) => format!("the key is not base64: {error}"),
+            Err(DecodeError::InvalidByte(offset, _)) => {
+                format!(
+                    "the key is not base64: byte {} does not belong there",
+                    offset + 1
+                )
+            }
+            Err(_) => format!(
+                "the key is not base64: its {} bytes end wrongly, 16 bytes end with two =",
+                key.len()
+            ),
         },
         Ok(None) => return Err(Reason::WsKeyMissing.into()),
-        Err(count) => {
-            let detail = format!("{count} Sec-WebSocket-Key fields");
-            return Err(Failure::new(Reason::WsKeyInvalid, detail).with_hint(
-                "the client sends Sec-WebSocket-Key more than once, or a hop in front adds one of its own: one of the two \
-                 has to stop",
-            ));
-        }
+        Err(count) => return Err(several(format!("{count} Sec-WebSocket-Key fields"))),
     };
     Err(Failure::new(Reason::WsKeyInvalid, detail))
 }
@@ -473,6 +488,40 @@ mod tests {
             Ok(Kind::Opening(_)) => "opening",
             Ok(Kind::Plain { .. }) => "plain",
             Err(failure) => failure.reason.code(),
+        }
+    }
+
+    #[test]
+    fn a_wrong_key_is_told_without_its_characters() {
+        for (key, detail, is_several) in [
+            (
+                "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==",
+                "several keys in one field",
+                true,
+            ),
+            (
+                "dGhlIHNhbXBsZSBub25jZQ",
+                "the key is not base64: its 22 bytes end wrongly",
+                false,
+            ),
+            (
+                "dGhlIHNhbXBsZSBub25jZR==",
+                "the key is not base64: its 24 bytes end wrongly",
+                false,
+            ),
+            (
+                "dGhl-HNhbXBsZSBub25jZQ==",
+                "the key is not base64: byte 5 does not belong",
+                false,
+            ),
+            ("dGhlIHNhbXBsZSBub25j", "the key decodes to 15 bytes", false),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static(key));
+            let failure = check_key(&fields).unwrap_err();
+            let told = failure.detail.unwrap_or_default();
+            assert!(told.starts_with(detail), "{told}");
+            assert_eq!(failure.hint.is_some(), is_several, "{key}");
         }
     }
 

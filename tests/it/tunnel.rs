@@ -143,6 +143,8 @@ pub fn client_reset() -> Line {
     client.reset();
     let line = closed(&mut proxy, Reason::ClientReset).with_detail("reset");
     assert_eq!(line.number("bytes_client_to_upstream"), Some(11));
+    // No network lies between the two.
+    assert!(line.text("hint").contains("on this machine"), "{line:?}");
     upstream.all_ended();
     line
 }
