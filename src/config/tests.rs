@@ -1148,3 +1148,28 @@ fn a_long_list_costs_in_proportion_to_its_length() {
         assert!(many < few * 24, "{begin}: {few:?}, then {many:?}");
     }
 }
+
+#[test]
+fn look_alikes_are_told_in_paths_of_certificates_and_in_variables() {
+    let text = shortest().replace("certs/fullchain.pem", "certs/full\u{a0}chain.pem");
+    let outcome = parse_text(&text);
+    let site = "listeners[0].tls.certificates[0].cert";
+    let message = "can't read certs/full\u{a0}chain.pem: No such file";
+    let told = outcome
+        .source
+        .problem(Severity::Error, site, message)
+        .to_string();
+    assert!(
+        told.contains("found a space of another kind (U+00A0)"),
+        "{told}"
+    );
+
+    let text = shortest().replace("[http://127.0.0.1:3000]", "[\"http://127.0.0.1:${PORT}\"]");
+    let environment = |_: &str| Some("3000\u{200b}".to_owned());
+    let outcome = parse(&text, Path::new("proxy.yaml"), &environment);
+    let told = lines(&outcome).join("\n");
+    assert!(
+        told.contains("in environment variable PORT: found an invisible character (U+200B)"),
+        "{told}"
+    );
+}
