@@ -1,11 +1,11 @@
 'use strict';
-// A backend as it often is: Express, with express-ws for its one WebSocket route. It echoes, and remembers what came.
-// PORT and HOST say where it listens; 127.0.0.1:3000 unless set.
+// A typical backend: Express, with express-ws for its one WebSocket route. It echoes messages and remembers them.
+// PORT and HOST set the address on which it listens; the default is 127.0.0.1:3000.
 
 const express = require('express');
 const expressWs = require('express-ws');
 
-// What a connection may take to end after SIGTERM.
+// How long a connection may take to end after SIGTERM.
 const LAST_CONNECTIONS_MS = 5000;
 // How many messages are remembered.
 const REMEMBERED = 100;
@@ -31,7 +31,7 @@ const server = app.listen(port, process.env.HOST ?? '127.0.0.1', (error) => {
   console.log(JSON.stringify({ event: 'app_started', port: server.address().port }));
 });
 
-// As process 1 of a container Node would not end on SIGTERM by itself. The proxy has ended its tunnels before.
+// As process 1 of a container, Node does not end on SIGTERM automatically. The proxy has already ended its tunnels.
 process.on('SIGTERM', () => {
   console.log(JSON.stringify({ event: 'app_stopping', open: getWss().clients.size }));
   server.close();
