@@ -229,11 +229,9 @@ fn cut_short(cause: &str, draft: &Draft) -> Failure {
     }
     failure.with_hint(if draft.is_answering() {
         // It is as open as a tunnel, but there is nothing that could be said in it.
-        "the answer to a plain request was still on its way: let the upstream end its streams when it is told to stop, or \
-         `shutdown.drain` be longer than the longest answer"
+        "the answer to a plain request was not complete: let the upstream end its streams when it is told to stop, or make `shutdown.drain` longer than the longest answer"
     } else {
-        "the request was still on its way, or the upstream had not answered yet: let `shutdown.drain` be longer than `upstreams.*.handshake_timeout`, for plain \
-         requests than `routes[].http.response_timeout`, and the platform's grace period longer than that"
+        "the request was not complete, or the upstream had not answered yet: make `shutdown.drain` longer than `upstreams.*.handshake_timeout` (for plain requests, than `routes[].http.response_timeout`), and the platform's grace period longer than `shutdown.drain`"
     })
 }
 
@@ -454,7 +452,7 @@ impl Life<'_> {
             biased;
             output = work => Ok(output),
             () = self.shared.drain_patience() => {
-                let detail = "no complete request had come when the shutdown began";
+                let detail = "no complete request had arrived when the shutdown began";
                 Err(Failure::new(Reason::Draining, detail))
             }
         }

@@ -24,6 +24,7 @@ pub mod record;
 pub mod secrets;
 pub mod server;
 pub mod stream;
+pub mod text;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 pub use slots::Slots;
 
 use crate::reason::{Failure, Reason};
+use crate::text::counted;
 
 /// What a limit on handshakes is counted over.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -79,7 +80,7 @@ impl Clients {
         let mut open = locked(&self.connections.open);
         let count = open.get(&client).copied().unwrap_or_default();
         if count >= most {
-            let detail = format!("{count} connections of this client are open");
+            let detail = format!("this client has {} open", counted(count, "connection"));
             return Err(Failure::new(Reason::ClientConnLimit, detail));
         }
         open.insert(client, count + 1);
@@ -105,7 +106,7 @@ impl Clients {
         rates.take(Client::of(client), now).map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let detail = format!(
-                "more than {} handshakes a minute; room for one more in {seconds}s",
+                "more than {} handshakes a minute; the next one is allowed in {seconds}s",
                 rates.most
             );
             Failure::new(Reason::RateLimited, detail).with_retry_after(seconds)

@@ -284,7 +284,7 @@ impl Metrics {
         let mut family = text.family(
             "wsgate_records_suppressed_total",
             Kind::Counter,
-            "Refusals that were counted and not written, as more than 100 of their reason came in a second.",
+            "Refusals that were counted but not written, because more than 100 with their reason came within a second.",
         );
         for (reason, _, count) in self.suppressed.iter() {
             family.sample(&[("reason", reason.code())], count);
@@ -292,7 +292,7 @@ impl Metrics {
         text.family(
             "wsgate_records_dropped_total",
             Kind::Counter,
-            "Records that were lost, as standard output failed or was blocked.",
+            "Records that were lost because standard output failed or was blocked.",
         )
         .sample(&[], self.dropped_total());
     }
@@ -301,13 +301,13 @@ impl Metrics {
         text.family(
             "wsgate_connections_total",
             Kind::Counter,
-            "Connections that came, those that were reset at once included.",
+            "Connections that arrived, including those that were reset immediately.",
         )
         .sample(&[], self.connections.load(Relaxed));
         let mut family = text.family(
             "wsgate_connections_refused_total",
             Kind::Counter,
-            "Connections that were refused, or ended, before a whole request of theirs could be read.",
+            "Connections that were refused or ended before a complete request was read.",
         );
         for (reason, by, count) in self.unread.iter() {
             family.sample(&[("reason", reason.code()), ("by", by.name())], count);
@@ -315,7 +315,7 @@ impl Metrics {
         let mut family = text.family(
             "wsgate_handshakes_total",
             Kind::Counter,
-            "Opening handshakes, by what came of them.",
+            "Opening handshakes by outcome.",
         );
         family.sample(
             &[("outcome", "opened"), ("reason", ""), ("by", "")],
@@ -332,7 +332,7 @@ impl Metrics {
         let mut family = text.family(
             "wsgate_requests_failed_total",
             Kind::Counter,
-            "Plain requests that were refused, or whose answer broke off.",
+            "Plain requests that were refused or whose answer was cut off.",
         );
         for (reason, by, count) in self.requests.iter() {
             family.sample(&[("reason", reason.code()), ("by", by.name())], count);
@@ -340,7 +340,7 @@ impl Metrics {
         let mut family = text.family(
             "wsgate_tunnels_ended_total",
             Kind::Counter,
-            "Tunnels that ended, with the close code that the client sees.",
+            "Tunnels that ended, by reason and by the close code that the client sees.",
         );
         for (reason, by, code, count) in self.ended.iter() {
             let labels = [
@@ -356,7 +356,7 @@ impl Metrics {
         let mut family = text.family(
             "wsgate_stage_duration_seconds",
             Kind::Histogram,
-            "How long each step took, in the records' whole milliseconds.",
+            "Duration of each step, with the precision of the records (1 ms).",
         );
         for (step, histogram) in Step::ALL.iter().zip(&self.steps) {
             histogram.write(&mut family, Some(("stage", step.name())));
@@ -364,7 +364,7 @@ impl Metrics {
         let mut family = text.family(
             "wsgate_tunnel_duration_seconds",
             Kind::Histogram,
-            "How long tunnels that ended had been open.",
+            "Lifetime of the tunnels that ended.",
         );
         self.lives.write(&mut family, None);
     }
@@ -373,7 +373,7 @@ impl Metrics {
         let mut family = text.family(
             "wsgate_config_reloads_total",
             Kind::Counter,
-            "Configurations that were read while the proxy served.",
+            "Reloads of the configuration by outcome.",
         );
         let reloads = &self.reloads;
         family.sample(&[("outcome", "applied")], reloads.applied.load(Relaxed));
@@ -382,13 +382,13 @@ impl Metrics {
         text.family(
             "wsgate_config_last_reload_successful",
             Kind::Gauge,
-            "0 while the file has errors that the last reload found, else 1.",
+            "1 if the last reload found no errors in the configuration file, else 0.",
         )
         .sample(&[], u8::from(!is_refused));
         text.family(
             "wsgate_certificates_refused",
             Kind::Gauge,
-            "Certificates and authorities whose files can't be used now, while what they held before serves.",
+            "Certificates and authorities whose files can't be used now; their previous content stays in use.",
         )
         .sample(&[], reloads.certificates_refused.load(Relaxed));
         let loaded = *reloads
@@ -398,7 +398,7 @@ impl Metrics {
         text.family(
             "wsgate_config_loaded_timestamp_seconds",
             Kind::Gauge,
-            "When the configuration that serves was read.",
+            "Time at which the current configuration was read.",
         )
         .sample(&[], seconds(loaded));
     }

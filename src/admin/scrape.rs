@@ -23,15 +23,19 @@ pub(super) fn page(state: &State, process: &Process) -> String {
 }
 
 fn write_state(text: &mut Text, state: &State, generation: &Generation) {
-    text.family("wsgate_build_info", Kind::Gauge, "1; which build this is.")
-        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.family(
+        "wsgate_build_info",
+        Kind::Gauge,
+        "Version of this build; the value is always 1.",
+    )
+    .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     let phase = state.phase();
     text.family("wsgate_ready", Kind::Gauge, "Whether /readyz answers 200.")
         .sample(&[], u8::from(phase == Phase::Ready));
     let mut family = text.family(
         "wsgate_phase",
         Kind::Gauge,
-        "1 for how far the process is, 0 for the others.",
+        "State of the process: 1 for the current state, 0 for the others.",
     );
     let now = match phase {
         Phase::Ready => "ready",
@@ -45,7 +49,7 @@ fn write_state(text: &mut Text, state: &State, generation: &Generation) {
     text.family(
         "wsgate_connections_open",
         Kind::Gauge,
-        "Open connections that are or may become a tunnel.",
+        "Open connections that are a tunnel or may become one.",
     )
     .sample(&[], state.connections());
     text.family(
@@ -57,13 +61,13 @@ fn write_state(text: &mut Text, state: &State, generation: &Generation) {
     text.family(
         "wsgate_config_generation",
         Kind::Gauge,
-        "Number of the configuration that serves: 1 since the start, one more with each that was applied.",
+        "Number of the current configuration: 1 at the start, plus 1 for each that was applied.",
     )
     .sample(&[], generation.number);
     let mut family = text.family(
         "wsgate_certificate_expiry_timestamp_seconds",
         Kind::Gauge,
-        "When the first certificate of a chain that clients or upstreams are shown ends to be valid.",
+        "Time at which the first certificate of a chain shown to clients or upstreams expires.",
     );
     for certificate in &generation.certificates {
         let file = certificate.file.display().to_string();
@@ -83,7 +87,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     let mut family = text.family(
         "wsgate_upstream_healthy",
         Kind::Gauge,
-        "0 for an endpoint whose health checks failed, else 1.",
+        "1 if the endpoint is healthy, 0 if its health checks failed.",
     );
     for ((upstream, endpoint), member) in &members {
         let labels = [
@@ -97,7 +101,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     let mut family = text.family(
         "wsgate_upstream_in_use",
         Kind::Gauge,
-        "Open tunnels, handshakes and plain requests under way of an endpoint.",
+        "Open tunnels, handshakes in progress and plain requests in progress at an endpoint.",
     );
     for ((upstream, endpoint), member) in &members {
         let labels = [
@@ -109,7 +113,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     let mut family = text.family(
         "wsgate_upstream_connects_total",
         Kind::Counter,
-        "Connections that were made to an endpoint for a request, or could not be.",
+        "Attempts to connect to an endpoint for a request, by outcome.",
     );
     for ((upstream, endpoint), member) in &members {
         let (connected, failed) = member.connects();
@@ -125,7 +129,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     let mut family = text.family(
         "wsgate_upstream_tunnels_open",
         Kind::Gauge,
-        "Open tunnels of an upstream, and handshakes under way to it: what its max_tunnels counts.",
+        "Open tunnels of an upstream and handshakes in progress to it, as max_tunnels counts them.",
     );
     for (name, group) in &generation.upstreams {
         family.sample(&[("upstream", name)], group.tunnels());
@@ -133,7 +137,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     let mut family = text.family(
         "wsgate_upstream_tunnels_limit",
         Kind::Gauge,
-        "upstreams.*.max_tunnels, where it is set.",
+        "The limit upstreams.*.max_tunnels, if it is set.",
     );
     for (name, group) in &generation.upstreams {
         if let Some(most) = group.settings().max_tunnels {
@@ -146,7 +150,7 @@ fn write_process(text: &mut Text, state: &State, process: &Process) {
     text.family(
         "process_start_time_seconds",
         Kind::Gauge,
-        "When the process started.",
+        "Time at which the process started.",
     )
     .sample(&[], seconds(state.metrics().started()));
     if let Some(cpu) = process.cpu {
@@ -170,7 +174,7 @@ fn write_process(text: &mut Text, state: &State, process: &Process) {
         ),
         (
             "process_max_fds",
-            "Descriptors that the process may have open.",
+            "Limit of open descriptors of the process.",
             process.most_open,
         ),
     ] {

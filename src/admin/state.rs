@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::generation::Generation;
 use crate::metrics::Metrics;
+use crate::text::counted;
 
 /// How long whoever asks for a drain waits until it has begun, which takes a turn of one task.
 const BEGINNING: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ impl State {
         }
     }
 
-    /// Open connections that are or may become a tunnel.
+    /// Open connections that are a tunnel or may become one.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.len()
@@ -110,15 +111,16 @@ impl State {
 /// One line, whose first word is the phase: `ready`, `draining` or `drained`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.connections();
+        let open = counted(self.connections(), "connection");
         match self.phase() {
-            Phase::Ready => write!(f, "ready: {open} connections open"),
+            Phase::Ready => write!(f, "ready: {open} open"),
             Phase::Asked | Phase::Delay => write!(
                 f,
-                "draining: {open} connections open; new handshakes are accepted until shutdown.delay is over"
+                "draining: {open} open; new handshakes are accepted until shutdown.delay is over"
             ),
-            Phase::Draining => write!(f, "draining: {open} connections open"),
-            Phase::Drained(0) => write!(f, "drained: every connection had ended"),
+            Phase::Draining => write!(f, "draining: {open} open"),
+            Phase::Drained(0) => write!(f, "drained: all connections have ended"),
+            Phase::Drained(1) => write!(f, "drained: 1 connection was cut at the deadline"),
             Phase::Drained(cut) => write!(f, "drained: {cut} connections were cut at the deadline"),
         }
     }

@@ -108,7 +108,7 @@ pub(super) fn reachable(file: &Path, service: &Service) -> Result<(Target, Optio
     let wrong = match config.as_ref().and_then(service.of) {
         Some(listening) if listening.port() != 0 => return Ok((here(listening).into(), config)),
         Some(_) => format!(
-            "{name}.address has the port 0, which is another one with each start; give it one, such as {example}"
+            "{name}.address has port 0, so the port changes with each start; write a fixed one, such as {example}"
         ),
         None => {
             let is_error = |problem: &Problem| problem.severity == Severity::Error;
@@ -118,7 +118,7 @@ pub(super) fn reachable(file: &Path, service: &Service) -> Result<(Target, Optio
                 return Err(WRONG);
             }
             format!(
-                "the configuration has no {name}; add the line `{name}: {{ address: {example} }}`, which a running proxy takes up by itself"
+                "the configuration has no {name}; add the line `{name}: {{ address: {example} }}`, which a running proxy reloads automatically"
             )
         }
     };

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{FAILED, OK, WRONG, say};
 use crate::config::{Config, Problem, Severity};
 use crate::server::{Plan, Purpose};
+use crate::text::counted;
 
 /// How the problems are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,11 +77,6 @@ fn summary(file: &Path, config: Option<&Config>, problems: &[Problem]) -> String
         format!("; {warnings}")
     };
     format!("{file}: ok: {}{warnings}\n", parts.join(", "))
-}
-
-fn counted(count: usize, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {thing}{plural}")
 }
 
 /// One line a problem.

@@ -63,14 +63,14 @@ impl Signals {
                     name = ends.next() => name,
                     () = passed(until) => leave(FAILED, || {
                         tracing::error!(
-                            "the process did not end by itself in time; the last records are missing"
+                            "the process did not end before its deadline; the last records are missing"
                         );
                     }),
                 };
                 if !is_taken_up.load(Relaxed) {
                     leave(OK, move || {
                         tracing::info!(
-                            "{name} before the configuration was read: nothing was served"
+                            "{name} before the configuration was read; nothing was served"
                         );
                     });
                 }

@@ -105,7 +105,7 @@ impl Source {
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let _awaited = AwaitedFile::begin(path);
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     let file = File::open(path)?;

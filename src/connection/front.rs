@@ -44,8 +44,7 @@ impl Life<'_> {
                 let detail = format!("a second header: {}", first.describe());
                 let failure = Failure::new(Reason::ProxyProtocolUnexpected, detail);
                 Err(failure.with_hint(
-                    "two hops in front write a PROXY header: let the one next to the proxy take the other's as its \
-                     own (accept-proxy in HAProxy, listen … proxy_protocol in nginx), or switch one off",
+                    "two hops in front write a PROXY header: let the one next to the proxy accept the other's (accept-proxy in HAProxy, listen … proxy_protocol in nginx), or switch one of them off",
                 ))
             }
             (_, first) => first,

@@ -18,24 +18,19 @@ pub(super) fn told(failure: Failure, peer: IpAddr) -> Failure {
 const fn hint(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::TlsHandshakeTimeout => {
-            "the client, or the hop in front, is on this machine and stopped by itself: look at its log, and at whether it is \
-             blocked; the deadline is `limits.tls_handshake`"
+            "the client or the hop in front is on this machine and stopped: read its log, and check whether it is blocked; the deadline is `limits.tls_handshake`"
         }
         Reason::HttpHeaderTimeout => {
-            "the client, or the hop in front, is on this machine and did not send the rest of its request: look at its log; the \
-             deadline is `limits.request_head`"
+            "the client or the hop in front is on this machine and did not send the rest of its request: read its log; the deadline is `limits.request_head`"
         }
         Reason::HttpBodyTimeout => {
-            "the client, or the hop in front, is on this machine and did not send the rest of its body: look at its log; the \
-             deadline is `routes[].http.request_timeout`"
+            "the client or the hop in front is on this machine and did not send the rest of its body: read its log; the deadline is `routes[].http.request_timeout`"
         }
         Reason::TcpResetBeforeRequest | Reason::ClientReset => {
-            "the client, or the hop in front, is on this machine and reset the connection itself: look at its log, and whether it \
-             was killed"
+            "the client or the hop in front is on this machine and reset the connection: read its log, and check whether it was killed"
         }
         Reason::ClientTimeout => {
-            "the client, or the hop in front, is on this machine and takes nothing that is sent: look at its log, and at whether \
-             it is blocked; the deadline is `limits.write_stall`"
+            "the client or the hop in front is on this machine and accepts no data: read its log, and check whether it is blocked; the deadline is `limits.write_stall`"
         }
         _ => return None,
     })

@@ -220,8 +220,7 @@ struct Delivery<'a> {
 fn impatient(failure: Failure) -> Failure {
     match failure.reason {
         Reason::ClientGaveUp => failure.with_hint(
-            "the upstream is slower than the client's patience: compare the waited time in detail with the client's own \
-             timeout and `routes[].http.response_timeout`",
+            "the upstream took longer than the client waits: compare the waited time in detail with the client's own timeout and with `routes[].http.response_timeout`",
         ),
         _ => failure,
     }

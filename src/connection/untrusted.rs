@@ -158,8 +158,7 @@ impl Life<'_> {
         let shown = draft.shown(peer);
         let who = shown.as_deref().unwrap_or("a peer");
         let detail = format!(
-            "{who} named the client in {field} with {requests} requests and is not in trusted_proxies: the field is not \
-             believed and removed, and all clients that come by way of this peer count and are recorded as the peer"
+            "{who} named the client in {field} in {requests} requests, but is not in trusted_proxies: the field is ignored and removed, and all clients behind this peer count as one client and are recorded with its address"
         );
         let mut record = Record::lifecycle(Event::UntrustedProxy, Level::Warn, detail);
         record.hint = Some(remedy(peer, shown, &self.shared.config().trusted_proxies));
@@ -194,8 +193,7 @@ fn remedy(peer: IpAddr, shown: Option<String>, trusted: &[IpNet]) -> String {
         _ => "add its address to `trusted_proxies`".to_owned(),
     };
     format!(
-        "if this peer is your own reverse proxy or load balancer, {what}; if clients connect from there themselves (a NAT, a \
-         balancer that only passes TCP on), leave it out, as each of them could then name any address"
+        "if this peer is your own reverse proxy or load balancer, {what}; if clients connect directly from there (a NAT, or a balancer that only passes TCP on), do not list it, because each client could then claim any address"
     )
 }
 

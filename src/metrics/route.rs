@@ -117,7 +117,7 @@ impl Routes {
         let mut family = text.family(
             "wsgate_requests_total",
             Kind::Counter,
-            "Plain requests, by the class of the status that their client got.",
+            "Plain requests by the class of the status that their client received.",
         );
         for (name, route) in &routes {
             for (class, counter) in CLASSES.iter().zip(&route.requests) {
@@ -143,7 +143,7 @@ impl Routes {
         let mut family = text.family(
             "wsgate_tunnels_open",
             Kind::Gauge,
-            "Open tunnels, by the configuration that admitted them.",
+            "Open tunnels by the generation of the configuration that admitted them.",
         );
         for (name, _, open) in &tunnels {
             for (generation, count) in open {
@@ -154,12 +154,12 @@ impl Routes {
         for (family, help, counters) in [
             (
                 "wsgate_tunnel_bytes_total",
-                "Bytes of the peers that passed through tunnels, as they pass.",
+                "Bytes of the peers that passed through tunnels, counted as they pass.",
                 (|route| &route.bytes) as fn(&Route) -> &[AtomicU64; 2],
             ),
             (
                 "wsgate_tunnel_messages_total",
-                "Whole data messages that passed through tunnels, as they pass.",
+                "Complete data messages that passed through tunnels, counted as they pass.",
                 |route| &route.messages,
             ),
         ] {

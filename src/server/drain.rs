@@ -18,6 +18,7 @@ use crate::connection::Stop;
 use crate::generation::Generation;
 use crate::reason::Level;
 use crate::record::{Event, Record, Sink};
+use crate::text::counted;
 
 /// After a deadline, how long the tasks that were cut may take to write their records.
 const CUT_GRACE: Duration = Duration::from_secs(1);
@@ -80,11 +81,12 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
             ),
             Over::Signal(name) => {
                 let how = format!("by a second signal ({name})");
-                (format!("a second signal ({name}) came"), Some(how))
+                (format!("a second signal ({name}) arrived"), Some(how))
             }
         };
         let said = |cut| match &how {
-            None => "every connection had ended".to_owned(),
+            None => "all connections have ended".to_owned(),
+            Some(how) if cut == 1 => format!("1 connection was cut {how}"),
             Some(how) => format!("{cut} connections were cut {how}"),
         };
         if leaving.is_some() {
@@ -99,7 +101,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         }
         self.rest(cut, said(cut)).await;
         let name = (self.signal)().await;
-        let cause = format!("{name} came after the drain");
+        let cause = format!("{name} arrived after the drain");
         self.finish(&cause, Instant::now()).await;
         cause
     }
@@ -108,17 +110,17 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
     fn begin(&self, settings: &Shutdown, leaving: Option<&'static str>) {
         let delay = settings.delay;
         let by = leaving.unwrap_or("asked for through the admin listener");
-        let open = self.early.len();
+        let open = counted(self.early.len(), "connection");
         let limit = format_duration(settings.drain);
         let detail = if delay.is_zero() {
             // Whoever reads the record can rely on it: from here on handshakes are refused.
             self.refuse(settings);
-            format!("{by}; {open} connections open, at most {limit} to finish")
+            format!("{by}; {open} open, at most {limit} to finish")
         } else {
             self.state.enter(Phase::Delay);
             let delay = format_duration(delay);
             format!(
-                "{by}; {open} connections open; handshakes are accepted for {delay} more, then at most {limit} to \
+                "{by}; {open} open; handshakes are accepted for {delay} more, then at most {limit} to \
                  finish"
             )
         };
@@ -173,9 +175,9 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
             }
             *leaving = Some(name);
             self.leaving.cancel();
-            let open = self.early.len();
+            let open = counted(self.early.len(), "connection");
             let detail = format!(
-                "{name}; {open} connections open; the drain under way goes on, and the process ends with it"
+                "{name}; {open} open; the current drain continues, and the process ends with it"
             );
             let record = Record::lifecycle(Event::Draining, Level::Info, detail);
             self.sink.emit(record);
@@ -217,6 +219,9 @@ async fn ended(tasks: &TaskTracker) {
     tasks.close();
     let grace = Instant::now() + CUT_GRACE;
     if timeout_at(grace, tasks.wait()).await.is_err() {
-        tracing::error!(left = tasks.len(), "tasks did not end when they were cut");
+        tracing::error!(
+            left = tasks.len(),
+            "tasks did not end when they were stopped"
+        );
     }
 }

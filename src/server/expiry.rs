@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::text::counted;
 use crate::tls::Certificate;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -61,8 +62,8 @@ impl Expiry {
             due.push(match expires.duration_since(now) {
                 Err(_) => format!("the certificate in {file} expired at {day}; {shown_to} refuse it: renew it"),
                 Ok(left) => format!(
-                    "the certificate in {file} expires at {day}, in {}; renew it, and it is taken up without a restart",
-                    counted(left)
+                    "the certificate in {file} expires at {day}, in {}; renew it, and it reloads without a restart",
+                    remaining(left)
                 ),
             });
         }
@@ -71,14 +72,12 @@ impl Expiry {
 }
 
 /// A time that is left, in the largest unit that has one of it.
-fn counted(left: Duration) -> String {
-    let hours = left.as_secs() / 3600;
+fn remaining(left: Duration) -> String {
+    let hours = usize::try_from(left.as_secs() / 3600).unwrap_or(usize::MAX);
     match (hours / 24, hours) {
         (0, 0) => "less than an hour".to_owned(),
-        (0, 1) => "1 hour".to_owned(),
-        (0, hours) => format!("{hours} hours"),
-        (1, _) => "1 day".to_owned(),
-        (days, _) => format!("{days} days"),
+        (0, hours) => counted(hours, "hour"),
+        (days, _) => counted(days, "day"),
     }
 }
 

@@ -79,7 +79,8 @@ impl Plan {
                     line: 1,
                     column: 1,
                     site: String::new(),
-                    message: "found no regular file, and another can't be read again".to_owned(),
+                    message: "found a path that is not a regular file and can't be read again"
+                        .to_owned(),
                     help: Some("put a file in its place".to_owned()),
                 }],
                 contents: text,
@@ -318,7 +319,7 @@ fn unknown_issuers(
             .unknown_issuer()
             .filter(|_| !files.is_development())?;
         let message = format!(
-            "the chain in {} does not end at a known root, as {issuer} is not an authority that this system knows; append \
+            "the chain in {} does not end at a known root, because {issuer} is not an authority that this system knows; append \
              the missing intermediate certificates, or, if it is an authority of your own, install it on each client \
              (phones with WeChat can't)",
             files.cert.display()

@@ -129,7 +129,10 @@ impl Reloader {
         let mut is_told = true;
         match found.file {
             File::Same if was_refused => {
-                self.unchanged(because, "what was refused is gone from the file");
+                self.unchanged(
+                    because,
+                    "the file no longer has the configuration that was refused",
+                );
             }
             File::Same => is_told = false,
             File::StillRefused(contents) => self.refused = Some(contents),
@@ -148,7 +151,7 @@ impl Reloader {
                         "no certificate has changed, and the configuration was read from a pipe or standard input, \
                          which can't be read again; restart the proxy to change it"
                     }
-                    false => "nothing to take up",
+                    false => "nothing to reload",
                 },
             );
         }
@@ -156,7 +159,7 @@ impl Reloader {
 
     fn refuse(&mut self, because: Because, refused: Refused) {
         let detail = format!(
-            "{}: {} can't be used; what was in use stays (generation {})",
+            "{}: {} can't be used; the previous configuration stays in use (generation {})",
             because.name(),
             self.running.plan.file.display(),
             self.number()
@@ -167,7 +170,7 @@ impl Reloader {
         problems.sort_by_key(|problem| problem.severity != Severity::Error);
         record.problems = texts(&problems);
         record.hint = Some(
-            "mend the file, and it is taken up by itself; `wsgate check` reports the same problems"
+            "fix the file; it reloads automatically; `wsgate check` reports the same problems"
                 .to_owned(),
         );
         self.tell(record);
@@ -176,7 +179,7 @@ impl Reloader {
 
     fn unchanged(&self, because: Because, why: &str) {
         let detail = format!(
-            "{}: {why}; generation {} serves",
+            "{}: {why}; generation {} stays in use",
             because.name(),
             self.number()
         );
@@ -193,7 +196,7 @@ impl Reloader {
         let changed = changed(&before.config, &plan.config);
         if changed.is_empty() && plan.serves_like(&before) {
             self.running.plan = plan;
-            self.unchanged(because, "nothing to take up");
+            self.unchanged(because, "nothing to reload");
             self.tell_held_back(because, pieces);
             return;
         }
@@ -219,12 +222,12 @@ impl Reloader {
             }
             Err(error) => {
                 let detail = format!(
-                    "{}: {error}; what was in use stays (generation {})",
+                    "{}: {error}; the previous configuration stays in use (generation {})",
                     because.name(),
                     self.number()
                 );
                 let mut record = Record::lifecycle(Event::ReloadRefused, Level::Warn, detail);
-                record.hint = Some("when the address is free, send SIGHUP".to_owned());
+                record.hint = Some("send SIGHUP when the address is free".to_owned());
                 self.tell(record);
                 self.refused = Some(plan.text.clone().with(&plan.materials.contents));
             }
@@ -237,7 +240,7 @@ impl Reloader {
             self.running.plan = Arc::new(plan);
         } else if let Err(error) = self.apply(Arc::new(plan), self.number()) {
             // The addresses are those that are bound already.
-            tracing::error!(%error, "certificates could not be taken up");
+            tracing::error!(%error, "certificates could not be reloaded");
         }
         let in_use = pieces.iter().filter(|piece| !piece.is_held_back());
         let mut is_told = false;

@@ -97,9 +97,9 @@ fn tunnels_are_sent_away_and_the_process_stays() {
     let over = proxy.event("drained");
     assert_eq!(
         over.text("detail"),
-        "every connection had ended; handshakes are refused until a signal ends the process"
+        "all connections have ended; handshakes are refused until a signal ends the process"
     );
-    let said = "drained: every connection had ended\n".to_owned();
+    let said = "drained: all connections have ended\n".to_owned();
     assert_eq!(get(admin(&proxy), "/drain"), (200, said.clone()));
     assert_eq!(get(probes(&proxy), "/readyz"), (503, said));
     for address in [probes(&proxy), admin(&proxy)] {
@@ -109,7 +109,7 @@ fn tunnels_are_sent_away_and_the_process_stays() {
     assert_eq!(again.status, 200);
     assert_eq!(
         again.text(),
-        "drained: every connection had ended (asked for before)\n"
+        "drained: all connections have ended (asked for before)\n"
     );
     assert_eq!(upstream.connections(), 2, "it is not asked any more");
     upstream.all_ended();
@@ -121,7 +121,10 @@ fn tunnels_are_sent_away_and_the_process_stays() {
         details(&lines, "draining"),
         ["asked for through the admin listener; 2 connections open, at most 1m to finish"]
     );
-    assert_eq!(details(&lines, "stopped"), ["SIGTERM came after the drain"]);
+    assert_eq!(
+        details(&lines, "stopped"),
+        ["SIGTERM arrived after the drain"]
+    );
     let reasons: Vec<_> = lines.iter().map(|line| line.text("reason")).collect();
     let count = |reason: Reason| {
         reasons
@@ -148,7 +151,10 @@ fn without_a_connection_a_drain_is_over_at_once_and_refuses_for_as_long_as_it_ta
     let since = Instant::now();
     proxy.signal("INT");
     let lines = ends_promptly(&mut proxy, since);
-    assert_eq!(details(&lines, "stopped"), ["SIGINT came after the drain"]);
+    assert_eq!(
+        details(&lines, "stopped"),
+        ["SIGINT arrived after the drain"]
+    );
     assert_eq!(lines.last().unwrap().0["counts"]["draining"], 20);
 }
 
@@ -162,7 +168,7 @@ fn a_signal_during_a_drain_ends_the_process_with_it() {
     assert_eq!(again.status, 202);
     assert_eq!(
         again.text(),
-        "draining: 1 connections open (asked for before)\n"
+        "draining: 1 connection open (asked for before)\n"
     );
     echoes(&mut tunnel, "still here");
     proxy.signal("TERM");
@@ -179,10 +185,10 @@ fn a_signal_during_a_drain_ends_the_process_with_it() {
     let lines = ends_promptly(&mut proxy, since);
     assert_eq!(
         details(&lines, "draining")[1],
-        "SIGTERM; 1 connections open; the drain under way goes on, and the process ends with it"
+        "SIGTERM; 1 connection open; the current drain continues, and the process ends with it"
     );
     assert_eq!(details(&lines, "drained"), [""; 0]);
-    assert_eq!(details(&lines, "stopped"), ["every connection had ended"]);
+    assert_eq!(details(&lines, "stopped"), ["all connections have ended"]);
 }
 
 #[test]
@@ -201,9 +207,9 @@ fn a_second_signal_during_a_drain_cuts() {
     proxy
         .terminal()
         .expect(Reason::DrainForced)
-        .with_detail("a second signal (SIGINT) came");
+        .with_detail("a second signal (SIGINT) arrived");
     let lines = ends_promptly(&mut proxy, since);
-    let how = "1 connections were cut by a second signal (SIGINT)";
+    let how = "1 connection was cut by a second signal (SIGINT)";
     assert_eq!(details(&lines, "stopped"), [how]);
     upstream.all_ended();
 }
@@ -218,13 +224,13 @@ fn a_drain_that_is_asked_for_during_a_shutdown_changes_nothing() {
     assert_eq!(asked.status, 202);
     assert_eq!(
         asked.text(),
-        "draining: 1 connections open (asked for before)\n"
+        "draining: 1 connection open (asked for before)\n"
     );
     let since = Instant::now();
     tunnel.finish();
     let lines = ends_promptly(&mut proxy, since);
     assert_eq!(details(&lines, "draining").len(), 1);
-    assert_eq!(details(&lines, "stopped"), ["every connection had ended"]);
+    assert_eq!(details(&lines, "stopped"), ["all connections have ended"]);
 }
 
 /// An upstream that begins a frame with each tunnel and never ends it, so that no Close can go between two.
@@ -249,9 +255,9 @@ fn what_is_left_at_the_deadline_is_cut_and_later_clients_still_get_their_answer(
     let over = proxy.event("drained");
     assert_eq!(
         over.text("detail"),
-        "1 connections were cut after 300ms; handshakes are refused until a signal ends the process"
+        "1 connection was cut after 300ms; handshakes are refused until a signal ends the process"
     );
-    let said = "drained: 1 connections were cut at the deadline\n".to_owned();
+    let said = "drained: 1 connection was cut at the deadline\n".to_owned();
     assert_eq!(get(admin(&proxy), "/drain"), (200, said));
     upstream.all_ended();
     for _ in 0..5 {
@@ -268,7 +274,10 @@ fn what_is_left_at_the_deadline_is_cut_and_later_clients_still_get_their_answer(
     let since = Instant::now();
     proxy.signal("TERM");
     let lines = ends_promptly(&mut proxy, since);
-    assert_eq!(details(&lines, "stopped"), ["SIGTERM came after the drain"]);
+    assert_eq!(
+        details(&lines, "stopped"),
+        ["SIGTERM arrived after the drain"]
+    );
 }
 
 #[test]
@@ -282,7 +291,7 @@ fn during_the_delay_only_readiness_changes() {
     assert_eq!(begun.status, 202);
     assert_eq!(
         begun.text(),
-        "draining: 1 connections open; new handshakes are accepted until shutdown.delay is over\n"
+        "draining: 1 connection open; new handshakes are accepted until shutdown.delay is over\n"
     );
     assert_eq!(get(probes(&proxy), "/readyz").0, 503);
     assert_eq!(get(probes(&proxy), "/healthz").0, 200);
@@ -298,7 +307,7 @@ fn during_the_delay_only_readiness_changes() {
     assert_eq!(
         details(&lines, "draining"),
         [
-            "asked for through the admin listener; 1 connections open; handshakes are accepted for 2s more, then at \
+            "asked for through the admin listener; 1 connection open; handshakes are accepted for 2s more, then at \
              most 1m to finish"
         ]
     );
@@ -348,7 +357,7 @@ fn a_signal_during_the_delay_of_a_drain_ends_the_process_with_it() {
         is_sent_away(tunnel);
     }
     let lines = ends_promptly(&mut proxy, Instant::now());
-    assert_eq!(details(&lines, "stopped"), ["every connection had ended"]);
+    assert_eq!(details(&lines, "stopped"), ["all connections have ended"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_proxy_that_serves_is_well_and_ready() {
         assert_eq!(get(address, "/readyz?verbose"), ready);
     }
     let tunnel = open(&proxy);
-    let ready = (200, "ready: 1 connections open\n".to_owned());
+    let ready = (200, "ready: 1 connection open\n".to_owned());
     assert_eq!(get(probes(&proxy), "/readyz"), ready);
     drop(tunnel);
     proxy.event("closed");
@@ -146,7 +146,7 @@ fn readiness_goes_first_and_health_last() {
     assert_eq!(status, 503);
     assert_eq!(
         text,
-        "draining: 1 connections open; new handshakes are accepted until shutdown.delay is over\n"
+        "draining: 1 connection open; new handshakes are accepted until shutdown.delay is over\n"
     );
     let mut late = open(&proxy);
     assert_eq!(get(address, "/healthz").0, 200);

@@ -170,7 +170,7 @@ fn a_bad_file_is_refused_as_a_whole_and_a_mended_one_taken_up() {
     assert_eq!(line.number("generation"), Some(1));
     assert!(
         line.text("detail")
-            .contains("what was in use stays (generation 1)"),
+            .contains("the previous configuration stays in use (generation 1)"),
         "{line:?}"
     );
     assert!(line.text("hint").contains("`wsgate check`"), "{line:?}");
@@ -224,7 +224,7 @@ fn what_was_in_use_can_be_put_back_after_a_refusal() {
     // Without a signal too: nobody is left to think that something is still to be mended.
     proxy.write(&at_path("/one").yaml());
     let line = proxy.event("reload_unchanged");
-    let detail = "files changed: what was refused is gone from the file; generation 1 serves";
+    let detail = "files changed: the file no longer has the configuration that was refused; generation 1 stays in use";
     assert_eq!(line.text("detail"), detail);
     fs::remove_file(proxy.folder().join("proxy.yaml")).unwrap();
     let line = proxy.event_number("reload_refused", 2);
@@ -246,13 +246,19 @@ fn a_named_pipe_holds_up_nothing() {
     pipe("proxy.yaml");
     proxy.signal("HUP");
     let line = proxy.event("reload_refused");
-    assert!(problems(&line)[0].contains("no regular file"), "{line:?}");
+    assert!(
+        problems(&line)[0].contains("not a regular file"),
+        "{line:?}"
+    );
     pipe("pipe.pem");
     let mut with_tls = at_path("/two");
     with_tls.tls = Some("certificates: [{ cert: pipe.pem, key: pipe.pem }]".to_owned());
     proxy.write(&with_tls.yaml());
     let line = proxy.event_number("reload_refused", 2);
-    assert!(problems(&line)[0].contains("no regular file"), "{line:?}");
+    assert!(
+        problems(&line)[0].contains("not a regular file"),
+        "{line:?}"
+    );
     proxy.reload(&at_path("/three"));
     assert_eq!(status(&proxy, "/three"), 101);
     proxy.stop();
@@ -288,7 +294,7 @@ fn equal_content_changes_nothing() {
         assert_eq!(line.number("generation"), Some(1));
         assert_eq!(
             line.text("detail"),
-            "SIGHUP: nothing to take up; generation 1 serves"
+            "SIGHUP: nothing to reload; generation 1 stays in use"
         );
     }
     let lines = proxy.stop();

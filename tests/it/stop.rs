@@ -60,7 +60,7 @@ pub fn draining() -> Line {
     assert!(
         began
             .text("detail")
-            .starts_with("SIGTERM; 1 connections open, at most 1m"),
+            .starts_with("SIGTERM; 1 connection open, at most 1m"),
         "{began:?}"
     );
     let mut late = Client::plain(proxy.address());
@@ -119,7 +119,7 @@ pub fn drain_forced() -> Line {
     upstream.all_ended();
     let lines = ends_promptly(proxy, Instant::now());
     let stopped = lines.last().unwrap();
-    assert_eq!(stopped.text("detail"), "1 connections were cut after 300ms");
+    assert_eq!(stopped.text("detail"), "1 connection was cut after 300ms");
     assert_eq!(stopped.0["counts"]["drain_forced"], 1);
     line.expect(Reason::DrainForced)
         .with_detail("the shutdown's deadline (300ms) passed")
@@ -139,7 +139,7 @@ fn without_a_tunnel_a_signal_ends_the_process_at_once() {
             began.starts_with(&format!("SIG{signal}; 0 connections open")),
             "{began}"
         );
-        assert_eq!(lines[2].text("detail"), "every connection had ended");
+        assert_eq!(lines[2].text("detail"), "all connections have ended");
     }
 }
 
@@ -177,9 +177,9 @@ fn a_second_signal_cuts_what_is_open() {
         proxy
             .terminal()
             .expect(Reason::DrainForced)
-            .with_detail(&format!("a second signal (SIG{second}) came"));
+            .with_detail(&format!("a second signal (SIG{second}) arrived"));
         let lines = ends_promptly(proxy, since);
-        let how = format!("1 connections were cut by a second signal (SIG{second})");
+        let how = format!("1 connection was cut by a second signal (SIG{second})");
         assert_eq!(lines.last().unwrap().text("detail"), how);
         upstream.all_ended();
     }
@@ -198,7 +198,7 @@ fn during_the_delay_everything_goes_on() {
     let began = proxy.event("draining");
     assert_eq!(
         began.text("detail"),
-        "SIGTERM; 1 connections open; handshakes are accepted for 2s more, then at most 1m to finish"
+        "SIGTERM; 1 connection open; handshakes are accepted for 2s more, then at most 1m to finish"
     );
     let mut late = open(&proxy);
     echoes(&mut late);
@@ -249,7 +249,7 @@ fn without_a_connection_the_delay_is_waited_for_all_the_same() {
     let lines = ends_promptly(proxy, since);
     assert!(since.elapsed() >= Duration::from_millis(700));
     let how = lines.last().unwrap().text("detail");
-    assert_eq!(how, "every connection had ended");
+    assert_eq!(how, "all connections have ended");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_second_signal_ends_the_delay_too() {
     proxy
         .terminal()
         .expect(Reason::DrainForced)
-        .with_detail("a second signal (SIGINT) came");
+        .with_detail("a second signal (SIGINT) arrived");
     ends_promptly(proxy, since);
     upstream.all_ended();
 }
@@ -343,7 +343,7 @@ fn a_handshake_that_a_second_signal_cuts_says_so() {
     assert_eq!(client.rest(), b"");
     is_cut_upstream(
         &proxy.terminal(),
-        "a second signal (SIGINT) came in stage upstream",
+        "a second signal (SIGINT) arrived in stage upstream",
     );
     upstream.all_ended();
 }
@@ -574,7 +574,7 @@ fn an_address_of_another_machine_is_said_and_exits_with_1() {
     let (code, said) = cant_listen("192.0.2.1:8443");
     assert_eq!(code, 1);
     assert!(said.contains("can't listen on 192.0.2.1:8443: "), "{said}");
-    assert!(said.contains("it is no address of this machine"), "{said}");
+    assert!(said.contains("it is not an address of this machine"), "{said}");
 }
 
 #[test]

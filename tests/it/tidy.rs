@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reason", &[]),
     // What is counted, in the words of the records.
     ("metrics", &["reason"]),
+    ("text", &[]),
     ("stream", &[]),
     // What of a peer's bytes may be shown.
     ("secrets", &[]),
@@ -29,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["policy", "reason"]),
     // How much of an address is written is a setting.
     ("record", &["config", "metrics", "reason", "secrets"]),
-    ("limits", &["reason"]),
+    ("limits", &["reason", "text"]),
     ("listener", &["limits", "reason", "secrets", "stream"]),
     // The first bytes, which the listener has read.
     (
@@ -73,7 +74,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // Its sockets are bound as the listener's are.
-    ("admin", &["generation", "limits", "listener", "metrics"]),
+    (
+        "admin",
+        &["generation", "limits", "listener", "metrics", "text"],
+    ),
     (
         "server",
         &[
@@ -88,12 +92,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "reason",
             "record",
+            "text",
             "tls",
             "upstream",
         ],
     ),
     // What a route serves, for the addresses that it says at its start.
-    ("cli", &["config", "policy", "reason", "record", "server"]),
+    (
+        "cli",
+        &["config", "policy", "reason", "record", "server", "text"],
+    ),
 ];
 
 /// The two sides of the proxy, and the services of its own, which are plain HTTP and pass nothing on.

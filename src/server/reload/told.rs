@@ -35,13 +35,13 @@ pub fn record(piece: &Piece, because: Because) -> Record {
         Outcome::Kept | Outcome::Missing => (
             Event::CertificateRefused,
             Level::Warn,
-            format!("{because}: can't be used, and what was good stays: {files}"),
+            format!("{because}: can't be used, the last good one stays in use: {files}"),
         ),
         Outcome::Waits(_) => (
             Event::CertificateRefused,
             Level::Warn,
             format!(
-                "{because}: not valid now, and the certificate from before, which is valid, stays: {files}"
+                "{because}: not valid now, the previous certificate, which is valid, stays in use: {files}"
             ),
         ),
     };
@@ -57,7 +57,7 @@ pub fn record(piece: &Piece, because: Because) -> Record {
     record.hint = match piece.outcome {
         Outcome::Used => None,
         Outcome::Kept | Outcome::Missing => {
-            Some("mend the files, and they are taken up by themselves".to_owned())
+            Some("fix the files; they reload automatically".to_owned())
         }
         Outcome::Waits(until) => Some(when(until, certificate)),
     };
@@ -67,12 +67,12 @@ pub fn record(piece: &Piece, because: Because) -> Record {
 /// When a certificate is taken up that has to wait until then.
 fn when(until: SystemTime, in_use: Option<&Certificate>) -> String {
     let why = match in_use.is_some_and(|certificate| certificate.expires == until) {
-        true => "the certificate that is in use expires",
+        true => "the certificate in use expires",
         false => "it becomes valid",
     };
     let moment = humantime::format_rfc3339_seconds(until);
     format!(
-        "put a certificate that is valid now in these files; this one is taken up by itself at {moment}, when {why}"
+        "put a certificate that is valid now into these files; this one loads automatically at {moment}, when {why}"
     )
 }
 

@@ -33,7 +33,7 @@ impl fmt::Display for BindError {
         match self.cause.kind() {
             io::ErrorKind::AddrInUse => write!(f, "; stop what listens there, or change {key}"),
             io::ErrorKind::AddrNotAvailable => {
-                write!(f, "; it is no address of this machine: change {key}")
+                write!(f, "; it is not an address of this machine: change {key}")
             }
             io::ErrorKind::PermissionDenied => {
                 write!(f, "; ports below 1024 need a privilege: change {key}")

@@ -24,10 +24,10 @@ fn it_asks_and_waits_until_the_last_tunnel_has_gone() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(
         out,
-        "draining: 1 connections open\ndrained: every connection had ended\n"
+        "draining: 1 connection open\ndrained: all connections have ended\n"
     );
     let (code, out, _) = run(&["drain", "--config", real], proxy.folder());
-    let again = "drained: every connection had ended (asked for before)\n";
+    let again = "drained: all connections have ended (asked for before)\n";
     assert_eq!((code, out.as_str()), (0, again));
     proxy.signal("TERM");
     ends_promptly(&mut proxy, Instant::now());
@@ -46,7 +46,7 @@ fn without_wait_it_returns_at_once() {
     let mut tunnel = open(&proxy);
     let (code, out, err) = run(&["drain", "--config", real], proxy.folder());
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(out, "draining: 1 connections open\n");
+    assert_eq!(out, "draining: 1 connection open\n");
     echoes(&mut tunnel, "still here");
     tunnel.finish();
     proxy.event("drained");
@@ -96,7 +96,7 @@ fn waiting_ends_with_the_process() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(
         out,
-        "draining: 1 connections open\ndrained: the proxy has ended\n"
+        "draining: 1 connection open\ndrained: the proxy has ended\n"
     );
 }
 
@@ -116,7 +116,7 @@ fn what_is_wrong_with_the_configuration_is_said() {
         ),
         (
             with("admin: { address: 127.0.0.1:0 }\n"),
-            "admin.address has the port 0",
+            "admin.address has port 0",
         ),
         (with("admin: {}\n"), "missing required key \"address\""),
     ] {

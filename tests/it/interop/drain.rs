@@ -116,7 +116,7 @@ fn thousands_of_clients_are_told_over_the_whole_spread() {
     }
     let stopped = lines.last().unwrap();
     assert_eq!(stopped.text("event"), "stopped");
-    assert_eq!(stopped.text("detail"), "every connection had ended");
+    assert_eq!(stopped.text("detail"), "all connections have ended");
     assert_eq!(stopped.0["counts"], totals(&[("drain_graceful", all)]));
     // The server's application was told by its clients' answers.
     let closes = node.lines();

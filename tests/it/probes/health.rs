@@ -180,7 +180,7 @@ fn what_is_wrong_with_the_configuration_is_said() {
             &without,
             "proxy.yaml: the configuration has no probes; add the line `probes: { address: 127.0.0.1:9900 }`",
         ),
-        (&with_probes("127.0.0.1:0"), "probes.address has the port 0"),
+        (&with_probes("127.0.0.1:0"), "probes.address has port 0"),
         (&broken, "error: probes.address: found \"nowhere\""),
     ] {
         let (code, out, err) = run(&["health"], folder.path());

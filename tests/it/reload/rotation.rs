@@ -89,7 +89,7 @@ fn an_expired_certificate_does_not_replace_a_valid_one() {
     has_problem(&line, "expired on");
     assert!(
         line.text("hint")
-            .contains("when the certificate that is in use expires"),
+            .contains("when the certificate in use expires"),
         "{line:?}"
     );
     until(&proxy, REFUSED, &[], 1.0);

@@ -74,10 +74,10 @@ fn it_is_told_of_the_start_the_tunnels_and_the_end() {
 
     let (_, mut tunnel) = handshaken(proxy.address());
     echoes(&mut tunnel, "hello");
-    manager.until("STATUS=ready: 1 connections open");
+    manager.until("STATUS=ready: 1 connection open");
     assert_eq!(ask(admin(&proxy), "POST", "/drain").status, 202);
     is_sent_away(&mut tunnel);
-    manager.until("STATUS=drained: every connection had ended");
+    manager.until("STATUS=drained: all connections have ended");
     // The process stays, and the manager must not count the time that it takes to stop.
     let before = manager.count("WATCHDOG=1");
     manager.until("WATCHDOG=1");
@@ -106,7 +106,7 @@ fn it_is_told_of_a_stop_that_takes_its_time() {
     let stopping = manager.until("STOPPING=1");
     assert_eq!(
         stopping,
-        ["STOPPING=1", "STATUS=draining: 1 connections open"]
+        ["STOPPING=1", "STATUS=draining: 1 connection open"]
     );
     is_sent_away(&mut tunnel);
     assert!(proxy.ended().success(), "{}", proxy.diagnostics());

@@ -134,7 +134,7 @@ fn every_client_is_told_before_the_application_goes() {
 
     let said = passed(waiting);
     assert!(
-        said.ends_with("drained: every connection had ended\n"),
+        said.ends_with("drained: all connections have ended\n"),
         "{said}"
     );
     pod.proxy.signal("TERM");
