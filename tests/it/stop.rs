@@ -574,7 +574,10 @@ fn an_address_of_another_machine_is_said_and_exits_with_1() {
     let (code, said) = cant_listen("192.0.2.1:8443");
     assert_eq!(code, 1);
     assert!(said.contains("can't listen on 192.0.2.1:8443: "), "{said}");
-    assert!(said.contains("it is not an address of this machine"), "{said}");
+    assert!(
+        said.contains("it is not an address of this machine"),
+        "{said}"
+    );
 }
 
 #[test]
