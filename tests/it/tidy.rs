@@ -434,6 +434,7 @@ fn what_readers_look_for_first_is_there() {
     for (file, part) in [
         ("README.md", "wsgate"),
         ("CHANGELOG.md", "## Unreleased"),
+        ("CONTRIBUTING.md", "## Where things go"),
         ("ARCHITECTURE.md", "Who may use whom"),
         ("docs/records.md", "| event | meaning |"),
         ("docs/reasons.md", "internal_aborted"),
@@ -442,5 +443,23 @@ fn what_readers_look_for_first_is_there() {
     ] {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(text.contains(part), "{file} has no {part:?}");
+    }
+}
+
+#[test]
+fn ci_and_the_image_build_with_the_oldest_rust_that_is_promised() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let version = manifest.split("rust-version = \"").nth(1).unwrap();
+    let version = version.split('"').next().unwrap();
+    for (file, line) in [
+        ("deploy/Dockerfile", format!("FROM rust:{version}-")),
+        (".github/workflows/ci.yml", format!("image: rust:{version}-")),
+        ("bench/Cargo.toml", format!("rust-version = \"{version}\"")),
+        ("README.md", format!("Rust {version} or newer")),
+        ("README.zh-CN.md", format!("Rust {version}")),
+        ("CONTRIBUTING.md", format!("Rust {version} or newer")),
+    ] {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains(&line), "{file} does not say {line:?}");
     }
 }
