@@ -162,7 +162,7 @@ fn each_recipe_finds_in_real_records_what_it_is_for() {
                 ];
                 assert_eq!(ends, expected);
             }
-            "tunnels whose client reports 1006; if idle_ms is the same again and again, a timer ended them" => {
+            "tunnels whose client reports 1006; if their idle_ms is alike, a timer ended them" => {
                 assert_eq!(rows.len(), 1, "{rows:?}");
                 assert_eq!(rows[0][2..4], ["client", "client_eof_no_close"]);
                 assert!(rows[0][0].ends_with('Z'), "{rows:?}");
