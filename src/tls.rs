@@ -4,6 +4,7 @@
 //! from the ClientHello that is read before any certificate is chosen. One deadline covers hello and handshake.
 //! Everything of rustls that the rest of the program meets is in this module.
 
+mod accepted_keys;
 mod alert;
 mod client;
 mod client_auth;

@@ -13,11 +13,9 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
 use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::validity::{self, Certificate, ShownTo};
-use super::{pem, roots};
+use super::{accepted_keys, pem, roots};
 use crate::config::{CertificateFiles, Severity};
 use crate::policy::HostSet;
 
@@ -288,7 +286,7 @@ fn examine(
             "the certificate in {path} has no subject alternative name, and clients ignore the common name; reissue it"
         )));
     }
-    if let Some(finding) = weak_key(leaf, &files.cert) {
+    if let Some(finding) = accepted_keys::refused(leaf, &files.cert) {
         return Err(finding);
     }
     validity::check(&parsed, &files.cert, ShownTo::Clients, now, findings);
@@ -332,54 +330,6 @@ fn described(
 
 fn empty(file: &Path) -> Finding {
     Finding::error("cert", format!("{} holds no certificate", file.display()))
-}
-
-/// A key that no client takes.
-fn weak_key(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding> {
-    /// Of RSA (CA/Browser Forum baseline requirements, section 6.1.5), which is the least that rustls takes too.
-    const LEAST_BITS: usize = 2048;
-    let key = leaf.public_key();
-    let path = file.display();
-    let remedy = "have it reissued for an ECDSA P-256 key or an RSA key of 2048 bits";
-    if let Some(kind) = refused_kind(key) {
-        let message = format!(
-            "the certificate in {path} has {kind}, which TLS clients do not take; {remedy}"
-        );
-        return Some(Finding::error("cert", message));
-    }
-    match key.parsed() {
-        Ok(PublicKey::RSA(rsa)) if rsa.key_size() < LEAST_BITS => {
-            let message = format!(
-                "the certificate in {path} has an RSA key of {} bits, and clients take {LEAST_BITS} and more; {remedy}",
-                rsa.key_size()
-            );
-            Some(Finding::error("cert", message))
-        }
-        _ => None,
-    }
-}
-
-/// What a key is that can't be used, whatever its size.
-fn refused_kind(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
-    /// P-256, P-384 and P-521 (RFC 5480 section 2.1.1.1).
-    const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
-    match key.algorithm.algorithm.to_id_string().as_str() {
-        "1.3.101.113" => Some("an Ed448 key"),
-        "1.2.840.10040.4.1" => Some("a DSA key"),
-        "1.2.840.113549.1.1.10" => Some("a key for RSA-PSS alone"),
-        "1.2.840.10045.2.1" => {
-            let curve = key
-                .algorithm
-                .parameters
-                .as_ref()?
-                .as_oid()
-                .ok()?
-                .to_id_string();
-            (!CURVES.contains(&curve.as_str()))
-                .then_some("an ECDSA key on another curve than P-256, P-384 and P-521")
-        }
-        _ => None,
-    }
 }
 
 /// What is told of a chain that is shown to upstreams; what is wrong with its dates is found.

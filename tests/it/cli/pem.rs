@@ -177,12 +177,12 @@ fn keys_that_no_client_takes_are_named() {
     for (certificate, part) in [
         (
             &include_bytes!("weak/rsa1024-cert.pem")[..],
-            "an RSA key of 1024 bits, and clients take 2048 and more",
+            "an RSA key of 1024 bits, and clients accept 2048 and more",
         ),
         (include_bytes!("weak/ed448-cert.pem"), "an Ed448 key"),
         (
             include_bytes!("weak/secp256k1-cert.pem"),
-            "an ECDSA key on another curve than P-256, P-384 and P-521",
+            "an ECDSA key on a curve other than P-256, P-384 and P-521",
         ),
         (
             include_bytes!("weak/rsa-pss-cert.pem"),
