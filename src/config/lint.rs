@@ -12,7 +12,8 @@ mod timers;
 
 use super::Config;
 use super::problem::Severity;
-use super::reader::{Cursor, Finding};
+use super::reader::Cursor;
+use super::report::Finding;
 use super::source::MOST_PROBLEMS;
 
 /// All warnings about `config`, which was read from `root`.

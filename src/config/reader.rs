@@ -1,97 +1,13 @@
 //! A cursor over the YAML tree: every wrong turn becomes a finding, and reading goes on.
 
-use std::collections::HashMap;
-
 use super::problem::{Severity, akin, nearest, quoted, shown};
+use super::report::{Finding, Remark, Report};
 use super::shape::{self, Block, Key, Kind};
+use super::strays::Stray;
 use super::yaml::{Aim, Node};
 
 /// What each item of a list of mappings is.
 const MAPPING: &str = "a mapping";
-
-/// What the reader has found so far, and where values of `${NAME}` come from.
-pub struct Report<'e> {
-    /// The value of a variable, if it is set.
-    pub env: &'e dyn Fn(&str) -> Option<String>,
-    /// In the order in which they were found.
-    pub findings: Vec<Finding>,
-    remarks: Vec<Remark>,
-}
-
-/// What may explain an error at the same place.
-#[derive(Debug)]
-struct Remark {
-    path: Vec<usize>,
-    site: String,
-    words: String,
-    /// Whether it is worth a warning where there is no error.
-    is_warning: bool,
-}
-
-/// A problem that has a place in the tree and none in the text yet.
-#[derive(Debug)]
-pub struct Finding {
-    /// Whether the configuration can be used all the same.
-    pub severity: Severity,
-    /// Steps from the root of the tree.
-    pub path: Vec<usize>,
-    /// Whether the last step's key or value is meant.
-    pub aim: Aim,
-    /// The place in words.
-    pub site: String,
-    /// What was found and what is allowed.
-    pub message: String,
-    /// What to write instead.
-    pub help: Option<String>,
-}
-
-impl<'e> Report<'e> {
-    /// An empty report.
-    pub fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
-        Self {
-            env,
-            findings: Vec::new(),
-            remarks: Vec::new(),
-        }
-    }
-
-    /// All findings, with what explains them.
-    pub fn finish(mut self) -> Vec<Finding> {
-        let mut errors = HashMap::new();
-        for (index, finding) in self.findings.iter().enumerate() {
-            if finding.severity == Severity::Error {
-                errors.entry(finding.path.clone()).or_insert(index);
-            }
-        }
-        for remark in self.remarks {
-            let error = errors.get(&remark.path).copied();
-            match error.and_then(|index| self.findings.get_mut(index)) {
-                Some(finding) => {
-                    finding.help = Some(match finding.help.take() {
-                        Some(help) => format!("{}; {help}", remark.words),
-                        None => remark.words,
-                    });
-                }
-                None if remark.is_warning => self.findings.push(Finding {
-                    severity: Severity::Warning,
-                    path: remark.path,
-                    aim: Aim::Value,
-                    site: remark.site,
-                    message: remark.words,
-                    help: None,
-                }),
-                None => {}
-            }
-        }
-        self.findings
-    }
-
-    /// Whether anything found keeps the configuration from being used.
-    pub fn has_errors(&self) -> bool {
-        let is_error = |finding: &Finding| finding.severity == Severity::Error;
-        self.findings.iter().any(is_error)
-    }
-}
 
 /// A place in the tree.
 #[derive(Clone, Debug)]
@@ -234,7 +150,7 @@ impl<'t> Cursor<'t> {
 
     /// Something that explains an error at the value, if there will be one, and is a warning else if `is_warning`.
     pub fn remark(&self, report: &mut Report<'_>, words: String, is_warning: bool) {
-        report.remarks.push(Remark {
+        report.remark(Remark {
             path: self.path.clone(),
             site: self.site.clone(),
             words,
@@ -254,6 +170,16 @@ impl<'t> Cursor<'t> {
         self.add(report, Severity::Warning, Aim::Key, message, help);
     }
 
+    /// Leaves the value for [`super::strays::examine`].
+    fn stray(&self, name: &str, home: Option<String>, report: &mut Report<'_>) {
+        report.strays.push(Stray {
+            path: self.path.clone(),
+            site: self.site.clone(),
+            home,
+            name: name.to_owned(),
+        });
+    }
+
     /// The found value in words.
     pub fn found(&self) -> String {
         match self.node {
@@ -266,6 +192,12 @@ impl<'t> Cursor<'t> {
             Node::List(_) => "found a list".to_owned(),
             Node::Map(_) => "found a mapping".to_owned(),
         }
+    }
+
+    /// Whether this is a list with items that is itself an item of a list.
+    pub fn is_list_in_list(&self) -> bool {
+        let is_item = !self.is_keyed && !self.path.is_empty();
+        is_item && matches!(self.node, Node::List(items) if !items.is_empty())
     }
 
     /// The entries of a mapping, each name once.
@@ -330,9 +262,16 @@ impl<'t> Cursor<'t> {
                 self.error(report, format!("missing required key \"{}\"", key.name));
             }
         }
-        // The value of a misspelt key is read as that of the key it was meant to be, so that its faults are told too.
-        misspelt.retain(|(near, _)| !is_there(near));
-        let entries = entries.into_iter().chain(misspelt).collect();
+        // The value of a misspelt key is read as that of the key it was meant to be, so that its faults are reported too.
+        let mut read = Vec::new();
+        for (near, cursor) in misspelt {
+            if is_there(near) || read.iter().any(|(name, _)| *name == near) {
+                cursor.stray(near, None, report);
+            } else {
+                read.push((near, cursor));
+            }
+        }
+        let entries = entries.into_iter().chain(read).collect();
         Some(Fields { entries, meant })
     }
 
@@ -398,6 +337,7 @@ impl<'t> Cursor<'t> {
         {
             let help = Some(format!("\"{name}\" belongs in {home}"));
             self.key_error(report, message, help);
+            self.stray(name, Some(home), report);
             return None;
         }
         let near = near.or_else(|| akin(name, names()));

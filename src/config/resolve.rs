@@ -15,7 +15,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::problem::quoted;
-use super::reader::{Cursor, Fields, Report};
+use super::reader::{Cursor, Fields};
+use super::report::Report;
 use super::shape::{self, Block, ROOT};
 use super::yaml::Node;
 use super::{CertificateFiles, ClientAddress, Config, Limits, LoadBalancer, Log, LogFormat};

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::problem::{akin, nearest, quoted, shown};
-use super::reader::{Cursor, Report};
+use super::reader::Cursor;
+use super::report::Report;
 use super::slips::LookAlike;
 use super::yaml::Node;
 
@@ -41,7 +42,10 @@ impl Cursor<'_> {
                 None
             }
             _ => {
-                self.error(report, format!("{}, expected {what}", self.found()));
+                let help = self
+                    .is_list_in_list()
+                    .then(|| "put its items directly into the outer list".to_owned());
+                self.error_with(report, format!("{}, expected {what}", self.found()), help);
                 None
             }
         }
@@ -121,7 +125,7 @@ impl Cursor<'_> {
             } else if let Some(value) = (report.env)(name) {
                 if value.is_empty() {
                     let words = format!("environment variable {name} is set but empty");
-                    self.remark(report, words, false);
+                    self.remark(report, words, true);
                 }
                 if let Some(slip) = LookAlike::in_line(&value, 1) {
                     let words = format!("in environment variable {name}: {}", slip.words());

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::awaited::AwaitedFile;
 use super::problem::{Problem, Severity};
-use super::reader::{Cursor, Finding, Report};
+use super::reader::Cursor;
+use super::report::{Finding, Report};
 use super::slips::{self, LookAlike};
 use super::syntax::Refusal;
 use super::yaml::{self, Aim, Node};
-use super::{CertificateFiles, Config, input, lint, resolve};
+use super::{CertificateFiles, Config, input, lint, resolve, strays};
 
 /// Largest file that a configuration names: far more than all authorities of a system.
 const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
@@ -183,7 +184,10 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
         report.findings.extend(lint::lint(&config, &root));
         outcome.config = Some(config);
     }
-    outcome.problems = placed(&outcome.source, report.finish());
+    let of_strays = strays::examine(root.node, folder, &report);
+    let mut findings = report.finish();
+    findings.extend(of_strays);
+    outcome.problems = placed(&outcome.source, findings);
     for problem in &mut outcome.problems {
         explain_look_alike(text, problem);
     }

@@ -23,6 +23,13 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
                 "write the exact path, or a prefix such as /rooms/*",
             );
         }
+        if let Some(help) = joined(&route.path.to_string()) {
+            notes.warn(
+                &format!("routes[{index}].path"),
+                format!("found a comma in {}, which is one path", route.path),
+                help,
+            );
+        }
         if let Serves::Respond(respond) = &route.serves
             && REDIRECTS.contains(&respond.status)
         {
@@ -51,6 +58,15 @@ fn shadowed(config: &Config, first: usize, later: usize, notes: &mut Notes<'_, '
     }
     let help = format!("move it up, before routes[{first}]");
     notes.warn(&format!("routes[{later}].path"), message, help);
+}
+
+/// What to do about a comma that separates paths or ends the text. Any other comma may be part of a path.
+fn joined(path: &str) -> Option<&'static str> {
+    if path.contains(",/") {
+        Some("write one route for each path")
+    } else {
+        path.ends_with(',').then_some("remove the comma at the end")
+    }
 }
 
 /// What of another router's or of a regular expression's language is in a path.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::super::problem::quoted;
-use super::super::reader::{Cursor, Fields, Report};
+use super::super::reader::{Cursor, Fields};
+use super::super::report::Report;
 use super::super::shape;
 use super::super::{
     CertificateFiles, ClientAuth, ClientAuthMode, Listener, Tls, TlsVersion, UnknownSni,

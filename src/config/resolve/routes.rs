@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::problem::quoted;
-use super::super::reader::{Cursor, Fields, Report};
+use super::super::reader::{Cursor, Fields};
+use super::super::report::Report;
 use super::super::{Endpoint, shape};
 use super::upstreams::Upstreams;
 use super::{duration, word};

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::super::Listener;
-use super::super::reader::{Fields, Report};
+use super::super::reader::Fields;
+use super::super::report::Report;
 use super::super::shape::{self, Block};
 use super::block;
 use super::listeners::{address, overlap};

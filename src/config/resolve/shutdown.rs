@@ -2,7 +2,8 @@
 
 use humantime::format_duration;
 
-use super::super::reader::{Cursor, Fields, Report};
+use super::super::reader::{Cursor, Fields};
+use super::super::report::Report;
 use super::super::shape;
 use super::super::{Limits, Shutdown};
 use super::block;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use ::http::uri::PathAndQuery;
 
 use super::super::problem::{nearest, quoted, shown};
-use super::super::reader::{Cursor, Fields, Report};
+use super::super::reader::{Cursor, Fields};
+use super::super::report::Report;
 use super::super::shape;
 use super::super::{
     Balance, CertificateFiles, Endpoint, HealthCheck, OnAbort, Upstream, UpstreamTls,

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::super::problem::quoted;
-use super::super::super::reader::{Cursor, Fields, Report};
+use super::super::super::reader::{Cursor, Fields};
+use super::super::super::report::Report;
 use super::super::super::shape;
 use super::super::duration;
 use super::is_token_byte;

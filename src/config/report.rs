@@ -1,0 +1,106 @@
+//! What reading a configuration has found so far.
+
+use std::collections::HashMap;
+
+use super::problem::Severity;
+use super::strays::Stray;
+use super::yaml::Aim;
+
+/// What the reader has found so far, and where values of `${NAME}` come from.
+pub struct Report<'e> {
+    /// The value of a variable, if it is set.
+    pub env: &'e dyn Fn(&str) -> Option<String>,
+    /// In the order in which they were found.
+    pub findings: Vec<Finding>,
+    /// Values that were passed over because of their keys.
+    pub strays: Vec<Stray>,
+    remarks: Vec<Remark>,
+}
+
+/// What may explain an error at the same place.
+#[derive(Debug)]
+pub struct Remark {
+    /// Steps from the root of the tree.
+    pub path: Vec<usize>,
+    /// The place in words.
+    pub site: String,
+    /// What was found.
+    pub words: String,
+    /// Whether it is worth a warning if there is no error.
+    pub is_warning: bool,
+}
+
+/// A problem that has a place in the tree and none in the text yet.
+#[derive(Debug)]
+pub struct Finding {
+    /// Whether the configuration can be used all the same.
+    pub severity: Severity,
+    /// Steps from the root of the tree.
+    pub path: Vec<usize>,
+    /// Whether the last step's key or value is meant.
+    pub aim: Aim,
+    /// The place in words.
+    pub site: String,
+    /// What was found and what is allowed.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl<'e> Report<'e> {
+    /// An empty report.
+    pub fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            env,
+            findings: Vec::new(),
+            strays: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    /// Adds a remark. A value that is read twice gives it twice.
+    pub fn remark(&mut self, remark: Remark) {
+        let here = self.remarks.iter().rev();
+        let mut here = here.take_while(|other| other.path == remark.path);
+        if !here.any(|other| other.words == remark.words) {
+            self.remarks.push(remark);
+        }
+    }
+
+    /// All findings, with what explains them.
+    pub fn finish(mut self) -> Vec<Finding> {
+        let mut errors = HashMap::new();
+        for (index, finding) in self.findings.iter().enumerate() {
+            if finding.severity == Severity::Error {
+                errors.entry(finding.path.clone()).or_insert(index);
+            }
+        }
+        for remark in self.remarks {
+            let error = errors.get(&remark.path).copied();
+            match error.and_then(|index| self.findings.get_mut(index)) {
+                Some(finding) => {
+                    finding.help = Some(match finding.help.take() {
+                        Some(help) => format!("{}; {help}", remark.words),
+                        None => remark.words,
+                    });
+                }
+                None if remark.is_warning => self.findings.push(Finding {
+                    severity: Severity::Warning,
+                    path: remark.path,
+                    aim: Aim::Value,
+                    site: remark.site,
+                    message: remark.words,
+                    help: None,
+                }),
+                None => {}
+            }
+        }
+        self.findings
+    }
+
+    /// Whether anything found keeps the configuration from being used.
+    pub fn has_errors(&self) -> bool {
+        let is_error = |finding: &Finding| finding.severity == Severity::Error;
+        self.findings.iter().any(is_error)
+    }
+}
