@@ -489,7 +489,7 @@ reasons! {
         "let the upstream, or the hop in front of it, speak HTTP/1.1";
     UpstreamBadRequest = "upstream_bad_request", Upstream, Upstream, Warn, ByStage, "http_upgrade_failed",
         "the upstream answered a correct opening handshake with 400",
-        "read the relayed body and the upstream's log to see what it rejects; with Node's ws, a path option does not match, or two servers share one port";
+        "read the relayed body and the upstream's log to see what it rejects";
     UpstreamUnauthorized = "upstream_unauthorized", Upstream, Upstream, Info, ByStage, "http_upgrade_failed",
         "the upstream answered 401",
         "the upstream's authentication rejected the client: check the client's token or cookie";

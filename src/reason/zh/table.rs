@@ -214,7 +214,7 @@ texts! {
     UpstreamHttp10101: "上游以 HTTP/1.0 返回 101，而 HTTP/1.0 没有协议升级",
         "上游（或代理之后的一跳）必须使用 HTTP/1.1";
     UpstreamBadRequest: "握手请求正确，上游却返回 400",
-        "看转发回来的响应体和上游的日志，弄清请求里缺了什么；若用 Node 的 ws，则是 path 选项不匹配，或两个服务共用一个端口";
+        "看转发回来的响应体和上游的日志，弄清它拒绝了什么";
     UpstreamUnauthorized: "上游返回 401",
         "上游的鉴权拒绝了客户端：检查它的令牌或 Cookie";
     UpstreamForbidden: "上游返回 403",

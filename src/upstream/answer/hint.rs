@@ -9,6 +9,9 @@ use crate::reason::Failure;
 const EXPRESS: &str = "the upstream is Express, and no WebSocket handler took the request: with express-ws start the app that it \
                        wrapped (app.listen, or expressWs(app, server)), or compare `routes[].path` with the path in app.ws";
 
+/// What to do if Node's ws answers 400.
+const NODE_WS: &str = "the answer looks like one of Node's ws: its path option does not match, or two of its servers share one port";
+
 const UNREACHED: &str = "a hop behind the proxy (another proxy, an ingress, a service mesh) answers that it can't reach the application: \
                          look at that hop's log, and whether the application is up";
 
@@ -22,6 +25,7 @@ const LOGIN: &str = "the upstream sends clients that are not logged in to a logi
 pub(super) fn of(head: &Parts) -> Option<&'static str> {
     match head.status.as_u16() {
         300..=399 => of_location(head.headers.get(header::LOCATION)?.as_bytes()),
+        400 if is_node_ws(head) => Some(NODE_WS),
         404 if is_express(head) => Some(EXPRESS),
         502 | 504 => Some(UNREACHED),
         503 => Some(BUSY),
@@ -33,6 +37,18 @@ pub(super) fn of(head: &Parts) -> Option<&'static str> {
 fn is_express(head: &Parts) -> bool {
     let by = head.headers.get("x-powered-by");
     by.is_some_and(|by| by.as_bytes().eq_ignore_ascii_case(b"express"))
+}
+
+/// Whether Node's ws rejected a handshake without a reason of its own. It writes the answer to the socket itself, without the
+/// fields that Node and web servers add.
+fn is_node_ws(head: &Parts) -> bool {
+    let is = |name, value: &str| head.headers.get(name).is_some_and(|found| found == value);
+    let length = "Bad Request".len().to_string();
+    is(header::CONTENT_TYPE, "text/html")
+        && is(header::CONTENT_LENGTH, &length)
+        && is(header::CONNECTION, "close")
+        && !head.headers.contains_key(header::DATE)
+        && !head.headers.contains_key(header::SERVER)
 }
 
 /// The same for a 404 whose body's `beginning` is what Express writes, where its head does not tell.
@@ -97,6 +113,31 @@ mod tests {
                 "{status} {name}: {value}"
             );
         }
+    }
+
+    #[test]
+    fn a_400_of_ws_is_known_by_its_fields() {
+        let answer = |more: &[(&str, &str)]| {
+            let mut response = Response::builder().status(400);
+            for (name, value) in more {
+                response = response.header(*name, *value);
+            }
+            of(&response.body(()).unwrap().into_parts().0)
+        };
+        let ws = [
+            ("connection", "close"),
+            ("content-type", "text/html"),
+            ("content-length", "11"),
+        ];
+        assert_eq!(answer(&ws), Some(NODE_WS));
+        for more in [
+            ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("server", "nginx"),
+        ] {
+            assert_eq!(answer(&[ws.as_slice(), &[more]].concat()), None, "{more:?}");
+        }
+        assert_eq!(answer(&ws[..2]), None);
+        assert_eq!(answer(&[]), None);
     }
 
     #[test]
