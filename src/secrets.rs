@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_fields() {
+    fn a_field_name_that_looks_like_a_token_is_masked() {
         for name in ["Cookie", "Access-Control-Request-Headers", "X-Api-Key2"] {
             assert_eq!(field_name(name), name);
         }
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_in_paths() {
+    fn a_part_of_a_path_that_looks_like_a_token_is_masked() {
         for (url, shown) in [
             ("https://a.example/login", "https://a.example/login"),
             (

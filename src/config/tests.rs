@@ -854,7 +854,7 @@ fn an_ipv4_and_an_ipv6_listener_may_share_a_port() {
 }
 
 #[test]
-fn durations() {
+fn a_duration_is_a_number_and_a_unit() {
     let ok = |text| parse_duration(text).unwrap();
     assert_eq!(ok("500ms"), Duration::from_millis(500));
     assert_eq!(ok("10s"), Duration::from_secs(10));
@@ -891,7 +891,7 @@ fn durations() {
 }
 
 #[test]
-fn sizes() {
+fn a_size_is_a_number_and_a_unit() {
     assert_eq!(parse_size("16384"), Ok(16_384));
     assert_eq!(parse_size("64KiB"), Ok(65_536));
     assert_eq!(parse_size("64 KiB"), Ok(65_536));

@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn request_lines() {
+    fn a_request_line_is_a_method_a_target_and_a_version() {
         for (line, expected) in [
             (&b"GET / HTTP/1.1"[..], None),
             (b"get /a?b#c HTTP/1.1", Some("http_malformed")),
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn field_lines() {
+    fn a_field_line_is_a_name_a_colon_and_a_value() {
         for (lines, expected) in [
             ("Host: a", None),
             ("Host:a\r\nX:", None),
@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_framing() {
+    fn a_length_that_is_ambiguous_is_refused() {
         for (lines, expected) in [
             ("Content-Length: 0", None),
             ("Transfer-Encoding: Chunked", None),

@@ -263,7 +263,7 @@ mod more_of_them {
     }
 
     #[test]
-    fn methods() {
+    fn a_method_that_the_route_does_not_list_is_refused() {
         let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         for (http, method, expected) in [
             ("", "TRACE", allow),

@@ -226,22 +226,7 @@ fn every_key_and_command_that_a_hint_names_exists() {
     let commands = ["wsgate check", "wsgate explain"];
     for reason in Reason::ALL {
         let fix = reason.spec().fix;
-        let mut quoted = fix.split('`').skip(1).step_by(2).peekable();
-        let hops = [
-            "client",
-            "upstream",
-            "load balancer",
-            "hop",
-            "network",
-            "scanner",
-            "in front",
-            "certificate",
-            "container",
-        ];
-        assert!(
-            quoted.peek().is_some() || hops.iter().any(|hop| fix.contains(hop)),
-            "{reason}: the hint names no key, command or hop: {fix}"
-        );
+        let quoted = fix.split('`').skip(1).step_by(2);
         for name in quoted {
             assert!(
                 commands.contains(&name) || config::shape::resolves(name),

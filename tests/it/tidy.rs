@@ -453,7 +453,10 @@ fn ci_and_the_image_build_with_the_oldest_rust_that_is_promised() {
     let version = version.split('"').next().unwrap();
     for (file, line) in [
         ("deploy/Dockerfile", format!("FROM rust:{version}-")),
-        (".github/workflows/ci.yml", format!("image: rust:{version}-")),
+        (
+            ".github/workflows/ci.yml",
+            format!("image: rust:{version}-"),
+        ),
         ("bench/Cargo.toml", format!("rust-version = \"{version}\"")),
         ("README.md", format!("Rust {version} or newer")),
         ("README.zh-CN.md", format!("Rust {version}")),

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beginnings_of_requests() {
+    fn a_beginning_is_told_from_a_body() {
         for (bytes, is_one) in [
             ("G", true),
             ("GET /", true),

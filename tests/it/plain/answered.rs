@@ -149,7 +149,7 @@ fn an_answer_of_the_configurations() {
 }
 
 #[test]
-fn answers_without_anything() {
+fn a_respond_route_without_a_body_answers() {
     for (keys, status, length) in [("", 200, Some("0")), ("status: 204", 204, None)] {
         let (mut proxy, _origin) = responding(keys);
         let mut client = Client::plain(proxy.address());

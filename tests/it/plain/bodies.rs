@@ -464,7 +464,7 @@ fn an_answer_in_the_middle_of_an_upload() {
 
 /// A body that drips in is bounded as a whole.
 #[test]
-fn a_dripped_body() {
+fn a_body_that_drips_is_refused_at_the_deadline() {
     let origin = Origin::echo();
     let mut proxy = start(&origin, "request_timeout: 500ms");
     let mut client = Client::plain(proxy.address());

@@ -335,7 +335,7 @@ fn a_clients_id_is_kept() {
 
 /// Over TLS it is all the same, and what the handshake told stands in each record.
 #[test]
-fn requests_over_tls() {
+fn requests_over_tls_are_served() {
     let origin = Origin::echo();
     let plain = setup(&origin.url(), "");
     let mut proxy = Setup {

@@ -280,7 +280,7 @@ fn everybody_in_the_queue_is_answered_when_an_address_goes() {
 }
 
 #[test]
-fn services_move() {
+fn a_service_moves_to_another_address() {
     let [one, two] =
         [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let with = |probes: SocketAddr| {

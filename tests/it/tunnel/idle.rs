@@ -43,12 +43,11 @@ fn an_idle_tunnel_is_not_woken() {
     let window = Duration::from_secs(1);
     // The thread that writes records looks at its counters once a second; what else moves must come to rest first.
     let most = 10;
-    let woken = eventually("rest", || {
+    eventually("rest", || {
         let before = sleeps(proxy.id());
         std::thread::sleep(window);
         let woken = sleeps(proxy.id()) - before;
-        (woken < most).then_some(woken)
+        (woken < most).then_some(())
     });
-    assert!(woken < most);
     drop(clients);
 }

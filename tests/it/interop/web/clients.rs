@@ -6,12 +6,12 @@ use crate::harness::peers::{Family, Server, node_version, package_version};
 const MIB: u64 = 1024 * 1024;
 
 #[test]
-fn node_clients_of_express() {
+fn node_clients_of_express_are_served() {
     node("express");
 }
 
 #[test]
-fn node_clients_of_a_bare_server() {
+fn node_clients_of_a_bare_server_are_served() {
     node("bare");
 }
 
@@ -81,7 +81,7 @@ fn node(kind: &str) {
 }
 
 #[test]
-fn python_clients() {
+fn python_clients_are_served() {
     let mut family = Family::new("python: http.client, urllib");
     let app = Server::program("web_server.js", &["bare"]);
     let web = Web::open(ROUTES, &app);
