@@ -134,14 +134,8 @@ pub struct CertificateFiles {
     pub key: PathBuf,
     /// Path of this entry in the configuration file, such as `listeners[0].tls.certificates[1]`.
     pub site: String,
-}
-
-impl CertificateFiles {
     /// Whether it is the development certificate of `tls.self_signed`.
-    #[must_use]
-    pub fn is_development(&self) -> bool {
-        self.site.ends_with(".self_signed")
-    }
+    pub is_development: bool,
 }
 
 /// A TLS protocol version.

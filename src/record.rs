@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use draft::{Answering, Draft, Resting};
 pub use sink::{Settings, Sink, StageHook};
@@ -128,13 +128,50 @@ impl Event {
 pub struct Attempt {
     /// The endpoint as the configuration spells it, with the address where a name was resolved.
     pub endpoint: String,
-    /// `connected`, or the code of the reason it failed with.
-    pub outcome: Cow<'static, str>,
+    /// What came of it.
+    pub outcome: Outcome,
     /// The system's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// How long it took, in milliseconds.
     pub ms: u64,
+}
+
+/// What came of an attempt at an endpoint; a record has `connected`, `reused` or the code of the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new connection.
+    Connected,
+    /// A connection that was kept from an earlier request.
+    Reused,
+    /// No connection, or one that failed before an answer.
+    Failed(Reason),
+}
+
+impl Outcome {
+    const CONNECTED: &'static str = "connected";
+    const REUSED: &'static str = "reused";
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Connected => Self::CONNECTED,
+            Self::Reused => Self::REUSED,
+            Self::Failed(reason) => reason.code(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        match word.as_str() {
+            Self::CONNECTED => Ok(Self::Connected),
+            Self::REUSED => Ok(Self::Reused),
+            code => code.parse().map(Self::Failed).map_err(de::Error::custom),
+        }
+    }
 }
 
 /// A hop that may have ended a tunnel, and the timer that makes it likely.

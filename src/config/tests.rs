@@ -207,11 +207,13 @@ fn every_value_of_a_full_file_arrives() {
                 cert: PathBuf::from("/etc/wsgate/certs/fullchain.pem"),
                 key: PathBuf::from("/etc/wsgate/certs/privkey.pem"),
                 site: "listeners[0].tls.certificates[0]".to_owned(),
+                is_development: false,
             },
             CertificateFiles {
                 cert: PathBuf::from("/etc/wsgate/other.pem"),
                 key: PathBuf::from("/etc/wsgate/other-key.pem"),
                 site: "listeners[0].tls.certificates[1]".to_owned(),
+                is_development: false,
             },
         ]
     );
@@ -277,6 +279,7 @@ fn every_value_of_a_full_file_arrives() {
         cert: "/etc/wsgate/certs/own.pem".into(),
         key: "/etc/wsgate/own-key.pem".into(),
         site: "upstreams.voice.v2.tls".to_owned(),
+        is_development: false,
     };
     let tls = UpstreamTls {
         ca: Some("/etc/wsgate/certs/ca.pem".into()),
@@ -514,6 +517,7 @@ fn the_development_certificate_lies_beside_the_file() {
             cert: PathBuf::from("/etc/wsgate/certs/dev.pem"),
             key: PathBuf::from("/etc/wsgate/certs/dev-key.pem"),
             site: "listeners[0].tls.self_signed".to_owned(),
+            is_development: true,
         }]
     );
     assert_eq!(config.upstreams["echo"].endpoints, [Endpoint::Echo]);

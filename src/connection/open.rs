@@ -16,7 +16,7 @@ use crate::http::opening::Opening;
 use crate::http::{Answered, Exchange, respond};
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, millis};
+use crate::record::{Draft, Outcome, millis};
 use crate::tunnel::frame::Extensions;
 use crate::tunnel::{Ends, Tunnel};
 use crate::upstream::{self, Answer, Busy, Group, InUse, Opened, Place, Refused};
@@ -69,7 +69,7 @@ impl Life<'_> {
         let (ends, busy) = self.switch(exchange, opened, asking, draft).await?;
 
         let settings = self.shared.tunnel_settings(&permit, upstream.settings());
-        let tunnel = Tunnel::new(ends, settings, turn(draft.conn()));
+        let tunnel = Tunnel::new(ends, settings, turn(draft.number()));
         // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
         draft.opened();
         draft.enter(Stage::Tunnel);
@@ -93,7 +93,7 @@ impl Life<'_> {
             .record
             .attempts
             .iter()
-            .filter(|attempt| attempt.outcome != "connected")
+            .filter(|attempt| attempt.outcome != Outcome::Connected)
             .count();
         draft.record.connect_ms = Some(millis(begun.elapsed()));
         let connected = connected?;
@@ -192,10 +192,8 @@ impl Life<'_> {
 
 /// Where in the spread of a shutdown this connection's turn is: its number's multiple of the golden ratio, which lies
 /// between those of all numbers before it.
-fn turn(conn: &str) -> u32 {
+fn turn(number: u64) -> u32 {
     const GOLDEN: u32 = 0x9e37_79b9;
-    let number = conn
-        .get(8..)
-        .and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    number.unwrap_or_default().wrapping_mul(GOLDEN)
+    let [.., a, b, c, d] = number.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d]).wrapping_mul(GOLDEN)
 }

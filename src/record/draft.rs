@@ -41,6 +41,7 @@ pub struct Draft {
     source: Option<IpAddr>,
     /// Further requests of the connection.
     repeated: u32,
+    number: u64,
     /// What is known so far.
     pub record: Box<Record>,
 }
@@ -58,7 +59,7 @@ impl Draft {
     /// Starts the record of a connection that `peer` made to `listener` and that was accepted at `begun`.
     #[must_use]
     pub fn new(sink: Sink, listener: SocketAddr, peer: Option<SocketAddr>, begun: Instant) -> Self {
-        let conn = sink.next_conn();
+        let (number, conn) = sink.next_conn();
         let mut draft = Self {
             stage: Stage::Accept,
             begun,
@@ -68,6 +69,7 @@ impl Draft {
             finished: false,
             source: peer.map(|peer| peer.ip()),
             repeated: 0,
+            number,
             record: Box::new(Record {
                 conn: Some(conn),
                 listener: Some(listener.to_string()),
@@ -89,9 +91,14 @@ impl Draft {
     }
 
     /// The connection's id.
-    #[must_use]
-    pub fn conn(&self) -> &str {
+    fn conn(&self) -> &str {
         self.record.conn.as_deref().unwrap_or_default()
+    }
+
+    /// How many connections this process has had up to this one.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The stage that the connection has reached.
@@ -312,6 +319,7 @@ impl Resting {
             finished: false,
             source: None,
             repeated: 0,
+            number: 0,
             record: Box::new(packed.as_ref().map(Packed::unpack).unwrap_or_default()),
         }
     }

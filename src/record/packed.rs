@@ -73,7 +73,7 @@ impl Packed {
 mod tests {
     use super::*;
     use crate::reason::{By, Level, Note, NoteCode, Stage};
-    use crate::record::{Attempt, Event};
+    use crate::record::{Attempt, Event, Outcome};
 
     fn record() -> Record {
         let text = |text: &str| Some(text.to_owned());
@@ -97,7 +97,7 @@ mod tests {
             upstream: text("app"),
             attempts: vec![Attempt {
                 endpoint: "http://127.0.0.1:3000".to_owned(),
-                outcome: "connected".into(),
+                outcome: Outcome::Connected,
                 detail: None,
                 ms: 0,
             }],

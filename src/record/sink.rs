@@ -169,10 +169,10 @@ impl Sink {
         &self.shared.metrics
     }
 
-    /// An id for the next connection: unique among this process's, unlikely to repeat among others'.
-    pub(super) fn next_conn(&self) -> String {
+    /// The next connection's number, and its id: unique in this process, unlikely to repeat in others.
+    pub(super) fn next_conn(&self) -> (u64, String) {
         let number = self.shared.metrics.connection();
-        format!("{:08x}{number:08x}", self.shared.process)
+        (number, format!("{:08x}{number:08x}", self.shared.process))
     }
 
     pub(super) fn entered(&self, stage: Stage) {

@@ -41,7 +41,7 @@ enum Development {
 
 impl Development {
     fn ensure(files: &CertificateFiles, purpose: Purpose) -> Self {
-        if !files.is_development() {
+        if !files.is_development {
             return Self::There;
         }
         let is_there = match purpose {
@@ -132,7 +132,7 @@ impl Reading<'_> {
         made: Development,
         served: impl Fn() -> Vec<Arc<Identity>>,
     ) -> Option<(CertificateFiles, Arc<Identity>)> {
-        let is_self_signed = files.is_development();
+        let is_self_signed = files.is_development;
         let names = vec![files.cert.clone(), files.key.clone()];
         let of = |(before, _): &&(CertificateFiles, _)| {
             before.cert == files.cert && before.key == files.key

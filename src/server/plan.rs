@@ -317,7 +317,7 @@ fn unknown_issuers(
     let problem = |(files, identity): &(config::CertificateFiles, Arc<tls::Identity>)| {
         let issuer = identity
             .unknown_issuer()
-            .filter(|_| !files.is_development())?;
+            .filter(|_| !files.is_development)?;
         let message = format!(
             "the chain in {} does not end at a known root, because {issuer} is not an authority that this system knows; append \
              the missing intermediate certificates, or, if it is an authority of your own, install it on each client \

@@ -118,7 +118,7 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
     let key = read_key(&files.key)
         .map_err(|finding| findings.push(finding))
         .ok();
-    if key.is_some() && !files.is_development() {
+    if key.is_some() && !files.is_development {
         findings.extend(open_key(&files.key));
     }
     let examined = chain.as_ref().and_then(|chain| {
@@ -303,7 +303,7 @@ fn examine(
         }
     }
     let is_own_issuer = certificate.leaf.is_self_signed;
-    if is_own_issuer && !files.is_development() {
+    if is_own_issuer && !files.is_development {
         findings.push(cert_warning(format!(
             "the certificate in {path} is self-signed: clients refuse it unless each has it installed, and phones with \
              WeChat have no way to; take one of a public authority"

@@ -16,7 +16,7 @@ use super::group::{Busy, Group, Member};
 use crate::config::Endpoint;
 use crate::policy::Permit;
 use crate::reason::{Failure, Reason};
-use crate::record::{Attempt, Record, millis};
+use crate::record::{Attempt, Outcome, Record, millis};
 use crate::stream::{UpstreamStream, keep_alive};
 
 /// How long to wait before a unix socket whose backlog is full is asked again: the system does not tell when it has
@@ -231,9 +231,9 @@ impl Trying<'_> {
     fn tried(&mut self, endpoint: &str, begun: Instant, failure: Option<&Failure>) {
         self.record.attempts.push(Attempt {
             endpoint: endpoint.to_owned(),
-            outcome: failure
-                .map_or("connected", |failure| failure.reason.code())
-                .into(),
+            outcome: failure.map_or(Outcome::Connected, |failure| {
+                Outcome::Failed(failure.reason)
+            }),
             detail: failure.and_then(|failure| failure.detail.clone()),
             ms: millis(begun.elapsed()),
         });

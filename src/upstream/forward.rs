@@ -20,7 +20,7 @@ use super::upload::Upload;
 use crate::http::Body;
 use crate::policy::{HttpRules, Permit};
 use crate::reason::{Failure, Note, Reason};
-use crate::record::{Attempt, Record, millis};
+use crate::record::{Attempt, Outcome, Record, millis};
 
 /// The answer to a plain request.
 pub struct Served {
@@ -65,7 +65,7 @@ pub async fn forward(
                 Some(line) => {
                     record.attempts.push(Attempt {
                         endpoint: member.endpoint.to_string(),
-                        outcome: "reused".into(),
+                        outcome: Outcome::Reused,
                         detail: None,
                         ms: 0,
                     });
@@ -106,7 +106,7 @@ pub async fn forward(
                 return Err(failed.failure);
             }
             if let Some(attempt) = record.attempts.last_mut() {
-                attempt.outcome = failed.failure.reason.code().into();
+                attempt.outcome = Outcome::Failed(failed.failure.reason);
                 attempt.detail.clone_from(&failed.failure.detail);
                 attempt.ms = millis(begun.elapsed());
             }

@@ -197,6 +197,7 @@ fn tls(
             cert: folder.join("certs/dev.pem"),
             key: folder.join("certs/dev-key.pem"),
             site: flag.site.clone(),
+            is_development: true,
         }),
         // What is wrong with the flag is already told.
         (None, Some(_)) if self_signed.is_none() => {}
@@ -256,6 +257,7 @@ fn certificate(
         cert: folder.join(cert),
         key: folder.join(key),
         site: item.site.clone(),
+        is_development: false,
     })
 }
 

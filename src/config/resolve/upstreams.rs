@@ -225,6 +225,7 @@ fn upstream_tls(
         cert: folder.join(cert),
         key: folder.join(key),
         site: cursor.site.clone(),
+        is_development: false,
     });
     Some(UpstreamTls {
         ca,
