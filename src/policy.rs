@@ -104,7 +104,7 @@ impl<'r, R> Permit<'r, R> {
 /// first refusal wins.
 ///
 /// # Errors
-/// A [`Failure`] with a reason of the policy stage; `websocket_not_allowed` where the route takes no handshakes.
+/// A [`Failure`] with a reason of the policy stage; `websocket_not_allowed` where the route does not accept handshakes.
 pub fn check<'r>(
     matched: Matched<'r>,
     asked: &Asked<'_>,
@@ -143,7 +143,7 @@ fn no_websocket(route: &Route, routes: &[Route], later: &[Route], asked: &Asked<
     let is_meant = |later: &&Route| later.takes(asked) && later.websocket().is_some();
     if let Some(meant) = later.iter().find(is_meant) {
         return Failure::new(Reason::WebsocketNotAllowed, detail).with_hint(format!(
-            "{meant} takes handshakes and comes behind {route}, and the first `routes[].path` that matches is used: move it up, before that one"
+            "{meant} accepts handshakes, but {route} comes before it, and the first `routes[].path` that matches is used: move {meant} up"
         ));
     }
     let host = &asked.authority.host;
@@ -232,7 +232,7 @@ pub fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
     if routes.iter().any(|route| route.takes_host(host)) {
         return Ok(());
     }
-    let detail = "no route is for this Host";
+    let detail = "no route has this Host";
     Err(Failure::new(Reason::HostNotAllowed, detail))
 }
 
@@ -262,7 +262,7 @@ fn check_sni(routes: &[Route], asked: &Asked<'_>) -> Result<Option<Note>, Failur
     );
     Err(Failure::new(Reason::HostNotAllowed, detail).with_hint(format!(
         "no certificate of this listener and no route has that {foreign}: if it is yours, add it as `routes[].host` \
-         or to `listeners[].tls.certificates`; otherwise look at the client, or at the hop that rewrites Host"
+         or to `listeners[].tls.certificates`; otherwise check the client, or the hop that rewrites Host"
     )))
 }
 

@@ -59,15 +59,17 @@ fn check_wechat(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<Option<Note
     let detail = match asked.referers {
         [] => return Ok(Some(NoteCode::WechatRefererMissing.into())),
         [referer] if referer_app_id(referer).is_some() => return Ok(None),
-        [referer] if is_of_wechat(referer) => "the Referer of WeChat names no app id".to_owned(),
-        [_] => "the Referer is of another site than WeChat's".to_owned(),
-        several => format!("{} Referer fields, and WeChat sends one", several.len()),
+        [referer] if is_of_wechat(referer) => {
+            "the Referer of WeChat does not name an app id".to_owned()
+        }
+        [_] => "the Referer is from a site other than WeChat's".to_owned(),
+        several => format!("{} Referer fields, but WeChat sends one", several.len()),
     };
     Err(
         Failure::new(Reason::RefererAppidMismatch, detail).with_hint(
-            "WeChat's clients send one Referer, https://servicewechat.com/{app id}/…, or none: this is another client that \
-             has their Origin, or a hop rewrites Referer; if it is yours, list an Origin of its own in \
-             `routes[].websocket.origins`",
+            "WeChat's clients send one Referer, https://servicewechat.com/{app id}/…, or do not send it: this is \
+             another client with their Origin, or a hop rewrites Referer; if the client is yours, let it send a \
+             different Origin and list that in `routes[].websocket.origins`",
         ),
     )
 }
@@ -83,8 +85,8 @@ fn check_missing(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failur
             return Ok(());
         }
         let found = match asked.referers.len() {
-            0 => "no Referer that would name a WeChat app id",
-            1 => "the Referer names no WeChat app id",
+            0 => "no Referer with a WeChat app id",
+            1 => "the Referer does not name a WeChat app id",
             _ => "more than one Referer",
         };
         return Err(Failure::new(
@@ -178,8 +180,8 @@ fn not_allowed(origin: &Origin, route: &Route, rules: &WebSocketRules) -> Failur
     });
     match near {
         Some((pattern, parts)) => failure.with_hint(format!(
-            "it differs from {pattern} only by its {parts}: open the page there, \
-             or list this one too in `routes[].websocket.origins`"
+            "it differs from {pattern} only in its {parts}: open the page there, or add this origin to \
+             `routes[].websocket.origins`"
         )),
         None => failure,
     }

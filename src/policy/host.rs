@@ -80,11 +80,9 @@ impl HostPattern {
             "the host is empty: write a name such as api.example.com, or leave it out for any host"
                 .to_owned()
         } else if text == "*" {
-            "* is no host: leave the host out to match any".to_owned()
+            "* is not a host: leave host out to match any host".to_owned()
         } else if text.chars().any(|c| c.is_whitespace() || c == ',') {
-            format!(
-                "{text:?} is not one name: write a single host, and a route for each further one"
-            )
+            format!("{text:?} is not a single name: write one route for each host")
         } else if !text.is_ascii() {
             format!("{text:?} is not ASCII: write the xn-- form, which is what clients send")
         } else if let Some((_, rest)) = text.split_once("://") {
@@ -106,7 +104,7 @@ impl HostPattern {
             match Authority::parse(base.as_bytes()) {
                 Some(Authority { port: Some(_), .. }) => {
                     format!(
-                        "{text:?} has a port: write {}, which holds for every port",
+                        "{text:?} has a port: write {}, which covers every port",
                         host_part(text)
                     )
                 }
@@ -115,21 +113,21 @@ impl HostPattern {
                 }
                 Some(_) => wildcard_too_wide(text),
                 None => {
-                    format!("{text:?} is no host name: write *. and letters, digits, - and dots")
+                    format!("{text:?} is not a host name: write *. and letters, digits, - and dots")
                 }
             }
         } else if text.contains('*') {
-            format!("{text:?} has a * that is not its whole first label: write *.example.com")
+            format!("{text:?} has a * that is not the whole first label: write *.example.com")
         } else {
             match Authority::parse(text.as_bytes()) {
                 Some(Authority { host, port: None }) => return Ok(Self::Exact(host)),
                 Some(Authority { host, .. }) => {
                     format!(
-                        "{text:?} has a port: write {}, which holds for every port",
+                        "{text:?} has a port: write {}, which covers every port",
                         bracketed(&host)
                     )
                 }
-                None => format!("{text:?} is no host name: write letters, digits, - and dots"),
+                None => format!("{text:?} is not a host name: write letters, digits, - and dots"),
             }
         };
         Err(problem)
@@ -207,7 +205,7 @@ pub(super) fn is_wildcard_base(base: &str) -> bool {
 /// The problem of a wildcard that [`is_wildcard_base`] refuses.
 pub(super) fn wildcard_too_wide(text: &str) -> String {
     format!(
-        "{text:?} would take in a whole top-level domain or an address: put at least two labels after *."
+        "{text:?} would cover a whole top-level domain or an address: put at least two labels after *."
     )
 }
 
@@ -349,9 +347,9 @@ mod tests {
     fn a_bad_host_pattern_is_explained() {
         for (text, words) in [
             ("", "leave it out for any host"),
-            ("*", "leave the host out to match any"),
-            ("a.example b.example", "a route for each"),
-            ("a.example,b.example", "a route for each"),
+            ("*", "leave host out to match any host"),
+            ("a.example b.example", "one route for each"),
+            ("a.example,b.example", "one route for each"),
             ("münchen.example", "write the xn-- form"),
             (
                 "https://api.example.com/x",
@@ -360,12 +358,12 @@ mod tests {
             ("api.example.com/x", "write only the name, api.example.com"),
             (
                 "api.example.com:8443",
-                "write api.example.com, which holds for every port",
+                "write api.example.com, which covers every port",
             ),
-            ("[::1]:8443", "write [::1], which holds for every port"),
+            ("[::1]:8443", "write [::1], which covers every port"),
             (
                 "*.example.com:8443",
-                "write *.example.com, which holds for every port",
+                "write *.example.com, which covers every port",
             ),
             ("api.example.com.", "trailing dot"),
             ("*.com", "two labels"),

@@ -109,7 +109,7 @@ impl OriginPattern {
             "ws" | "wss" => {
                 let page = if scheme == "ws" { "http" } else { "https" };
                 Err(format!(
-                    "{text:?} is the socket's URL, and an Origin is the page's: write {page}://{authority}"
+                    "{text:?} is the URL of the socket, but an origin is the address of a page: write {page}://{authority}"
                 ))
             }
             "http" | "https" => {
@@ -130,12 +130,12 @@ impl OriginPattern {
                 }
             }
             _ if rest.contains('*') => Err(format!(
-                "{text:?} has a wildcard, which only http and https have: write the whole origin"
+                "{text:?} has a wildcard, which only http and https allow: write the whole origin"
             )),
             _ => match Origin::parse(text.as_bytes()) {
                 Ok(Origin::Text(origin)) => Ok(Pattern::Text(origin)),
                 Ok(_) => Err(format!(
-                    "{text:?} is no origin: write it exactly as the client sends it"
+                    "{text:?} is not an origin: write it exactly as the client sends it"
                 )),
                 Err(what) => Err(format!(
                     "{text:?} {what}: write it exactly as the client sends it"
@@ -249,10 +249,10 @@ impl Origin {
             return Err("has white space or a control character");
         }
         if text.contains(',') {
-            return Err("has a comma, as a list would");
+            return Err("has a comma, so it looks like a list");
         }
         if text.contains(['%', '\\', '`', '"', '<', '>', '^', '{', '|', '}', '*']) {
-            return Err("has a character that no origin has");
+            return Err("has a character that is not allowed in an origin");
         }
         let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| is_scheme(scheme))
         else {
@@ -276,7 +276,7 @@ impl Origin {
             return Err("has a user name");
         }
         let Some(Authority { host, port }) = Authority::parse(authority.as_bytes()) else {
-            return Err("has a host or port that can't be");
+            return Err("has an invalid host or port");
         };
         let port = port.filter(|port| Some(*port) != default_port);
         Ok(Self::Tuple(Tuple { scheme, host, port }))
@@ -309,18 +309,18 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
     }
     if matches!(lower.as_str(), "*" | "**" | "all" | "any") {
         return Some(format!(
-            "{text} would let every site open tunnels in its visitors' names: list each origin, \
+            "{text} would let every website open tunnels on behalf of its visitors: list each origin, \
              or write https://*.example.com for the subdomains of one of yours"
         ));
     }
     if matches!(lower.as_str(), "self" | "wechat") {
         return Some(format!(
-            "{text:?} is a keyword in other letters: write {lower}"
+            "{text:?} is a keyword in the wrong letter case: write {lower}"
         ));
     }
     if lower == "null" {
         return Some(
-            "null is what any sandboxed frame or file page sends: serve the page from https and list that origin"
+            "any sandboxed frame or local file sends null: serve the page from https and list that origin"
                 .to_owned(),
         );
     }
@@ -335,7 +335,7 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
     }
     if is_regular_expression(text) {
         return Some(format!(
-            "{text:?} is a regular expression, and every character of an origin stands for itself: write each origin, \
+            "{text:?} is a regular expression, but origins are compared as they are written: write each origin, \
              such as https://app.example.com, or https://*.example.com for the subdomains of one of yours"
         ));
     }
@@ -343,7 +343,7 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
         let parts = text.split(|c: char| c.is_whitespace() || c == ',');
         let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
         return Some(match parts.as_slice() {
-            [one] => format!("{text:?} has a space or a comma too many: write {one}"),
+            [one] => format!("{text:?} has an extra space or comma: write {one}"),
             parts => several(text, parts),
         });
     }
@@ -394,23 +394,23 @@ fn parse_authority(
     };
     if let Some((host, "*")) = authority.rsplit_once(':') {
         return Err(format!(
-            "{text:?} has a * for its port, which is compared as it is: write {scheme}://{host} for the default port, and \
-             an entry for each other one, such as {scheme}://{host}:3000"
+            "{text:?} has a * for its port, but only the host can have a wildcard: write {scheme}://{host} for the \
+             default port, and one entry for each other port, such as {scheme}://{host}:3000"
         ));
     }
     if base.contains('*') {
         return Err(format!(
-            "{text:?} has a * that is not its whole first label: write {scheme}://*.example.com"
+            "{text:?} has a * that is not the whole first label: write {scheme}://*.example.com"
         ));
     }
     let Some(Authority { host, port }) = Authority::parse(base.as_bytes()) else {
         return Err(format!(
-            "{text:?} has a host or port that can't be: write {scheme}://host or {scheme}://host:port"
+            "{text:?} has an invalid host or port: write {scheme}://host or {scheme}://host:port"
         ));
     };
     if let Some(bare) = host.strip_suffix('.') {
         return Err(format!(
-            "{text:?} has a trailing dot, which makes another origin: write {scheme}://{}",
+            "{text:?} has a trailing dot, which makes it a different origin: write {scheme}://{}",
             bracketed(bare)
         ));
     }
@@ -539,11 +539,11 @@ mod tests {
             ("data:", "has no scheme"),
             (
                 "wss://app.example.com/stream",
-                "an Origin is the page's: write https://app.example.com",
+                "an origin is the address of a page: write https://app.example.com",
             ),
             (
                 "ws://localhost:3000",
-                "an Origin is the page's: write http://localhost:3000",
+                "an origin is the address of a page: write http://localhost:3000",
             ),
             (
                 "https://app.example.com/",

@@ -22,7 +22,7 @@ impl PathPattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         if is_regular_expression(text) {
             return Err(format!(
-                "{text:?} is a regular expression, and every character of a path stands for itself: write the exact \
+                "{text:?} is a regular expression, but paths are compared as they are written: write the exact \
                  path, or a prefix such as /public/*"
             ));
         }
@@ -50,7 +50,7 @@ impl PathPattern {
         }
         if let Some((before, _)) = path.split_once(['?', '#']) {
             return Err(format!(
-                "{text:?} has a query or fragment, which takes no part in matching: write {before}"
+                "{text:?} has a query or fragment, but only the path is compared: write {before}"
             ));
         }
         if !path.is_ascii() {
@@ -61,12 +61,12 @@ impl PathPattern {
         }
         if path.contains(['{', '}']) {
             return Err(format!(
-                "{text:?} has braces, and a path has no parameters: write the exact path, or a prefix such as /public/*"
+                "{text:?} has braces, but paths have no parameters: write the exact path, or a prefix such as /public/*"
             ));
         }
         if path.contains("/<") && path.contains('>') {
             return Err(format!(
-                "{text:?} has angle brackets, and a path has no parameters: write the exact path, or a prefix such as /public/*"
+                "{text:?} has angle brackets, but paths have no parameters: write the exact path, or a prefix such as /public/*"
             ));
         }
         if path.contains(['"', '<', '>', '`']) {
@@ -76,7 +76,7 @@ impl PathPattern {
         }
         if let Some(what) = ambiguity(path.as_bytes()) {
             return Err(format!(
-                "{text:?} can be read in two ways, it has {what}: write the plain path"
+                "{text:?} can be read in two ways because it has {what}: write the plain path"
             ));
         }
         Ok(Self {
@@ -301,7 +301,7 @@ mod tests {
             ("/a b", "control character or space"),
             ("/a;b", "a semicolon"),
             ("/a\\b", "a backslash"),
-            ("/rooms/{id}", "a path has no parameters"),
+            ("/rooms/{id}", "paths have no parameters"),
             ("/a`b", "write %22, %3C, %3E or %60"),
             ("/%zz", "two hexadecimal digits"),
         ] {

@@ -78,7 +78,7 @@ impl Search {
             Reason::PathAmbiguous => self.doubled_slashes(routes),
             Reason::WebsocketNotAllowed => Words::hint(self.nearest(routes).map(|pattern| {
                 format!(
-                    "the nearest route that takes handshakes is {pattern}: correct the client's URL, or add `routes[].websocket` to the route"
+                    "the nearest route that accepts handshakes is {pattern}: correct the client's URL, or add `routes[].websocket` to the route"
                 )
             })),
             _ => self.elsewhere(routes).unwrap_or_else(|| {
@@ -129,7 +129,7 @@ impl Search {
         };
         let detail = match taken {
             Some(taken) => {
-                format!("the WebSocket route is {pattern}, and {taken} takes no handshakes")
+                format!("the WebSocket route is {pattern}, and {taken} does not accept handshakes")
             }
             None => format!("the route is {pattern}"),
         };
@@ -155,7 +155,7 @@ impl Search {
             .or_else(|| nearest(self.patterns(routes), &single));
         Words::hint(found.map(|pattern| {
             format!(
-                "in the client's URL write one slash where there are more, as in {pattern}: a base URL that ends with a slash often doubles it; `routes[].path` has no empty segments"
+                "in the client's URL write a single slash instead of several, as in {pattern}: a base URL that ends with a slash often doubles it; `routes[].path` has no empty segments"
             )
         }))
     }
@@ -170,7 +170,7 @@ impl Search {
             return None;
         }
         let detail = format!("the routes with this path are for {}", enumerated(hosts));
-        let hint = "if clients may come by this Host, add a route with it as `routes[].host`; else correct the client's URL, \
+        let hint = "if clients may use this Host, add a route with it as `routes[].host`; otherwise correct the client's URL, \
                     DNS, or the Host that the load balancer sends";
         Some(Words {
             detail: Some(detail),

@@ -168,7 +168,7 @@ fn a_handshake_that_an_earlier_route_took_is_told_which_one_was_meant() {
     for (routes, meant) in [
         (
             vec![plain(None, "/api/*"), route(None, ws, &BASE)],
-            Some("/api/ws takes handshakes and comes behind /api/*"),
+            Some("/api/ws accepts handshakes, but /api/* comes before it"),
         ),
         (
             vec![
@@ -177,7 +177,7 @@ fn a_handshake_that_an_earlier_route_took_is_told_which_one_was_meant() {
                 route(Some("b.example"), ws, &BASE),
                 route(Some("api.example.com"), "/*", &BASE),
             ],
-            Some("api.example.com/* takes handshakes and comes behind /api/*"),
+            Some("api.example.com/* accepts handshakes, but /api/* comes before it"),
         ),
         // Elsewhere, or for another host.
         (

@@ -96,7 +96,7 @@ pub fn origin_not_allowed() -> Line {
         Reason::OriginNotAllowed,
     );
     assert_eq!(line.text("origin"), "http://app.example.com");
-    assert!(line.text("hint").contains("only by its scheme"), "{line:?}");
+    assert!(line.text("hint").contains("only in its scheme"), "{line:?}");
     line
 }
 

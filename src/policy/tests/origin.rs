@@ -123,12 +123,12 @@ fn a_malformed_origin_is_told_apart_in_words() {
         (b"https://app.example.com\xff", "outside ASCII"),
         (b"https://a.com https://b.com", "white space"),
         (b"https://a.com,https://b.com", "a comma"),
-        (b"https://a%2eb", "a character that no origin has"),
+        (b"https://a%2eb", "a character that is not allowed in an origin"),
         (b"NULL", "no scheme"),
         (b"https:app", "no // after its scheme"),
         (b"https://user@app.example.com", "a user name"),
         (b"https://app.example.com/", "more than scheme, host and port"),
-        (b"https://app.example.com:", "a host or port that can't be"),
+        (b"https://app.example.com:", "an invalid host or port"),
     ];
     for (origin, words) in table {
         let request = Request {
@@ -357,12 +357,12 @@ fn a_wechat_client_with_another_referer_is_told_what_is_wrong() {
     let own = "https://servicewechat.com/wxAAA/0/page-frame.html";
     #[rustfmt::skip]
     let table = [
-        (vec!["https://evil.example/path-token?query-token"], "the Referer is of another site than WeChat's"),
-        (vec!["https://servicewechat.com/"], "the Referer of WeChat names no app id"),
-        (vec!["https://servicewechat.com/token"], "the Referer of WeChat names no app id"),
-        (vec!["https://servicewechat.com.evil/wxAAA/0/"], "the Referer is of another site than WeChat's"),
-        (vec![""], "the Referer is of another site than WeChat's"),
-        (vec![own, own], "2 Referer fields, and WeChat sends one"),
+        (vec!["https://evil.example/path-token?query-token"], "the Referer is from a site other than WeChat's"),
+        (vec!["https://servicewechat.com/"], "the Referer of WeChat does not name an app id"),
+        (vec!["https://servicewechat.com/token"], "the Referer of WeChat does not name an app id"),
+        (vec!["https://servicewechat.com.evil/wxAAA/0/"], "the Referer is from a site other than WeChat's"),
+        (vec![""], "the Referer is from a site other than WeChat's"),
+        (vec![own, own], "2 Referer fields, but WeChat sends one"),
     ];
     for (referers, expected) in table {
         let failure = Request {
@@ -467,7 +467,7 @@ fn report_lets_origin_refusals_through_and_notes_them() {
         (vec!["https://a.com", "https://b.com"], vec![], Some("origin_multiple: ")),
         (vec!["https://evil.com"], vec![], Some("origin_not_allowed: the Origin is not one of https://app.example.com, wechat")),
         (vec![], vec![foreign], Some("referer_appid_mismatch: app id wxEVIL")),
-        (vec!["https://servicewechat.com"], vec!["https://evil.example/x"], Some("referer_appid_mismatch: the Referer is of another site")),
+        (vec!["https://servicewechat.com"], vec!["https://evil.example/x"], Some("referer_appid_mismatch: the Referer is from a site other")),
         (vec!["weapp://wechat-game-runtime"], vec![foreign, foreign], Some("referer_appid_mismatch: app id wxEVIL")),
     ];
     for (origins, referers, expected) in table {
@@ -531,12 +531,12 @@ fn a_refused_origin_is_told_what_would_admit_it() {
     let table = [
         (&["https://app.example.com"][..], "https://servicewechat.com", "add wechat to `routes[].websocket.origins`"),
         (&["self"], "weapp://wechat-game-runtime", "add wechat to `routes[].websocket.origins`"),
-        (&["https://app.example.com"], "http://app.example.com", "differs from https://app.example.com only by its scheme"),
-        (&["https://app.example.com"], "https://app.example.com:8443", "only by its port"),
-        (&["https://app.example.com"], "https://app.example.com.", "only by its trailing dot"),
-        (&["capacitor://Local"], "capacitor://local", "differs from capacitor://Local only by its letter case"),
-        (&["self"], "http://api.example.com", "differs from https://api.example.com only by its scheme"),
-        (&["wechat"], "https://api.example.com:8443", "differs from https://api.example.com only by its port"),
+        (&["https://app.example.com"], "http://app.example.com", "differs from https://app.example.com only in its scheme"),
+        (&["https://app.example.com"], "https://app.example.com:8443", "only in its port"),
+        (&["https://app.example.com"], "https://app.example.com.", "only in its trailing dot"),
+        (&["capacitor://Local"], "capacitor://local", "differs from capacitor://Local only in its letter case"),
+        (&["self"], "http://api.example.com", "differs from https://api.example.com only in its scheme"),
+        (&["wechat"], "https://api.example.com:8443", "differs from https://api.example.com only in its port"),
     ];
     for (origins, origin, words) in table {
         let routes = [route(Some("api.example.com"), STREAM, origins)];

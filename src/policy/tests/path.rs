@@ -303,7 +303,8 @@ fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
                     continue;
                 };
                 assert_eq!(failure.reason, Reason::PathNearMiss, "{path}");
-                let words = format!("the WebSocket route is {route}, and /* takes no handshakes");
+                let words =
+                    format!("the WebSocket route is {route}, and /* does not accept handshakes");
                 assert_eq!(detail, words);
                 assert!(hint.contains(change) && hint.contains(route), "{hint}");
             }
@@ -324,7 +325,7 @@ fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
     }
 }
 
-/// The route that takes the path may be meant for just this one, and takes no handshakes all the same.
+/// The route that takes the path may be meant for just this one, and does not accept handshakes all the same.
 #[test]
 fn a_near_miss_names_the_route_with_the_fewest_edits() {
     let routes = [
@@ -341,7 +342,7 @@ fn a_near_miss_names_the_route_with_the_fewest_edits() {
     assert_eq!(failure.reason, Reason::PathNearMiss);
     assert_eq!(
         failure.detail.as_deref(),
-        Some("the WebSocket route is /api/v1/feed, and /api/v2/feed takes no handshakes")
+        Some("the WebSocket route is /api/v1/feed, and /api/v2/feed does not accept handshakes")
     );
 }
 

@@ -201,7 +201,8 @@ fn a_near_miss_is_told_though_another_route_takes_its_path() {
         assert!(!answer.contains("realtime"), "{answer}");
         let line = refused.line;
         assert!(line.text("hint").contains(STREAM), "{line:?}");
-        let words = format!("the WebSocket route is {STREAM}, and /api/* takes no handshakes");
+        let words =
+            format!("the WebSocket route is {STREAM}, and /api/* does not accept handshakes");
         let line = line.with_detail(&words);
         assert_eq!(line.text("route"), "", "no route is what the client meant");
     }

@@ -24,7 +24,7 @@ fn report_lets_through_what_the_origin_rules_would_refuse_and_nothing_else() {
         (&[("Origin", "https://evil.com/x")], Some("origin_malformed: ")),
         (&[("Origin", "https://a.com"), ("Origin", "https://b.com")], Some("origin_multiple: 2 Origin fields")),
         (&[("Origin", "https://servicewechat.com"), ("Referer", foreign)], Some("referer_appid_mismatch: app id wxe")),
-        (&[("Origin", "https://servicewechat.com"), ("Referer", "https://evil.example/x")], Some("referer_appid_mismatch: the Referer is of another site")),
+        (&[("Origin", "https://servicewechat.com"), ("Referer", "https://evil.example/x")], Some("referer_appid_mismatch: the Referer is from a site other")),
     ];
     for (changes, expected) in table {
         let admitted = guard.admit(handshake("/ws", changes));
