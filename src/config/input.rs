@@ -76,7 +76,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, Box<Problem>> {
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(refuse(
             (1, 1),
-            "found more than 1 MiB, expected at most that",
+            "found more than 1 MiB, the limit for a configuration",
             None,
         ));
     }

@@ -233,7 +233,7 @@ impl<'t> Cursor<'t> {
                 shape.keys.iter().all(|key| !key.required) && !std::ptr::eq(shape, &shape::TLS);
             let name = self.site.rsplit('.').next().unwrap_or_default();
             let help = (*self.node == Node::Null && may_be_empty)
-                .then(|| format!("write {name}: {{}} to take the defaults"));
+                .then(|| format!("write {name}: {{}} to use the defaults"));
             self.error_with(report, message, help);
             return None;
         }

@@ -117,7 +117,8 @@ fn trusted_proxies(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
             continue;
         };
         if network.prefix_len() == 0 {
-            let message = format!("{text} is every address: any client can claim any address");
+            let message =
+                format!("{text} covers every address: any client can claim to be any other");
             item.warning(report, message);
         }
         networks.push(network.trunc());
@@ -164,7 +165,7 @@ fn limits(fields: &Fields<'_>, unseen: Option<&str>, report: &mut Report<'_>) ->
         *limit = cursor.count_or_off(MOST_CONNECTIONS, report).flatten();
         if let (Some(sign), Some(_)) = (unseen, &limit) {
             let message = format!(
-                "{sign}, and trusted_proxies is empty: if a hop stands in front, all its clients count as one"
+                "{sign}, and trusted_proxies is empty: if there is a hop in front, all its clients count as one"
             );
             cursor.key_warning(
                 report,

@@ -106,19 +106,22 @@ impl Cursor<'_> {
         while let Some((before, after)) = rest.split_once("${") {
             result.push_str(before);
             let Some((name, after)) = after.split_once('}') else {
-                let message = format!("found {}, where ${{ has no closing }}", quoted(text));
+                let message = format!("found {}, in which ${{ has no closing }}", quoted(text));
                 self.error(report, message);
                 return None;
             };
             rest = after;
             if !is_variable(name) {
-                let message = format!("found ${{{}}}, which names no variable", shown(name, 80));
+                let message = format!(
+                    "found ${{{}}}, which is not the name of a variable",
+                    shown(name, 80)
+                );
                 let help = Some(match variable_in(name) {
                     Some((name, true)) => {
-                        format!("write ${{{name}}} and set {name}: a default can't be written here")
+                        format!("write ${{{name}}} and set {name}: defaults are not supported")
                     }
                     Some((name, false)) => format!("write ${{{name}}}"),
-                    None => "letters, digits and _ make a name".to_owned(),
+                    None => "a name consists of letters, digits and _".to_owned(),
                 });
                 self.error_with(report, message, help);
                 is_whole = false;

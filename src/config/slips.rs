@@ -31,9 +31,8 @@ fn is_marker(line: &str, markers: &[&str]) -> bool {
 
 fn conflict_at(index: usize) -> Option<Refusal> {
     Some(
-        Refusal::new((index + 1, 1), "found a marker of a merge conflict").help(
-            "decide for one of the two versions and delete the lines <<<<<<<, ======= and >>>>>>>",
-        ),
+        Refusal::new((index + 1, 1), "found a marker of a merge conflict")
+            .help("keep one of the two versions and delete the lines <<<<<<<, ======= and >>>>>>>"),
     )
 }
 
@@ -192,7 +191,7 @@ impl LookAlike {
         match self.meant {
             None => format!("found an invisible character (U+{code:04X}); delete it"),
             Some(' ') => {
-                format!("found a space of another kind (U+{code:04X}); type an ordinary space")
+                format!("found an unusual space (U+{code:04X}); type an ordinary space")
             }
             Some(meant) => format!(
                 "found {} (U+{code:04X}), which only looks like {meant}; type {meant}",
@@ -284,7 +283,7 @@ mod tests {
             (
                 "a:\u{3000}b",
                 3,
-                "found a space of another kind (U+3000); type an ordinary space",
+                "found an unusual space (U+3000); type an ordinary space",
             ),
             (
                 "add\u{200b}ress: b",

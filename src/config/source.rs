@@ -306,7 +306,7 @@ fn placed(source: &Source, mut findings: Vec<Finding>) -> Vec<Problem> {
             column,
             site: String::new(),
             message: format!("found {left_off} more problems"),
-            help: Some("they are shown once these are mended".to_owned()),
+            help: Some("they are shown when these are fixed".to_owned()),
         });
     }
     problems

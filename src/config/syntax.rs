@@ -79,7 +79,7 @@ pub(super) fn too_many_brackets(text: &str) -> Option<Refusal> {
         if steps > MOST_STEPS {
             let message = format!("found {opened} [ and {{, too many for a file of this size");
             let refusal = Refusal::new(position(text, at), message);
-            let help = "write lists and mappings in lines of their own, with - and indentation";
+            let help = "write each list and mapping on separate lines, with - and indentation";
             return Some(refusal.help(help));
         }
         at += line.len();
@@ -111,9 +111,9 @@ pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
 pub(super) fn explain(text: &str, error: &str, at: Option<(usize, usize)>) -> Refusal {
     if error.contains("more than one document") && second_document(text).is_none() {
         let message =
-            "found more behind the end of the text, list or mapping that the file begins with";
+            "found more after the end of the text, list or mapping that the file begins with";
         return Refusal::new(at.unwrap_or((1, 1)), message).help(
-            "a file is one mapping: start each line of the outermost level with a key and a colon",
+            "a file is one mapping: start each line that is not indented with a key and a colon",
         );
     }
     if error.contains("more than one document") {
@@ -179,7 +179,7 @@ fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String>
     let content = nth_line(text, line);
     let found = content.chars().nth(column.saturating_sub(1));
     if content.contains("${") && error.contains("flow") {
-        return Some("inside [ ] and { }, write values that hold ${…} in quotes".to_owned());
+        return Some("inside [ ] and { }, write values that contain ${…} in quotes".to_owned());
     }
     let around = [line, line.saturating_sub(1)];
     if let Some(address) = around
@@ -195,20 +195,20 @@ fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String>
     }
     if error.contains("mapping values are not allowed") {
         return Some(
-            "check the colons and the indentation of this line and the one before; a value that holds a colon and a \
-             space needs quotes"
+            "check the colons and the indentation of this line and the one before; a value that contains a colon and \
+             a space needs quotes"
                 .to_owned(),
         );
     }
     if error.contains("unknown escape character") {
         return Some(
-            "in double quotes \\ starts an escape: use single quotes, in which it stands for itself; origins and paths are \
+            "in double quotes \\ starts an escape: use single quotes, in which it is an ordinary character; origins and paths are \
              not regular expressions"
                 .to_owned(),
         );
     }
     if error.contains("found unexpected ':'") {
-        return Some("write a space behind the colon of each key".to_owned());
+        return Some("write a space after the colon of each key".to_owned());
     }
     if error.contains("quoted scalar") {
         return Some("a quote is opened and not closed".to_owned());

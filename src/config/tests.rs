@@ -367,11 +367,11 @@ fn the_times_of_a_shutdown_fit_each_other() {
     for (more, line) in [
         (
             "shutdown: { spread: 21s }",
-            "error: shutdown.spread: found 21s, longer than shutdown.drain (20s), which cuts every tunnel",
+            "error: shutdown.spread: found 21s, longer than shutdown.drain (20s), after which every tunnel is cut",
         ),
         (
             "shutdown: { drain: 3s, spread: 4s }",
-            "error: shutdown.spread: found 4s, longer than shutdown.drain (3s), which cuts every tunnel",
+            "error: shutdown.spread: found 4s, longer than shutdown.drain (3s), after which every tunnel is cut",
         ),
         (
             "shutdown: { spread: 16s }",
@@ -412,9 +412,9 @@ fn close_codes_are_those_that_fit_a_shutdown() {
         assert_eq!(said, Vec::<String>::new(), "{code}");
         assert_eq!(config.unwrap().shutdown.close_code, code);
     }
-    let wire = ", which never goes on the wire (RFC 6455 section 7.4.1)";
-    let fault = ", which tells of a fault and not of a shutdown";
-    let other = ", which is not for a program to send (RFC 6455 section 7.4.2)";
+    let wire = ", which is never sent (RFC 6455 section 7.4.1)";
+    let fault = ", which means a fault, not a shutdown";
+    let other = ", which programs may not send (RFC 6455 section 7.4.2)";
     for (code, why) in [
         ("1004", wire),
         ("1005", wire),
@@ -784,7 +784,7 @@ fn many_problems_are_counted_when_not_shown() {
     // 300 unknown keys and 3 missing ones.
     assert_eq!(
         lines[200],
-        "proxy.yaml:200:1: error: found 103 more problems; they are shown once these are mended"
+        "proxy.yaml:200:1: error: found 103 more problems; they are shown when these are fixed"
     );
 }
 
@@ -827,7 +827,7 @@ fn files_that_cannot_be_read_say_why() {
     );
     assert_eq!(
         line(&write("large.yaml", " ".repeat(1024 * 1024 + 1).as_bytes())),
-        "large.yaml:1:1: error: found more than 1 MiB, expected at most that"
+        "large.yaml:1:1: error: found more than 1 MiB, the limit for a configuration"
     );
     assert_eq!(
         line(&write("empty.yaml", b"")),
@@ -1163,10 +1163,7 @@ fn look_alikes_are_told_in_paths_of_certificates_and_in_variables() {
         .source
         .problem(Severity::Error, site, message)
         .to_string();
-    assert!(
-        told.contains("found a space of another kind (U+00A0)"),
-        "{told}"
-    );
+    assert!(told.contains("found an unusual space (U+00A0)"), "{told}");
 
     let text = shortest().replace("[http://127.0.0.1:3000]", "[\"http://127.0.0.1:${PORT}\"]");
     let environment = |_: &str| Some("3000\u{200b}".to_owned());

@@ -133,8 +133,7 @@ impl Build<'_> {
         if spent {
             Ok(())
         } else {
-            Err(self
-                .refuse("the file holds too many values, aliases counted as what they stand for"))
+            Err(self.refuse("the file has too many values, with aliases expanded"))
         }
     }
 }
@@ -148,7 +147,7 @@ impl Build<'_> {
         if spent {
             Ok(text.to_owned())
         } else {
-            Err(self.refuse("the file holds too much text, aliases counted as what they stand for"))
+            Err(self.refuse("the file has too much text, with aliases expanded"))
         }
     }
 }

@@ -38,13 +38,13 @@ fn plain(config: &Config, notes: &mut Notes<'_, '_>) {
         notes.warn(
             &format!("listeners[{index}].address"),
             format!(
-                "{} takes connections without TLS from everywhere: cookies and tokens pass in clear, and no https page \
-                 may open ws://",
+                "{} accepts connections without TLS from everywhere: cookies and tokens are not encrypted, and pages \
+                 on https can't open ws:// URLs",
                 listener.address
             ),
             format!(
-                "add tls; where a hop in front ends TLS, list its addresses in trusted_proxies or describe it in \
-                 load_balancer; for this machine alone write {loopback}:{}{quote}",
+                "add tls; if a hop in front ends TLS, list its addresses in trusted_proxies or describe it in \
+                 load_balancer; to serve this machine only, write {loopback}:{}{quote}",
                 listener.address.port()
             ),
         );
@@ -79,8 +79,8 @@ fn grace(config: &Config, notes: &mut Notes<'_, '_>) {
     notes.warn(
         "shutdown.grace_period",
         format!(
-            "found {grace}, shorter than shutdown.delay ({delay}), shutdown.drain ({drain}) and 1s for the records of \
-             what is cut: the platform kills the process first, and tunnels end without a Close or a record"
+            "found {grace}, shorter than the sum of shutdown.delay ({delay}), shutdown.drain ({drain}) and 1s for \
+             the last records: the platform kills the process first, and tunnels end without a Close or a record"
         ),
         format!("give the process {needed} or more, here and on the platform, or shorten shutdown.drain"),
     );

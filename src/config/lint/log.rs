@@ -8,18 +8,18 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
     let silenced = match config.log.level {
         Level::Debug | Level::Info => return,
         Level::Warn => {
-            "no record is written of the refusals that clients cause, such as origin_not_allowed and path_not_allowed, of \
-             plain requests, and of tunnels that end in order"
+            "there are no records of refusals that clients cause (such as origin_not_allowed and path_not_allowed), \
+             of plain requests, or of tunnels that end normally"
         }
         Level::Error => {
-            "no record is written of refusals, of plain requests and of the ends of tunnels, also where the upstream or \
-             the network caused them: only those of the proxy's own faults are"
+            "only faults of the proxy itself are recorded: there are no records of refusals, plain requests and ends \
+             of tunnels, even if the upstream or the network caused them"
         }
     };
     notes.warn(
         "log.level",
         format!("at {} {silenced}; they are only counted", config.log.level.name()),
-        "write info, under which a flood of refusals is shortened by itself, or watch the metrics and switch to info to \
-         find a cause; a reload is enough for that",
+        "write info, which limits the records of a flood of refusals automatically; or watch the metrics, and reload \
+         with info to find a cause",
     );
 }

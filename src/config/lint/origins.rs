@@ -26,19 +26,19 @@ fn entries(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
         if !seen.insert(text.clone()) {
             notes.warn(site, format!("found {text} a second time"), "remove it");
         } else if pattern.is_wechat() && has_wechat {
-            let message = format!("found {text} beside wechat, which has it already");
+            let message = format!("found {text} next to wechat, which already includes it");
             notes.warn(site, message, "remove it");
         } else if pattern.is_wechat() && rules.enforcement == Enforcement::Enforce {
             let message = format!(
-                "found {text}, which the clients of every mini program send, and no app id is looked at; phones often \
-                 send no Origin at all"
+                "found {text}, which every mini program sends, and app ids are not checked; phones often send no \
+                 Origin at all"
             );
-            let help = "write wechat in its place, and the app ids of your mini programs in wechat_app_ids";
+            let help =
+                "write wechat instead, and the app ids of your mini programs in wechat_app_ids";
             notes.warn(site, message, help);
         } else if let Some(bare) = with_path(&text) {
-            let message = format!(
-                "found {text}, and no client sends an Origin with a path: it never matches"
-            );
+            let message =
+                format!("found {text}, which never matches: no client sends an Origin with a path");
             notes.warn(site, message, format!("write {bare}"));
         }
     }

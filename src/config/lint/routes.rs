@@ -17,7 +17,7 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
             notes.warn(
                 &format!("routes[{index}].path"),
                 format!(
-                    "found {what} in {}, where every character stands for itself",
+                    "found {what} in {}, but paths are compared as they are written",
                     route.path
                 ),
                 "write the exact path, or a prefix such as /rooms/*",
@@ -36,7 +36,7 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
             notes.warn(
                 &format!("routes[{index}].respond.status"),
                 format!(
-                    "found {}, which needs a Location, and respond sends none: clients have nowhere to go",
+                    "found {}, which needs a Location field, but respond sends none: clients can't follow it",
                     respond.status
                 ),
                 "let an upstream answer with the redirect, or write another status",
@@ -50,11 +50,11 @@ fn shadowed(config: &Config, first: usize, later: usize, notes: &mut Notes<'_, '
         return;
     };
     let mut message = format!(
-        "never matches: routes[{first}] ({other}) comes before it and takes all of its requests"
+        "never matches: routes[{first}] ({other}) comes before it and matches all of its requests"
     );
     let has_websocket = |route: &Route| route.websocket().is_some();
     if has_websocket(own) && !has_websocket(other) {
-        message.push_str(", its handshakes are refused there (websocket_not_allowed)");
+        message.push_str("; its handshakes are refused there (websocket_not_allowed)");
     }
     let help = format!("move it up, before routes[{first}]");
     notes.warn(&format!("routes[{later}].path"), message, help);

@@ -80,17 +80,17 @@ fn unknown(hop: &LoadBalancer, notes: &mut Notes<'_, '_>) {
     let (site, found) = match &hop.name {
         Some(name) => (
             "load_balancer.name",
-            format!("found {}, which", quoted(name)),
+            format!("found {}, whose idle timeout is not known", quoted(name)),
         ),
         None => (
             "load_balancer",
-            "found neither name nor idle_timeout, so that the hop".to_owned(),
+            "found neither name nor idle_timeout".to_owned(),
         ),
     };
     notes.warn(
         site,
-        format!("{found} is none whose idle timeout is known here: no Ping can be held against it"),
-        "write load_balancer.idle_timeout as it is set there, or a name of docs/idle-timeouts.md",
+        format!("{found}: the interval of Pings can't be checked against it"),
+        "write the timeout that is set there as load_balancer.idle_timeout, or a name from docs/idle-timeouts.md",
     );
 }
 
@@ -98,22 +98,26 @@ fn unknown(hop: &LoadBalancer, notes: &mut Notes<'_, '_>) {
 fn usual(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     let usual = format_duration(USUAL);
     let write = format_duration(INTERVAL);
-    let many = format!(
-        "the {usual} of silence after which many load balancers end a tunnel by default (docs/idle-timeouts.md)"
-    );
     match rules.ping {
         Some(ping) if ping.interval >= USUAL => notes.warn(
             &format!("{site}.ping.interval"),
-            format!("found {}, not shorter than {many}", format_duration(ping.interval)),
-            format!("write {write}, or state load_balancer.idle_timeout if it is longer"),
+            format!(
+                "found {}, not shorter than the {usual} of silence after which many load balancers end a tunnel by default \
+                 (docs/idle-timeouts.md)",
+                format_duration(ping.interval)
+            ),
+            format!("write {write}, or write load_balancer.idle_timeout if the real timeout is longer"),
         ),
         Some(_) => {}
         None if sees_to_it(site, rules, |idle| idle < USUAL, notes) => {}
         None => notes.warn(
             site,
-            format!("found no ping, which would come before {many}; clients see such an end as 1006"),
             format!(
-                "write ping: {{ interval: {write} }}, or ping: off where the application sends a heartbeat of its own"
+                "found no ping: many load balancers end a tunnel after {usual} of silence by default \
+                 (docs/idle-timeouts.md), which clients see as 1006"
+            ),
+            format!(
+                "write ping: {{ interval: {write} }}, or ping: off if the application sends its own heartbeat"
             ),
         ),
     }
@@ -179,7 +183,7 @@ impl Patience {
             time,
             words,
             is_advice,
-            or: ", or state load_balancer.idle_timeout if it is longer",
+            or: ", or write load_balancer.idle_timeout if the real timeout is longer",
         })
     }
 
@@ -229,14 +233,14 @@ fn silence(site: &str, rules: &WebSocketRules, patience: &Patience, notes: &mut 
         return;
     }
     let message = if patience.is_advice {
-        format!("found no ping, which would be {words}")
+        format!("found no ping to serve as {words}")
     } else {
         format!(
             "found no ping: a tunnel that is silent for {words} is cut there without a Close, which clients see as 1006"
         )
     };
     let help = format!(
-        "write ping: {{ interval: {write} }}{or}, or ping: off where the application sends a heartbeat of its own"
+        "write ping: {{ interval: {write} }}{or}, or ping: off if the application sends its own heartbeat"
     );
     notes.warn(site, message, help);
 }
@@ -253,10 +257,10 @@ fn never(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
         notes.warn(
             &format!("{site}.ping.interval"),
             format!(
-                "found {interval}, not shorter than idle_timeout ({idle}), which Pings do not prolong: the tunnel is \
-                 closed before the first one"
+                "found {interval}, not shorter than idle_timeout ({idle}), which Pings do not reset: the tunnel is \
+                 closed before the first Ping"
             ),
-            "write a shorter interval, a longer idle_timeout, or one of the two alone",
+            "write a shorter interval, a longer idle_timeout, or only one of the two",
         );
     }
     for (key, timer) in [
@@ -266,7 +270,7 @@ fn never(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
         if let Some((lifetime, timer)) = is_first(rules.max_lifetime, timer) {
             notes.warn(
                 &format!("{site}.{key}"),
-                format!("found {timer}, not shorter than max_lifetime ({lifetime}), which ends every tunnel before"),
+                format!("found {timer}, not shorter than max_lifetime ({lifetime}), which ends every tunnel first"),
                 format!("write a shorter {key}, or remove it"),
             );
         }
@@ -282,11 +286,12 @@ fn lifetime(config: &Config, hop: &Hop, notes: &mut Notes<'_, '_>) {
     let mut rules = config.routes.iter().filter_map(|route| route.websocket());
     if rules.any(|(_, rules)| is_open(rules)) {
         let message = format!(
-            "{} ends every tunnel {} after its start unless it was told otherwise, busy or not, and without a Close",
+            "by default {} ends every tunnel {} after its start, even a busy one, and without a Close",
             hop.name,
             format_duration(hop.habit.time())
         );
-        let help = "raise its timeout, and write a max_lifetime a little shorter than it for each websocket route";
+        let help =
+            "raise its timeout, and set a slightly shorter max_lifetime on each websocket route";
         notes.warn("load_balancer.name", message, help);
     }
 }
@@ -318,8 +323,8 @@ fn keeping(config: &Config, hop: &Hop, stated: Option<Duration>, notes: &mut Not
     notes.warn(
         site,
         format!(
-            "{found} {}, not longer than the {} for which {} keeps a connection to the proxy: it may send a request on one \
-             that is just being closed, and the client sees a 502",
+            "{found} {}, not longer than the {} for which {} keeps a connection to the proxy: it may send a request \
+             on a connection that is being closed, and the client sees a 502",
             format_duration(keep_alive),
             format_duration(keeps),
             hop.name
@@ -357,7 +362,7 @@ fn hasty(config: &Config, notes: &mut Notes<'_, '_>) {
         notes.warn(
             &site,
             format!(
-                "found {}, which the way to a distant client and back can take",
+                "found {}, but a round trip to a distant client can take that long",
                 format_duration(time)
             ),
             format!("write {} or more", format_duration(HASTY)),
@@ -375,7 +380,9 @@ fn hasty(config: &Config, notes: &mut Notes<'_, '_>) {
         let per_second = 1.0 / check.interval.as_secs_f64();
         notes.warn(
             &format!("upstreams.{name}.health_check.interval"),
-            format!("found {interval}: each endpoint is asked some {per_second:.0} times a second"),
+            format!(
+                "found {interval}: each endpoint is checked about {per_second:.0} times a second"
+            ),
             format!("write {} or more", format_duration(HASTY)),
         );
     }

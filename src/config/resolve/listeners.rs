@@ -60,7 +60,7 @@ pub fn resolve(
         let redirect_to_https = fields.get("redirect_to_https").and_then(|cursor| {
             let flag = cursor.flag(report)?;
             if flag && fields.is_meant("tls") {
-                let message = "found true beside tls: what comes here is on TLS already";
+                let message = "found true next to tls: requests here already use TLS";
                 let help = Some("write it on the listener for port 80".to_owned());
                 cursor.error_with(report, message, help);
             }
@@ -79,8 +79,7 @@ pub fn resolve(
                 cursor.error(report, message);
             }
             Some((other, first)) => {
-                let message =
-                    format!("found {address}, which can't be taken beside {other} of {first}");
+                let message = format!("found {address}, which overlaps with {other} of {first}");
                 cursor.error_with(report, message, Some("take another port".to_owned()));
             }
             None => seen.add(address, &item.site),
@@ -104,7 +103,7 @@ fn proxy_protocol(fields: &Fields<'_>, has_trusted: bool, report: &mut Report<'_
     {
         cursor.error_with(
             report,
-            "found required without trusted_proxies, so that every connection would be refused",
+            "found required without trusted_proxies: every connection would be refused",
             Some("list the load balancer's addresses in trusted_proxies".to_owned()),
         );
     }
@@ -189,8 +188,8 @@ fn tls(
         (Some(_), Some(flag)) if self_signed == Some(true) => {
             flag.error_with(
                 report,
-                "found true beside certificates, allowed: one of the two",
-                Some("remove self_signed where real certificates are".to_owned()),
+                "found true next to certificates, allowed: one of the two",
+                Some("remove self_signed if you have real certificates".to_owned()),
             );
         }
         (None, Some(flag)) if self_signed == Some(true) => certificates.push(CertificateFiles {

@@ -46,7 +46,7 @@ pub fn resolve(
                 Entry::Occupied(first) => {
                     let first = first.get();
                     let message = format!("found the host and path of {first} again");
-                    let help = Some("the first route that matches is used: put its websocket or http on that one"
+                    let help = Some("the first route that matches is used: put this websocket or http on that route"
                         .to_owned());
                     fields
                         .get("path")
@@ -82,7 +82,7 @@ fn serves(
     if let Some(cursor) = fields.get("respond") {
         for other in ["websocket", "http", "upstream"] {
             if let Some(other) = fields.get(other) {
-                let message = "found it beside respond, which answers without an upstream";
+                let message = "found it next to respond, which answers without an upstream";
                 let help = Some("remove one of the two".to_owned());
                 other.key_error(report, message, help);
             }
@@ -94,8 +94,8 @@ fn serves(
     let is_meant = |names: &[&str]| names.iter().any(|name| fields.is_meant(name));
     if !is_meant(&["websocket", "http", "respond"]) {
         let message = "missing one of the keys \"websocket\", \"http\" and \"respond\"";
-        let help = "write websocket for opening handshakes, http for plain requests, both, or respond for an answer of \
-                    the proxy's own";
+        let help = "write websocket for opening handshakes, http for plain requests, both, or respond if the proxy \
+                    itself answers";
         item.error_with(report, message, Some(help.to_owned()));
     }
     let upstream = fields.get("upstream").and_then(|cursor| {
@@ -115,7 +115,7 @@ fn serves(
     let is_echo = resolved.is_some_and(|upstream| upstream.endpoints.contains(&Endpoint::Echo));
     if let (Some(cursor), true) = (fields.get("http"), is_echo) {
         let message = format!(
-            "found it beside upstream {upstream}, whose builtin:echo answers opening handshakes alone"
+            "found it with upstream {upstream}, whose builtin:echo answers only opening handshakes"
         );
         let help = Some("name an upstream that speaks HTTP".to_owned());
         cursor.key_error(report, message, help);
@@ -246,7 +246,7 @@ fn origins(fields: &Fields<'_>, host: &Host, report: &mut Report<'_>) -> Vec<Ori
         };
         if rule.needs_exact_host() {
             let found = match host {
-                Host::Absent => Some("none"),
+                Host::Absent => Some("no host"),
                 Host::Read(HostPattern::Wildcard(_)) => Some("a wildcard"),
                 Host::Read(HostPattern::Exact(_)) | Host::Unreadable => None,
             };
@@ -261,7 +261,7 @@ fn origins(fields: &Fields<'_>, host: &Host, report: &mut Report<'_>) -> Vec<Ori
         }
         if rule.needs_wechat_app_ids() && app_ids.is_none() {
             let message = format!(
-                "{} needs wechat_app_ids beside origins, found none",
+                "{} needs wechat_app_ids next to origins, which is missing",
                 quoted(&text)
             );
             item.error(report, message);
@@ -273,8 +273,12 @@ fn origins(fields: &Fields<'_>, host: &Host, report: &mut Report<'_>) -> Vec<Ori
         && are_all_read
         && !rules.iter().any(OriginRule::needs_wechat_app_ids)
     {
-        let help = "add wechat to origins, or remove it";
-        app_ids.key_warning(report, "found no origin \"wechat\" that uses it", help);
+        let help = "add wechat to origins, or remove wechat_app_ids";
+        app_ids.key_warning(
+            report,
+            "found no origin \"wechat\", so nothing uses these app ids",
+            help,
+        );
     }
     rules
 }

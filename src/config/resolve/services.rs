@@ -30,12 +30,12 @@ pub fn resolve(top: &Fields<'_>, listeners: &[Listener], report: &mut Report<'_>
             let message = if *other == own {
                 format!("found {own}, the address of {whose}")
             } else {
-                format!("found {own}, which can't be taken beside {other} of {whose}")
+                format!("found {own}, which overlaps with {other} of {whose}")
             };
             cursor.error_with(report, message, Some("take another port".to_owned()));
         } else if name == "admin" && !own.ip().is_loopback() {
             let message = format!(
-                "{own} is no loopback address: whoever reaches it can end every tunnel; write 127.0.0.1:{} unless \
+                "{own} is not a loopback address: anyone who reaches it can end every tunnel; write 127.0.0.1:{} unless \
                  something else keeps it private",
                 own.port()
             );

@@ -49,7 +49,7 @@ pub fn resolve(top: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Sh
     );
     if shutdown.spread > shutdown.drain {
         let message = format!(
-            "found {spread}, longer than shutdown.drain ({drain}), which cuts every tunnel"
+            "found {spread}, longer than shutdown.drain ({drain}), after which every tunnel is cut"
         );
         cursor.error(report, message);
     } else {
@@ -70,11 +70,9 @@ fn close_code(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<u16> {
     let code = spelled.text.parse::<u16>().ok().filter(|_| is_plain);
     let why = match code {
         Some(code @ (1000 | 1001 | 1012 | 1013 | 3000..=4999)) => return Some(code),
-        Some(1004 | 1005 | 1006 | 1015) => {
-            ", which never goes on the wire (RFC 6455 section 7.4.1)"
-        }
-        Some(1002..=1014) => ", which tells of a fault and not of a shutdown",
-        Some(_) => ", which is not for a program to send (RFC 6455 section 7.4.2)",
+        Some(1004 | 1005 | 1006 | 1015) => ", which is never sent (RFC 6455 section 7.4.1)",
+        Some(1002..=1014) => ", which means a fault, not a shutdown",
+        Some(_) => ", which programs may not send (RFC 6455 section 7.4.2)",
         None => "",
     };
     cursor.error(report, format!("{}{why}, expected {CODE}", spelled.found()));

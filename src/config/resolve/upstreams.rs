@@ -87,7 +87,7 @@ impl Upstreams<'_> {
             if !self.used.contains(*name) {
                 cursor.key_warning(
                     report,
-                    "found no route with this upstream",
+                    "found no route that uses this upstream",
                     "remove it, or name it in a route",
                 );
             }
@@ -173,7 +173,7 @@ fn upstream(
     {
         cursor.key_error(
             report,
-            "found tls, and no endpoint that is reached over it",
+            "found tls, but no endpoint uses it",
             Some("write https:// in endpoints, or remove tls".to_owned()),
         );
     }
@@ -216,7 +216,7 @@ fn upstream_tls(
         if let Some(cursor) = fields.get(here)
             && !fields.is_meant(there)
         {
-            let message = format!("found {here} without {there}, allowed: both or none");
+            let message = format!("found {here} without {there}, allowed: both or neither");
             let help = format!("add {there}, the PEM file that belongs to it");
             cursor.key_error(report, message, Some(help));
         }
@@ -240,7 +240,7 @@ fn server_name(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<String> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok() {
         let message = format!("found the address {}, expected {WHAT}", quoted(&name));
-        let help = "remove server_name: an address in endpoints is verified as it is, and cannot be asked for by name";
+        let help = "remove server_name: certificates are checked against the IP address in endpoints, and a client can't ask for an IP address by server name";
         cursor.error_with(report, message, Some(help.to_owned()));
         return None;
     }

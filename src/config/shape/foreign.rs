@@ -255,7 +255,7 @@ static ANYWHERE: &[(&[&str], &str)] = &[
             "request_headers_to_add",
             "upgrade_configs",
         ],
-        "Upgrade, Connection, Host and the X-Forwarded fields are passed on as WebSocket needs them: leave this key out",
+        "Upgrade, Connection, Host and the X-Forwarded fields are sent as WebSocket needs them: remove this key",
     ),
     (
         &[
@@ -354,7 +354,7 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["proxy_ssl_certificate", "proxy_ssl_certificate_key"],
-        "the keys for a certificate that upstreams are shown are upstreams.*.tls.cert and upstreams.*.tls.key",
+        "the keys for the certificate shown to upstreams are upstreams.*.tls.cert and upstreams.*.tls.key",
     ),
     (
         &[
@@ -381,7 +381,7 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["circuit_breakers", "max_conns"],
-        "the key for how many tunnels an upstream takes is upstreams.*.max_tunnels",
+        "the key for how many tunnels an upstream accepts is upstreams.*.max_tunnels",
     ),
     (
         &[
@@ -403,12 +403,12 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["acl", "allow", "auth_basic", "basic_auth", "deny"],
-        "clients are told apart by Origin or certificate: the keys are routes[].websocket.origins and listeners[].tls.client_auth",
+        "clients are recognised by Origin or certificate: the keys are routes[].websocket.origins and listeners[].tls.client_auth",
     ),
     (
         &["acme", "auto_https", "certresolver", "email", "letsencrypt"],
-        "certificates are not fetched; the key for the file of one is listeners[].tls.certificates[].cert, and what renews \
-         it may replace the file",
+        "certificates are not fetched; the key for the file of one is listeners[].tls.certificates[].cert, and a \
+         renewal may replace the file",
     ),
     (
         &[
@@ -423,7 +423,7 @@ static ANYWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["prefix_rewrite", "rewrite", "strip_prefix"],
-        "the client's path is passed on unchanged: write it in routes[].path as clients send it",
+        "the client's path is forwarded unchanged: write it in routes[].path as clients send it",
     ),
     (
         &[
@@ -434,15 +434,15 @@ static ANYWHERE: &[(&[&str], &str)] = &[
             "http_response",
             "response_headers_to_add",
         ],
-        "fields of requests and answers are passed on as they are: let the upstream send them",
+        "fields of requests and answers are forwarded unchanged: let the upstream send them",
     ),
     (
         &["compression", "encode", "gzip"],
-        "messages and bodies are passed on as they are: leave this key out",
+        "messages and bodies are forwarded unchanged: remove this key",
     ),
     (
         &["alpn_protocols", "h2", "http2"],
-        "HTTP/2 is not spoken: leave this key out",
+        "HTTP/2 is not supported: remove this key",
     ),
     (
         &[
@@ -455,15 +455,15 @@ static ANYWHERE: &[(&[&str], &str)] = &[
             "static_resources",
             "typed_config",
         ],
-        "the file itself has the keys listeners, routes and upstreams, and nothing around them: leave this key out",
+        "listeners, routes and upstreams are at the top level of the file: remove this key",
     ),
     (
         &["mode", "stream"],
-        "what a route takes is said by routes[].websocket and routes[].http; other protocols are not passed on",
+        "the keys for what a route accepts are routes[].websocket and routes[].http; other protocols are not forwarded",
     ),
     (
         &["option", "options"],
-        "the options of HAProxy have keys of their own, such as trusted_proxies and upstreams.*.health_check",
+        "each option of HAProxy has a separate key here, such as trusted_proxies and upstreams.*.health_check",
     ),
     (
         &[
@@ -492,7 +492,7 @@ static ANYWHERE: &[(&[&str], &str)] = &[
             "worker_processes",
             "workers",
         ],
-        "there is nothing to set for it here: leave this key out",
+        "this proxy has no such setting: remove this key",
     ),
 ];
 

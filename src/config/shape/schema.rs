@@ -18,7 +18,7 @@ pub fn schema() -> Value {
         ("title", "wsgate's proxy.yaml"),
         (
             "description",
-            "Made by `wsgate schema`. `wsgate check` says more: what keys have to do with each other, and the certificates.",
+            "Made by `wsgate schema`. `wsgate check` checks more: whether keys fit together, and the certificates.",
         ),
     ];
     schema.extend(words.map(|(name, text)| (name.to_owned(), json!(text))));
@@ -46,7 +46,7 @@ fn definitions() -> Value {
             "not": { "pattern": r"^[^1-9]*$" },
         },
         "zero": {
-            "description": "`0s`: none at all.",
+            "description": "`0s`: no time at all.",
             "anyOf": [{ "const": 0 }, { "type": "string", "pattern": r"^\s*(0+|([0.]+\s*[a-z]+\s*)+)$" }],
         },
         "size": {
@@ -57,7 +57,7 @@ fn definitions() -> Value {
             ],
         },
         "count": {
-            "description": "A whole number from 1 on.",
+            "description": "A whole number, at least 1.",
             "anyOf": [
                 { "type": "integer", "minimum": 1 },
                 { "type": "string", "pattern": "^0*[1-9][0-9]*$" },

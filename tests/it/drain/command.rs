@@ -143,7 +143,7 @@ fn an_admin_listener_that_others_reach_is_a_warning() {
     };
     let said = check("0.0.0.0:9901");
     assert!(
-        said.contains("warning: admin.address: 0.0.0.0:9901 is no loopback address"),
+        said.contains("warning: admin.address: 0.0.0.0:9901 is not a loopback address"),
         "{said}"
     );
     assert!(said.contains("write 127.0.0.1:9901"), "{said}");

@@ -108,7 +108,7 @@ pub(super) fn respond(cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<Re
             String::new()
         }
         Some((Some(text), cursor)) if matches!(status, 204 | 205 | 304) && !text.is_empty() => {
-            let message = format!("found a body, which an answer of status {status} has not");
+            let message = format!("found a body, but answers with status {status} have no body");
             let help = Some("remove it, or write another status".to_owned());
             cursor.error_with(report, message, help);
             String::new()

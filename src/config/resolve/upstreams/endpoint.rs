@@ -55,7 +55,7 @@ pub(super) fn endpoint(text: &str, folder: &Path) -> Result<Endpoint, Wrong> {
         return Err((message, Some(format!("write {scheme}://{address}"))));
     }
     if !matches!(path, "" | "/") {
-        let message = "expected no path or query: the client's own are sent on".to_owned();
+        let message = "expected no path or query: those of the client are forwarded".to_owned();
         return Err((message, Some(format!("write {scheme}://{address}"))));
     }
     let (host, port) = authority(address)?;
@@ -116,7 +116,7 @@ fn unix(path: &str, folder: &Path) -> Result<Endpoint, Wrong> {
         return Err((expected.to_owned(), None));
     }
     if path.starts_with('@') {
-        let message = "expected the path of a socket file: sockets without one are not supported";
+        let message = "expected the path of a socket file: abstract sockets are not supported";
         return Err((message.to_owned(), None));
     }
     let path = folder.join(path);
