@@ -253,7 +253,7 @@ fn too_large(status: u16, what: &str, most: usize, unit: &str) -> Failure {
     Failure::new(Reason::HttpTooLarge, format!("{what}: over {most} {unit}"))
         .with_status(status)
         .with_hint(
-            "the client, or a hop in front, sends far more beside the body than any known client does: let it send less; \
+            "the client, or a hop in front, sends far more chunk extensions or trailers than any known client does: let it send less; \
              this limit is fixed",
         )
 }

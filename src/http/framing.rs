@@ -39,7 +39,7 @@ impl<'a> Framing<'a> {
     /// `http_framing_conflict`.
     pub fn check(&self) -> Result<Rest, Failure> {
         match (self.length, self.coding) {
-            (Some(_), Some(_)) => Err(conflict("Content-Length beside Transfer-Encoding")),
+            (Some(_), Some(_)) => Err(conflict("Content-Length next to Transfer-Encoding")),
             (Some(length), None) => match digits(length) {
                 Some(length) => Ok(Rest::length(length)),
                 None => Err(conflict(format!(
@@ -49,7 +49,7 @@ impl<'a> Framing<'a> {
             },
             (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Rest::chunked()),
             (None, Some(coding)) => Err(conflict(format!(
-                "Transfer-Encoding is not chunked alone: found {}",
+                "Transfer-Encoding is not only chunked: found {}",
                 secrets::known(
                     coding.split(|&byte| byte == b',').map(<[u8]>::trim_ascii),
                     &[words::CODINGS]

@@ -1,6 +1,6 @@
 //! The raw head of a request: read within bounds, and refused where hyper would hide or forgive.
 //!
-//! hyper accepts bare LF, drops Content-Length beside Transfer-Encoding, cuts fragments and answers what it can't
+//! hyper accepts bare LF, drops Content-Length next to Transfer-Encoding, cuts fragments and answers what it can't
 //! parse by itself. What passes here it parses in one way only.
 
 mod told;
@@ -124,14 +124,14 @@ pub async fn read(
 fn ended(bytes: &[u8], begun: bool) -> NoHead {
     let detail = match (bytes.is_empty(), begun) {
         (true, false) => return NoHead::Unused(None),
-        (true, true) => "an empty line came, then the end".to_owned(),
+        (true, true) => "an empty line came, then the connection ended".to_owned(),
         (false, _) => {
             let count = bytes.len();
             let what = match begins_like_a_request(bytes) {
                 true => "they begin like a request",
                 false => "they are not the beginning of a request",
             };
-            format!("{count} bytes came, then the end: {what}")
+            format!("{count} bytes came, then the connection ended: {what}")
         }
     };
     let failure = Failure::new(Reason::HttpHeadIncomplete, detail);
@@ -147,7 +147,7 @@ fn late(bytes: &[u8], begun: bool) -> Failure {
     let failure = Failure::new(Reason::HttpHeaderTimeout, detail);
     if bytes.is_empty() && !begun {
         return failure.with_hint(
-            "a browser's preconnect or an idle connection of a load balancer, opened ahead of need: nothing to do; \
+            "a browser's preconnect, or a connection that a load balancer opened early: nothing to do; \
              the deadline is `limits.request_head`",
         );
     }
@@ -275,7 +275,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
         .find(|(_, byte)| !is_token(**byte))
     {
         return Err(malformed(format!(
-            "request line: byte {at} of the method is \\x{byte:02x}, which no method has"
+            "request line: byte {at} of the method is \\x{byte:02x}, which is not allowed in a method"
         )));
     }
     let is_old = match version {
@@ -289,19 +289,19 @@ fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
             return Err(Failure::new(Reason::HttpVersionUnsupported, detail));
         }
         _ => {
-            let detail = "request line: what stands behind the target is not an HTTP version";
+            let detail = "request line: the text after the target is not an HTTP version";
             return Err(malformed(detail.to_owned()));
         }
     };
     if target.len() > MAX_TARGET {
         let detail = format!(
-            "the target is over {MAX_TARGET} bytes, the limit: it has {}",
+            "the target is over the limit of {MAX_TARGET} bytes: it has {}",
             target.len()
         );
         return Err(Failure::new(Reason::HttpTooLarge, detail)
             .with_status(414)
             .with_hint(
-                "let the client send what its URL holds in messages or in a body; `limits.header_bytes` does not make \
+                "let the client send the data of its URL in messages or in a body instead; `limits.header_bytes` does not make \
                  room for a longer URL",
             ));
     }
@@ -317,7 +317,7 @@ fn check_target(target: &[u8]) -> Result<(), Failure> {
         match byte {
             b'#' => {
                 return Err(malformed(format!(
-                    "byte {at} of the target is '#': a fragment is not sent to a server"
+                    "byte {at} of the target is '#': fragments must not be sent to a server"
                 )));
             }
             0x80.. => {
@@ -345,7 +345,7 @@ fn check_target(target: &[u8]) -> Result<(), Failure> {
         let found = match target {
             b"*" => "found *",
             _ if target.windows(3).any(|three| three == b"://") => "found another scheme",
-            _ => "found neither / nor http:// at its beginning",
+            _ => "found neither / nor http:// at the beginning",
         };
         return Err(malformed(format!(
             "the target is neither a path nor an http URL: {found}"
@@ -357,7 +357,7 @@ fn check_target(target: &[u8]) -> Result<(), Failure> {
     }
     http::Uri::try_from(target)
         .map(drop)
-        .map_err(|error| malformed(format!("the target is not a URL that can be read: {error}")))
+        .map_err(|error| malformed(format!("the target is not a valid URL: {error}")))
 }
 
 /// What `http::Uri` takes, which is more than RFC 3986 section 3.3 does; a test compares.
@@ -568,19 +568,19 @@ mod tests {
             ),
             (
                 "Cookie: s HTTP/1.1\r\n\r\n",
-                "request line: byte 6 of the method is \\x3a, which no method has",
+                "request line: byte 6 of the method is \\x3a, which is not allowed in a method",
             ),
             (
                 "GET /s s/1\r\n\r\n",
-                "request line: what stands behind the target is not an HTTP version",
+                "request line: the text after the target is not an HTTP version",
             ),
             (
                 "GET /#s HTTP/1.1\r\n\r\n",
-                "byte 1 of the target is '#': a fragment is not sent to a server",
+                "byte 1 of the target is '#': fragments must not be sent to a server",
             ),
             (
                 "GET u:pw@h HTTP/1.1\r\n\r\n",
-                "the target is neither a path nor an http URL: found neither / nor http:// at its beginning",
+                "the target is neither a path nor an http URL: found neither / nor http:// at the beginning",
             ),
             (
                 "GET ftp://u:pw@h HTTP/1.1\r\n\r\n",
@@ -738,7 +738,7 @@ mod tests {
     #[test]
     fn too_many_fields_are_counted() {
         let failure = check(&with(&vec!["X: 1"; 101].join("\r\n"))).unwrap_err();
-        let detail = "more than 100 fields, the limit: 101 came, in a head of 624 bytes; the largest field is X, of 4 bytes";
+        let detail = "over the limit of 100 fields: 101 came in a head of 624 bytes; the largest field is X, of 4 bytes";
         assert_eq!(failure.detail.as_deref(), Some(detail));
     }
 

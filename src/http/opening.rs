@@ -100,7 +100,7 @@ pub fn authority(request: &Parts) -> Result<Authority, Failure> {
         Some(target) => Authority::parse(target.as_str().as_bytes()).ok_or_else(|| {
             Failure::new(
                 Reason::HttpHostInvalid,
-                "the target's host is not one with an optional port",
+                "the target's host is not a host with an optional port",
             )
         }),
     }
@@ -244,7 +244,7 @@ fn arrived(fields: &HeaderMap) -> String {
         .iter()
         .filter(|(_, field)| fields.contains_key(field));
     parts.extend(came.map(|(name, _)| (*name).to_owned()));
-    format!("of the handshake arrived: {}", parts.join("; "))
+    format!("parts of the handshake that arrived: {}", parts.join("; "))
 }
 
 /// The only expectation that there is (RFC 9110 section 10.1.1): the proxy itself answers it.
@@ -303,7 +303,7 @@ fn check_version(fields: &HeaderMap) -> Result<(), Failure> {
         Ok(None) => {
             let detail = "Sec-WebSocket-Version is missing";
             return Err(Failure::new(Reason::WsVersionUnsupported, detail).with_hint(
-                "a request that is made by hand, or a hop in front that does not pass Sec-WebSocket-Version on",
+                "the request was made by hand, or a hop in front does not forward Sec-WebSocket-Version",
             ));
         }
         Err(count) => format!("{count} Sec-WebSocket-Version fields"),
@@ -315,7 +315,7 @@ fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
     const NONCE: usize = 16;
     let several = |detail: String| {
         Failure::new(Reason::WsKeyInvalid, detail).with_hint(
-            "the client sends Sec-WebSocket-Key more than once, or a hop in front adds one of its own: one of the two \
+            "the client sends Sec-WebSocket-Key more than once, or a hop in front adds another one: one of the two \
              has to stop",
         )
     };
@@ -330,13 +330,10 @@ fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
             Ok(nonce) if nonce.len() == NONCE => return Ok(key),
             Ok(nonce) => format!("the key decodes to {} bytes", nonce.len()),
             Err(DecodeError::InvalidByte(offset, _)) => {
-                format!(
-                    "the key is not base64: byte {} does not belong there",
-                    offset + 1
-                )
+                format!("the key is not base64: byte {} is not allowed", offset + 1)
             }
             Err(_) => format!(
-                "the key is not base64: its {} bytes end wrongly, 16 bytes end with two =",
+                "the key is not base64: its {} bytes have a wrong ending; the base64 of 16 bytes ends with two =",
                 key.len()
             ),
         },
@@ -360,7 +357,7 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
             "{count} subprotocols are offered, allowed: {MOST_SUBPROTOCOLS}"
         ))
         .with_hint(
-            "real clients offer a few: look at the code that builds the client's list of subprotocols",
+            "real clients offer a few: check the code that builds the client's list of subprotocols",
         ));
     }
     let mut seen = HashSet::new();
@@ -390,7 +387,7 @@ fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
             Reason::WsExtensionsHeaderInvalid,
             format!("{count} extensions are offered, allowed: {MOST_EXTENSIONS}"),
         )
-        .with_hint("real clients offer a few: look at the client, or at the hop in front that rewrites the extensions offer"));
+        .with_hint("real clients offer a few: check the client, or the hop in front that rewrites the offer of extensions"));
     }
     let mut names = Vec::new();
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
@@ -501,17 +498,17 @@ mod tests {
             ),
             (
                 "dGhlIHNhbXBsZSBub25jZQ",
-                "the key is not base64: its 22 bytes end wrongly",
+                "the key is not base64: its 22 bytes have a wrong ending",
                 false,
             ),
             (
                 "dGhlIHNhbXBsZSBub25jZR==",
-                "the key is not base64: its 24 bytes end wrongly",
+                "the key is not base64: its 24 bytes have a wrong ending",
                 false,
             ),
             (
                 "dGhl-HNhbXBsZSBub25jZQ==",
-                "the key is not base64: byte 5 does not belong",
+                "the key is not base64: byte 5 is not allowed",
                 false,
             ),
             ("dGhlIHNhbXBsZSBub25j", "the key decodes to 15 bytes", false),
@@ -542,7 +539,7 @@ mod tests {
         // Too short: nobody has repeated it.
         assert_eq!(hint(&[("sec-websocket-key", "dGhl")]), "");
         assert!(hint(&[good, good]).contains("more than once"));
-        assert!(hint(&[good]).contains("does not pass Sec-WebSocket-Version on"));
+        assert!(hint(&[good]).contains("does not forward Sec-WebSocket-Version"));
         assert_eq!(hint(&[good, ("sec-websocket-version", "777")]), "");
     }
 

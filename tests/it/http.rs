@@ -57,7 +57,7 @@ pub fn http_head_incomplete() -> Line {
     let line = guard.proxy.terminal();
     guard.expect_untouched();
     assert_eq!(line.number("status"), None);
-    line.with_detail("31 bytes came, then the end: they begin like a request")
+    line.with_detail("31 bytes came, then the connection ended: they begin like a request")
 }
 
 pub fn http_malformed() -> Line {
@@ -72,7 +72,7 @@ pub fn http_too_large() -> Line {
     let cookie = "c".repeat(20 * 1024);
     let line = refused(&[("Cookie", &cookie)], Reason::HttpTooLarge);
     assert_eq!(line.number("status"), Some(431));
-    line.with_detail("the request head is over 16384 bytes, the limit: ")
+    line.with_detail("the request head is over the limit of 16384 bytes: ")
         .with_detail("the largest field is Cookie, of 20488 bytes")
 }
 
@@ -93,7 +93,7 @@ pub fn http_host_invalid() -> Line {
 pub fn http_framing_conflict() -> Line {
     let both = [("Content-Length", "0"), ("Transfer-Encoding", "chunked")];
     refused(&both, Reason::HttpFramingConflict)
-        .with_detail("Content-Length beside Transfer-Encoding")
+        .with_detail("Content-Length next to Transfer-Encoding")
 }
 
 pub fn http_body_on_upgrade() -> Line {
@@ -152,7 +152,7 @@ pub fn ws_handshake_missing() -> Line {
 
 pub fn ws_upgrade_header_missing() -> Line {
     let stripped = [("Upgrade", ""), ("Connection", "keep-alive")];
-    let came = "of the handshake arrived: no Upgrade; Connection: keep-alive; Sec-WebSocket-Key; Sec-WebSocket-Version";
+    let came = "parts of the handshake that arrived: no Upgrade; Connection: keep-alive; Sec-WebSocket-Key; Sec-WebSocket-Version";
     refused(&stripped, Reason::WsUpgradeHeaderMissing).with_detail(came)
 }
 

@@ -39,7 +39,7 @@ pub(super) fn too_large(bytes: &[u8], limit: usize) -> Failure {
         ("request head", 431)
     };
     let detail = format!(
-        "the {what} is over {limit} bytes, the limit: {} came{}",
+        "the {what} is over the limit of {limit} bytes: {} came{}",
         bytes.len(),
         largest_field(bytes)
     );
@@ -69,7 +69,7 @@ pub(super) fn too_many(head: &[u8]) -> Failure {
     // Beside them there are the request line, the empty line, and nothing behind that.
     let count = lines.count().saturating_sub(3);
     let detail = format!(
-        "more than {MAX_FIELDS} fields, the limit: {count} came, in a head of {} bytes{}",
+        "over the limit of {MAX_FIELDS} fields: {count} came in a head of {} bytes{}",
         head.len(),
         largest_field(head)
     );
@@ -110,15 +110,15 @@ mod tests {
                     "GET / HTTP/1.1\r\nA: b\r\nCookie: {}\r\nHos",
                     "c".repeat(100)
                 ),
-                "the request head is over 100 bytes, the limit: 135 came; the largest field is Cookie, of 108 bytes",
+                "the request head is over the limit of 100 bytes: 135 came; the largest field is Cookie, of 108 bytes",
             ),
             (
                 format!("GET / HTTP/1.1\r\n{token}: {}", "c".repeat(100)),
-                "the request head is over 100 bytes, the limit: 147 came; the largest field is *, of 131 bytes",
+                "the request head is over the limit of 100 bytes: 147 came; the largest field is *, of 131 bytes",
             ),
             (
                 format!("GET /{}", "a".repeat(100)),
-                "the request line is over 100 bytes, the limit: 105 came",
+                "the request line is over the limit of 100 bytes: 105 came",
             ),
         ] {
             let failure = too_large(head.as_bytes(), 100);

@@ -147,7 +147,7 @@ fn half_a_head_and_then_the_end_or_a_reset() {
             assert_eq!(client.rest(), b"");
             let line = guard.proxy.terminal().expect(Reason::HttpHeadIncomplete);
             let line = line.with_detail(&format!(
-                "{cut} bytes came, then the end: they begin like a request"
+                "{cut} bytes came, then the connection ended: they begin like a request"
             ));
             assert!(!line.0.to_string().contains("hidden"), "{line:?}");
 
