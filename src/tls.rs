@@ -255,7 +255,7 @@ pub async fn accept(
             });
         }
         Err(_) => {
-            return Err(late("no complete ClientHello came").into());
+            return Err(late("no complete ClientHello arrived").into());
         }
     };
     let chosen = {
@@ -304,7 +304,9 @@ pub async fn accept(
             });
         }
         Err(_) => {
-            return Err(late("the ClientHello came, the rest of the handshake did not").into());
+            return Err(
+                late("the ClientHello arrived, but the rest of the handshake did not").into(),
+            );
         }
     };
     stream.get_mut().0.stop_counting();

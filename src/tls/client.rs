@@ -155,7 +155,7 @@ impl Client {
     pub async fn connect(&self, socket: TcpStream, host: &str) -> Result<UpstreamStream, Failure> {
         let name = self.name.as_deref().unwrap_or(host);
         let Ok(server_name) = ServerName::try_from(name.to_owned()) else {
-            let detail = format!("{name:?} is no name that a certificate could be for");
+            let detail = format!("{name:?} is not a name that a certificate can have");
             return Err(Failure::new(Reason::UpstreamTlsVerifyFailed, detail));
         };
         let connector = TlsConnector::from(Arc::clone(&self.config));
@@ -184,7 +184,7 @@ fn read_roots(file: &Path, doubts: &mut Vec<Finding>) -> Result<RootCertStore, F
         if is_server_and_authority(&certificate) {
             let message = format!(
                 "certificate {} in {} has the names of a server and says that it is an authority (CA:TRUE): if the \
-                 upstream presents this very one, it is refused; make it anew with basicConstraints=critical,CA:FALSE",
+                 upstream presents this certificate, it is refused; create it again with basicConstraints=critical,CA:FALSE",
                 index + 1,
                 file.display()
             );

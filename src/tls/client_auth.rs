@@ -56,8 +56,8 @@ impl Authorities {
                     severity: Severity::Warning,
                     field: "ca",
                     message: format!(
-                        "certificate {} in {path} is not an authority's; name the one that issues the clients' \
-                         certificates, not one of theirs",
+                        "certificate {} in {path} is not an authority's; name the authority that issues the clients' \
+                         certificates, not a client's certificate",
                         index + 1
                     ),
                 });
@@ -111,7 +111,7 @@ impl Authorities {
 pub(super) fn refused(error: &Error) -> Option<Failure> {
     let error = match error {
         Error::NoCertificatesPresented => {
-            let detail = "the client was asked for a certificate and sent none";
+            let detail = "the client was asked for a certificate but did not send one";
             return Some(Failure::new(Reason::TlsClientCertMissing, detail));
         }
         Error::InvalidCertificate(error) => error,

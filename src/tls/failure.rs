@@ -45,8 +45,8 @@ fn unread_hello(error: &io::Error, beginning: &[u8]) -> Failure {
             format!("before a complete ClientHello: {error}"),
         )
         .with_hint(
-            "no certificate had been sent yet: a scanner, a health check that speaks half of TLS, or a network that was \
-             lost; if many, look at the hop in front",
+            "no certificate had been sent yet: a scanner, a health check that does not complete TLS, or a lost \
+             network; if there are many, check the hop in front",
         ),
     }
 }
@@ -54,8 +54,9 @@ fn unread_hello(error: &io::Error, beginning: &[u8]) -> Failure {
 /// An error after it; `least` is the least version that is spoken.
 pub(super) fn after_hello(error: &io::Error, least: TlsVersion) -> Failure {
     let Some(error) = tls_error(error) else {
-        let detail =
-            format!("after the ClientHello was answered, as a rule with the certificate: {error}");
+        let detail = format!(
+            "after the answer to the ClientHello, which usually has the certificate: {error}"
+        );
         return Failure::new(Reason::TlsClientClosed, detail);
     };
     let failure = match error {
@@ -66,7 +67,7 @@ pub(super) fn after_hello(error: &io::Error, least: TlsVersion) -> Failure {
         Error::DecryptError => {
             // It says the same of both.
             let detail = format!(
-                "{error}; the proxy sent alert {}, or {} if it was the Finished message that is wrong",
+                "{error}; the proxy sent alert {}, or {} if the Finished message was wrong",
                 alert::words(AlertDescription::BadRecordMac),
                 alert::words(AlertDescription::DecryptError)
             );
@@ -185,7 +186,7 @@ fn alert_received(alert: AlertDescription) -> Failure {
     match alert {
         // docs/tls-clients.md: measured.
         AlertDescription::CertificateUnknown => failure.with_hint(
-            "Chromium and its kin send this alert for every fault alike, also where they do not trust the issuer: run \
+            "Chromium and browsers like it send this alert for every fault, even if they do not trust the issuer: run \
              `wsgate check` for chain, names and dates, and test with the client's own trust store",
         ),
         _ => failure,

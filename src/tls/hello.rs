@@ -155,8 +155,7 @@ impl<'h> Offers<'h> {
                 all.any(|identity| identity.key().key.choose_scheme(&[*scheme]).is_some())
             });
             let ours = list(ours, |scheme| format!("{scheme:?}"));
-            let detail =
-                format!("offered: {offered}; what the keys of the certificates can do: {ours}");
+            let detail = format!("offered: {offered}; supported by the certificates' keys: {ours}");
             return Failure::new(Reason::TlsNoCommonSigalg, detail);
         }
         let mut kinds: Vec<_> = candidates
@@ -165,13 +164,13 @@ impl<'h> Offers<'h> {
         kinds.sort_unstable();
         kinds.dedup();
         let detail = format!(
-            "offered: {}; none of them is for a certificate with a key of {}",
+            "offered: {}; these do not work with a certificate key of {}",
             suite_names(hello),
             kinds.join(" or ")
         );
         Failure::new(Reason::TlsNoCommonCipher, detail).with_hint(
-            "add a certificate of the other kind (RSA beside ECDSA) for the same names to \
-             `listeners[].tls.certificates`, or let the client offer suites for the kind that is there",
+            "add a certificate of the other kind (RSA next to ECDSA) for the same names to \
+             `listeners[].tls.certificates`, or let the client offer suites for the existing kind",
         )
     }
 }
@@ -198,7 +197,7 @@ pub(super) fn without_signature_algorithms(beginning: &[u8]) -> Failure {
     if is_older_than_tls12(beginning) {
         Failure::new(Reason::TlsVersionUnsupported, AT_MOST_TLS11)
     } else {
-        let detail = "the client names no signature algorithms, which stands for SHA-1";
+        let detail = "the client names no signature algorithms, which means SHA-1";
         Failure::new(Reason::TlsNoCommonSigalg, detail)
     }
 }

@@ -151,7 +151,7 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
 pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Finding {
     let message = match error {
         rustls::Error::InconsistentKeys(_) => format!(
-            "{} is not the key of the first certificate in {}; put the leaf first, or name its own key",
+            "{} is not the key of the first certificate in {}; put the leaf first, or name the key of the leaf",
             files.key.display(),
             files.cert.display()
         ),
@@ -159,8 +159,8 @@ pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Findi
         _ => {
             let key = files.key.display();
             format!(
-                "{key} can't be used: it is damaged, or not a key of RSA, of ECDSA on P-256, P-384 or P-521, or Ed25519; \
-                 `openssl pkey -in {key} -noout -check` tells whether it is whole"
+                "{key} can't be used: it is damaged, or it is not a key for RSA, Ed25519, or ECDSA on P-256, P-384 or P-521; \
+                 `openssl pkey -in {key} -noout -check` says whether it is damaged"
             )
         }
     };
@@ -205,7 +205,7 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
         }
         _ => Err(Finding::error(
             "key",
-            format!("{} holds {count} private keys; leave one", path.display()),
+            format!("{} holds {count} private keys; keep one", path.display()),
         )),
     }
 }
@@ -222,11 +222,11 @@ pub(super) fn open_key(path: &Path) -> Option<Finding> {
     }
     let (path, is_link) = (path.display(), is_mounted(path));
     let remedy = match is_link {
-        true => "set defaultMode: 0400 for its volume (0440 beside fsGroup)".to_owned(),
+        true => "set defaultMode: 0400 for its volume (0440 with fsGroup)".to_owned(),
         false => format!("chmod 600 {path}"),
     };
     let message = format!(
-        "{path} has mode {mode:04o}, so that others than the proxy's user and group reach it; {remedy}"
+        "{path} has mode {mode:04o}: users other than the proxy's user and group can access it; {remedy}"
     );
     Some(Finding::warning("key", message))
 }
@@ -305,15 +305,15 @@ fn examine(
     let is_own_issuer = certificate.leaf.is_self_signed;
     if is_own_issuer && !files.is_development {
         findings.push(cert_warning(format!(
-            "the certificate in {path} is self-signed: clients refuse it unless each has it installed, and phones with \
-             WeChat have no way to; take one of a public authority"
+            "the certificate in {path} is self-signed: clients refuse it unless it is installed on each of them, and \
+             phones with WeChat can't install it; use one from a public authority"
         )));
     }
     let alone = parsed.len() == 1 && !is_own_issuer;
     if alone && names_issuer_url(leaf) {
         findings.push(cert_warning(format!(
-            "{path} holds only the leaf, and its issuer ({}) is probably an intermediate; append it, as Android and \
-             WeChat do not fetch it themselves (tls_alert_unknown_ca)",
+            "{path} holds only the leaf, and its issuer ({}) is probably an intermediate; append it, because Android \
+             and WeChat do not fetch it (tls_alert_unknown_ca)",
             leaf.issuer()
         )));
     }

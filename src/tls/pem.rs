@@ -62,7 +62,7 @@ impl Pem {
                     "it is a private key in DER form: convert it with `openssl pkey -inform der -in {path} -out key.pem`"
                 ),
                 Der::Pkcs12 => format!(
-                    "it is a PKCS#12 file: take certificates and key out of it with `openssl pkcs12 -in {path} -nokeys \
+                    "it is a PKCS#12 file: extract the certificates and the key with `openssl pkcs12 -in {path} -nokeys \
                      -out cert.pem` and `openssl pkcs12 -in {path} -nocerts -nodes -out key.pem`"
                 ),
             });
@@ -72,7 +72,7 @@ impl Pem {
         let has = |label: &str| labels.contains(&label);
         let words = if has("ENCRYPTED PRIVATE KEY") || is_encrypted(bytes) {
             format!(
-                "its private key is encrypted, and the proxy can't ask for the password: write it without one with \
+                "its private key is encrypted, and the proxy can't ask for the password: remove the password with \
                  `openssl pkey -in {path} -out key.pem`"
             )
         } else if has("OPENSSH PRIVATE KEY") {
@@ -81,18 +81,18 @@ impl Pem {
             "it is a request for a certificate: name the certificate that the authority issued for it".to_owned()
         } else if has("PKCS7") {
             format!(
-                "it is PKCS#7: take the certificates out of it with `openssl pkcs7 -print_certs -in {path} -out cert.pem`"
+                "it is PKCS#7: extract the certificates with `openssl pkcs7 -print_certs -in {path} -out cert.pem`"
             )
         } else if has("PUBLIC KEY") || has("RSA PUBLIC KEY") {
             "it is a public key: name the private one".to_owned()
         } else if has("TRUSTED CERTIFICATE") {
             format!(
-                "it has a form of OpenSSL's own: convert it with `openssl x509 -in {path} -out cert.pem`"
+                "it has a format that only OpenSSL uses: convert it with `openssl x509 -in {path} -out cert.pem`"
             )
         } else if labels.iter().any(|label| label.ends_with("PRIVATE KEY")) {
-            "it holds a private key: were cert and key exchanged?".to_owned()
+            "it holds a private key: cert and key may be swapped".to_owned()
         } else if has("CERTIFICATE") {
-            "it holds a certificate: were cert and key exchanged?".to_owned()
+            "it holds a certificate: cert and key may be swapped".to_owned()
         } else {
             return None;
         };
@@ -168,10 +168,10 @@ fn overlooked(bytes: &[u8]) -> Option<String> {
         let line = index + 1;
         if !rest.trim().is_empty() {
             return Some(match rest.contains("\\n") {
-                true => format!("line {line} has \\n in place of line breaks: write line breaks"),
+                true => format!("line {line} has \\n instead of line breaks: write line breaks"),
                 false => format!(
-                    "line {line} has more than -----BEGIN {label}-----: put line breaks back behind it, before \
-                     -----END {label}-----, and after each 64 characters between the two"
+                    "line {line} has more than -----BEGIN {label}-----: put a line break after it, before \
+                     -----END {label}-----, and after every 64 characters between them"
                 ),
             });
         }
@@ -203,7 +203,7 @@ fn fault(bytes: &[u8]) -> Option<String> {
             if line.starts_with("-----") {
                 return Some(format!(
                     "line {} is not the end of the section {label} that begins in line {begin} (expected {end}); the \
-                     file is cut off or was put together wrongly",
+                     file is cut off or was assembled wrongly",
                     index + 1
                 ));
             }

@@ -62,7 +62,7 @@ fn broke_off(error: &io::Error, seen: &[u8]) -> Failure {
         return Failure::new(Reason::UpstreamResetOnConnect, detail);
     }
     let after = if seen.is_empty() {
-        "without a byte of an answer to the ClientHello".to_owned()
+        "without any answer to the ClientHello".to_owned()
     } else {
         first_bytes(seen)
     };
@@ -90,7 +90,7 @@ fn alerted(alert: AlertDescription) -> Failure {
                  and `upstreams.*.tls.key`",
             ),
         AlertDescription::UnrecognisedName => Failure::new(Reason::UpstreamTlsFailed, detail)
-            .with_hint("the upstream serves another name: write it as `upstreams.*.tls.server_name`"),
+            .with_hint("the upstream's certificate has another name: write that name as `upstreams.*.tls.server_name`"),
         _ => Failure::new(Reason::UpstreamTlsFailed, detail),
     }
 }
@@ -100,7 +100,7 @@ fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
     match problem {
         CertificateError::UnknownIssuer => {
             format!(
-                "the certificate for {name} is not trusted: none of the authorities of {trusts} has issued it, or an \
+                "the certificate for {name} is not trusted: no authority of {trusts} has issued it, or an \
                  intermediate is missing in the upstream's chain"
             )
         }
@@ -110,7 +110,7 @@ fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
         } => {
             let names = presented.iter().map(|name| plain(name).as_bytes());
             let presented = match presented.is_empty() {
-                true => "no name at all".to_owned(),
+                true => "no name".to_owned(),
                 false => peer_list(names, ", "),
             };
             format!(
@@ -134,8 +134,8 @@ fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
         CertificateError::NotValidYet => format!("the certificate for {name} is not valid yet"),
         // The library has no variant for what a server made by `openssl req -x509` usually has.
         other if other.to_string().contains("CaUsedAsEndEntity") => format!(
-            "the certificate for {name} is an authority's (CA:TRUE), which no server may present; make one with \
-             basicConstraints CA:FALSE, or have the authority issue one for the server"
+            "the certificate for {name} is an authority's (CA:TRUE), which a server must not present; create one \
+             with basicConstraints CA:FALSE, or let the authority issue one for the server"
         ),
         other => format!("the certificate for {name} can't be verified: {other}"),
     }

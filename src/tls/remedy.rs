@@ -53,7 +53,7 @@ impl Server {
         if is_silent && self.authorities.is_some() {
             return Some(
                 "this listener asks for a client certificate (`listeners[].tls.client_auth`), and a client such as \
-                 Chromium leaves without an alert when it has none to show: give it one, or let browsers and WeChat use \
+                 Chromium leaves without an alert if it does not have one: give it one, or let browsers and WeChat use \
                  a listener that does not ask"
                     .to_owned(),
             );
@@ -62,7 +62,7 @@ impl Server {
         if self.self_signed && reason != Reason::TlsAlertCertExpired {
             return Some(
                 "this listener serves the development certificate of `listeners[].tls.self_signed`: let the client \
-                 trust certs/dev.pem and dial localhost, or configure a certificate of an authority"
+                 trust certs/dev.pem and dial localhost, or configure a certificate from an authority"
                     .to_owned(),
             );
         }
@@ -71,19 +71,19 @@ impl Server {
         match reason {
             Reason::TlsAlertUnknownCa if certificate.leaf.is_self_signed => {}
             Reason::TlsAlertUnknownCa if certificate.leaf.is_alone => remedies.push(format!(
-                "the client does not know the issuer, {issuer}: if that is an authority of your own, let the client \
-                 trust it; if it is an intermediate, append its certificate to the leaf in \
-                 `listeners[].tls.certificates[].cert`, as Android does not fetch it by itself"
+                "the client does not know the issuer, {issuer}: if that is your own authority, let the client trust \
+                 it; if it is an intermediate, append its certificate to the leaf in \
+                 `listeners[].tls.certificates[].cert`, because Android does not fetch it"
             )),
             Reason::TlsAlertUnknownCa => remedies.push(format!(
                 "the client does not know the root behind the chain in `listeners[].tls.certificates[].cert`, whose \
-                 leaf was issued by {issuer}: if the authority is your own, let the client trust it; if it is a public \
-                 one, look for a certificate that is missing in the chain, or for an old list of roots on the client"
+                 leaf was issued by {issuer}: if that is your own authority, let the client trust it; if it is a \
+                 public one, look for a missing certificate in the chain, or an old list of roots on the client"
             )),
             Reason::TlsClientClosed if faults.is_empty() => remedies.push(format!(
                 "the client probably refused the certificate: Node and Python's asyncio send no alert then, so read \
-                 the client's own error. The issuer is {issuer}: if that is an authority of your own, let the client \
-                 trust it, which `wsgate check` can't see; other causes are a lost network and a scanner"
+                 the client's own error. The issuer is {issuer}: if that is your own authority, let the client trust \
+                 it (`wsgate check` can't see whether it does); other causes are a lost network and a scanner"
             )),
             _ => {}
         }
@@ -125,16 +125,16 @@ fn faults(certificate: &Certificate, is_strange: bool, now: SystemTime) -> Vec<F
         faults.push(Fault {
             words: "it is self-signed".to_owned(),
             remedy: format!(
-                "the certificate in {FILE} is self-signed: let each client trust it, or take one of an authority that \
-                 the clients trust"
+                "the certificate in {FILE} is self-signed: let each client trust it, or use one from an authority \
+                 that the clients trust"
             ),
         });
     }
     if is_strange {
         faults.push(Fault {
-            words: "it is not for the name that was asked for (sni)".to_owned(),
-            remedy: "add a certificate for the name in sni to `listeners[].tls.certificates`, or let the client dial a \
-                     name that the one there is for"
+            words: "it is not for the requested name (sni)".to_owned(),
+            remedy: "add a certificate for the name in sni to `listeners[].tls.certificates`, or let the client use \
+                     a name that the existing certificate is for"
                 .to_owned(),
         });
     }

@@ -273,7 +273,7 @@ fn a_certificate_or_key_that_cannot_be_used_is_an_error() {
         (
             (certificate, format!("{key}{other_key}")),
             "key",
-            "holds 2 private keys; leave one",
+            "holds 2 private keys; keep one",
         ),
         ((key.clone(), key.clone()), "cert", "holds no certificate"),
         ((String::new(), key.clone()), "cert", "holds no certificate"),

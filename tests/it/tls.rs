@@ -154,7 +154,7 @@ pub fn tls_handshake_timeout() -> Line {
             .refused()
             .expect(Reason::TlsHandshakeTimeout)
             .with_detail(&format!(
-                "no complete ClientHello came: {part} bytes came in "
+                "no complete ClientHello arrived: {part} bytes came in "
             ))
             .with_detail("ms, and the limit is 300ms");
         assert_eq!(line.text("sni"), "");
@@ -164,7 +164,7 @@ pub fn tls_handshake_timeout() -> Line {
     let line = scene
         .refused_host()
         .with_detail(&format!(
-            "the ClientHello came, the rest of the handshake did not: {} bytes came in ",
+            "the ClientHello arrived, but the rest of the handshake did not: {} bytes came in ",
             Hello::tls12().bytes().len()
         ))
         .with_detail("and the limit is 300ms");
@@ -210,7 +210,7 @@ pub fn tls_client_closed() -> Line {
     answered(&scene, &Hello::tls12()).finish();
     scene
         .refused_host()
-        .with_detail("after the ClientHello was answered")
+        .with_detail("after the answer to the ClientHello")
 }
 
 pub fn tls_version_unsupported() -> Line {
@@ -359,7 +359,7 @@ pub fn tls_no_common_cipher() -> Line {
         let line = scene
             .refused_host()
             .expect(Reason::TlsNoCommonCipher)
-            .with_detail(&format!("a certificate with a key of {key}"))
+            .with_detail(&format!("a certificate key of {key}"))
             .with_detail("the proxy sent alert 40 (handshake_failure)");
         assert!(line.text("hint").contains("of the other kind"), "{line:?}");
         last = Some(line);
@@ -632,7 +632,7 @@ fn each_alert_of_a_client_has_its_reason() {
                 .expect(reason)
                 .with_detail(&format!("alert {number} ("));
             // Where the alert says less than its reason, the hint must not say more.
-            let is_vague = line.text("hint").contains("every fault alike");
+            let is_vague = line.text("hint").contains("every fault");
             assert_eq!(is_vague, number == 46, "{line:?}");
         }
     }

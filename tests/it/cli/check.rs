@@ -79,7 +79,7 @@ fn a_key_in_a_volume_of_kubernetes_is_told_by_its_own_remedy() {
     set_mode(&path("..2026_01_01/key.pem"), 0o644);
     let (_, out) = check(&folder);
     assert!(
-        out.contains("set defaultMode: 0400 for its volume (0440 beside fsGroup)"),
+        out.contains("set defaultMode: 0400 for its volume (0440 with fsGroup)"),
         "{out}"
     );
 }

@@ -41,8 +41,8 @@ fn each_other_form_is_named_with_how_to_convert_it() {
     for (file, bytes, part) in [
         ("cert.pem", der(&certificate), "a certificate in DER form: convert it with `openssl x509 -inform der"),
         ("key.pem", der(&key), "a private key in DER form: convert it with `openssl pkey -inform der"),
-        ("cert.pem", pkcs12.clone(), "a PKCS#12 file: take certificates and key out"),
-        ("key.pem", pkcs12, "a PKCS#12 file: take certificates and key out"),
+        ("cert.pem", pkcs12.clone(), "a PKCS#12 file: extract the certificates and the key"),
+        ("key.pem", pkcs12, "a PKCS#12 file: extract the certificates and the key"),
         ("key.pem", section("ENCRYPTED PRIVATE KEY").into(), "its private key is encrypted"),
         (
             "key.pem",
@@ -51,8 +51,8 @@ fn each_other_form_is_named_with_how_to_convert_it() {
         ),
         ("key.pem", section("OPENSSH PRIVATE KEY").into(), "ssh-keygen -p -m PEM"),
         ("key.pem", section("PUBLIC KEY").into(), "it is a public key"),
-        ("key.pem", certificate.clone().into(), "were cert and key exchanged?"),
-        ("cert.pem", key.clone().into(), "were cert and key exchanged?"),
+        ("key.pem", certificate.clone().into(), "cert and key may be swapped"),
+        ("cert.pem", key.clone().into(), "cert and key may be swapped"),
         ("cert.pem", section("CERTIFICATE REQUEST").into(), "a request for a certificate"),
         ("cert.pem", section("PKCS7").into(), "openssl pkcs7 -print_certs"),
         ("cert.pem", section("TRUSTED CERTIFICATE").into(), "openssl x509 -in"),
@@ -96,9 +96,9 @@ fn nothing_of_a_key_is_printed() {
     for (pem, part) in [
         (
             &one_line,
-            "line 1 has more than -----BEGIN PRIVATE KEY-----: put line breaks back",
+            "line 1 has more than -----BEGIN PRIVATE KEY-----: put a line break after it",
         ),
-        (&escaped, "line 1 has \\n in place of line breaks"),
+        (&escaped, "line 1 has \\n instead of line breaks"),
         (&small, "can't read key.pem: it is damaged"),
     ] {
         let (code, out) = check_with("key.pem", pem.as_bytes());
@@ -163,7 +163,7 @@ fn what_is_damaged_is_told_in_plain_words() {
         (
             "key.pem",
             key,
-            "key.pem can't be used: it is damaged, or not a key of RSA",
+            "key.pem can't be used: it is damaged, or it is not a key for RSA",
         ),
     ] {
         let (code, out) = check_with(file, without_line(&pem).as_bytes());

@@ -281,7 +281,7 @@ pub fn refusals(kind: Kind) {
     assert_eq!(report.error(), code);
     // No alert: Node checks the certificate after OpenSSL, and Python's asyncio closes before it has sent OpenSSL's.
     let record = gate.tls_failure().expect(Reason::TlsClientClosed);
-    let record = record.with_detail("after the ClientHello was answered");
+    let record = record.with_detail("after the answer to the ClientHello");
     assert_eq!(record.text("sni"), "localhost");
 
     let foreign = "https://evil.example.com";

@@ -280,7 +280,7 @@ fn a_certificate_for_another_name_is_called_that() {
     let config = Taste::default().speaking(&rustls::version::TLS13);
     assert!(Client::tls_with(proxy.address(), HOST, config).is_err());
     let line = proxy.terminal().expect(Reason::TlsAlertBadCertificate);
-    let line = line.with_detail("it is not for the name that was asked for");
+    let line = line.with_detail("it is not for the requested name");
     assert!(
         line.text("hint").contains("add a certificate for"),
         "{line:?}"

@@ -131,7 +131,7 @@ fn without_a_ca_the_system_says_whom_to_trust() {
     proxy
         .terminal()
         .expect(Reason::UpstreamTlsVerifyFailed)
-        .with_detail("none of the authorities of the system has issued it");
+        .with_detail("no authority of the system has issued it");
 }
 
 #[test]
@@ -237,7 +237,7 @@ pub fn upstream_tls_failed() -> Line {
         (b"\x15\x03\x03\x00\x02\x02\x70", "alert 112"),
         (
             b"",
-            "closed in the middle of the TLS handshake, without a byte",
+            "closed in the middle of the TLS handshake, without any answer",
         ),
         (b"\x16\x03\x03\x00\x7a\x02", "first bytes 16 03 03 00 7a 02"),
         (b"\x16\x03\x03\x00\x04\x63\x00\x00\x00", ""),
