@@ -175,7 +175,7 @@ pub(super) fn plain(head: &response::Parts) -> Result<(), Failure> {
         )),
         200..=599 => framing(head),
         status => Err(malformed(format!(
-            "status {status}, which no class of RFC 9110 has"
+            "status {status}, which RFC 9110 does not define"
         ))),
     }
 }
@@ -205,7 +205,7 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
         402..=499 => Reason::Upstream4xx,
         500..=599 => Reason::Upstream5xx,
         _ => {
-            let detail = format!("status {status}, which no class of RFC 9110 has");
+            let detail = format!("status {status}, which RFC 9110 does not define");
             return Err(malformed(detail));
         }
     };
@@ -223,7 +223,7 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
 /// An answer that was read well and means nothing that could be passed on.
 fn malformed(detail: impl Into<String>) -> Failure {
     Failure::new(Reason::UpstreamMalformedResponse, detail).with_hint(
-        "the upstream's HTTP server, or a hop behind the proxy, writes a wrong head: detail names what is wrong in it",
+        "the upstream's HTTP server, or a hop behind the proxy, sends an invalid head: detail says what is wrong",
     )
 }
 
@@ -387,12 +387,12 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
 pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     const STATUS_LINE: &[u8] = b"HTTP/1.";
     let common = early.len().min(STATUS_LINE.len());
-    // Even a part of it is no frame: "H" is a control frame in fragments with a reserved bit.
+    // Even a part of it is no frame: "H" is a fragmented control frame with a reserved bit.
     if common > 0 && early.get(..common) == STATUS_LINE.get(..common) {
         // The reason phrase and what follows may be anything, also a cookie.
         return Err(Failure::new(
             Reason::UpstreamDouble101,
-            format!("behind the 101: {}", secrets::status_of(early)),
+            format!("after the 101: {}", secrets::status_of(early)),
         ));
     }
     Ok(())

@@ -186,8 +186,8 @@ impl Group {
                 let failure = Failure::new(Reason::UpstreamConnectTimeout, detail);
                 return Err(match address.ip().is_loopback() {
                     true => failure.with_hint(
-                        "no network is between: the upstream's queue of connections is full, as its process is blocked, stopped \
-                         or accepts too slowly; the deadline is `upstreams.*.connect_timeout`",
+                        "this is not the network: the upstream's backlog is full, because its process is blocked, \
+                         stopped or accepts too slowly; the deadline is `upstreams.*.connect_timeout`",
                     ),
                     false => failure,
                 });
@@ -210,7 +210,7 @@ impl Group {
             Ok(secured) => secured,
             Err(_) => {
                 let detail = format!(
-                    "{address}: connected in {}ms, and the TLS handshake was not complete after {}ms",
+                    "{address}: connected in {}ms, but the TLS handshake was not complete after {}ms",
                     millis(connected),
                     millis(begun.elapsed())
                 );
@@ -305,14 +305,14 @@ fn unix_failure(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(reason(error), format!("{}: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::PermissionDenied => failure.with_hint(
-            "let the proxy's user write to the socket file of `upstreams.*.endpoints`, and enter the folders above it",
+            "let the proxy's user write to the socket file of `upstreams.*.endpoints` and enter the folders above it",
         ),
         io::ErrorKind::NotFound => failure.with_hint(
-            "the upstream has not made its socket: it is down, starting, or listens on another path than \
-             `upstreams.*.endpoints` says",
+            "the upstream has not made its socket: it is down, starting, or listens on a path other than the one in \
+             `upstreams.*.endpoints`",
         ),
         io::ErrorKind::ConnectionRefused => failure.with_hint(
-            "the socket file is left from an upstream that has ended: start the upstream, or let it listen on the path that \
+            "the socket file was left by an upstream that has ended: start the upstream, or let it listen on the path that \
              `upstreams.*.endpoints` names",
         ),
         _ => failure,

@@ -206,8 +206,8 @@ impl Names {
             Some((oldest, other)) if is_queued => {
                 let seconds = oldest.elapsed().as_secs();
                 let words = format!(
-                    "its look-up could not begin in {}, as {RUNNING} others have no answer, that of {other} for \
-                     {seconds}s",
+                    "its look-up could not start within {}, because {RUNNING} others have no answer yet, the one for \
+                     {other} after {seconds}s",
                     format_duration(waited)
                 );
                 (words, Some(HUNG))
@@ -230,7 +230,7 @@ impl Names {
 
 /// For a name that is not the one that hangs.
 const HUNG: &str = "the resolver this process uses does not answer for other names either: check the name servers of \
-                    /etc/resolv.conf, and the names in `upstreams.*.endpoints` that detail tells of";
+                    /etc/resolv.conf, and the names in `upstreams.*.endpoints` that detail mentions";
 
 impl Default for Names {
     fn default() -> Self {

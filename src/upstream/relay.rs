@@ -219,8 +219,8 @@ impl HttpBody for RelayBody {
                 let failure = Failure::new(Reason::UpstreamResponseCut, words);
                 this.fail(cx, match answer::is_malformed(&error) {
                     true => failure.with_hint(
-                        "the upstream's HTTP server, or a hop behind the proxy, writes wrong chunks or trailers, or more than \
-                         16 KiB or 100 fields of trailers: what followed was not passed on",
+                        "the upstream's HTTP server, or a hop behind the proxy, sends invalid chunks or trailers, or \
+                         trailers of more than 16 KiB or 100 fields: the rest was not forwarded",
                     ),
                     false => failure,
                 })

@@ -535,7 +535,7 @@ pub fn upstream_double_101() -> Line {
         |answer| answer + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         Reason::UpstreamDouble101,
     )
-    .with_detail("behind the 101: HTTP/1.1 200")
+    .with_detail("after the 101: HTTP/1.1 200")
 }
 
 /// A call whose handler tells a channel and waits for another, so that a test can do something in between.

@@ -6,20 +6,20 @@ use http::response::Parts;
 use crate::reason::Failure;
 
 /// What to do where Express answers 404.
-const EXPRESS: &str = "the upstream is Express, and no WebSocket handler took the request: with express-ws start the app that it \
-                       wrapped (app.listen, or expressWs(app, server)), or compare `routes[].path` with the path in app.ws";
+const EXPRESS: &str = "the upstream is Express, and no WebSocket handler accepted the request: with express-ws start \
+                       the app that it wrapped (app.listen, or expressWs(app, server)), or compare `routes[].path` with the path in app.ws";
 
 /// What to do if Node's ws answers 400.
 const NODE_WS: &str = "the answer looks like one of Node's ws: its path option does not match, or two of its servers share one port";
 
-const UNREACHED: &str = "a hop behind the proxy (another proxy, an ingress, a service mesh) answers that it can't reach the application: \
-                         look at that hop's log, and whether the application is up";
+const UNREACHED: &str = "a hop behind the proxy (another proxy, an ingress, a service mesh) answers that it can't \
+                         reach the application: check that hop's log, and whether the application is running";
 
-const BUSY: &str = "the upstream, or a hop behind the proxy, says that it can't serve now: overload, a limit of its own, a start that is \
-                    not over, or maintenance; look at its load and its log";
+const BUSY: &str = "the upstream, or a hop behind the proxy, says that it can't serve requests now: overload, one of \
+                    its limits, a start that has not finished, or maintenance; check its load and its log";
 
-const LOGIN: &str = "the upstream sends clients that are not logged in to a login page: see whether the client's handshake carries the \
-                     session's cookie or token, and whether that has expired";
+const LOGIN: &str = "the upstream redirects clients that are not logged in to a login page: check whether the \
+                     client's handshake has the session's cookie or token, and whether that has expired";
 
 /// A hint for an answer with this head.
 pub(super) fn of(head: &Parts) -> Option<&'static str> {

@@ -157,7 +157,7 @@ async fn a_name_that_nobody_waits_for_any_more_is_not_asked_for() {
     let failure = names.look_up(&last, 1, brief).await.unwrap_err();
     assert_eq!(failure.reason, Reason::UpstreamDnsFailed);
     let detail = failure.detail.unwrap();
-    assert!(detail.contains("could not begin in 1ms"), "{detail}");
+    assert!(detail.contains("could not start within 1ms"), "{detail}");
     assert!(failure.hint.is_some());
     gate.open();
     until("the threads' end", || names.0.lock().running == 0).await;
@@ -285,7 +285,7 @@ async fn one_that_never_returns_holds_neither_its_name_nor_the_place_of_another(
     }
     let brief = Duration::from_millis(1);
     let failure = names.look_up("a.test", 1, brief).await.unwrap_err();
-    assert!(failure.detail.unwrap().contains("could not begin"));
+    assert!(failure.detail.unwrap().contains("could not start"));
     grow_late(&names);
     names.look_up("a.test", 1, PATIENCE).await.unwrap();
     begin(&names, &gate, "dead0.test").await;

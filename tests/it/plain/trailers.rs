@@ -409,7 +409,7 @@ fn an_upstream_with_wrong_chunks_or_trailers() {
         );
         let line = line.expect(Reason::UpstreamResponseCut);
         // One without its end may have been the beginning of something that is right.
-        let is_told = line.text("hint").contains("wrong chunks");
+        let is_told = line.text("hint").contains("invalid chunks");
         assert!(
             is_told || line.text("detail").contains("EOF"),
             "{end:?}: {line:?}"

@@ -229,7 +229,7 @@ fn names_that_hang_leave_the_others_a_clear_reason() {
     let line = proxy.terminal();
     assert!(line.text("hint").contains("/etc/resolv.conf"), "{line:?}");
     line.expect(Reason::UpstreamDnsFailed).with_detail(
-        "n9.test: its look-up could not begin in 300ms, as 8 others have no answer, that of n1.test for ",
+        "n9.test: its look-up could not start within 300ms, because 8 others have no answer yet, the one for n1.test after ",
     );
     assert_eq!(server.asked("n9.test"), 0);
     // One that gets its answer makes room.
