@@ -228,8 +228,9 @@ fn closed(side: Side, close: &Close, leg: &Leg, lasted: Duration) -> Failure {
             Some(GOING_AWAY) => Reason::ClientGoingAway.into(),
             Some(code) if is_complaint(code) => Failure::from(Reason::ClientClose).with_hint(
                 format!(
-                    "the client itself failed the connection with {code}, as it disliked what the upstream had sent: \
-                     look at the upstream's messages (text that is no UTF-8, a message too large for it, compression)"
+                    "the client itself failed the connection with {code}, because it rejected what the upstream had \
+                     sent: check the upstream's messages (text that is not UTF-8, a message that is too large for \
+                     the client, compression)"
                 ),
             ),
             _ => Reason::ClientClose.into(),
@@ -299,7 +300,7 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
 
 /// What is known of the end of an upstream, and why its client can't be told of it by a Close frame, if it can't.
 fn with_half_frame(upstream: &Leg, detail: Option<String>) -> Option<String> {
-    const HALF: &str = "it ended inside a frame, behind which no Close frame can be sent: the client sees 1006 and not 1014";
+    const HALF: &str = "it ended inside a frame, after which no Close frame can be sent: the client sees 1006 instead of 1014";
     match (upstream.over.is_none() || upstream.is_whole(), detail) {
         (true, detail) => detail,
         (false, Some(detail)) => Some(format!("{detail}; {HALF}")),
@@ -322,7 +323,7 @@ pub(super) fn broke(side: Side, leg: &Leg) -> Option<String> {
 /// Bytes waited too long for a side.
 pub(super) fn stalled(reason: Reason, waiting: usize, stall: Duration) -> Failure {
     let stall = format_duration(stall);
-    Failure::new(reason, format!("{waiting} bytes waited {stall}"))
+    Failure::new(reason, format!("{waiting} bytes waited for {stall}"))
 }
 
 /// A side did not answer the other one's Close.
@@ -345,7 +346,7 @@ pub(super) fn never_followed(client_ended: bool, wait: Duration) -> Failure {
     };
     let wait = format_duration(wait);
     let detail = format!(
-        "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end"
+        "the {ended} ended its stream first; the {silent} sent nothing for {wait} and did not end its stream"
     );
     Failure::new(Reason::HalfCloseTimeout, detail)
 }

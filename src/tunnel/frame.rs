@@ -166,12 +166,12 @@ impl Violation {
         match self {
             Self::ReservedBits => "reserved bits that no agreed extension uses",
             Self::ReservedOpcode => "a reserved opcode",
-            Self::FragmentedControl => "a control frame in fragments",
+            Self::FragmentedControl => "a fragmented control frame",
             Self::LongControl => "a control frame of more than 125 bytes",
             Self::LoneContinuation => "a continuation without a message",
             Self::InterruptedMessage => "a new message inside another",
-            Self::Unmasked => "an unmasked frame of a client",
-            Self::Masked => "a masked frame of a server",
+            Self::Unmasked => "an unmasked frame from a client",
+            Self::Masked => "a masked frame from a server",
             Self::Length => "a length of 2^63 or more",
             Self::HalfCode => "a Close frame of one byte",
         }

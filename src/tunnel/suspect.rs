@@ -34,12 +34,12 @@ impl Guess {
                 "let the application send something (a Ping, say) more often than that, or raise the hop's own timer"
             }
             (false, _) => {
-                "no Ping helps against it: raise the limit on that hop, or let clients connect anew before it"
+                "Pings do not prevent it: raise the limit on that hop, or let clients reconnect before it"
             }
         };
         let (hop, timer) = (&suspect.hop, &suspect.timer);
         Self {
-            hint: format!("it ended when a known timer does so ({hop}: {timer}): {remedy}"),
+            hint: format!("it ended when a known timer ends tunnels ({hop}: {timer}): {remedy}"),
             suspect,
         }
     }
@@ -242,8 +242,8 @@ mod tests {
                 80.0,
                 "let the application send something",
             ),
-            (Side::Client, 1.0, 3600.0, "no Ping helps"),
-            (Side::Upstream, 1.0, 3600.0, "no Ping helps"),
+            (Side::Client, 1.0, 3600.0, "Pings do not prevent it"),
+            (Side::Upstream, 1.0, 3600.0, "Pings do not prevent it"),
         ] {
             let guess = suspect(side, secs(quiet), secs(lasted), None).unwrap();
             for part in [remedy, &guess.suspect.hop, &guess.suspect.timer] {

@@ -177,7 +177,7 @@ impl Tunnel {
         if let (Some(most), true) = (self.settings.max_lifetime, is_over(self.lifetime())) {
             self.leave(lived(most), codes, until);
         } else if let (Some(idle), true) = (self.settings.idle, is_over(self.idle())) {
-            let detail = format!("no frame either way for {}", shown(idle));
+            let detail = format!("no frame in either direction for {}", shown(idle));
             self.leave(Failure::new(Reason::IdleTimeout, detail), codes, until);
         } else if let (Some(ping), true) = (self.settings.ping, is_over(self.pong())) {
             let detail = format!(

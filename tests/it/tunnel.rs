@@ -261,7 +261,8 @@ pub fn idle_timeout() -> Line {
     assert_eq!(read(&mut client).unwrap(), (CLOSE, told.clone()));
     client.send(masked(CLOSE, told));
     assert_eq!(client.rest(), b"");
-    let line = closed(&mut proxy, Reason::IdleTimeout).with_detail("no frame either way for 300ms");
+    let line = closed(&mut proxy, Reason::IdleTimeout)
+        .with_detail("no frame in either direction for 300ms");
     assert!(line.number("idle_ms") >= Some(300));
     assert_eq!(line.text("first_close"), "proxy");
     assert_eq!(line.number("client_sees"), Some(1001));
@@ -279,7 +280,7 @@ pub fn client_write_stalled() -> Line {
         ..Setup::tls(&upstream.url())
     };
     let Open { mut proxy, client } = open(&setup);
-    let line = closed(&mut proxy, Reason::ClientWriteStalled).with_detail("waited 300ms");
+    let line = closed(&mut proxy, Reason::ClientWriteStalled).with_detail("waited for 300ms");
     assert!(
         line.number("write_stall_client_ms") >= Some(300),
         "{line:?}"
@@ -303,7 +304,7 @@ pub fn upstream_write_stalled() -> Line {
     } = open(&setup);
     let frame = masked(BINARY, [b'x'; 65536]);
     while client.write_all(&frame).is_ok() {}
-    let line = closed(&mut proxy, Reason::UpstreamWriteStalled).with_detail("waited 300ms");
+    let line = closed(&mut proxy, Reason::UpstreamWriteStalled).with_detail("waited for 300ms");
     assert!(
         line.number("write_stall_upstream_ms") >= Some(300),
         "{line:?}"

@@ -7,19 +7,19 @@ use crate::secrets;
 const REQUEST: &str = "an HTTP message came inside the tunnel: a hop in front that uses the connection for other requests too, or \
                        an attempt at smuggling";
 
-const ANSWER: &str = "the upstream wrote an HTTP message behind its 101: a second handler or an error page in the upstream answers on \
+const ANSWER: &str = "the upstream wrote an HTTP message after its 101: a second handler or an error page in the upstream answers on \
                       the same socket";
 
-const CLIENTS_TEXT: &str = "text came in place of frames: the client's program writes to the socket beside its WebSocket library, or \
-                            has none";
+const CLIENTS_TEXT: &str = "text came instead of frames: the client's program writes to the socket without a \
+                            WebSocket library, or bypasses it";
 
-const UPSTREAMS_TEXT: &str = "text came in place of frames: something in the upstream, such as a log or an error, is written to the \
-                              socket beside its WebSocket library";
+const UPSTREAMS_TEXT: &str = "text came instead of frames: the upstream writes something, such as a log or an error, \
+                              to the socket and bypasses its WebSocket library";
 
-const CLIENT_COMPRESSES: &str = "the client compresses its messages, or uses another extension, though none was agreed on: switch that \
+const CLIENT_COMPRESSES: &str = "the client compresses its messages, or uses another extension, although the handshake agreed on none: switch that \
                                  off in the client, or look for a hop that removes Sec-WebSocket-Extensions from one side only";
 
-const UPSTREAM_COMPRESSES: &str = "the upstream compresses its messages, or uses another extension, though none was agreed on: switch \
+const UPSTREAM_COMPRESSES: &str = "the upstream compresses its messages, or uses another extension, although the handshake agreed on none: switch \
                                    that off there (perMessageDeflate in Node's ws)";
 
 /// A hint for a wrong frame of one side, which begins with `bytes`.
@@ -37,8 +37,8 @@ pub(super) fn of_violation(side: Side, violation: Violation, bytes: &[u8]) -> Op
     }
 }
 
-const NOTHING_SENT: &str = "a crash, an out-of-memory kill or a deleted pod, or the upstream cut the connection itself, though nothing of \
-                            the client had come to it: look at the upstream's log and exit status at this time";
+const NOTHING_SENT: &str = "a crash, an out-of-memory kill or a deleted pod, or the upstream cut the connection \
+                            itself, although it had received nothing from the client: check the upstream's log and exit status at this time";
 
 /// A hint for an upstream whose connection was reset after `sent` bytes had gone to it.
 pub(super) fn of_reset(sent: u64) -> Option<&'static str> {

@@ -594,7 +594,7 @@ fn of_tunnels_words_are_told_in_their_fields_alone() {
         ]
         .concat(),
         masked(TEXT, word("payload")),
-        // Without a mask, with reserved bits, as a control frame in fragments, of half a code.
+        // Without a mask, with reserved bits, as a fragmented control frame, of half a code.
         plain(TEXT, word("unmasked")),
         masked(0xc1, word("payload")),
         masked(0xf1, word("payload")),

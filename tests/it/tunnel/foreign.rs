@@ -48,12 +48,12 @@ pub fn client_protocol_error() -> Line {
 #[test]
 fn a_client_may_send_nothing_but_its_frames() {
     for (bytes, words) in [
-        (&b"\x81\x02hi"[..], "an unmasked frame of a client"),
+        (&b"\x81\x02hi"[..], "an unmasked frame from a client"),
         (b"\xc1\x80\0\0\0\0", "reserved bits"),
         (b"\x91\x80\0\0\0\0", "reserved bits"),
         (b"\x83\x80\0\0\0\0", "a reserved opcode"),
         (b"\x8b\x80\0\0\0\0", "a reserved opcode"),
-        (b"\x09\x80\0\0\0\0", "a control frame in fragments"),
+        (b"\x09\x80\0\0\0\0", "a fragmented control frame"),
         (
             b"\x89\xfe\0\x7e\0\0\0\0",
             "a control frame of more than 125",
@@ -134,11 +134,11 @@ pub fn upstream_protocol_error() -> Line {
 #[test]
 fn an_upstream_may_send_nothing_but_its_frames() {
     for (bytes, words) in [
-        (&b"\x81\x82\0\0\0\0hi"[..], "a masked frame of a server"),
+        (&b"\x81\x82\0\0\0\0hi"[..], "a masked frame from a server"),
         (b"\xc1\x00", "reserved bits"),
         (b"\x84\x00", "a reserved opcode"),
         (b"\x88\x7e\x00\x7e", "a control frame of more than 125"),
-        (b"\x08\x00", "a control frame in fragments"),
+        (b"\x08\x00", "a fragmented control frame"),
         (b"\x00\x00", "a continuation without a message"),
         (b"\x88\x01x", "a Close frame of one byte"),
         (b"TypeError: x is undefined\n", "a reserved opcode"),

@@ -344,7 +344,7 @@ fn an_upstream_that_dies_inside_a_frame_leaves_no_place_for_a_close() {
     client.finish();
     let line = closed(&mut proxy, Reason::UpstreamEofNoClose)
         .with_detail("ended inside a frame")
-        .with_detail("the client sees 1006 and not 1014");
+        .with_detail("the client sees 1006 instead of 1014");
     assert_eq!(line.number("client_sees"), Some(1006));
     assert_eq!(line.number("close_code_proxy"), None);
     upstream.all_ended();
