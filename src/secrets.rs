@@ -217,7 +217,7 @@ pub fn number(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok("") => "nothing".to_owned(),
         Ok(text) if text.len() <= LONGEST_NAME && value.iter().all(is_plain) => text.to_owned(),
-        _ => format!("something else than a number, of length {}", value.len()),
+        _ => format!("something other than a number, of length {}", value.len()),
     }
 }
 
@@ -343,9 +343,9 @@ mod tests {
             (&b"13, 8"[..], "13, 8"),
             (b"-1", "-1"),
             (b"", "nothing"),
-            (b"0x5", "something else than a number, of length 3"),
-            (b"\xff", "something else than a number, of length 1"),
-            (&[b'1'; 25], "something else than a number, of length 25"),
+            (b"0x5", "something other than a number, of length 3"),
+            (b"\xff", "something other than a number, of length 1"),
+            (&[b'1'; 25], "something other than a number, of length 25"),
         ] {
             assert_eq!(number(value), shown);
         }

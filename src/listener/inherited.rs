@@ -57,7 +57,7 @@ impl fmt::Display for Unusable {
         match self {
             Self::Count(count) => write!(
                 f,
-                "LISTEN_FDS={count:?} is no number of sockets, 0 to {MOST}: let the service manager set it, or unset it"
+                "LISTEN_FDS={count:?} is not a number of sockets from 0 to {MOST}: let the service manager set it, or unset it"
             ),
             Self::Descriptor {
                 descriptor,
@@ -70,8 +70,8 @@ impl fmt::Display for Unusable {
                 }
                 write!(
                     f,
-                    " is no TCP socket that listens: {cause}; let the socket unit have ListenStream= with addresses and \
-                     ports only, and Accept=no"
+                    " is not a listening TCP socket: {cause}; in the socket unit write only addresses and ports as \
+                     ListenStream=, and Accept=no"
                 )
             }
             Self::Twice {
@@ -79,8 +79,8 @@ impl fmt::Display for Unusable {
                 address,
             } => write!(
                 f,
-                "{address} was passed twice, as the inherited descriptors {one} and {other}: take one of the two \
-                 ListenStream= out of the socket units"
+                "{address} was passed twice, as the inherited descriptors {one} and {other}: remove one of the two \
+                 ListenStream= from the socket units"
             ),
         }
     }
@@ -108,7 +108,7 @@ impl Inherited {
         let process = env::var("LISTEN_PID").unwrap_or_default();
         if process.is_empty() {
             tracing::warn!(
-                "LISTEN_FDS={count:?} without LISTEN_PID is not for this process; no socket is taken over"
+                "LISTEN_FDS={count:?} without LISTEN_PID is not for this process; its sockets are not used"
             );
             return Ok(Self::default());
         }

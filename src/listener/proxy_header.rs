@@ -96,7 +96,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress, String> {
     let within = bytes.get(..LONGEST_V1).unwrap_or(bytes);
     let Some(end) = within.iter().position(|&byte| byte == b'\n') else {
         return match within.len() {
-            LONGEST_V1 => Err(format!("no end of the line in {LONGEST_V1} bytes")),
+            LONGEST_V1 => Err(format!("the line does not end within {LONGEST_V1} bytes")),
             _ => Ok(Progress::Partial),
         };
     };
@@ -138,7 +138,7 @@ where
     let [source, destination, source_port, destination_port] = words.as_slice() else {
         let count = words.len();
         return Err(format!(
-            "found {count} values behind the protocol, expected two addresses and two ports"
+            "found {count} values after the protocol, expected two addresses and two ports"
         ));
     };
     let address = |word: &[u8], whose| {

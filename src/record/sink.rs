@@ -280,7 +280,7 @@ impl Shared {
         if let Err(error) = &written {
             self.metrics.dropped();
             if !self.failed.load(Relaxed) {
-                tracing::error!(%error, "records can't be written to standard output; they are counted and lost");
+                tracing::error!(%error, "records can't be written to standard output; they are lost, but counted");
             }
         }
         self.failed.store(written.is_err(), Relaxed);
@@ -295,8 +295,8 @@ impl Shared {
                     // As those that it stands for.
                     reason.spec().level,
                     format!(
-                        "over {OWN_SHARE} refusals of this reason in a second by one client, and over {COMMON_SHARE} more \
-                         in all; these were counted, not written"
+                        "more than {OWN_SHARE} refusals of this reason by one client in a second, and more than \
+                         {COMMON_SHARE} others in total; these were counted, not written"
                     ),
                 );
                 record.reason = Some(*reason);

@@ -206,8 +206,8 @@ fn is_of_text(byte: &u8) -> bool {
 
 fn class(bytes: &[u8]) -> &'static str {
     match bytes.iter().all(is_of_text) {
-        true => "text of no known protocol",
-        false => "no known protocol",
+        true => "text of an unknown protocol",
+        false => "an unknown protocol",
     }
 }
 
@@ -247,11 +247,11 @@ mod tests {
             ),
             (
                 b"secret",
-                "first bytes 73 (text of no known protocol), then 5 more",
+                "first bytes 73 (text of an unknown protocol), then 5 more",
             ),
             (
                 b"\xff\x00",
-                "first bytes ff (no known protocol), then 1 more",
+                "first bytes ff (an unknown protocol), then 1 more",
             ),
             (b"", "no byte"),
         ] {
@@ -264,7 +264,7 @@ mod tests {
         for (bytes, shown) in [
             (&b"\x81\x06secret"[..], "first bytes 81 06"),
             (b"GET /a", "first bytes 47 45 54 20 (GET), then 2 more"),
-            (b"secret", "first bytes 73 65 (text of no known protocol)"),
+            (b"secret", "first bytes 73 65 (text of an unknown protocol)"),
             (b"\xc1", "first bytes c1"),
         ] {
             assert_eq!(frame_bytes(bytes), shown);

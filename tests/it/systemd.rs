@@ -282,7 +282,7 @@ fn what_is_no_listening_socket_is_an_error() {
     ] {
         let said = fails(command, &at(address));
         let expected =
-            "the inherited descriptor 3 (\"web.socket\") is no TCP socket that listens: ";
+            "the inherited descriptor 3 (\"web.socket\") is not a listening TCP socket: ";
         assert!(said.contains(&format!("{expected}{cause}")), "{said}");
         assert!(said.contains("ListenStream="), "{said}");
     }
@@ -327,7 +327,7 @@ fn a_count_that_is_none_is_an_error() {
             ),
             &at(address),
         );
-        let expected = format!("LISTEN_FDS=\"{count}\" is no number of sockets, 0 to 1024");
+        let expected = format!("LISTEN_FDS=\"{count}\" is not a number of sockets from 0 to 1024");
         assert!(said.contains(&expected), "{said}");
     }
 }

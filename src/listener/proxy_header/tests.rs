@@ -140,7 +140,10 @@ fn every_fault_is_named() {
             "PROXY TCP4 192.0.2.1 192.0.2.2 1 443\n",
             "version 1: the line ends without a carriage return",
         ),
-        (&too_long, "version 1: no end of the line in 107 bytes"),
+        (
+            &too_long,
+            "version 1: the line does not end within 107 bytes",
+        ),
         (
             "PROXY UDP4 192.0.2.1 192.0.2.2 1 443\r\n",
             "version 1: the protocol is UDP4, allowed: TCP4, TCP6, UNKNOWN",
@@ -155,15 +158,15 @@ fn every_fault_is_named() {
         ),
         (
             "PROXY TCP4 192.0.2.1 192.0.2.2 443\r\n",
-            "version 1: found 3 values behind the protocol, expected two addresses and two ports",
+            "version 1: found 3 values after the protocol, expected two addresses and two ports",
         ),
         (
             "PROXY TCP4 192.0.2.1 192.0.2.2 1 443 \r\n",
-            "version 1: found 5 values behind the protocol, expected two addresses and two ports",
+            "version 1: found 5 values after the protocol, expected two addresses and two ports",
         ),
         (
             "PROXY TCP4\r\n",
-            "version 1: found 0 values behind the protocol, expected two addresses and two ports",
+            "version 1: found 0 values after the protocol, expected two addresses and two ports",
         ),
         (
             "PROXY TCP4 2001:db8::7 192.0.2.2 1 443\r\n",

@@ -65,12 +65,12 @@ pub fn proxy_protocol_missing() -> Line {
             (&Hello::tls12().bytes()[..], "first bytes 16 03 0"),
             (
                 b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-                "first bytes 0d (text of no known protocol), then 15 more",
+                "first bytes 0d (text of an unknown protocol), then 15 more",
             ),
             (b"SSH-2.0-OpenSSH_9.2\r\n", "(SSH-2.0-)"),
             (
                 b"PROXIED",
-                "first bytes 50 (text of no known protocol), then 6 more",
+                "first bytes 50 (text of an unknown protocol), then 6 more",
             ),
         ] {
             refuse(&mut proxy, bytes, "127.0.0.1")
@@ -104,7 +104,10 @@ pub fn proxy_protocol_invalid() -> Line {
                 b"PROXY TCP4 2001:db8::7 192.0.2.2 1 2\r\n",
                 "version 1: the source address is not IPv4",
             ),
-            (&endless, "version 1: no end of the line in 107 bytes"),
+            (
+                &endless,
+                "version 1: the line does not end within 107 bytes",
+            ),
             (
                 b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c",
                 "version 2: found the version 3, expected 2",
