@@ -15,6 +15,7 @@ pub mod head;
 mod hold;
 pub mod opening;
 pub(crate) mod pace;
+mod request_body;
 pub mod respond;
 pub mod trace;
 pub mod via;
@@ -29,7 +30,6 @@ use bytes::Bytes;
 use http::{Request as HttpRequest, Response, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
@@ -40,6 +40,7 @@ use crate::stream::{ClientStream, Watch};
 use handover::{HandedOver, Handover};
 use head::RawHead;
 use hold::{End, Hold, Link};
+pub use request_body::RequestBody;
 
 /// Smallest buffer that hyper takes.
 pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
@@ -49,9 +50,6 @@ pub(crate) const HYPER_PIECE: usize = HYPER_MIN_BUFFER - 1;
 
 /// A response body: our own short text, or the upstream's as it comes.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
-
-/// A request's body, read as it is asked for.
-pub type RequestBody = Incoming;
 
 /// Why a body could not be produced to its end.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -158,7 +156,7 @@ impl Exchange {
         stream: ClientStream,
         raw: RawHead,
         limit: usize,
-    ) -> Result<(HttpRequest<Incoming>, Self), Unparsed> {
+    ) -> Result<(HttpRequest<RequestBody>, Self), Unparsed> {
         let link = Link::default();
         let watch = stream.watch();
         let (request_sender, request) = oneshot::channel();
@@ -187,6 +185,7 @@ impl Exchange {
         .await;
         match begun {
             Ok(request) => {
+                let request = request.map(|body| RequestBody::new(body, link.clone()));
                 let exchange = Self {
                     connection,
                     answer,
@@ -254,10 +253,13 @@ impl Exchange {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            match self.connection.poll_without_shutdown(cx) {
-                Poll::Pending if !self.link.is_ended() => {}
+            // While nobody asks for more of the body hyper has nothing to do, but would make room for it.
+            if !self.link.intake().is_taken() {
+                let ended = self.connection.poll_without_shutdown(cx).is_ready();
                 // Without an answer hyper ends only because the client did.
-                _ => return Poll::Ready(None),
+                if ended || self.link.is_ended() {
+                    return Poll::Ready(None);
+                }
             }
             broken.as_mut().poll(cx).map(|how| {
                 error = Some(how);

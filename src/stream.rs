@@ -1,5 +1,6 @@
 //! The byte streams that pass between stages, and how their sockets find out that a peer is gone.
 
+mod records;
 mod socket;
 
 use std::io;
@@ -10,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
-pub use socket::{Socket, Watch};
+use records::Records;
+pub use socket::{Socket, Watch, keep_alive};
 
 /// A stream that first gives back bytes that were already read from it.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub struct Replay<S> {
     early: Vec<u8>,
     given: usize,
     counter: Option<Counter>,
+    /// Of no meaning where the stream is not TLS.
+    records: Records,
+    /// A read ends with a record of TLS, or with its header.
+    by_record: bool,
     inner: S,
 }
 
@@ -45,6 +51,8 @@ impl<S> Replay<S> {
             early,
             given: 0,
             counter: None,
+            records: Records::default(),
+            by_record: false,
             inner,
         }
     }
@@ -89,12 +97,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
         let before = buf.filled().len();
         let rest = this.early.get(this.given..).unwrap_or_default();
         if rest.is_empty() {
-            let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
-            this.count(buf.filled().len() - before);
+            let polled = match this.by_record {
+                true => poll_read_at_most(&mut this.inner, this.records.left(), cx, buf),
+                false => Pin::new(&mut this.inner).poll_read(cx, buf),
+            };
+            let new = buf.filled().get(before..).unwrap_or_default();
+            this.records.pass(new);
+            this.count(new.len());
             return polled;
         }
         let count = rest.len().min(buf.remaining());
-        buf.put_slice(rest.get(..count).unwrap_or_default());
+        let new = rest.get(..count).unwrap_or_default();
+        buf.put_slice(new);
+        this.records.pass(new);
         this.count(count);
         this.given += count;
         if this.given == this.early.len() {
@@ -286,6 +301,24 @@ impl ClientStream {
         }
     }
 
+    /// Whether TLS reads one record after the other, and so never has more of them than it hands on at once. That costs some
+    /// CPU for each record.
+    pub fn by_record(&mut self, by_record: bool) {
+        if let Self::Tls(stream) = self {
+            stream.get_mut().0.by_record = by_record;
+        }
+    }
+
+    /// Gives back the room for a record that has been decrypted: TLS would do so when it reads on.
+    pub fn trim(&mut self) {
+        if let Self::Tls(stream) = self
+            && stream.get_ref().0.by_record
+        {
+            // Makes room for what is to be read, of which there is nothing.
+            let _ = stream.get_mut().1.read_tls(&mut Nothing);
+        }
+    }
+
     /// Reads no more than so many bytes from the socket, those of TLS itself included: what is behind them waits in the
     /// kernel.
     pub fn limit(&mut self, most: u32) {
@@ -302,6 +335,15 @@ impl ClientStream {
             Self::Plain(stream) => stream.get_mut(),
             Self::Tls(stream) => stream.get_mut().0.get_mut(),
         }
+    }
+}
+
+/// Has nothing to be read now.
+struct Nothing;
+
+impl io::Read for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
@@ -333,32 +375,6 @@ pub fn poll_read_at_most(
 ) -> Poll<io::Result<()>> {
     let most = u64::try_from(most).unwrap_or(u64::MAX);
     Pin::new(&mut stream.take(most)).poll_read(cx, buf)
-}
-
-/// Silence after which the kernel asks a peer whether it is there, and between two such questions.
-const PROBE_AFTER: Duration = Duration::from_secs(60);
-const PROBE_EVERY: Duration = Duration::from_secs(15);
-
-/// How long a peer may acknowledge nothing, within what the kernel can count: milliseconds of 31 bits.
-const SHORTEST_DEAF: Duration = Duration::from_secs(1);
-const LONGEST_DEAF: Duration = Duration::from_secs(24 * 24 * 60 * 60);
-
-/// Has the kernel end a connection whose peer is gone without a word, which reading then reports as timed out.
-///
-/// Linux applies the same limit to a peer that answers and takes nothing (RFC 9293 section 3.8.6.1): it is longer than
-/// `write_stall`, so that where the proxy itself has bytes waiting its own limit comes first and says why; and long
-/// enough for several questions, as a phone may be out of reach for a while.
-pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
-    let socket = SockRef::from(socket);
-    let probes = TcpKeepalive::new()
-        .with_time(PROBE_AFTER)
-        .with_interval(PROBE_EVERY);
-    let deaf = write_stall
-        .saturating_mul(4)
-        .clamp(SHORTEST_DEAF, LONGEST_DEAF);
-    // Both fail on a dead socket alone, which the next read reports.
-    let _ = socket.set_tcp_keepalive(&probes);
-    let _ = socket.set_tcp_user_timeout(Some(deaf));
 }
 
 /// Bytes of a peer that are read and thrown away at its end: more than a socket holds, and bounded in time anyway.
@@ -401,6 +417,37 @@ mod tests {
             }
             assert_eq!(all, b"first and more");
             assert_eq!(stream.taken(), b"first");
+        }
+    }
+
+    #[tokio::test]
+    async fn by_record_no_read_goes_over_the_end_of_a_record() {
+        let record = |length: u16| {
+            let mut record = vec![23, 3, 3];
+            record.extend(length.to_be_bytes());
+            record.extend(vec![7; length.into()]);
+            record
+        };
+        let lengths = [3, 0, 300, 16 * 1024, 1];
+        let all: Vec<u8> = lengths.into_iter().flat_map(record).collect();
+        for size in [5, 7, 4096, 64 * 1024] {
+            let mut stream = Replay::new(Vec::new(), &all[..]);
+            stream.by_record = true;
+            let mut piece = vec![0; size];
+            let (mut came, mut ends) = (Vec::new(), Vec::new());
+            loop {
+                match stream.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    count => came.extend_from_slice(&piece[..count]),
+                }
+                ends.push(came.len());
+            }
+            assert_eq!(came, all);
+            let mut end = 0;
+            for length in lengths {
+                end += Records::HEADER + usize::from(length);
+                assert!(ends.contains(&end), "{size}: {end} of {ends:?}");
+            }
         }
     }
 

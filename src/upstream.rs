@@ -12,6 +12,7 @@ mod group;
 mod health;
 mod line;
 mod names;
+mod outgoing;
 mod pool;
 mod relay;
 mod request;
@@ -41,6 +42,7 @@ use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::stream::UpstreamStream;
 use line::{Line, Seen};
+use outgoing::Outgoing;
 use relay::{Patience, RelayBody};
 
 /// The upstream's answer to an opening handshake.
@@ -99,8 +101,9 @@ pub async fn handshake(
         .any(|name| request.headers.contains_key(name));
     let exchange = async {
         let mut line = Line::open(stream, head_limit, &seen).await?;
-        let request = http::Request::from_parts(request, respond::empty());
-        let (response, interim) = line.send(request).await.map_err(|failed| failed.error)?;
+        let request = Outgoing::new(request, false).await?;
+        let answered = line.send(request, respond::empty()).await;
+        let (response, interim) = answered.map_err(|failed| failed.error)?;
         Ok((response, interim, line))
     };
     let (response, interim, line) = match timeout_at(deadline, exchange).await {

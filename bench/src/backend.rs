@@ -16,6 +16,9 @@ pub struct Options {
     /// Read heads alone; answer GET with a body without end.
     #[arg(long)]
     plain: bool,
+    /// Open tunnels and read nothing of them.
+    #[arg(long)]
+    deaf: bool,
 }
 
 /// The library's own buffer of 128 KiB is much for thousands of idle connections.
@@ -25,12 +28,12 @@ pub fn small_buffers() -> WebSocketConfig {
         .write_buffer_size(0)
 }
 
-/// Serves until standard input ends.
+/// Serves, at every address of this machine, until standard input ends.
 ///
 /// # Errors
 /// When it can't listen or accept.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = TcpListener::bind("0.0.0.0:0").await?;
     println!("{}", listener.local_addr()?.port());
     let serve = async {
         loop {
@@ -58,6 +61,9 @@ async fn connection(mut socket: TcpStream, options: Options) {
     let Ok(mut stream) = handshake.await else {
         return;
     };
+    if options.deaf {
+        return std::future::pending().await;
+    }
     // A Close is answered by the library, on the way to the stream's end.
     while let Some(Ok(message)) = stream.next().await {
         if message.is_binary() && stream.send(message).await.is_err() {

@@ -61,10 +61,18 @@ pub enum Stage {
     Upload,
     /// The same with a large head in many fields.
     FieldsUpload,
+    /// The same with a body in chunks, of which extensions and trailers came, and not their end.
+    FieldsChunks,
+    /// A plain request that is kept for another endpoint, with a large head in many fields, not answered.
+    Kept,
+    /// The same, with 16 KiB sent ahead of the answer.
+    KeptAhead,
     /// A plain request whose answer is not read.
     Download,
     /// The same behind a large head in many fields, with 16 KiB sent ahead.
     FieldsDownload,
+    /// A tunnel whose backend reads nothing, and of which as much was sent as was taken.
+    TunnelStuck,
     /// An open tunnel.
     Tunnel,
 }
@@ -83,7 +91,9 @@ impl Stage {
         );
         let post =
             "POST /plain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n".to_owned();
+        let chunks = "POST /plain HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n";
         let get = "GET /plain HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+        let kept = "GET /kept HTTP/1.1\r\nHost: localhost\r\n".to_owned();
         let (begun, is_one_field, is_full, is_ahead) = match self {
             Self::Head => (opening, true, true, false),
             Self::Fields => (opening, false, true, false),
@@ -92,9 +102,14 @@ impl Stage {
             Self::FieldsAhead => (opening, false, true, true),
             Self::Upload => (post, true, false, false),
             Self::FieldsUpload => (post, false, true, false),
+            Self::FieldsChunks => (chunks.to_owned(), false, true, false),
+            Self::Kept => (kept, false, true, false),
+            Self::KeptAhead => (kept, false, true, true),
             Self::Download => (get, true, false, false),
             Self::FieldsDownload => (get, false, true, true),
-            Self::Silent | Self::Tls | Self::Pending | Self::Tunnel => return None,
+            Self::Silent | Self::Tls | Self::Pending | Self::TunnelStuck | Self::Tunnel => {
+                return None;
+            }
         };
         let mut head = begun;
         let room = LARGEST_HEAD.saturating_sub(head.len() + "\r\n".len());
@@ -121,6 +136,22 @@ const FIELDS: usize = 90;
 
 /// What is sent ahead of an answer.
 const AHEAD: usize = 16 * 1024;
+
+/// After which nobody takes more of what is sent.
+const UNTAKEN: Duration = Duration::from_millis(500);
+
+/// The most of what stands around chunks that a body may have, without its end: extensions and trailers.
+fn begun_chunks() -> Vec<u8> {
+    let mut body = Vec::new();
+    for _ in 0..4 {
+        body.extend(format!("1;{}\r\nx\r\n", "e".repeat(4000)).into_bytes());
+    }
+    body.extend(b"0\r\n");
+    for number in 10..10 + FIELDS {
+        body.extend(format!("X-{number}: {}\r\n", "t".repeat(160)).into_bytes());
+    }
+    body
+}
 
 /// What the client does.
 #[derive(Debug, clap::Args)]
@@ -232,10 +263,13 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
             stream.write_all(&[b'x'; AHEAD]).await?;
             stream.flush().await?;
         }
+        if options.stage == Stage::FieldsChunks {
+            stream.write_all(&begun_chunks()).await?;
+            stream.flush().await?;
+        }
         if matches!(options.stage, Stage::Upload | Stage::FieldsUpload) {
-            // Until nobody takes more.
             let piece = [b'x'; 16 * 1024];
-            while timeout(Duration::from_millis(500), stream.write_all(&piece))
+            while timeout(UNTAKEN, stream.write_all(&piece))
                 .await
                 .is_ok_and(|sent| sent.is_ok())
             {}
@@ -255,6 +289,13 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
     let (mut tunnel, _answer) =
         tokio_tungstenite::client_async_with_config(request, stream, Some(small_buffers())).await?;
     let payload = Bytes::from(vec![0x5a; options.size]);
+    if options.stage == Stage::TunnelStuck {
+        while timeout(UNTAKEN, tunnel.send(Message::Binary(payload.clone())))
+            .await
+            .is_ok_and(|sent| sent.is_ok())
+        {}
+        return Ok(Held::Stuck(Box::new(tunnel.into_inner())));
+    }
     for _ in 0..options.messages {
         tunnel.send(Message::Binary(payload.clone())).await?;
         match tunnel.next().await {

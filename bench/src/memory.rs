@@ -138,8 +138,15 @@ fn measure_in(
     let mut command = Command::new(own);
     command.arg("backend");
     match stage {
-        Stage::Upload | Stage::FieldsUpload | Stage::Download | Stage::FieldsDownload => {
+        Stage::Upload
+        | Stage::FieldsUpload
+        | Stage::FieldsChunks
+        | Stage::Download
+        | Stage::FieldsDownload => {
             command.arg("--plain");
+        }
+        Stage::TunnelStuck => {
+            command.arg("--deaf");
         }
         Stage::Tunnel => {}
         _ => {

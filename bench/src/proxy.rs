@@ -136,7 +136,11 @@ routes:
   - path: /plain
     http: {{ methods: [GET, POST], max_body: off, request_timeout: 1h, response_timeout: 1h }}
     upstream: backend
+  - path: /kept
+    http: {{ methods: [GET], response_timeout: 1h }}
+    upstream: both
 upstreams:
+  both: {{ endpoints: [\"http://127.0.0.1:{backend}\", \"http://127.0.0.2:{backend}\"] }}
   backend: {{ endpoints: [\"http://127.0.0.1:{backend}\"], handshake_timeout: 1h }}
 limits: {{ connections: {connections}, tls_handshake: 1h, request_head: 1h, write_stall: 1h }}
 "

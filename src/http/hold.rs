@@ -57,6 +57,8 @@ struct State {
     written: AtomicU64,
     /// The answer's body.
     pace: Pace,
+    /// The request's body: a piece is on its way until another one is asked for.
+    intake: Pace,
 }
 
 /// What hyper may do with the stream besides reading the head.
@@ -114,6 +116,11 @@ impl Link {
     /// How the answer's body goes to the stream.
     pub fn pace(&self) -> &Pace {
         &self.0.pace
+    }
+
+    /// How the request's body comes from the stream.
+    pub fn intake(&self) -> &Pace {
+        &self.0.intake
     }
 
     fn phase(&self) -> u8 {
@@ -176,6 +183,8 @@ impl Hold {
             // Below TLS, which would take a whole record.
             stream.limit(HELD_BEHIND_LARGE);
         }
+        // Behind a small head there is room for a record that has come in part.
+        stream.by_record(head.len() > LARGE_HEAD);
         let held = begun.split_off(count);
         let held_since = (!held.is_empty()).then(Instant::now);
         Self {
@@ -214,12 +223,14 @@ impl Hold {
     /// The stream and the head, for a head that hyper refuses.
     pub(super) fn into_refused(mut self) -> (ClientStream, Vec<u8>) {
         self.stream.unlimit();
+        self.stream.by_record(false);
         (self.stream, self.head)
     }
 
     /// The stream, what was held, and whether the request's body has been read to its end.
     pub(super) fn into_parts(mut self) -> (ClientStream, Vec<u8>, bool) {
         self.stream.unlimit();
+        self.stream.by_record(false);
         let is_read = self.begun.is_empty() && self.body.is_done() && self.end.is_none();
         (self.stream, self.held, is_read)
     }
@@ -236,6 +247,7 @@ impl Hold {
     /// The stream, how its client stopped waiting, and whether that was before the end of its request's body.
     pub(super) fn into_end(mut self) -> (ClientStream, End, bool) {
         self.stream.unlimit();
+        self.stream.by_record(false);
         let in_body = !self.body.is_done();
         (self.stream, self.end.unwrap_or(End::Left), in_body)
     }
@@ -251,27 +263,48 @@ impl Hold {
     }
 
     /// The next piece of the request's body; what follows it in the same piece is held.
+    ///
+    /// A piece goes on over the end of a TLS record, as one for the rest of each record would cost as much as a large one.
     fn read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.link.intake().poll());
         let before = buf.filled().len();
-        let read = poll_read_at_most(&mut self.stream, HYPER_PIECE, cx, buf);
-        if let Err(error) = ready!(read) {
-            return self.ended(error.kind(), End::Broke(error));
-        }
-        let new = buf.filled().get(before..).unwrap_or_default();
-        if new.is_empty() {
-            self.end(End::Left);
-        }
-        match self.body.take(new) {
-            Ok(count) => {
-                self.hold(new.get(count..).unwrap_or_default());
-                buf.set_filled(before + count);
-                Poll::Ready(Ok(()))
+        loop {
+            let start = buf.filled().len();
+            let most = HYPER_PIECE.saturating_sub(start - before);
+            match poll_read_at_most(&mut self.stream, most, cx, buf) {
+                Poll::Pending if start > before => break,
+                read => {
+                    if let Err(error) = ready!(read) {
+                        buf.set_filled(before);
+                        return self.ended(error.kind(), End::Broke(error));
+                    }
+                }
             }
-            Err(failure) => {
-                buf.set_filled(before);
-                self.ended(io::ErrorKind::InvalidData, End::Misframed(failure))
+            let new = buf.filled().get(start..).unwrap_or_default();
+            // The end comes again when there is nothing before it.
+            if new.is_empty() {
+                if start == before {
+                    self.end(End::Left);
+                }
+                break;
+            }
+            match self.body.take(new) {
+                Ok(count) => {
+                    self.hold(new.get(count..).unwrap_or_default());
+                    buf.set_filled(start + count);
+                }
+                Err(failure) => {
+                    buf.set_filled(before);
+                    return self.ended(io::ErrorKind::InvalidData, End::Misframed(failure));
+                }
+            }
+            let is_full = buf.remaining() == 0 || buf.filled().len() - before >= HYPER_PIECE;
+            if is_full || self.body.is_done() {
+                break;
             }
         }
+        self.stream.trim();
+        Poll::Ready(Ok(()))
     }
 
     /// Holds what comes behind the request; only its end is told.
@@ -296,6 +329,7 @@ impl Hold {
                 Err(error) => return self.ended(error.kind(), End::Broke(error)),
             }
         }
+        self.stream.trim();
         // Full: the exchange watches the socket and polls again at its end.
         Poll::Pending
     }

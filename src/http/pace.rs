@@ -16,9 +16,14 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// Whether a piece is on its way.
+    pub fn is_taken(&self) -> bool {
+        self.is_taken.load(Relaxed)
+    }
+
     /// Pending while a piece is on its way; the task is woken when it has gone.
     pub fn poll(&self) -> Poll<()> {
-        if self.is_taken.load(Relaxed) {
+        if self.is_taken() {
             self.is_asked.store(true, Relaxed);
             return Poll::Pending;
         }

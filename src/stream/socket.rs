@@ -8,10 +8,37 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+/// Silence after which the kernel asks a peer whether it is there, and between two such questions.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a peer may acknowledge nothing, within what the kernel can count: milliseconds of 31 bits.
+const SHORTEST_DEAF: Duration = Duration::from_secs(1);
+const LONGEST_DEAF: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+
+/// Has the kernel end a connection whose peer is gone without a word, which reading then reports as timed out.
+///
+/// Linux applies the same limit to a peer that answers and takes nothing (RFC 9293 section 3.8.6.1): it is longer than
+/// `write_stall`, so that where the proxy itself has bytes waiting its own limit comes first and says why; and long
+/// enough for several questions, as a phone may be out of reach for a while.
+pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
+    let socket = SockRef::from(socket);
+    let probes = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_EVERY);
+    let deaf = write_stall
+        .saturating_mul(4)
+        .clamp(SHORTEST_DEAF, LONGEST_DEAF);
+    // Both fail on a dead socket alone, which the next read reports.
+    let _ = socket.set_tcp_keepalive(&probes);
+    let _ = socket.set_tcp_user_timeout(Some(deaf));
+}
 
 /// A TCP socket that can be watched while it is read and written.
 #[derive(Debug)]

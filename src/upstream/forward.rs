@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer;
 use super::group::{Busy, Group, Member};
 use super::line::{Line, Seen, Unanswered};
+use super::outgoing::Outgoing;
 use super::pool;
 use super::relay::{Passed, Patience, RelayBody};
 use super::request;
@@ -45,13 +46,16 @@ pub async fn forward(
     group: &Arc<Group>,
     permit: &Permit<'_, HttpRules>,
     client: IpAddr,
-    mut request: Parts,
+    request: Parts,
     upload: &Upload,
     head_limit: usize,
     record: &mut Record,
 ) -> Result<Served, Failure> {
     let mut last = None;
     let is_idempotent = is_idempotent(&request.method);
+    let is_login = pool::is_login(&request.headers, &AUTHORIZATION);
+    let request = Outgoing::new(request, !upload.is_over()).await;
+    let mut request = Some(request.map_err(|error| answer::failure(&error, &[]))?);
     let members = group.candidates(client)?;
     let mut left = members.len();
     for member in members {
@@ -87,12 +91,14 @@ pub async fn forward(
                 busy,
                 member: Arc::clone(&member),
                 rules: permit.rules(),
+                is_login,
             };
             // What can't be sent once more is not kept while its answer is waited for.
             let sent = match fresh && left == 0 {
-                true => std::mem::replace(&mut request, Request::new(()).into_parts().0),
+                true => request.take(),
                 false => request.clone(),
             };
+            let Some(sent) = sent else { break };
             let failed = match asking.ask(sent, upload).await {
                 Ok(served) => return Ok(served),
                 Err(failed) => failed,
@@ -150,6 +156,8 @@ struct Asking<'a> {
     busy: Busy,
     member: Arc<Member>,
     rules: &'a HttpRules,
+    /// Whether the request says who owns the connection.
+    is_login: bool,
 }
 
 /// Why it got no answer.
@@ -172,14 +180,13 @@ impl From<Failure> for NoAnswer {
 }
 
 impl Asking<'_> {
-    async fn ask(mut self, request: Parts, upload: &Upload) -> Result<Served, NoAnswer> {
+    async fn ask(mut self, request: Outgoing, upload: &Upload) -> Result<Served, NoAnswer> {
         let begun = Instant::now();
-        let is_login = pool::is_login(&request.headers, &AUTHORIZATION);
-        let sent = Request::from_parts(request, upload.body(self.line.pace()));
+        let body = upload.body(self.line.pace());
         let seen = self.line.seen().clone();
         let answered = tokio::select! {
             biased;
-            answered = self.line.send(sent) => answered,
+            answered = self.line.send(request, body) => answered,
             () = silence(upload, begun, self.rules.response_timeout) => {
                 let waited = humantime::format_duration(self.rules.response_timeout).to_string();
                 let detail = answer::nothing(&seen.lock(), &waited);
@@ -202,6 +209,7 @@ impl Asking<'_> {
             busy,
             member,
             rules,
+            is_login,
         } = self;
         let lifetime = pool::lifetime(is_login, &head.headers);
         let home = Box::new(move |line| {

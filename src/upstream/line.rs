@@ -4,18 +4,20 @@
 //! upstream has closed it is seen when it is taken up again.
 
 use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::outgoing::Outgoing;
 use crate::http::pace::Pace;
 use crate::http::{Body, HYPER_MIN_BUFFER, HYPER_PIECE};
 use crate::listener::FIRST_BYTES;
@@ -23,6 +25,9 @@ use crate::stream::{UpstreamStream, poll_read_at_most};
 
 /// Interim responses whose status is kept: an upstream may send many, and a record needs to show only that it did.
 const INTERIM_SHOWN: usize = 8;
+
+/// What ends a head.
+const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// An open connection.
 pub(super) struct Line {
@@ -32,6 +37,8 @@ pub(super) struct Line {
     is_tls: bool,
     quiet: Quiet,
     pace: Arc<Pace>,
+    head: WrittenHead,
+    blocked: Blocked,
 }
 
 /// The first bytes of what an upstream answered.
@@ -40,6 +47,12 @@ pub(super) struct Seen(Arc<Mutex<Vec<u8>>>);
 
 /// Whether nothing may come now.
 type Quiet = Arc<AtomicBool>;
+
+/// Whether something that hyper wrote still waits for the upstream to take it.
+type Blocked = Arc<AtomicBool>;
+
+/// A head that goes out in place of the one that hyper writes next.
+type WrittenHead = Arc<Mutex<Option<Bytes>>>;
 
 /// A request that got no answer.
 pub(super) struct Unanswered {
@@ -63,11 +76,15 @@ impl Line {
         let is_tls = matches!(stream, UpstreamStream::Tls(_));
         let quiet = Quiet::default();
         let pace = Arc::<Pace>::default();
+        let head = WrittenHead::default();
+        let blocked = Blocked::default();
         let stream = Tap {
             stream,
             seen: seen.clone(),
             quiet: Arc::clone(&quiet),
             pace: Arc::clone(&pace),
+            head: Arc::clone(&head),
+            blocked: Arc::clone(&blocked),
         };
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
@@ -81,6 +98,8 @@ impl Line {
             is_tls,
             quiet,
             pace,
+            head,
+            blocked,
         })
     }
 
@@ -100,8 +119,10 @@ impl Line {
     }
 
     /// Sends a request and drives the connection until the final response head is there.
-    pub async fn send(&mut self, mut request: Request<Body>) -> Result<Answer, Unanswered> {
+    pub async fn send(&mut self, request: Outgoing, body: Body) -> Result<Answer, Unanswered> {
         self.seen.lock().clear();
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = request.head;
+        let mut request = Request::from_parts(request.parts, body);
         let interim = Arc::new(Mutex::new(Vec::new()));
         let statuses = Arc::clone(&interim);
         hyper::ext::on_informational(&mut request, move |response| {
@@ -151,12 +172,15 @@ impl Line {
         self.connection.poll_without_shutdown(cx)
     }
 
-    /// Whether another request can be sent: the last answer is whole, and the upstream has neither closed nor sent
-    /// anything since. What came unasked would be taken for the next answer.
+    /// Whether another request can be sent: the last answer is whole, the upstream has taken all of the last request, and
+    /// has neither closed nor sent anything since. What came unasked would be taken for the next answer, and a head that was
+    /// written in advance would go out before what still waits.
     pub fn is_free(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         self.quiet.store(true, Relaxed);
-        let is_free = self.poll(&mut cx).is_pending() && self.sender.is_ready();
+        let is_free = self.poll(&mut cx).is_pending()
+            && self.sender.is_ready()
+            && !self.blocked.load(Relaxed);
         self.quiet.store(false, Relaxed);
         is_free
     }
@@ -183,6 +207,34 @@ struct Tap {
     seen: Seen,
     quiet: Quiet,
     pace: Arc<Pace>,
+    head: WrittenHead,
+    blocked: Blocked,
+}
+
+impl Tap {
+    /// Sends the head that was written in advance. Gives how much of hyper's bytes it stands for: their head.
+    fn poll_head(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut place = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(head) = &mut *place else {
+            return Poll::Ready(Ok(0));
+        };
+        while !head.is_empty() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, head))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            head.advance(count);
+        }
+        *place = None;
+        // hyper hands over a head in one piece, before anything of the body.
+        let end = bytes
+            .windows(HEAD_END.len())
+            .position(|end| end == HEAD_END);
+        Poll::Ready(match end {
+            Some(at) => Ok(at + HEAD_END.len()),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        })
+    }
 }
 
 impl AsyncRead for Tap {
@@ -190,9 +242,9 @@ impl AsyncRead for Tap {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         if self.quiet.load(Relaxed) && self.stream.has_input() {
-            return Poll::Ready(Err(std::io::ErrorKind::InvalidData.into()));
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buf.filled().len();
         let polled = poll_read_at_most(&mut self.stream, HYPER_PIECE, cx, buf);
@@ -211,19 +263,44 @@ impl AsyncWrite for Tap {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+    ) -> Poll<io::Result<usize>> {
+        let polled = match self.poll_head(cx, buf) {
+            Poll::Ready(Ok(0)) => Pin::new(&mut self.stream).poll_write(cx, buf),
+            polled => polled,
+        };
+        self.blocked.store(polled.is_pending(), Relaxed);
+        polled
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = bufs.first().map_or(&[][..], |first| first);
+        let polled = match self.poll_head(cx, first) {
+            Poll::Ready(Ok(0)) => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+            polled => polled,
+        };
+        self.blocked.store(polled.is_pending(), Relaxed);
+        polled
+    }
+
+    /// hyper keeps pieces of a body as they are then, and does not copy them behind a head.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.blocked.store(polled.is_pending(), Relaxed);
         if matches!(polled, Poll::Ready(Ok(()))) {
             self.pace.flushed(cx);
         }
         polled
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

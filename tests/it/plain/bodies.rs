@@ -488,3 +488,53 @@ fn a_body_that_drips_is_refused_at_the_deadline() {
     );
     origin.all_ended();
 }
+
+/// What hyper holds of a large head is given back before its answer is waited for; nothing else may come of that.
+#[test]
+fn a_large_head_is_sent_as_a_small_one_is() {
+    let origin = Origin::start(|ask| {
+        let got = match ask.field("transfer-encoding") {
+            Some(_) => {
+                let (body, trailers) = ask.chunks();
+                [&body, trailers.as_bytes()].concat()
+            }
+            None => ask.body(),
+        };
+        ask.ok(got);
+    });
+    let proxy = start(&origin, "");
+    let mut client = Client::plain(proxy.address());
+    let chunks = "3\r\nabc\r\n0\r\nX-Check: 3\r\n\r\n";
+    let trailer = format!("Trailer: X-Check\r\nTE: trailers\r\nConnection: TE\r\n{CHUNKED}");
+    for (method, fields, body) in [
+        ("GET", "X-oDD: 1\r\nx-odd: 2\r\n", ""),
+        ("POST", "cOntent-length: 3\r\nCookie: a=b\r\n", "abc"),
+        ("POST", &*trailer, chunks),
+        ("GET", &*trailer, chunks),
+        ("POST", "Content-Length: 0\r\n", ""),
+    ] {
+        let mut heads = Vec::new();
+        for pad in ["p".to_owned(), "p".repeat(8 * 1024)] {
+            let fields = format!("{fields}X-Pad: {pad}\r\n");
+            client.send(request(method, "/api/a?b=c", &fields) + body);
+            let response = client.response();
+            assert_eq!(response.status, 200);
+            let got = response.text().to_ascii_lowercase();
+            let sent = match body {
+                "" => "",
+                "abc" => "abc",
+                _ => "abcx-check: 3\r\n\r\n",
+            };
+            assert_eq!(got, sent);
+            let head = origin.heads().pop().unwrap();
+            assert!(head.contains(&format!("X-Pad: {pad}\r\n")));
+            let lines = head.split("\r\n").filter(|line| {
+                let line = line.to_ascii_lowercase();
+                !line.starts_with("x-pad:") && !line.starts_with("x-request-id:")
+            });
+            heads.push(lines.map(str::to_owned).collect::<Vec<_>>());
+        }
+        assert_eq!(heads[0], heads[1]);
+    }
+    assert_eq!(origin.connections(), 1);
+}

@@ -1,0 +1,84 @@
+//! Where the records of TLS begin and end in a stream (RFC 8446 section 5.1).
+
+/// The place that was reached.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// Bytes of a header.
+    begun: u8,
+    /// The first of the two bytes of its length.
+    high: u8,
+    /// What is left of a payload.
+    left: u16,
+}
+
+impl Records {
+    /// Bytes before the payload of a record; the last two say how long that is.
+    pub const HEADER: usize = 5;
+
+    /// Bytes to the end of the record, or of its header where that has not come whole.
+    pub fn left(&self) -> usize {
+        match self.left {
+            0 => Self::HEADER - usize::from(self.begun),
+            left => left.into(),
+        }
+    }
+
+    /// Goes on over what was read.
+    pub fn pass(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = self.left().min(bytes.len());
+            let (part, rest) = bytes.split_at(count);
+            bytes = rest;
+            if self.left > 0 {
+                // No more than it is.
+                self.left -= u16::try_from(count).unwrap_or(self.left);
+                continue;
+            }
+            for byte in part {
+                self.begun += 1;
+                match usize::from(self.begun) {
+                    4 => self.high = *byte,
+                    Self::HEADER => {
+                        self.left = u16::from_be_bytes([self.high, *byte]);
+                        self.begun = 0;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_end_where_their_headers_say_however_they_are_cut() {
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
+        for length in [1_u16, 0, 300, 2, 0xffff] {
+            bytes.extend([23, 3, 3]);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(vec![0xff; length.into()]);
+            ends.push(bytes.len());
+        }
+        for size in [1, 2, 3, 4, 5, 6, 7, 300, 16 * 1024, bytes.len()] {
+            let mut records = Records::default();
+            let mut at = 0;
+            let mut found = Vec::new();
+            while at < bytes.len() {
+                let count = size.min(records.left());
+                records.pass(&bytes[at..at + count]);
+                at += count;
+                if records.left == 0 && records.begun == 0 {
+                    found.push(at);
+                }
+            }
+            assert_eq!(found, ends);
+            let mut records = Records::default();
+            bytes.chunks(size).for_each(|piece| records.pass(piece));
+            assert_eq!((records.left(), records.begun), (Records::HEADER, 0));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The head of a request on its way to the upstream.
+//!
+//! hyper keeps the buffer in which it wrote a head, and the table of the fields, for as long as the connection lives. Behind
+//! a large head that would be most of what a waiting client costs, so such a head is written in advance, by a hyper that
+//! is then dropped; the one that carries the exchange gets only the fields that it acts on, and [`super::line`] sends the
+//! written head in place of its own.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http_body::{Body as HttpBody, Frame};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A head whose fields take more bytes than this is written in advance. Others fit in the buffer that hyper makes anyway.
+const LARGE: usize = 4 * 1024;
+
+/// The fields by which hyper decides how a body is framed and what becomes of the connection.
+const ACTED_ON: [HeaderName; 6] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// A longer announcement of trailers is not kept, and the trailers behind it are dropped, as any hop may (RFC 9110 section
+/// 6.5.1).
+const LONGEST_TRAILER: usize = 1024;
+
+/// The head of a request, ready to be sent, and sent again.
+#[derive(Clone)]
+pub(super) struct Outgoing {
+    /// For hyper.
+    pub parts: Parts,
+    /// For the upstream, where that is not what hyper writes.
+    pub head: Option<Bytes>,
+}
+
+impl Outgoing {
+    /// Makes `parts` ready. `has_body`: a body follows, as their fields say.
+    ///
+    /// # Errors
+    /// hyper's, for a head that it does not write.
+    pub async fn new(parts: Parts, has_body: bool) -> Result<Self, hyper::Error> {
+        let fields = parts.headers.iter();
+        let size: usize = fields
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        let target = parts.uri.path_and_query();
+        if size + target.map_or(0, |target| target.as_str().len()) <= LARGE {
+            return Ok(Self { parts, head: None });
+        }
+        let mut small = Request::new(()).into_parts().0;
+        small.method = parts.method.clone();
+        small.version = parts.version;
+        for name in ACTED_ON {
+            for value in parts.headers.get_all(&name) {
+                if name == TRAILER && value.len() > LONGEST_TRAILER {
+                    continue;
+                }
+                // Copied: a value that came in a head keeps all of that head.
+                if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                    small.headers.append(name.clone(), value);
+                }
+            }
+        }
+        Ok(Self {
+            head: Some(written(parts, has_body).await?),
+            parts: small,
+        })
+    }
+}
+
+/// The head as hyper writes it.
+async fn written(parts: Parts, has_body: bool) -> Result<Bytes, hyper::Error> {
+    let (mut sender, mut connection) = http1::Builder::new()
+        .handshake(TokioIo::new(Paper::default()))
+        .await?;
+    let request = Request::from_parts(parts, Later { has_body });
+    let answer = sender.try_send_request(request);
+    // It writes as much as it can, which is the head; neither a body nor an answer comes.
+    let written = poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await;
+    if let Poll::Ready(Err(error)) = written {
+        return Err(error);
+    }
+    drop(answer);
+    let Paper(head) = connection.into_parts().io.into_inner();
+    Ok(head.into())
+}
+
+/// What is written to it stays there, and nothing comes from it.
+#[derive(Default)]
+struct Paper(Vec<u8>);
+
+impl AsyncRead for Paper {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Paper {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // No larger than it is: it waits until the upstream has taken it.
+        self.0.reserve_exact(buf.len());
+        self.0.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Stands for a body, of which nothing comes.
+struct Later {
+    has_body: bool,
+}
+
+impl HttpBody for Later {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.has_body
+    }
+}
