@@ -1,4 +1,4 @@
-//! Paths: compared as raw bytes; what can be read in two ways is refused.
+//! Paths: compared as raw bytes. A path that can be read in two ways is refused.
 
 mod near;
 
@@ -159,7 +159,7 @@ pub fn ambiguity(path: &[u8]) -> Option<&'static str> {
                 continue;
             }
             b'\\' => return Some("a backslash"),
-            b';' => return Some("a semicolon, which some servers take for parameters"),
+            b';' => return Some("a semicolon, which starts parameters for some servers"),
             b'#' | b'?' => return Some("a raw # or ?"),
             0..=b' ' | 0x7f => return Some("a raw control character or space"),
             0x80.. => return Some("a raw byte outside ASCII"),

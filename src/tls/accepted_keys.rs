@@ -40,7 +40,7 @@ fn refused_kind(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
     match key.algorithm.algorithm.to_id_string().as_str() {
         "1.3.101.113" => Some("an Ed448 key"),
         "1.2.840.10040.4.1" => Some("a DSA key"),
-        "1.2.840.113549.1.1.10" => Some("a key for RSA-PSS alone"),
+        "1.2.840.113549.1.1.10" => Some("a key for RSA-PSS only"),
         "1.2.840.10045.2.1" => {
             let curve = key
                 .algorithm

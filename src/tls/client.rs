@@ -224,7 +224,7 @@ fn system_roots(system: &SystemRoots) -> Result<Arc<RootCertStore>, Finding> {
         None => String::new(),
     };
     let message = format!(
-        "https:// needs authorities to trust, and this system has none{why}; install ca-certificates, or name a file \
+        "https:// needs authorities to trust, and this system does not have any{why}; install ca-certificates, or name a file \
          in tls.ca"
     );
     Err(Finding::error("ca", message))

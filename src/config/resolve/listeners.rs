@@ -80,7 +80,7 @@ pub fn resolve(
             }
             Some((other, first)) => {
                 let message = format!("found {address}, which overlaps with {other} of {first}");
-                cursor.error_with(report, message, Some("take another port".to_owned()));
+                cursor.error_with(report, message, Some("use another port".to_owned()));
             }
             None => seen.add(address, &item.site),
         }
@@ -269,7 +269,7 @@ pub(super) fn file(fields: &Fields<'_>, name: &str, report: &mut Report<'_>) -> 
             "found {}, expected the path of a PEM file",
             quoted("-----BEGIN …")
         );
-        let help = Some("put the PEM text into a file of its own".to_owned());
+        let help = Some("put the PEM text into a separate file".to_owned());
         cursor.error_with(report, message, help);
         return None;
     }

@@ -1,4 +1,4 @@
-//! `probes` and `admin`: the addresses of the proxy's own services, held against those of the listeners.
+//! `probes` and `admin`: the addresses of the proxy's own services, compared with those of the listeners.
 
 use std::net::SocketAddr;
 
@@ -32,7 +32,7 @@ pub fn resolve(top: &Fields<'_>, listeners: &[Listener], report: &mut Report<'_>
             } else {
                 format!("found {own}, which overlaps with {other} of {whose}")
             };
-            cursor.error_with(report, message, Some("take another port".to_owned()));
+            cursor.error_with(report, message, Some("use another port".to_owned()));
         } else if name == "admin" && !own.ip().is_loopback() {
             let message = format!(
                 "{own} is not a loopback address: anyone who reaches it can end every tunnel; write 127.0.0.1:{} unless \

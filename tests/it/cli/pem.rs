@@ -186,7 +186,7 @@ fn keys_that_no_client_takes_are_named() {
         ),
         (
             include_bytes!("weak/rsa-pss-cert.pem"),
-            "a key for RSA-PSS alone",
+            "a key for RSA-PSS only",
         ),
         (include_bytes!("weak/dsa-cert.pem"), "a DSA key"),
     ] {

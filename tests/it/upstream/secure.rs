@@ -149,7 +149,7 @@ fn a_system_without_authorities_is_told_at_the_start() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("upstreams.app.endpoints[0]: https:// needs authorities to trust, and this system has none"),
+        said.contains("upstreams.app.endpoints[0]: https:// needs authorities to trust, and this system does not have any"),
         "{said}"
     );
 }
