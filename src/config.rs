@@ -1,8 +1,7 @@
 //! The configuration: `proxy.yaml` read, checked and resolved into values that are valid by construction.
 //!
-//! [`read`] reports every problem of a file at once. It opens no socket and reads no file but the one named;
-//! certificates are listed in [`Outcome::certificates`] for the TLS module to load, so that its findings join
-//! the same report.
+//! [`read`] reports every problem of a file in one run. It opens no socket and reads only this file. Certificates are
+//! listed in [`Outcome::certificates`]: the TLS module loads them, and its findings join the same report.
 
 mod awaited;
 pub mod hops;

@@ -1,7 +1,7 @@
-//! What of a peer's bytes may be shown where they have no field of their own.
+//! What may be shown of a peer's bytes outside the fields that are made for them.
 //!
-//! A record has fields for the text of peers (docs/records.md lists them). Everywhere else, as in details, stand only words
-//! of closed lists, names that don't look like tokens, numbers, and how much there was. Pure: takes bytes, gives text.
+//! A record has fields for the text of peers (docs/records.md lists them). All other places, such as details, show only
+//! words of closed lists, names that don't look like tokens, numbers, and sizes. Pure: takes bytes, gives text.
 
 mod beginning;
 

@@ -1,4 +1,4 @@
-//! The byte streams that pass between stages, and how their sockets find out that a peer is gone.
+//! The byte streams that pass between stages, and how their sockets notice that a peer is gone.
 
 mod records;
 mod socket;

@@ -1,4 +1,4 @@
-//! The file that the process is waiting to read: a network file system may never answer.
+//! The file that the process is reading: a network file system may never answer.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

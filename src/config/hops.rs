@@ -1,6 +1,6 @@
-//! What stands in front of proxies, and when it ends a tunnel if nobody changed its timers.
+//! Hops in front of proxies, and when each of them ends a tunnel if nobody changed its timers.
 //!
-//! One table for the linter, for the suspects in records, and for docs/idle-timeouts.md, whose rows a test compares with it.
+//! The linter, the suspects in records, and docs/idle-timeouts.md use this table. A test compares it with the page.
 
 use std::time::Duration;
 

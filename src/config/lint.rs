@@ -1,8 +1,8 @@
-//! What a configuration that can be used says against itself, or against what is known of the hops around the proxy.
+//! Contradictions in a valid configuration, or between it and the known hops around the proxy.
 //!
-//! Pure: takes the resolved configuration and the tree of its file, which only tells places and what is written out;
-//! gives warnings, each with its place and what to do. Nothing that is only likely is told: a warning that can't be
-//! mended or answered is noise.
+//! Pure: takes the resolved configuration and the tree of its file (for places and for what is written out), and gives
+//! warnings, each with its place and what to do. It does not report what is only likely: a warning that the operator
+//! can't fix is noise.
 
 pub(super) mod exposure;
 mod log;

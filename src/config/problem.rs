@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and how it is told.
+//! Problems of a configuration, and how they are reported.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! A cursor over the YAML tree: every wrong turn becomes a finding, and reading goes on.
+//! A cursor over the YAML tree: every fault becomes a finding, and reading goes on.
 
 use super::problem::{Severity, akin, nearest, quoted, shown};
 use super::report::{Finding, Remark, Report};

@@ -1,4 +1,4 @@
-//! The tree to a [`Config`]: every value checked, what stands in several places checked against each other.
+//! From the tree to a [`Config`]: every value is checked, and values that depend on each other are compared.
 
 mod listeners;
 mod routes;

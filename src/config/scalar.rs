@@ -1,4 +1,4 @@
-//! Single values: texts with `${NAME}` replaced, words of a few, durations, sizes, counts.
+//! Single values: texts with `${NAME}` replaced, keywords, durations, sizes and counts.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which keys `proxy.yaml` has: one table for the reader, the reference in `docs/configuration.md` and the hints.
+//! The keys of `proxy.yaml`: one table for the reader, the reference in `docs/configuration.md` and the hints.
 
 mod foreign;
 mod keys;

@@ -1,4 +1,4 @@
-//! Slips of the keyboard, and files of another format: what stands in a configuration that is not YAML as it was meant.
+//! Typing mistakes, and files in another format: causes of errors that YAML itself does not name.
 
 use super::syntax::Refusal;
 

@@ -1,4 +1,4 @@
-//! From a file to an [`Outcome`]: reading, and giving every finding its line.
+//! From a file to an [`Outcome`]: reads it, and gives every finding its line.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Words for text that is not YAML: what the YAML library says, said so that it can be acted upon.
+//! Messages for text that is not YAML: turns the library's errors into advice.
 
 use std::net::Ipv6Addr;
 

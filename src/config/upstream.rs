@@ -1,4 +1,4 @@
-//! What the configuration says of upstreams: where they listen, and how they are used.
+//! The settings of upstreams: where they listen, and how they are used.
 
 use std::fmt;
 use std::path::PathBuf;

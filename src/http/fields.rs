@@ -1,4 +1,4 @@
-//! Reading header fields so that a repeated line is never overlooked: `HeaderMap::get` returns only the first.
+//! Reads header fields without missing a repeated line: `HeaderMap::get` returns only the first.
 
 use std::collections::HashSet;
 

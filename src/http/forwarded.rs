@@ -1,7 +1,7 @@
-//! Who the client is, and what is told the upstream about it (RFC 7239, X-Forwarded-*).
+//! Who the client is, and what the upstream is told about it (RFC 7239, X-Forwarded-*).
 //!
-//! What a peer says of others is believed only from `trusted_proxies`, and of a chain only the part that trusted
-//! hops wrote: the rightmost address that is not trusted is the client.
+//! Only peers in `trusted_proxies` are believed about others. Of a chain, only the part that trusted hops wrote counts:
+//! the client is the rightmost address that is not trusted.
 
 mod names;
 

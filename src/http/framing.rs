@@ -1,4 +1,4 @@
-//! How a head says where its body ends: in one way only.
+//! How a head says where its body ends. Only one way is allowed.
 
 use super::body::Rest;
 use crate::reason::{Failure, Reason};

@@ -1,6 +1,6 @@
-//! What a head says of its request though it is refused unparsed: enough to tell the route and the hop.
+//! What a refused head says of its request, without parsing it: enough to name the route and the hop.
 //!
-//! Takes whatever was read; believes nothing of it but the words of a usual request line and three fields.
+//! Takes whatever was read. It believes only the words of a usual request line and three fields.
 
 use super::head::{absolute, is_token};
 

@@ -1,4 +1,4 @@
-//! The one request of a hyper connection on its way out of it, and its answer on the way in.
+//! The one request of a hyper connection on its way out, and its answer on the way in.
 
 use std::future::Future;
 use std::pin::Pin;

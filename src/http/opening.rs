@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 section 4.2.1): what a request must bring to be one.
+//! The opening handshake (RFC 6455 section 4.2.1): what a request must have to be one.
 
 use std::collections::HashSet;
 

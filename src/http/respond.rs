@@ -1,4 +1,4 @@
-//! Answers of the proxy itself: what a refused client reads, and how its connection ends.
+//! Answers of the proxy itself: what a refused client gets, and how its connection ends.
 
 use std::time::Duration;
 

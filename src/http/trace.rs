@@ -1,6 +1,6 @@
-//! The trace a request belongs to (W3C Trace Context, level 1, section 3.2).
+//! The trace that a request belongs to (W3C Trace Context, level 1, section 3.2).
 //!
-//! The fields themselves are the business of client and upstream: they are passed on as they came, valid or not.
+//! The fields themselves are for the client and the upstream: they are forwarded unchanged, valid or not.
 
 use http::header::HeaderMap;
 

@@ -1,4 +1,4 @@
-//! The field that finds loops: who passed a request on (RFC 9110 section 7.6.3).
+//! The field that finds loops: the proxies that forwarded a request (RFC 9110 section 7.6.3).
 
 use http::header::{self, HeaderMap, HeaderValue};
 

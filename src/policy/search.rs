@@ -1,7 +1,7 @@
-//! What the routes say of a request that none of them takes: which one was meant.
+//! Which route was meant by a request that no route accepts.
 //!
-//! Whether a path is a near miss decides the reason, so that is found out for every request, with bounded work. The
-//! rest is words for the record, and is looked for when a record is written.
+//! Whether a path is a near miss decides the reason. Therefore every request is checked for it, with bounded work.
+//! Everything else is text for the record, and is looked up only when a record is written.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Which routes leave nothing for a later one, found in time that grows with the text of the routes alone.
+//! Routes that are never used because an earlier one matches everything they match. The time grows only with the text
+//! of the routes.
 
 use std::collections::HashMap;
 

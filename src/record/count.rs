@@ -1,4 +1,4 @@
-//! Records as numbers: each is counted once, whether its line is written, kept back or lost.
+//! Records as numbers: each is counted once, whether its line is written, withheld or lost.
 
 use super::{Event, Record, Wanted};
 use crate::metrics::{Failed, Metrics, Reload, Step};

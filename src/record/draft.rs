@@ -1,4 +1,4 @@
-//! The record of a connection from its first byte to its end: the guard that it is written exactly once.
+//! The record of a connection from its first byte to its end. This guard makes sure that it is written exactly once.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A record in little memory, for as long as its tunnel is open: its JSON, with the phrases that nearly all of them have
-//! in one byte each.
+//! A record in little memory, while its tunnel is open: JSON in which each phrase that nearly all records have is one
+//! byte.
 
 use super::Record;
 

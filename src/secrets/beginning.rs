@@ -1,4 +1,4 @@
-//! The first bytes of a connection or an answer: as many of them as tell one protocol from another.
+//! The first bytes of a connection or an answer: only as many as are needed to recognise a protocol.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
-//! A client's socket, whose end is seen also where nothing is read from it.
+//! A client's socket that notices the end of the connection even if nothing reads from it.
 //!
-//! A peer that has sent more than may be kept is not read from, so that reading can't tell that it left. The kernel
-//! tells: it reports a FIN (`EPOLLRDHUP`) and a reset (`EPOLLERR`) whatever lies unread before them.
+//! The proxy stops reading from a peer that has sent more than may be kept, so a read can't show that the peer left.
+//! The kernel reports a FIN (`EPOLLRDHUP`) and a reset (`EPOLLERR`) even if unread bytes come before them.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;

@@ -1,7 +1,7 @@
-//! Which certificate a ClientHello gets, and why it can't lead to a handshake where there is none.
+//! Which certificate a ClientHello gets, or why no handshake is possible.
 //!
-//! The library's error names the first check that failed in its own order; the hello says what the client lacks.
-//! Only the version is left to the library, which alone sees the client's list of versions.
+//! The library's error names the first check that failed in its own order. The hello shows what the client lacks. Only
+//! the version is left to the library, because only it sees the client's list of versions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Certificates and keys from PEM files, and what can be told about them without a client.
+//! Certificates and keys from PEM files, and what can be found out about them without a client.
 
 use std::fs;
 use std::io;

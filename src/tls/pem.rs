@@ -1,4 +1,4 @@
-//! PEM files (RFC 7468), and what else is found in the place of one.
+//! PEM files (RFC 7468), and other formats that are found instead.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a client may have had against the certificate that it was served, and what to do about it.
+//! Why a client may have refused the certificate that it got, and what to do about it.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! The authorities that this system knows: a stand-in for those that clients know.
+//! The authorities that this system knows: an estimate of those that clients know.
 
 use std::sync::OnceLock;
 

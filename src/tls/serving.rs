@@ -1,4 +1,4 @@
-//! The certificates of a listener, and what serves each of them.
+//! The certificates of a listener, and the TLS settings that serve them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The beginning of a handshake: the ClientHello, and refusals that answer it in clear.
+//! The beginning of a handshake: the ClientHello, and refusals that are sent unencrypted.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};

@@ -1,4 +1,4 @@
-//! What certificates say of themselves: whose they are, how long they are valid, and for whom.
+//! What certificates say: whose they are, how long they are valid, and for whom.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The end of a tunnel in words: which reason, whose Close came first, what the client will be told by its library.
+//! Describes the end of a tunnel: the reason, whose Close came first, and what the client's library will report.
 
 mod hint;
 

@@ -1,4 +1,4 @@
-//! Points in time of half the size of an [`Instant`]: a tunnel holds a dozen of them.
+//! Points in time of half the size of an [`Instant`]. A tunnel holds a dozen of them.
 
 use std::num::NonZeroU64;
 use std::ops::Add;

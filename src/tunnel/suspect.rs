@@ -1,6 +1,6 @@
-//! A guess at the hop that ended a tunnel: one that went away without a Close at a moment that a known timer explains.
+//! A guess at the hop that ended a tunnel: the end came without a Close, at a moment that fits a known timer.
 //!
-//! A guess is kept apart from the reason, which is a fact, and says `possibly`.
+//! The reason is a fact. The guess is kept apart from it and says `possibly`.
 
 use std::time::Duration;
 

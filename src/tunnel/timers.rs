@@ -1,4 +1,4 @@
-//! What happens in a tunnel when nothing happens.
+//! The timers of a tunnel: what happens when nothing arrives.
 
 use super::ending::{self, First, Side};
 use super::leg::Leg;

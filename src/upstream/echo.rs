@@ -1,6 +1,6 @@
 //! `builtin:echo`: a WebSocket echo server inside the proxy, for a first try without a backend.
 //!
-//! It is reached through the same request and the same checks as any upstream, over a pipe in place of a socket.
+//! It gets the same request and the same checks as any upstream, over a pipe instead of a socket.
 
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue, Request, Response};

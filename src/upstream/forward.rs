@@ -1,4 +1,4 @@
-//! Plain requests: handed to an endpoint over a connection that is kept for the next one, and their answers.
+//! Plain requests and their answers. They are sent to an endpoint over a connection that is kept for the next request.
 
 use std::net::IpAddr;
 use std::sync::Arc;

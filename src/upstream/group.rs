@@ -1,6 +1,6 @@
-//! An upstream at run time: its endpoints, what is known of each, and which one a client gets.
+//! An upstream at run time: its endpoints, their state, and which one a client gets.
 //!
-//! Takes a client's address; gives its endpoints in the order in which they are to be tried. Fails with
+//! Takes a client's address; gives the endpoints in the order in which they are tried. Fails with
 //! `upstream_none_healthy` and `upstream_tunnel_limit`.
 
 use std::net::IpAddr;

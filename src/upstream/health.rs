@@ -1,4 +1,5 @@
-//! Health checks: the same question to every endpoint of a group, again and again, and a record when the answer changes.
+//! Health checks: the same request to every endpoint of a group at regular intervals, and a record when the result
+//! changes.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

@@ -1,7 +1,7 @@
-//! A connection to an upstream that speaks HTTP, for one request or, kept open, for one after the other.
+//! A connection to an upstream that speaks HTTP, for one request or, if it is kept open, for several in turn.
 //!
-//! Driven inside the task of whoever waits for its answer: a connection that nobody uses does nothing, and whether the
-//! upstream has closed it is seen when it is taken up again.
+//! The task that waits for the answer drives it. An unused connection does nothing: only its next use shows whether the
+//! upstream has closed it.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};

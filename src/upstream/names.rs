@@ -1,11 +1,11 @@
 //! Looks names up with the system's resolver.
 //!
-//! Takes a host and how long it may take; gives its addresses. Fails with `upstream_dns_failed`.
+//! Takes a host and a time limit; gives its addresses. Fails with `upstream_dns_failed`.
 //!
-//! The system's resolver blocks the thread that asks it, for as long as the name servers are silent, and can't be told to
-//! stop. So look-ups have a few threads of their own, which nothing else waits for, and a name is asked for once at a
-//! time, whoever wants it. Whoever waits gives up by itself; the look-up goes on. One that never returns is lost after a
-//! while: it holds its thread, but neither its name nor the place of another.
+//! The system's resolver blocks its thread while the name servers are silent, and can't be stopped. Therefore look-ups
+//! have a few separate threads that nothing else waits for, and each name has at most one look-up at a time. A caller
+//! gives up on its own; the look-up goes on. After a while a look-up that never returns counts as lost: it keeps its
+//! thread, but no longer blocks its name or a place for others.
 
 mod state;
 

@@ -1,4 +1,4 @@
-//! Listeners that anyone reaches in clear, and a shutdown that the platform does not wait for.
+//! Listeners that anyone can reach without TLS, and a shutdown that takes longer than the platform waits.
 
 use std::net::IpAddr;
 use std::time::Duration;

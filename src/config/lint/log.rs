@@ -1,4 +1,4 @@
-//! Records that a level silences.
+//! Levels that leave out important records.
 
 use super::super::Config;
 use super::Notes;

@@ -1,4 +1,4 @@
-//! Routes that no request reaches, and paths that don't mean what they look like.
+//! Routes that no request reaches, and paths that look like patterns but are not.
 
 use super::super::Config;
 use super::Notes;

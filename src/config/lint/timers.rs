@@ -1,4 +1,4 @@
-//! Timers that race, or that never come to their end.
+//! Timers that race each other, and timers that can never expire.
 
 use std::time::Duration;
 

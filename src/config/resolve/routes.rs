@@ -1,4 +1,4 @@
-//! `routes`: what is let in, with the policy's own types doing the parsing.
+//! `routes`: which requests are accepted. The policy's own types parse the values.
 
 mod plain;
 

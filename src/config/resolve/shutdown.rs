@@ -1,4 +1,4 @@
-//! `shutdown`: its times, held against each other and against `limits.close_wait`, and its close code.
+//! `shutdown`: its times, compared with each other and with `limits.close_wait`, and its close code.
 
 use humantime::format_duration;
 

@@ -1,4 +1,4 @@
-//! Keys of other programs, and which key does the same here.
+//! Keys of other programs, and the key that does the same here.
 
 use super::{Block, LISTENER, PROBES, TLS, UPSTREAM, UPSTREAM_TLS};
 

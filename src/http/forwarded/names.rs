@@ -1,6 +1,7 @@
 //! Fields that only a hop in front may set: who or where the client is, and another path to serve.
 //!
-//! A backend that believes one of them would believe it from anyone; so they come from trusted peers or not at all.
+//! A backend that believes one of these fields would believe it from anyone. Therefore only trusted peers may send
+//! them.
 
 use http::header::HeaderName;
 

@@ -1,5 +1,5 @@
-//! What is said of a head that is too large, and of what is not a head at all. Nothing of it is repeated but the name of a
-//! field.
+//! Details about a head that is too large, and about bytes that are not a head. They repeat nothing of it but the name
+//! of a field.
 
 use super::MAX_FIELDS;
 use crate::reason::{Failure, Reason};

@@ -1,4 +1,4 @@
-//! What the end of a tunnel shows of its cause, where it shows more than its reason says.
+//! Hints about the cause of a tunnel's end, if the end shows more than its reason says.
 
 use super::super::frame::Violation;
 use super::Side;

@@ -1,4 +1,4 @@
-//! What the bytes of a peer mean, and which of them go on.
+//! What the bytes of a peer mean, and which of them are forwarded.
 
 use std::num::NonZeroU64;
 

@@ -1,4 +1,4 @@
-//! What an answer other than 101 shows of its cause, where it shows more than its reason says.
+//! Hints about the cause of an answer other than 101, if the answer shows more than its reason says.
 
 use http::header;
 use http::response::Parts;

@@ -1,4 +1,4 @@
-//! What is known of names: look-ups that wait, run or are lost, and the last good answers.
+//! The state of names: look-ups that wait, run or are lost, and the last good answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;

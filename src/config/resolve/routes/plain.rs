@@ -1,4 +1,4 @@
-//! What a route says of plain requests.
+//! The settings of a route for plain requests.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
