@@ -70,7 +70,7 @@ fn a_stream_of_events_at_a_shutdown() {
     let record = web.failed("cut_events", Reason::Draining);
     assert_eq!(record.text("stage"), "upstream");
     assert!(
-        record.text("hint").contains("was still on its way"),
+        record.text("hint").contains("was not complete"),
         "{record:?}"
     );
     assert_eq!(answered(&app, "cut_events").0["whole"], false);
