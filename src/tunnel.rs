@@ -264,9 +264,9 @@ impl Tunnel {
         }
     }
 
-    /// Sees whether a client is gone whose bytes wait for the upstream. What it sent may still be passed on, so it counts
-    /// as a client that can't be written to any more. An upstream is not watched so: its last words are for a client that
-    /// is only slow.
+    /// Checks whether a client has reset the connection while its bytes wait for the upstream. These bytes may still be
+    /// passed on, so it is treated as a client that can't be written to. An upstream is not watched in this way: a client
+    /// that is only slow must still get its last messages.
     fn poll_unread(&mut self, cx: &mut Context<'_>) {
         if self.upstream.stalled_since().is_none() || self.client.ended().is_some() {
             self.unread = None;

@@ -39,7 +39,7 @@ fn conflict_at(index: usize) -> Option<Refusal> {
 /// Where a comment of JSON5 begins behind something else in `line`: the column, from 1.
 pub(super) fn comment_behind(line: &str) -> Option<usize> {
     let mut quote = None;
-    // The character before, and the last one before it that is no white space.
+    // The previous character, and the last one before it that is not white space.
     let (mut before, mut word) = (' ', None);
     let mut chars = line.chars().enumerate().peekable();
     while let Some((index, c)) = chars.next() {

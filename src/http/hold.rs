@@ -183,7 +183,7 @@ impl Hold {
             // Below TLS, which would take a whole record.
             stream.limit(HELD_BEHIND_LARGE);
         }
-        // Behind a small head there is room for a record that has come in part.
+        // After a small head the memory bound leaves room for a partial record.
         stream.by_record(head.len() > LARGE_HEAD);
         let held = begun.split_off(count);
         let held_since = (!held.is_empty()).then(Instant::now);
@@ -264,7 +264,7 @@ impl Hold {
 
     /// The next piece of the request's body; what follows it in the same piece is held.
     ///
-    /// A piece goes on over the end of a TLS record, as one for the rest of each record would cost as much as a large one.
+    /// A piece may span TLS records: a small piece for the rest of each record would cost as much as a large one.
     fn read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.link.intake().poll());
         let before = buf.filled().len();

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::hold::Link;
 
-/// The body. hyper reads on only when whoever reads it has asked for more: otherwise one piece more would wait in hyper for
+/// The body. hyper reads the next piece only when the reader asks for it: otherwise one more piece would wait in hyper for
 /// each client whose upstream does not read.
 #[derive(Debug)]
 pub struct RequestBody {
@@ -34,7 +34,7 @@ impl HttpBody for RequestBody {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                // Behind the last piece hyper looks out for the client's end.
+                // After the last piece hyper watches for the client's end.
                 let length = match self.body.is_end_stream() {
                     false => frame.data_ref().map_or(0, Bytes::len),
                     true => 0,

@@ -387,7 +387,7 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
 pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     const STATUS_LINE: &[u8] = b"HTTP/1.";
     let common = early.len().min(STATUS_LINE.len());
-    // Even a part of it is no frame: "H" is a fragmented control frame with a reserved bit.
+    // Even its first byte is not a valid frame: "H" would be a fragmented control frame with a reserved bit.
     if common > 0 && early.get(..common) == STATUS_LINE.get(..common) {
         // The reason phrase and what follows may be anything, also a cookie.
         return Err(Failure::new(

@@ -1,9 +1,9 @@
 //! The head of a request on its way to the upstream.
 //!
-//! hyper keeps the buffer in which it wrote a head, and the table of the fields, for as long as the connection lives. Behind
-//! a large head that would be most of what a waiting client costs, so such a head is written in advance, by a hyper that
-//! is then dropped; the one that carries the exchange gets only the fields that it acts on, and [`super::line`] sends the
-//! written head in place of its own.
+//! hyper keeps the buffer in which it wrote a head, and the table of its fields, as long as the connection lives. For a
+//! large head this would be most of the memory of a waiting client. So such a head is written in advance by a hyper
+//! connection that is then dropped. The connection that carries the exchange gets only the fields that hyper acts on, and
+//! [`super::line`] sends the written head instead of hyper's own.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -22,7 +22,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A head whose fields take more bytes than this is written in advance. Others fit in the buffer that hyper makes anyway.
+/// A head with more bytes than this is written in advance. Smaller ones fit in the buffer that hyper allocates anyway.
 const LARGE: usize = 4 * 1024;
 
 /// The fields by which hyper decides how a body is framed and what becomes of the connection.
@@ -35,8 +35,7 @@ const ACTED_ON: [HeaderName; 6] = [
     UPGRADE,
 ];
 
-/// A longer announcement of trailers is not kept, and the trailers behind it are dropped, as any hop may (RFC 9110 section
-/// 6.5.1).
+/// A longer Trailer field is hidden from hyper, which then drops the trailers, as any hop may (RFC 9110 section 6.5.1).
 const LONGEST_TRAILER: usize = 1024;
 
 /// The head of a request, ready to be sent, and sent again.
