@@ -198,6 +198,7 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         let generation = Generation {
             number: 1,
             config: Arc::new(outcome.config.unwrap()),
+            routes: Vec::new(),
             upstreams: std::collections::BTreeMap::new(),
             certificates: Vec::new(),
         };

@@ -34,7 +34,7 @@ pub use repeat::Repeats;
 pub use stop::{Patience, Stop};
 pub use untrusted::Claims;
 
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use crate::generation::Generation;
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
@@ -42,12 +42,11 @@ use crate::http::via::Pseudonym;
 use crate::http::{Exchange, Unparsed};
 use crate::limits::{Clients, Held};
 use crate::listener::{self, Accepted, FirstBytes, Looks};
-use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Reason, Stage};
 use crate::record::{Draft, Sink, millis};
 use crate::stream::{ClientStream, Replay, Socket, UpstreamStream, linger};
 use crate::tls;
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel::Tunnel;
 use crate::upstream::InUse;
 
 /// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
@@ -69,8 +68,6 @@ pub struct Shared {
     pub proxy_protocol: bool,
     /// Where records go.
     pub sink: Sink,
-    /// The settings of the tunnels of each route, made when the first is opened.
-    pub settings: Vec<OnceLock<Arc<tunnel::Settings>>>,
     /// Who asked lately what is no use to ask.
     pub repeats: Arc<Repeats>,
     /// Who says who the client is and is not trusted.
@@ -88,34 +85,6 @@ pub struct Shared {
 impl Shared {
     fn config(&self) -> &Config {
         &self.generation.config
-    }
-
-    /// What the configuration says of the tunnels of a route.
-    fn tunnel_settings(
-        &self,
-        permit: &Permit<'_, WebSocketRules>,
-        upstream: &Upstream,
-    ) -> Arc<tunnel::Settings> {
-        let config = self.config();
-        let make = || {
-            let rules = permit.rules();
-            Arc::new(tunnel::Settings {
-                idle: rules.idle_timeout,
-                max_lifetime: rules.max_lifetime,
-                max_message: rules.max_message,
-                ping: rules.ping,
-                on_abort: upstream.on_abort,
-                write_stall: config.limits.write_stall,
-                close_wait: config.limits.close_wait,
-                drain_code: config.shutdown.close_code,
-                load_balancer: config.load_balancer.clone(),
-                route: self.sink.metrics().route(&permit.route().to_string()),
-            })
-        };
-        let mut routes = config.routes.iter();
-        let place = routes.position(|candidate| std::ptr::eq(candidate, permit.route()));
-        let shared = place.and_then(|place| self.settings.get(place));
-        shared.map_or_else(make, |settings| Arc::clone(settings.get_or_init(make)))
     }
 
     /// Completes some time after a shutdown began, for what must not hold up the exit.

@@ -61,27 +61,13 @@ pub struct Asked<'a> {
 /// Proof that the policy let a request in, under rules of the kind `R`: only [`check`] and [`check_plain`] make one.
 #[derive(Debug)]
 pub struct Permit<'r, R> {
-    route: &'r Route,
-    upstream: &'r str,
     rules: &'r R,
     notes: Vec<Note>,
     referer_app_id: Option<String>,
 }
 
 impl<'r, R> Permit<'r, R> {
-    /// The route that matched.
-    #[must_use]
-    pub fn route(&self) -> &'r Route {
-        self.route
-    }
-
-    /// The name of the upstream that the request may be handed to.
-    #[must_use]
-    pub fn upstream(&self) -> &'r str {
-        self.upstream
-    }
-
-    /// What the route says of requests of this kind.
+    /// What the route says about requests of this kind.
     #[must_use]
     pub fn rules(&self) -> &'r R {
         self.rules
@@ -101,14 +87,14 @@ impl<'r, R> Permit<'r, R> {
 }
 
 /// Of an opening handshake: Origin and Referer, then subprotocols, against the rules of the route that matched; the
-/// first refusal wins.
+/// first refusal wins. Gives the permit, and the upstream that it is for.
 ///
 /// # Errors
 /// A [`Failure`] with a reason of the policy stage; `websocket_not_allowed` where the route does not accept handshakes.
-pub fn check<'r>(
-    matched: Matched<'r>,
+pub fn check<'r, U>(
+    matched: Matched<'r, U>,
     asked: &Asked<'_>,
-) -> Result<Permit<'r, WebSocketRules>, Failure> {
+) -> Result<(Permit<'r, WebSocketRules>, &'r U), Failure> {
     let Matched {
         route,
         note,
@@ -128,19 +114,23 @@ pub fn check<'r>(
     if asked.query.is_some_and(|query| query.contains(&b'?')) {
         notes.push(NoteCode::QuerySecondQuestionMark.into());
     }
-    Ok(Permit {
-        route,
-        upstream: &forward.upstream,
+    let permit = Permit {
         rules,
         notes,
         referer_app_id: sole_app_id(asked.referers).map(str::to_owned),
-    })
+    };
+    Ok((permit, &forward.upstream))
 }
 
 /// Why `route`, which matched, takes no handshake: the client meant another one, or this one lacks something.
-fn no_websocket(route: &Route, routes: &[Route], later: &[Route], asked: &Asked<'_>) -> Failure {
+fn no_websocket<U>(
+    route: &Route<U>,
+    routes: &[Route<U>],
+    later: &[Route<U>],
+    asked: &Asked<'_>,
+) -> Failure {
     let detail = format!("the route is {route}");
-    let is_meant = |later: &&Route| later.takes(asked) && later.websocket().is_some();
+    let is_meant = |later: &&Route<U>| later.takes(asked) && later.websocket().is_some();
     if let Some(meant) = later.iter().find(is_meant) {
         return Failure::new(Reason::WebsocketNotAllowed, detail).with_hint(format!(
             "{meant} accepts handshakes, but {route} comes before it, and the first `routes[].path` that matches is used: move {meant} up"
@@ -155,9 +145,9 @@ fn no_websocket(route: &Route, routes: &[Route], later: &[Route], asked: &Asked<
 
 /// What becomes of a plain request.
 #[derive(Debug)]
-pub enum Plain<'r> {
+pub enum Plain<'r, U> {
     /// It may be handed to the route's upstream.
-    Forward(Permit<'r, HttpRules>),
+    Forward(Permit<'r, HttpRules>, &'r U),
     /// The proxy answers it.
     Respond(&'r Respond),
 }
@@ -166,7 +156,7 @@ pub enum Plain<'r> {
 ///
 /// # Errors
 /// `plain_http_request` where the route takes opening handshakes alone, `http_method_not_allowed`.
-pub fn check_plain<'r>(matched: Matched<'r>, method: &str) -> Result<Plain<'r>, Failure> {
+pub fn check_plain<'r, U>(matched: Matched<'r, U>, method: &str) -> Result<Plain<'r, U>, Failure> {
     let Matched { route, note, .. } = matched;
     let refused = |allowed: String| {
         let detail = match words::METHODS.contains(&method) {
@@ -183,35 +173,39 @@ pub fn check_plain<'r>(matched: Matched<'r>, method: &str) -> Result<Plain<'r>, 
         Serves::Forward(forward) => match &forward.http {
             None => Err(Reason::PlainHttpRequest.into()),
             Some(rules) if !rules.allows(method) => Err(refused(rules.allowed())),
-            Some(rules) => Ok(Plain::Forward(Permit {
-                route,
-                upstream: &forward.upstream,
-                rules,
-                notes: note.into_iter().collect(),
-                referer_app_id: None,
-            })),
+            Some(rules) => {
+                let permit = Permit {
+                    rules,
+                    notes: note.into_iter().collect(),
+                    referer_app_id: None,
+                };
+                Ok(Plain::Forward(permit, &forward.upstream))
+            }
         },
     }
 }
 
 /// A route for the host and path of a request, which says nothing yet of who may use it.
 #[derive(Debug)]
-pub struct Matched<'r> {
+pub struct Matched<'r, U> {
     /// The first that matches.
-    pub route: &'r Route,
+    pub route: &'r Route<U>,
     /// What the host check found worth saying.
     pub note: Option<Note>,
     /// All routes, for the one that was meant.
-    routes: &'r [Route],
+    routes: &'r [Route<U>],
     /// Those of them that are behind it in the file.
-    later: &'r [Route],
+    later: &'r [Route<U>],
 }
 
 /// The first route that matches host and path, whose rules then hold.
 ///
 /// # Errors
 /// A [`Failure`] with a reason of the policy stage. [`Search`] says more where its record is written.
-pub fn matching<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Matched<'r>, Failure> {
+pub fn matching<'r, U>(
+    routes: &'r [Route<U>],
+    asked: &Asked<'_>,
+) -> Result<Matched<'r, U>, Failure> {
     check_host(routes, asked)?;
     let note = check_sni(routes, asked)?;
     let (route, later) = find_route(routes, asked)?;
@@ -227,7 +221,7 @@ pub fn matching<'r>(routes: &'r [Route], asked: &Asked<'_>) -> Result<Matched<'r
 ///
 /// # Errors
 /// `host_not_allowed`.
-pub fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
+pub fn check_host<U>(routes: &[Route<U>], asked: &Asked<'_>) -> Result<(), Failure> {
     let host = &asked.authority.host;
     if routes.iter().any(|route| route.takes_host(host)) {
         return Ok(());
@@ -237,14 +231,14 @@ pub fn check_host(routes: &[Route], asked: &Asked<'_>) -> Result<(), Failure> {
 }
 
 /// Holds the Host against the name that the client checked the certificate for (RFC 9110 section 7.4).
-fn check_sni(routes: &[Route], asked: &Asked<'_>) -> Result<Option<Note>, Failure> {
+fn check_sni<U>(routes: &[Route<U>], asked: &Asked<'_>) -> Result<Option<Note>, Failure> {
     let host = asked.authority.host.as_str();
     let differs = |sni: &&str| !host.is_empty() && !sni.eq_ignore_ascii_case(host);
     let Some(sni) = asked.sni.filter(differs) else {
         return Ok(None);
     };
     let is_ours = |name: &str| {
-        let is_named = |route: &Route| {
+        let is_named = |route: &Route<U>| {
             route
                 .host
                 .as_ref()
@@ -267,10 +261,10 @@ fn check_sni(routes: &[Route], asked: &Asked<'_>) -> Result<Option<Note>, Failur
 }
 
 /// The first route that matches, and those behind it.
-fn find_route<'r>(
-    routes: &'r [Route],
+fn find_route<'r, U>(
+    routes: &'r [Route<U>],
     asked: &Asked<'_>,
-) -> Result<(&'r Route, &'r [Route]), Failure> {
+) -> Result<(&'r Route<U>, &'r [Route<U>]), Failure> {
     let path = asked.path;
     if let Some(what) = path::ambiguity(path) {
         return Err(Failure::new(

@@ -74,7 +74,7 @@ impl Server {
             limits.handshakes_per_client,
             &plan.config.trusted_proxies,
         ));
-        let generation = Arc::new(generation(&plan, 1, &BTreeMap::new(), &common.names));
+        let generation = Arc::new(generation(&plan, 1, &BTreeMap::new(), &common));
         let needs = Needs {
             generation: &generation,
             tls: &plan.tls,

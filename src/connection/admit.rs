@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::explain::Explanation;
 use super::{Life, plain};
+use crate::generation::Target;
 use crate::http::forwarded::Identity;
 use crate::http::head::too_old;
 use crate::http::opening::{self, Kind, Opening};
@@ -18,7 +19,7 @@ use crate::policy::{
 };
 use crate::reason::{Failure, Level, Reason, Stage};
 use crate::record::{Draft, Wanted, millis};
-use crate::upstream::{self, Group};
+use crate::upstream;
 
 /// A request that may pass.
 pub(super) enum Admitted<'a> {
@@ -34,7 +35,7 @@ pub(super) enum Admitted<'a> {
 pub(super) struct AdmittedOpening<'a> {
     pub permit: Permit<'a, WebSocketRules>,
     pub opening: Opening,
-    pub upstream: &'a Arc<Group>,
+    pub target: &'a Target,
     /// For a refusal that the upstream may still bring.
     pub explanation: Option<Explanation>,
 }
@@ -42,7 +43,7 @@ pub(super) struct AdmittedOpening<'a> {
 /// A plain request that may be handed on, and to whom.
 pub(super) struct AdmittedPlain<'a> {
     pub permit: Permit<'a, HttpRules>,
-    pub upstream: &'a Arc<Group>,
+    pub target: &'a Target,
 }
 
 /// A request that may not.
@@ -159,7 +160,7 @@ impl Life<'_> {
                 .handshake(identity.client, std::time::Instant::now()),
             None => Ok(()),
         };
-        let routes = &self.shared.config().routes;
+        let routes = &self.shared.generation.routes;
         // Behind a hop that ended TLS there is nowhere to send the client.
         if self.shared.redirect_to_https && !identity.secure {
             policy::check_host(routes, &asked).map_err(|failure| self.searched(failure, &asked))?;
@@ -189,7 +190,7 @@ impl Life<'_> {
         let Some(opening) = opening else {
             return self.check_plain(matched, request, identity, draft);
         };
-        let permit = policy::check(matched, &asked).map_err(|failure| {
+        let (permit, target) = policy::check(matched, &asked).map_err(|failure| {
             if failure.reason == Reason::PathNearMiss {
                 // Another route was meant than the one that matches.
                 draft.record.route = None;
@@ -199,7 +200,7 @@ impl Life<'_> {
                 explanation: Explanation::wanted(route, &opening).map(Box::new),
             }
         })?;
-        permitted(&permit, draft);
+        permitted(&permit, target, draft);
         let explanation = Explanation::wanted(route, &opening);
         if self.shared.stop.is_draining() {
             return Err(Denied {
@@ -215,7 +216,7 @@ impl Life<'_> {
             });
         }
         Ok(Admitted::Opening(AdmittedOpening {
-            upstream: self.upstream(permit.upstream())?,
+            target,
             explanation,
             permit,
             opening,
@@ -228,12 +229,12 @@ impl Life<'_> {
             return failure;
         };
         let generation = Arc::clone(&self.shared.generation);
-        failure.explained_later(move || search.words(&generation.config.routes))
+        failure.explained_later(move || search.words(&generation.routes))
     }
 
     fn check_plain<'a>(
         &'a self,
-        matched: Matched<'a>,
+        matched: Matched<'a, Target>,
         request: &Parts,
         identity: &Identity,
         draft: &mut Draft,
@@ -253,32 +254,21 @@ impl Life<'_> {
                 false => failure,
             }
         })?;
-        let permit = match plain {
+        let (permit, target) = match plain {
             Plain::Respond(respond) => {
                 let response = plain::response(respond, &request.method);
                 return Ok(Admitted::Answer(response));
             }
-            Plain::Forward(_) if request.version == Version::HTTP_10 => {
+            Plain::Forward(..) if request.version == Version::HTTP_10 => {
                 return Err(too_old("the route has an upstream").into());
             }
-            Plain::Forward(permit) => permit,
+            Plain::Forward(permit, target) => (permit, target),
         };
-        permitted(&permit, draft);
+        permitted(&permit, target, draft);
         let length = request.headers.get(header::CONTENT_LENGTH);
         let announced = length.and_then(|length| length.to_str().ok()?.parse().ok());
         upstream::check_announced(announced, permit.rules().max_body)?;
-        Ok(Admitted::Plain(AdmittedPlain {
-            upstream: self.upstream(permit.upstream())?,
-            permit,
-        }))
-    }
-
-    /// The one place where the name is looked up; a configuration in which it is unknown does not load.
-    fn upstream(&self, name: &str) -> Result<&Arc<Group>, Failure> {
-        self.shared.generation.upstreams.get(name).ok_or_else(|| {
-            let detail = format!("no upstream is named {name}");
-            Failure::new(Reason::InternalAborted, detail)
-        })
+        Ok(Admitted::Plain(AdmittedPlain { permit, target }))
     }
 }
 
@@ -293,8 +283,8 @@ fn in_old<'a>(admitted: Result<Admitted<'a>, Denied>) -> Result<Admitted<'a>, De
     })
 }
 
-fn permitted<R>(permit: &Permit<'_, R>, draft: &mut Draft) {
-    draft.record.upstream = Some(permit.upstream().to_owned());
+fn permitted<R>(permit: &Permit<'_, R>, target: &Target, draft: &mut Draft) {
+    draft.record.upstream = Some(target.upstream.settings().name.clone());
     draft.record.referer_app_id = permit.referer_app_id().map(str::to_owned);
     draft.record.notes.extend_from_slice(permit.notes());
 }

@@ -30,7 +30,7 @@ pub(super) struct Explanation {
 
 impl Explanation {
     /// For routes that want it.
-    pub fn wanted(route: &Route, opening: &Opening) -> Option<Self> {
+    pub fn wanted<U>(route: &Route<U>, opening: &Opening) -> Option<Self> {
         let (_, rules) = route.websocket()?;
         rules.explain_refusals.then(|| Self {
             accept: opening.accept(),

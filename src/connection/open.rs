@@ -39,9 +39,10 @@ impl Life<'_> {
         let AdmittedOpening {
             permit,
             opening,
-            upstream,
+            target,
             explanation,
         } = admitted;
+        let upstream = &target.upstream;
         let rebuilt = upstream::rebuild(request, &identity, &self.shared.via, &request_id);
         let asking = Instant::now();
         let work = self.ask(&permit, &opening, upstream, identity.client, rebuilt, draft);
@@ -68,8 +69,7 @@ impl Life<'_> {
         };
         let (ends, busy) = self.switch(exchange, opened, asking, draft).await?;
 
-        let settings = self.shared.tunnel_settings(&permit, upstream.settings());
-        let tunnel = Tunnel::new(ends, settings, turn(draft.number()));
+        let tunnel = Tunnel::new(ends, Arc::clone(&target.tunnels), turn(draft.number()));
         // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
         draft.opened();
         draft.enter(Stage::Tunnel);

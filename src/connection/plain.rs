@@ -37,7 +37,7 @@ impl Life<'_> {
             request,
             identity,
         } = asked;
-        let AdmittedPlain { permit, upstream } = admitted;
+        let AdmittedPlain { permit, target } = admitted;
         let is_last = is_last(&request);
         let upload = Upload::new(body, permit.rules());
         let rebuilt =
@@ -45,7 +45,7 @@ impl Life<'_> {
         let asking = Instant::now();
         let limit = self.shared.config().limits.header_bytes;
         let work = upstream::forward(
-            upstream,
+            &target.upstream,
             &permit,
             identity.client,
             rebuilt,

@@ -10,8 +10,8 @@ use crate::reason::{Failure, Note, NoteCode, Reason};
 ///
 /// # Errors
 /// A [`Failure`] with one of the `origin_…` reasons or [`Reason::RefererAppidMismatch`].
-pub(super) fn check(
-    route: &Route,
+pub(super) fn check<U>(
+    route: &Route<U>,
     rules: &WebSocketRules,
     asked: &Asked<'_>,
 ) -> Result<Option<Note>, Failure> {
@@ -127,7 +127,7 @@ fn check_app_ids(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failur
     }
 }
 
-fn admits(rule: &OriginRule, origin: &Origin, route: &Route, asked: &Asked<'_>) -> bool {
+fn admits<U>(rule: &OriginRule, origin: &Origin, route: &Route<U>, asked: &Asked<'_>) -> bool {
     match rule {
         OriginRule::Listed(pattern) => pattern.matches(origin),
         OriginRule::SameHost => is_own(origin, route, asked),
@@ -137,7 +137,7 @@ fn admits(rule: &OriginRule, origin: &Origin, route: &Route, asked: &Asked<'_>) 
 }
 
 /// Whether `origin` is a page of the route's own host. The request's Host only says on which port: hops rewrite it.
-fn is_own(origin: &Origin, route: &Route, asked: &Asked<'_>) -> bool {
+fn is_own<U>(origin: &Origin, route: &Route<U>, asked: &Asked<'_>) -> bool {
     let (Origin::Tuple(tuple), Some(own)) = (origin, own_origin(route)) else {
         return false;
     };
@@ -149,14 +149,14 @@ fn is_own(origin: &Origin, route: &Route, asked: &Asked<'_>) -> bool {
 }
 
 /// The origin that `self` stands for, if the route has an exact host.
-fn own_origin(route: &Route) -> Option<OriginPattern> {
+fn own_origin<U>(route: &Route<U>) -> Option<OriginPattern> {
     match &route.host {
         Some(HostPattern::Exact(host)) => Some(OriginPattern::https(host)),
         Some(HostPattern::Wildcard(_)) | None => None,
     }
 }
 
-fn not_allowed(origin: &Origin, route: &Route, rules: &WebSocketRules) -> Failure {
+fn not_allowed<U>(origin: &Origin, route: &Route<U>, rules: &WebSocketRules) -> Failure {
     let rules = &rules.origins;
     let own = own_origin(route);
     let written = rules.iter().map(|rule| match (rule, &own) {

@@ -9,18 +9,18 @@ use super::{Asked, HostPattern, OriginRule, PathPattern};
 /// CONNECT and TRACE, which are never forwarded.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// One entry of `routes`.
+/// One entry of `routes`. `U` is what it says of its upstream: a name in the configuration, and in use the upstream itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct Route<U = String> {
     /// `None`: any host.
     pub host: Option<HostPattern>,
     /// Exact bytes, or a prefix at a segment boundary.
     pub path: PathPattern,
     /// What becomes of a request.
-    pub serves: Serves,
+    pub serves: Serves<U>,
 }
 
-impl Route {
+impl<U> Route<U> {
     /// Whether the route is for `host` (lower case).
     pub(super) fn takes_host(&self, host: &str) -> bool {
         self.host
@@ -35,15 +35,31 @@ impl Route {
 
     /// What opening handshakes must bring and where they go, if the route takes them.
     #[must_use]
-    pub fn websocket(&self) -> Option<(&Forward, &WebSocketRules)> {
+    pub fn websocket(&self) -> Option<(&Forward<U>, &WebSocketRules)> {
         match &self.serves {
             Serves::Forward(forward) => Some((forward, forward.websocket.as_ref()?)),
             Serves::Respond(_) => None,
         }
     }
+
+    /// The same route, for which `upstream` finds what takes the place of its upstream; `None` if it finds nothing.
+    pub fn bound<V>(&self, upstream: impl FnOnce(&Forward<U>) -> Option<V>) -> Option<Route<V>> {
+        Some(Route {
+            host: self.host.clone(),
+            path: self.path.clone(),
+            serves: match &self.serves {
+                Serves::Respond(respond) => Serves::Respond(respond.clone()),
+                Serves::Forward(forward) => Serves::Forward(Box::new(Forward {
+                    upstream: upstream(forward)?,
+                    websocket: forward.websocket.clone(),
+                    http: forward.http.clone(),
+                })),
+            },
+        })
+    }
 }
 
-impl fmt::Display for Route {
+impl<U> fmt::Display for Route<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(host) = &self.host {
             write!(f, "{host}")?;
@@ -54,18 +70,18 @@ impl fmt::Display for Route {
 
 /// What becomes of a request for a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Serves {
+pub enum Serves<U = String> {
     /// It is handed to an upstream.
-    Forward(Box<Forward>),
+    Forward(Box<Forward<U>>),
     /// The proxy answers it.
     Respond(Respond),
 }
 
 /// `routes[].upstream` and what may go there: at least one of the two kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// Name of the upstream.
-    pub upstream: String,
+pub struct Forward<U = String> {
+    /// Where requests go.
+    pub upstream: U,
     /// What an opening handshake must bring; `None`: there are none on this route.
     pub websocket: Option<WebSocketRules>,
     /// What a plain request must bring; `None`: there are none on this route.

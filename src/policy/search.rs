@@ -10,8 +10,8 @@ use super::{Asked, PathPattern, Route, enumerated};
 use crate::reason::{Failure, Reason, Words};
 
 /// The patterns of the routes for `host` (lower case), of those with WebSockets alone for a handshake.
-pub(super) fn patterns<'r>(
-    routes: &'r [Route],
+pub(super) fn patterns<'r, U>(
+    routes: &'r [Route<U>],
     host: &str,
     is_handshake: bool,
 ) -> impl Iterator<Item = &'r PathPattern> {
@@ -71,7 +71,7 @@ impl Search {
 
     /// What `routes` say. The work is linear in the number of routes, and bounded for each byte of the path.
     #[must_use]
-    pub fn words(&self, routes: &[Route]) -> Words {
+    pub fn words<U>(&self, routes: &[Route<U>]) -> Words {
         match self.reason {
             Reason::HostNotAllowed => self.hosts(routes),
             Reason::PathNearMiss => self.near_miss(routes),
@@ -91,15 +91,15 @@ impl Search {
         }
     }
 
-    fn patterns<'r>(&self, routes: &'r [Route]) -> impl Iterator<Item = &'r PathPattern> {
+    fn patterns<'r, U>(&self, routes: &'r [Route<U>]) -> impl Iterator<Item = &'r PathPattern> {
         patterns(routes, &self.host, self.is_handshake)
     }
 
-    fn nearest<'r>(&self, routes: &'r [Route]) -> Option<&'r PathPattern> {
+    fn nearest<'r, U>(&self, routes: &'r [Route<U>]) -> Option<&'r PathPattern> {
         nearest(self.patterns(routes), &self.path)
     }
 
-    fn hosts(&self, routes: &[Route]) -> Words {
+    fn hosts<U>(&self, routes: &[Route<U>]) -> Words {
         let own: BTreeSet<_> = routes
             .iter()
             .filter_map(|route| route.host.as_ref())
@@ -111,9 +111,9 @@ impl Search {
         }
     }
 
-    fn near_miss(&self, routes: &[Route]) -> Words {
+    fn near_miss<U>(&self, routes: &[Route<U>]) -> Words {
         let path = self.path.as_slice();
-        let is_here = |route: &&Route| route.takes_host(&self.host) && route.path.matches(path);
+        let is_here = |route: &&Route<U>| route.takes_host(&self.host) && route.path.matches(path);
         let taken = routes.iter().find(is_here);
         let near = |pattern: &PathPattern| match self.is_handshake {
             true => pattern
@@ -144,7 +144,7 @@ impl Search {
     }
 
     /// Where the path is one that can't be read in two ways but for its doubled slashes.
-    fn doubled_slashes(&self, routes: &[Route]) -> Words {
+    fn doubled_slashes<U>(&self, routes: &[Route<U>]) -> Words {
         let mut single = self.path.clone();
         single.dedup_by(|next, before| (*next, *before) == (b'/', b'/'));
         if single.len() == self.path.len() || ambiguity(&single).is_some() {
@@ -161,7 +161,7 @@ impl Search {
     }
 
     /// Where the path is right and the Host is wrong.
-    fn elsewhere(&self, routes: &[Route]) -> Option<Words> {
+    fn elsewhere<U>(&self, routes: &[Route<U>]) -> Option<Words> {
         let matching = routes.iter().filter(|route| route.path.matches(&self.path));
         let hosts: BTreeSet<_> = matching
             .filter_map(|route| Some(route.host.as_ref()?.to_string()))

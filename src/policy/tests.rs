@@ -95,6 +95,14 @@ impl Default for Request<'_> {
 
 impl Request<'_> {
     fn check<'r>(&self, routes: &'r [Route]) -> Result<Permit<'r, WebSocketRules>, Failure> {
+        self.admitted(routes).map(|(permit, _)| permit)
+    }
+
+    /// The permit, and the upstream's name.
+    fn admitted<'r>(
+        &self,
+        routes: &'r [Route],
+    ) -> Result<(Permit<'r, WebSocketRules>, &'r String), Failure> {
         let asked = Asked {
             secure: self.secure,
             sni: self.sni,
@@ -410,7 +418,9 @@ fn the_first_matching_route_decides() {
             origins: vec![origin.as_bytes()],
             ..Request::default()
         };
-        let upstream = request.check(&routes).map(|permit| permit.upstream());
+        let upstream = request
+            .admitted(&routes)
+            .map(|(_, upstream)| upstream.as_str());
         assert_eq!(
             upstream.map_err(|failure| failure.reason),
             expected,

@@ -32,7 +32,7 @@ use crate::generation::Generation;
 use crate::limits::Clients;
 use crate::reason::Level;
 use crate::record::{Event, Record};
-use crate::upstream::{Group, Names};
+use crate::upstream::Group;
 use found::{Because, File, Found};
 
 /// How often the files are looked at. A change is taken up at the second look that finds the same.
@@ -360,7 +360,7 @@ impl Running {
     /// What serves with `plan`.
     pub fn next(&self, plan: &Plan, number: u64) -> Generation {
         let before = self.generation.borrow();
-        generation(plan, number, &before.upstreams, &self.common.names)
+        generation(plan, number, &before.upstreams, &self.common)
     }
 }
 
@@ -369,14 +369,16 @@ pub(super) fn generation(
     plan: &Plan,
     number: u64,
     before: &BTreeMap<String, Arc<Group>>,
-    names: &Names,
+    common: &Common,
 ) -> Generation {
-    Generation {
+    let (config, clients) = (&plan.config, &plan.materials.clients);
+    Generation::new(
         number,
-        config: Arc::clone(&plan.config),
-        upstreams: upstreams::groups(&plan.config, &plan.materials.clients, before, names),
-        certificates: plan.materials.certificates(),
-    }
+        Arc::clone(config),
+        upstreams::groups(config, clients, before, &common.names),
+        plan.materials.certificates(),
+        common.sink.metrics(),
+    )
 }
 
 /// The keys at the top of the file that say something else.

@@ -12,7 +12,7 @@ mod gate;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -156,7 +156,6 @@ impl Sockets {
                 redirect_to_https: settings.redirect_to_https,
                 proxy_protocol: settings.proxy_protocol,
                 sink: common.sink.clone(),
-                settings: config.routes.iter().map(|_| OnceLock::new()).collect(),
                 repeats: Arc::clone(&common.repeats),
                 claims: Arc::clone(&common.claims),
                 stop: common.stop.clone(),

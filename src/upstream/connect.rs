@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::echo;
 use super::group::{Busy, Group, Member};
 use crate::config::Endpoint;
-use crate::policy::Permit;
+use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Reason};
 use crate::record::{Attempt, Outcome, Record, millis};
 use crate::stream::{UpstreamStream, keep_alive};
@@ -38,15 +38,18 @@ pub struct Connected {
 ///
 /// # Errors
 /// `upstream_none_healthy`, or the reason of the last endpoint when none can be connected to.
-pub async fn connect<R>(
+pub async fn connect(
     group: &Group,
-    permit: &Permit<'_, R>,
+    permit: &Permit<'_, WebSocketRules>,
     client: IpAddr,
     record: &mut Record,
 ) -> Result<Connected, Failure> {
     let mut last = None;
     for member in group.candidates(client)? {
-        match group.dial(&member, permit, record).await {
+        match group
+            .dial(&member, permit, &permit.rules().subprotocols, record)
+            .await
+        {
             Ok(connected) => return Ok(connected),
             Err(failure) => last = Some(failure),
         }
@@ -56,27 +59,26 @@ pub async fn connect<R>(
 }
 
 impl Group {
-    /// Connects to one endpoint, within `connect_timeout`; `record` gets an attempt for each address tried, and a
-    /// note where the addresses are from an earlier look-up.
+    /// Connects to one endpoint, within `connect_timeout`. The echo server may agree to `subprotocols`. `record` gets an
+    /// attempt for each address that is tried, and a note if the addresses are from an earlier look-up.
     ///
     /// # Errors
     /// The reason of the last address, when none can be connected to.
     pub async fn dial<R>(
         &self,
         member: &Arc<Member>,
-        permit: &Permit<'_, R>,
+        _: &Permit<'_, R>,
+        subprotocols: &[String],
         record: &mut Record,
     ) -> Result<Connected, Failure> {
         // From here on, so that of many clients at once not all choose the same endpoint.
         let busy = member.busy();
-        let websocket = permit.route().websocket();
-        let allowed = websocket.map_or(&[][..], |(_, rules)| &rules.subprotocols);
         let timeout = self.settings().connect_timeout;
         let dialled = self
             .open(
                 &member.endpoint,
                 Some(&member.turn),
-                allowed,
+                subprotocols,
                 timeout,
                 record,
             )

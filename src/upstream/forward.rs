@@ -131,7 +131,7 @@ async fn dial(
     seen: &Seen,
     record: &mut Record,
 ) -> Result<(Line, Busy), Failure> {
-    let connected = group.dial(member, permit, record).await?;
+    let connected = group.dial(member, permit, &[], record).await?;
     let line = Line::open(connected.stream, head_limit, seen)
         .await
         .map_err(|error| answer::failure(&error, &seen.lock()))?;

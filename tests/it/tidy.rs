@@ -58,7 +58,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config", "metrics", "policy", "reason", "record", "secrets", "stream", "tls",
         ],
     ),
-    ("generation", &["config", "tls", "upstream"]),
+    // What each route needs at run time hangs on it.
+    (
+        "generation",
+        &["config", "metrics", "policy", "tls", "tunnel", "upstream"],
+    ),
     (
         "connection",
         &[
