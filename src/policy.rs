@@ -26,12 +26,10 @@ pub use shadows::Shadows;
 
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::secrets::{self, words};
+use crate::text::enumerated;
 
 /// What is said of a near miss before the route is looked for.
 const NEAR: &str = "the path is nearly that of a route";
-
-/// Characters after which a list in a detail takes no further item.
-const ENUMERATED_CHARS: usize = 256;
 
 /// What the policy looks at. All text is as received.
 #[derive(Clone, Copy, Debug)]
@@ -327,22 +325,6 @@ fn sole_app_id<'a>(referers: &[&'a [u8]]) -> Option<&'a str> {
         [referer] => wechat::referer_app_id(referer),
         _ => None,
     }
-}
-
-/// The items with commas between them, cut after [`ENUMERATED_CHARS`]; the last item may go over.
-fn enumerated(items: impl IntoIterator<Item = String>) -> String {
-    let mut items = items.into_iter();
-    let mut text = items.next().unwrap_or_else(|| "none".to_owned());
-    while let Some(item) = items.next() {
-        if text.len() > ENUMERATED_CHARS {
-            let more = 1 + items.count();
-            text.push_str(&format!(" and {more} more"));
-            break;
-        }
-        text.push_str(", ");
-        text.push_str(&item);
-    }
-    text
 }
 
 #[cfg(test)]

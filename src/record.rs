@@ -10,7 +10,6 @@ mod flood;
 mod line;
 mod packed;
 mod sink;
-mod text;
 mod top;
 
 use std::borrow::Cow;
@@ -22,7 +21,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use draft::{Answering, Draft, Resting};
 pub use sink::{Settings, Sink, StageHook};
-pub use text::{peer_list, peer_text, redact_query};
 pub use top::Frequent;
 
 use crate::reason::{By, Failure, Later, Level, Note, Reason, Stage, Words};

@@ -8,6 +8,8 @@ mod beginning;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::text::peer_text;
+
 pub use beginning::{first_bytes, frame_bytes, is_http, is_text, status_of};
 
 /// Longest name that is shown: bearer tokens are longer, and a browser has no other place for one than a subprotocol.
@@ -247,23 +249,23 @@ fn without_userinfo(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned([scheme, b"*", rest].concat())
 }
 
-/// A URL or path with the segments of its path that may be tokens as `*`.
+/// The Location of an answer, without what it may repeat of a client's secrets: query, fragment, userinfo, and what looks
+/// like a token in its path.
 #[must_use]
-pub fn without_tokens(url: &[u8]) -> Vec<u8> {
-    let path = match url.windows(3).position(|three| three == b"://") {
-        Some(scheme) => url
+pub fn location(value: &[u8]) -> String {
+    let target = value.split(|byte| b"?#".contains(byte)).next();
+    let target = target.unwrap_or_default();
+    let slashes = target.windows(2).position(|pair| pair == b"//");
+    let (scheme, rest) = target.split_at(slashes.map_or(0, |at| at + 2));
+    let path = match slashes {
+        Some(_) => rest
             .iter()
-            .skip(scheme + 3)
             .position(|&byte| byte == b'/')
-            .map_or(url.len(), |slash| scheme + 3 + slash),
-        None if url.starts_with(b"//") => url
-            .iter()
-            .skip(2)
-            .position(|&byte| byte == b'/')
-            .map_or(url.len(), |slash| 2 + slash),
+            .unwrap_or(rest.len()),
         None => 0,
     };
-    let (authority, path) = url.split_at(path);
+    let (authority, path) = rest.split_at(path);
+    let host = authority.rsplit(|&byte| byte == b'@').next();
     let segments: Vec<&[u8]> = path
         .split(|&byte| byte == b'/')
         .map(|segment| {
@@ -274,7 +276,43 @@ pub fn without_tokens(url: &[u8]) -> Vec<u8> {
             }
         })
         .collect();
-    [authority, &segments.join(&b'/')].concat()
+    peer_text(&[scheme, host.unwrap_or_default(), &segments.join(&b'/')].concat())
+}
+
+/// A request target with the values of its query replaced by `*`, except those of the parameters in `keep`.
+///
+/// A name may itself be a secret: a bare token, base64 with its padding, or a token before a second `?`. So it is shown
+/// only if it looks like a name and has a value.
+#[must_use]
+pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> String {
+    let mut text = peer_text(path);
+    if let Some(query) = query {
+        text.push('?');
+        let mut redacted = Vec::with_capacity(query.len());
+        for (index, parameter) in query.split(|&byte| byte == b'&').enumerate() {
+            if index > 0 {
+                redacted.push(b'&');
+            }
+            let mut halves = parameter.splitn(2, |&byte| byte == b'=');
+            let name = halves.next().unwrap_or_default();
+            let value = halves.next().unwrap_or_default();
+            if keep.iter().any(|kept| kept.as_bytes() == name) {
+                redacted.extend_from_slice(parameter);
+            } else if is_parameter_name(name) && value.iter().any(|&byte| byte != b'=') {
+                redacted.extend_from_slice(name);
+                redacted.extend_from_slice(b"=*");
+            } else {
+                redacted.push(b'*');
+            }
+        }
+        text.push_str(&peer_text(&redacted));
+    }
+    text
+}
+
+fn is_parameter_name(name: &[u8]) -> bool {
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+    !name.is_empty() && !is_token_like(name) && name.iter().all(is_usual)
 }
 
 #[cfg(test)]
@@ -372,6 +410,26 @@ mod tests {
     }
 
     #[test]
+    fn a_location_is_shown_without_secrets() {
+        let long = format!("https://{}@app.example.com/", "u:p".repeat(200));
+        for (value, shown) in [
+            (
+                "https://a.example/ws/?token=SECRET",
+                "https://a.example/ws/",
+            ),
+            ("https://a.example/ws#token=SECRET", "https://a.example/ws"),
+            ("https://user:SECRET@a.example/ws", "https://a.example/ws"),
+            ("//user:S@CRET@a.example/w@s", "//a.example/w@s"),
+            ("/ws/?token=SECRET", "/ws/"),
+            ("?token=SECRET", ""),
+            ("/login@home", "/login@home"),
+            (&long, "https://app.example.com/"),
+        ] {
+            assert_eq!(location(value.as_bytes()), shown);
+        }
+    }
+
+    #[test]
     fn a_part_of_a_path_that_looks_like_a_token_is_masked() {
         for (url, shown) in [
             ("https://a.example/login", "https://a.example/login"),
@@ -387,7 +445,33 @@ mod tests {
             ("https://a.example", "https://a.example"),
             ("", ""),
         ] {
-            assert_eq!(without_tokens(url.as_bytes()), shown.as_bytes());
+            assert_eq!(location(url.as_bytes()), shown);
         }
+    }
+
+    #[test]
+    fn query_values_are_hidden_unless_kept() {
+        let keep = ["v".to_owned()];
+        for (query, shown) in [
+            (&b"token=abc&v=2"[..], "/p?token=*&v=2"),
+            (b"secret", "/p?*"),
+            (b"", "/p?*"),
+            (b"a=1?b=2", "/p?a=*"),
+            (b"v=1&v=2", "/p?v=1&v=2"),
+            (b"v=&v", "/p?v=&v"),
+            (b"c2VjcmV0dG9rZW4=", "/p?*"),
+            (b"c2VjcmV0dG9rZQ==", "/p?*"),
+            (b"SECRETJWT?v=1", "/p?*"),
+            (b"a-1._Z=x&a%20b=x&=x", "/p?a-1._Z=*&*&*"),
+            (
+                b"nnnnnnnnnnnnnnnnnnnnnnnn=x",
+                "/p?nnnnnnnnnnnnnnnnnnnnnnnn=*",
+            ),
+            (b"nnnnnnnnnnnnnnnnnnnnnnnnn=x", "/p?*"),
+            (b"9f8a7b6c5d4e3f2a=x", "/p?*"),
+        ] {
+            assert_eq!(redact_query(b"/p", Some(query), &keep), shown);
+        }
+        assert_eq!(redact_query(b"/p", None, &keep), "/p");
     }
 }

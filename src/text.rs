@@ -1,4 +1,9 @@
-//! Words for people.
+//! Text for people: what others chose, made safe to print, and lists and numbers in words.
+
+use std::fmt::Write as _;
+
+/// Longest peer text and longest list, in bytes.
+const LONGEST: usize = 256;
 
 /// A number of things in words: `1 connection`, `2 connections`.
 #[must_use]
@@ -7,6 +12,91 @@ pub fn counted(count: usize, thing: &str) -> String {
         1 => format!("1 {thing}"),
         _ => format!("{count} {thing}s"),
     }
+}
+
+/// The items with commas between them, or `none`. After 256 bytes only the number of the remaining items follows.
+pub fn enumerated(items: impl IntoIterator<Item = String>) -> String {
+    let mut items = items.into_iter();
+    let mut text = items.next().unwrap_or_else(|| "none".to_owned());
+    while let Some(item) = items.next() {
+        if text.len() > LONGEST {
+            let more = 1 + items.count();
+            text.push_str(&format!(" and {more} more"));
+            break;
+        }
+        text.push_str(", ");
+        text.push_str(&item);
+    }
+    text
+}
+
+/// A peer's bytes as printable ASCII, all other bytes as `\xNN`, cut after 256 bytes and then with their number.
+///
+/// So nothing that a peer sends can forge a line, move a cursor or reverse the reading direction.
+#[must_use]
+pub fn peer_text(bytes: &[u8]) -> String {
+    let shown = bytes.get(..LONGEST).unwrap_or(bytes);
+    let mut text = String::with_capacity(shown.len());
+    for &byte in shown {
+        if byte == b' ' || byte.is_ascii_graphic() {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    if bytes.len() > shown.len() {
+        let _ = write!(text, "...({} bytes)", bytes.len());
+    }
+    text
+}
+
+/// Several values of a peer with `separator` between them, each made safe like [`peer_text`]: at most 256 bytes of
+/// text, and a count of the values that were left out.
+pub fn peer_list<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &str) -> String {
+    let mut values = values;
+    let mut text = String::new();
+    let mut taken = 0;
+    while let Some(value) = values.next() {
+        let value = peer_text(value);
+        if taken > 0 && text.len() + separator.len() + value.len() > LONGEST {
+            let _ = write!(text, "{separator}...({} more)", 1 + values.count());
+            break;
+        }
+        if taken > 0 {
+            text.push_str(separator);
+        }
+        text.push_str(&value);
+        taken += 1;
+    }
+    text
+}
+
+/// `text` on one line, cut after `most` characters. What a terminal would act on is escaped, so a file or a server
+/// cannot forge a report.
+#[must_use]
+pub fn shown(text: &str, most: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(most));
+    for (index, c) in text.chars().enumerate() {
+        if index == most {
+            shown.push('…');
+            break;
+        }
+        if c.is_control() || is_invisible(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Whether a character can't be seen, or changes the order of those around it.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 #[cfg(test)]
@@ -18,5 +108,42 @@ mod tests {
         for (count, words) in [(0, "0 days"), (1, "1 day"), (2, "2 days")] {
             assert_eq!(counted(count, "day"), words);
         }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_cut() {
+        assert_eq!(enumerated([]), "none");
+        assert_eq!(enumerated(["a", "b"].map(str::to_owned)), "a, b");
+        let many = enumerated((0..1000).map(|n| format!("https://{n}.example.com")));
+        assert!(many.len() < 300 && many.ends_with(" more"), "{many}");
+    }
+
+    #[test]
+    fn peer_text_is_printable_and_bounded() {
+        assert_eq!(
+            peer_text(b"a\x1b[31m\r\n\xe2\x80\xae"),
+            "a\\x1b[31m\\x0d\\x0a\\xe2\\x80\\xae"
+        );
+        assert_eq!(
+            peer_text(&[b'x'; 300]),
+            format!("{}...(300 bytes)", "x".repeat(256))
+        );
+    }
+
+    #[test]
+    fn lists_of_a_peer_are_bounded() {
+        let list = |values: &[&[u8]]| peer_list(values.iter().copied(), " | ");
+        assert_eq!(list(&[]), "");
+        assert_eq!(list(&[b"a", b"", b"c\n"]), "a |  | c\\x0a");
+        let long = [b'x'; 100];
+        assert_eq!(
+            list(&[&long, &long, &long, b"y"]),
+            format!("{0} | {0} | ...(2 more)", "x".repeat(100))
+        );
+        assert_eq!(
+            list(&[&[b'x'; 300], b"y"]),
+            format!("{}...(300 bytes) | ...(1 more)", "x".repeat(256))
+        );
+        assert!(list(&[&b"v"[..]; 10_000]).len() < 300);
     }
 }

@@ -46,8 +46,9 @@ use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
-use crate::record::{Served, millis, peer_text};
+use crate::record::{Served, millis};
 use crate::stream::{ClientStream, Replay, Socket};
+use crate::text::peer_text;
 use serving::{Identities, Only, Order};
 
 /// The ALPN name of HTTP/1.1 (RFC 7301), which every route speaks.

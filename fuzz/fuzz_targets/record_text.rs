@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wsgate::record::{peer_list, peer_text, redact_query};
+use wsgate::secrets::redact_query;
+use wsgate::text::{peer_list, peer_text};
 
 /// Bytes of a peer that are shown, each as four at most; then how many there were.
 const LONGEST: usize = 256 * 4 + 40;

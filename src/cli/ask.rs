@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::check::lines;
 use super::{WRONG, say};
 use crate::config::{self, Config, Problem, Severity};
+use crate::text::shown;
 
 /// More than any answer of the services has.
 const LONGEST: u64 = 16 * 1024;
@@ -227,8 +228,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     let words: Vec<_> = body.split_whitespace().collect();
-    let mut text = words.join(" ");
-    text.retain(|c| !c.is_control());
+    let text = shown(&words.join(" "), usize::MAX);
     Some(Answer { status, text })
 }
 
@@ -243,7 +243,10 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nA: b\r\n\r\nok: running\n",
                 Some((200, "ok: running")),
             ),
-            ("HTTP/1.1 503 x\r\n\r\na\nb\x1b[0m", Some((503, "a b[0m"))),
+            (
+                "HTTP/1.1 503 x\r\n\r\na\nb\x1b[0m",
+                Some((503, "a b\\u{1b}[0m")),
+            ),
             ("HTTP/1.1 200 OK\r\nA: b\r\n", None),
             ("HTTP/1.1 2", None),
             ("SSH-2.0-x\r\n\r\n", None),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+pub(super) use crate::text::shown;
+
 /// Whether a problem keeps the configuration from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -72,31 +74,6 @@ const LONGEST_FOUND: usize = 80;
 /// `text` in quotes, cut when long.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shown(text, LONGEST_FOUND))
-}
-
-/// `text` on one line: what a terminal would act upon is escaped, so that a file cannot forge a report.
-pub(super) fn shown(text: &str, most: usize) -> String {
-    let mut shown = String::with_capacity(text.len().min(most));
-    for (index, c) in text.chars().enumerate() {
-        if index == most {
-            shown.push('…');
-            break;
-        }
-        if c.is_control() || is_invisible(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-/// Whether a character can't be seen, or changes the order of those around it.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-    )
 }
 
 /// The one of `allowed` that `found` was probably meant to be.

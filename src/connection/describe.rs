@@ -10,8 +10,9 @@ use crate::http::forwarded::{self, Identity};
 use crate::http::glimpse::Glimpse;
 use crate::http::trace::trace_id;
 use crate::reason::{Failure, Note, NoteCode};
-use crate::record::{Draft, Record, millis, peer_list, peer_text, stamp};
+use crate::record::{Draft, Record, millis, stamp};
 use crate::secrets::without_secrets;
+use crate::text::{peer_list, peer_text};
 use crate::tunnel::Closed;
 use crate::tunnel::frame::Close;
 

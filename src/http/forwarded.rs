@@ -14,8 +14,8 @@ pub(crate) use self::names::{is_identity, is_never_passed_on};
 use super::fields::tokens;
 use crate::policy::Authority;
 use crate::reason::{Note, NoteCode};
-use crate::record::peer_list;
 use crate::secrets::field_name;
+use crate::text::peer_list;
 
 /// Where WeChat's cloud hosting puts the client's address.
 const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use super::body::Rest;
 use super::framing::Framing;
 use crate::reason::{Failure, Reason};
-use crate::record::peer_text;
 use crate::secrets;
+use crate::text::peer_text;
 use told::{NOT_A_HEAD, begins_like_a_request, too_large, too_many};
 
 /// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.

@@ -2,8 +2,9 @@
 
 use super::origin::{Origin, OriginPattern, Tuple};
 use super::wechat::{is_of_wechat, referer_app_id};
-use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules, enumerated};
+use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason};
+use crate::text::enumerated;
 
 /// Checks Origin and Referer against `route`'s rules, whether they are enforced or not; gives what is worth saying of
 /// a request that is admitted.

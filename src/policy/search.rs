@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::path::{ambiguity, compared, nearest};
-use super::{Asked, PathPattern, Route, enumerated};
+use super::{Asked, PathPattern, Route};
 use crate::reason::{Failure, Reason, Words};
+use crate::text::enumerated;
 
 /// The patterns of the routes for `host` (lower case), of those with WebSockets alone for a handshake.
 pub(super) fn patterns<'r, U>(

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::packed::Packed;
-use super::{Event, Record, Sink, Wanted, millis, redact_query, stamp};
+use super::{Event, Record, Sink, Wanted, millis, stamp};
 use crate::reason::{Failure, Level, Note, Reason, Stage};
+use crate::secrets::redact_query;
 
 /// What a browser reports where no Close frame reached it (RFC 6455 section 7.1.5).
 const ABNORMAL: u16 = 1006;

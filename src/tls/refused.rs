@@ -9,8 +9,8 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisb
 use super::alert::words;
 use super::failure::tls_error;
 use crate::reason::{Failure, Reason};
-use crate::record::peer_list;
 use crate::secrets::first_bytes;
+use crate::text::peer_list;
 
 /// An error in the handshake with an upstream that is verified as `name`; `seen` holds the first bytes that came and
 /// `trusts` names the authorities, in words.

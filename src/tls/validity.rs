@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::X509Certificate;
 
 use super::identity::{self, Finding};
-use crate::record::{self, peer_text};
+use crate::record;
+use crate::text::peer_text;
 
 /// What is told of a certificate that the proxy shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

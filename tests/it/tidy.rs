@@ -23,15 +23,15 @@ const LONGER: &[(&str, usize)] = &[
 
 /// Which modules of the crate each one may name: the table of "Who may use whom".
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("text", &[]),
     ("reason", &[]),
     // What is counted, in the words of the records.
     ("metrics", &["reason"]),
-    ("text", &[]),
     ("stream", &[]),
     // What of a peer's bytes may be shown.
-    ("secrets", &[]),
-    ("policy", &["reason", "secrets"]),
-    ("config", &["policy", "reason"]),
+    ("secrets", &["text"]),
+    ("policy", &["reason", "secrets", "text"]),
+    ("config", &["policy", "reason", "text"]),
     // How much of an address is written is a setting.
     ("record", &["config", "metrics", "reason", "secrets"]),
     ("limits", &["reason", "text"]),
@@ -40,15 +40,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "tls",
         &[
-            "config", "listener", "policy", "reason", "record", "secrets", "stream",
+            "config", "listener", "policy", "reason", "record", "secrets", "stream", "text",
         ],
     ),
-    ("http", &["policy", "reason", "record", "secrets", "stream"]),
+    ("http", &["policy", "reason", "secrets", "stream", "text"]),
     // The checked opening handshake that the permit is for, and how many first bytes are kept.
     (
         "upstream",
         &[
-            "config", "http", "listener", "policy", "reason", "record", "secrets", "stream", "tls",
+            "config", "http", "listener", "policy", "reason", "record", "secrets", "stream",
+            "text", "tls",
         ],
     ),
     // Whether a broken stream is TLS's doing; where what passes is counted.
@@ -76,6 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "record",
             "secrets",
             "stream",
+            "text",
             "tls",
             "tunnel",
             "upstream",
