@@ -1,6 +1,6 @@
 //! A sidecar reverse proxy for WebSocket backends that says why every handshake failed and every tunnel ended.
 //!
-//! A connection passes the stages in one direction, and [`connection`] alone knows their order:
+//! A connection passes the stages in one direction. Only [`connection`] knows their order:
 //!
 //! ```text
 //! accept -> tls -> http -> policy -> upstream -> tunnel -> record

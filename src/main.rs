@@ -1,7 +1,6 @@
 //! The `wsgate` program; see the library of the same name.
 
-/// Gives freed memory back in a way that thousands of tunnels, each of which was busy once, stay small
-/// (docs/performance.md has what was measured).
+/// Keeps thousands of tunnels small even if each of them was busy once (docs/performance.md has the measurements).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

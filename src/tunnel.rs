@@ -1,12 +1,12 @@
-//! The tunnel stage: frames both ways after a verified 101 (RFC 6455), and the words that the proxy itself has to say
-//! there.
+//! The tunnel stage: passes frames in both directions after a verified 101 (RFC 6455), and sends the proxy's own Close
+//! frames and Pings.
 //!
-//! Takes both streams and what came early on each; gives [`Closed`]: who ended first and how, and what passed. One
-//! task per tunnel, which holds no buffer and sets no timer while it has nothing to do.
+//! Takes both streams and the bytes that arrived on them early. Gives [`Closed`]: who ended first and how, and what
+//! passed. There is one task per tunnel. While it is idle, it holds no buffer.
 //!
-//! Bytes pass as they come. A [`frame::Reader`] per direction looks at the headers on the way, so that a Close frame
-//! is known, and so that a frame of the proxy's own goes between two others. `leg.rs` moves and reads; here are the
-//! rules for what follows from what was read, and the timers; `ending.rs` puts the end into words.
+//! Bytes pass unchanged. One [`frame::Reader`] per direction reads the headers on the way, so the proxy recognises a
+//! Close frame and puts its own frames only between two others. `leg.rs` moves and reads bytes, this file has the rules
+//! for what follows from what was read, `timers.rs` has the timers, and `ending.rs` describes the end.
 
 mod ending;
 pub mod frame;
@@ -36,28 +36,28 @@ use frame::{Extensions, Sender};
 use leg::{Leg, Outgoing, begin, pump, say_close};
 use moment::Moment;
 
-/// What the configuration says of the tunnels of one route.
+/// The settings of the tunnels of one route.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// No byte of the peers in either direction; `None`: no limit.
+    /// How long no bytes of either peer may pass; `None`: no limit.
     pub idle: Option<Duration>,
-    /// From the 101 on; `None`: no limit.
+    /// How long a tunnel may stay open after the 101; `None`: no limit.
     pub max_lifetime: Option<Duration>,
-    /// Bytes of a message's payload as it is on the wire; `None`: no limit.
+    /// The largest payload of a message, in bytes on the wire; `None`: no limit.
     pub max_message: Option<u64>,
-    /// Pings to the client; `None`: none.
+    /// Pings to the client; `None`: the proxy sends no Pings.
     pub ping: Option<Ping>,
-    /// What the client is told when the upstream ended without a Close.
+    /// What the client is told when the upstream ends without a Close.
     pub on_abort: OnAbort,
-    /// Bytes waiting for a side that does not read.
+    /// How long bytes may wait for a side that does not read.
     pub write_stall: Duration,
-    /// For the answer to a Close, and for the silence of one side after the other ended.
+    /// How long to wait for the answer to a Close, and for more from one side after the other has ended.
     pub close_wait: Duration,
-    /// The code of the Close at a shutdown.
+    /// The close code at a shutdown.
     pub drain_code: u16,
-    /// What stands in front of the proxy, if that was said.
+    /// The load balancer in front of the proxy, if one is configured.
     pub load_balancer: Option<Arc<LoadBalancer>>,
-    /// Where what passes is counted.
+    /// Counts what passes.
     pub route: Arc<Route>,
 }
 
@@ -66,13 +66,13 @@ pub struct Settings {
 pub struct Ends {
     /// The client's side.
     pub client: ClientStream,
-    /// What the client sent before the 101, to go first.
+    /// What the client sent before the 101; it is passed on first.
     pub client_early: Vec<u8>,
     /// The upstream's side.
     pub upstream: UpstreamStream,
-    /// What the upstream sent with the 101, to go first.
+    /// What the upstream sent together with the 101; it is passed on first.
     pub upstream_early: Vec<u8>,
-    /// What was agreed on.
+    /// The extensions that were agreed on.
     pub extensions: Extensions,
 }
 
@@ -81,16 +81,15 @@ pub struct Ends {
 pub enum Shutdown<'a> {
     /// Nothing.
     No,
-    /// To be closed when its turn comes, as all tunnels within this time.
+    /// Close when its turn comes; the turns of all tunnels are spread over this time.
     Drain(Duration),
-    /// To end now, because of this.
+    /// End now, for this reason.
     Cut(&'a str),
 }
 
-/// Both sides, and what has happened to them.
+/// Both sides, and what has happened to them; [`Tunnel::poll`] drives it.
 ///
-/// [`Tunnel::poll`] carries it. Most tunnels do nothing most of the time and there are many of them, so that what only
-/// some have at some time is in boxes.
+/// There are many tunnels and most are idle, so fields that few tunnels need at a time are boxed.
 #[derive(Debug)]
 pub struct Tunnel {
     client: Leg,
@@ -99,25 +98,24 @@ pub struct Tunnel {
     upstream_stream: UpstreamStream,
     settings: Arc<Settings>,
     opened: Moment,
-    /// Where in the spread of a shutdown its turn is, in fractions of 2^32.
+    /// Its place in the spread of a shutdown, in fractions of 2^32.
     turn: u32,
     /// Whose Close frame came first.
     first_close: Option<By>,
-    /// What ended it.
+    /// What ended the tunnel.
     first: Option<Box<First>>,
-    /// When it is to be closed because of a shutdown.
+    /// When to close it because of a shutdown.
     drain_at: Option<Moment>,
-    /// When the Ping was sent that has not been answered.
+    /// When the last Ping was due, answered or not.
     pinged: Option<Moment>,
     pings: u32,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Sees a client break off that is not read because the upstream takes nothing.
+    /// Notices a reset by a client that is not being read because the upstream accepts nothing.
     unread: Option<ReusableBoxFuture<'static, io::Error>>,
 }
 
 impl Tunnel {
-    /// A tunnel between both ends. `turn` places it in the spread of a shutdown: 0 at its beginning, `u32::MAX` at its
-    /// end.
+    /// A tunnel between both ends. `turn` is its place in the spread of a shutdown: 0 is first, `u32::MAX` is last.
     #[must_use]
     pub fn new(ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
         let now = Moment::now();
@@ -145,7 +143,7 @@ impl Tunnel {
         tunnel
     }
 
-    /// Carries frames; ready when both directions have ended, a timer has fired, or `shutdown` cuts.
+    /// Passes frames on. Ready when both directions have ended, a timer ends the tunnel, or `shutdown` cuts it.
     pub fn poll(&mut self, cx: &mut Context<'_>, shutdown: Shutdown<'_>) -> Poll<Closed> {
         loop {
             let before = self.passed();
@@ -168,14 +166,14 @@ impl Tunnel {
         }
     }
 
-    /// The streams again: what was written to a peer may still be on its way, and is lost if a socket with unread bytes
-    /// is closed under it.
+    /// Gives the streams back. The caller must linger on them: closing a socket with unread bytes loses what is still
+    /// on its way to the peer.
     #[must_use]
     pub fn into_streams(self) -> (ClientStream, UpstreamStream) {
         (self.client_stream, self.upstream_stream)
     }
 
-    /// What has passed so far, as the record of its end will say it.
+    /// What has passed so far, as the closing record reports it.
     fn passed(&self) -> Passed {
         Passed {
             bytes: [self.upstream.written, self.client.written],
@@ -202,7 +200,7 @@ impl Tunnel {
             return Poll::Ready(());
         }
         let deadline = deadline.instant();
-        // Moved back only when it fires, not with each byte that makes it later.
+        // A deadline that moves back is set only when the timer fires, not with each byte.
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -217,32 +215,33 @@ impl Tunnel {
     }
 }
 
-/// An end that the proxy itself has decided on.
+/// An end that the proxy decided on, and how it says goodbye.
 #[derive(Debug)]
 struct Farewell {
-    /// The codes that the client and the upstream are told.
+    /// The close codes for the client and the upstream.
     codes: (u16, u16),
-    /// Whether the upstream gets the client's own answer; else it is told at once, as no answer is to be expected.
+    /// Whether the upstream gets the client's own answer. If not, no answer is expected and the upstream is told at
+    /// once.
     through_client: bool,
-    /// How long there is to say it: until the shutdown's own deadline when `None`.
+    /// When to stop trying to send the Close; `None`: at the deadline of the shutdown.
     until: Option<Moment>,
 }
 
-/// The code for a side that has done nothing wrong: the other one leaves (RFC 6455 section 7.4.1, as all these).
+/// For a side that did nothing wrong, when the other side leaves (RFC 6455 section 7.4.1 defines most of these codes).
 const GOING_AWAY: u16 = 1001;
 
-/// The code for a side that does not speak WebSocket, and for its client.
+/// For a side that does not speak WebSocket, and for the client of such an upstream.
 const PROTOCOL_ERROR: u16 = 1002;
 
-/// The code for a message above the limit.
+/// For a message above the limit.
 const TOO_BIG: u16 = 1009;
 
-/// The code for a client whose upstream is gone: a gateway that got no answer to pass on.
+/// For a client whose upstream is gone.
 const BAD_GATEWAY: u16 = 1014;
 
-/// What follows from what has happened.
+/// The rules for what follows from an event.
 impl Tunnel {
-    /// Moves what can be moved and does what follows from it; ready when nothing more can go to either side.
+    /// Moves what can be moved and applies the rules. Ready when nothing more can go to either side.
     fn carry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let largest = self.settings.max_message;
         loop {
@@ -282,7 +281,7 @@ impl Tunnel {
         }
     }
 
-    /// Does what follows from what has happened; whether there is more to move now.
+    /// Applies the rules; returns whether there is now more to move.
     fn settle(&mut self) -> bool {
         self.choose_words();
         let is_farewell = self.farewell().is_some();
@@ -303,7 +302,7 @@ impl Tunnel {
         has_moved
     }
 
-    /// Remembers what ends the tunnel, and decides what to say of it.
+    /// Remembers what ended the tunnel, and decides what to tell the peers.
     fn notice(&mut self) {
         let sides = [
             (Side::Client, &self.client),
@@ -339,7 +338,7 @@ impl Tunnel {
         self.first = Some(Box::new(first));
     }
 
-    /// Ends the tunnel for a reason of the proxy's own.
+    /// Ends the tunnel because the proxy decided to.
     fn leave(&mut self, failure: Failure, codes: (u16, u16), until: Option<Moment>) {
         let through_client = failure.reason != Reason::PongTimeout;
         let farewell = Farewell {
@@ -354,7 +353,7 @@ impl Tunnel {
         self.first.as_ref()?.farewell.as_ref()
     }
 
-    /// Wants a Close where the rules ask for one.
+    /// Decides which side gets a Close from the proxy.
     fn choose_words(&mut self) {
         let Some(first) = &self.first else {
             return;
@@ -376,16 +375,16 @@ impl Tunnel {
             && client.over.is_none()
             && client.can_be_told(upstream)
         {
-            // The client may have closed before: what it is told of is the upstream all the same.
+            // Even if the client has sent a Close already, it still has to learn that the upstream is gone.
             client.wants = Some((BAD_GATEWAY, ending::gone(upstream)));
         }
     }
 }
 
-/// Bytes that a peer can't foresee.
+/// Bytes that a peer can't predict.
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // It fails only on systems without a source of randomness; a mask of zeros is still a mask.
+    // This fails only on systems without a source of randomness; a mask of zeros is still a valid mask.
     let _ = getrandom::fill(&mut bytes);
     bytes
 }

@@ -1,4 +1,4 @@
-//! Describes the end of a tunnel: the reason, whose Close came first, and what the client's library will report.
+//! Describes the end of a tunnel: the reason, whose Close came first, and what the client's library reports.
 
 mod hint;
 
@@ -17,7 +17,7 @@ use crate::record::Suspect;
 use crate::secrets::frame_bytes;
 use crate::tls;
 
-/// A server that sends an empty Close within this time, and nothing before it, had nothing to serve there.
+/// A server that sends an empty Close this soon, and nothing before it, does not serve WebSocket at this path.
 const IMMEDIATE: Duration = Duration::from_millis(250);
 
 /// A side of a tunnel.
@@ -41,31 +41,31 @@ impl Side {
 pub(super) struct First {
     pub failure: Failure,
     kind: Kind,
-    /// How long nothing had come or gone on that side.
+    /// How long that side had neither sent nor received anything.
     quiet: Duration,
     /// How long the tunnel had been open.
     lasted: Duration,
-    /// How long nothing of the peers had passed, either way.
+    /// How long no bytes of the peers had passed in either direction.
     pub idle: Duration,
     /// When it happened.
     pub at: Moment,
     /// What broke after that.
     pub then: Option<String>,
-    /// What the proxy says about it.
+    /// What the proxy tells the peers about it.
     pub farewell: Option<Farewell>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A Close frame of a peer.
+    /// A peer sent a Close frame.
     Closed,
-    /// The end of a side's stream, in order and without a Close frame.
+    /// A side's stream ended cleanly, without a Close frame.
     Ended(Side),
     /// A side's connection broke.
     Broke(Side),
-    /// What a side sent is not carried.
+    /// A side sent something that is not passed on.
     Refused(Side),
-    /// The proxy's own decision.
+    /// The proxy decided to end it.
     Own,
 }
 
@@ -74,7 +74,7 @@ enum Kind {
 pub struct Closed {
     /// Why, with the facts.
     pub failure: Failure,
-    /// Whose Close frame came first, if there was one: a peer's, or the proxy's own.
+    /// Whose Close frame came first, a peer's or the proxy's own, if there was one.
     pub first_close: Option<By>,
     /// The client's Close frame.
     pub close_client: Option<Close>,
@@ -84,34 +84,35 @@ pub struct Closed {
     pub close_code_proxy: Option<u16>,
     /// What a browser reports as `CloseEvent.code`.
     pub client_sees: u16,
-    /// A hop that may have ended it.
+    /// A hop whose timer may have ended it.
     pub suspect: Option<Suspect>,
-    /// Bytes passed on.
+    /// Bytes passed on to the upstream.
     pub client_to_upstream: u64,
-    /// Bytes passed on.
+    /// Bytes passed on to the client.
     pub upstream_to_client: u64,
-    /// Data messages passed on whole.
+    /// Complete data messages passed on to the upstream.
     pub messages_client_to_upstream: u64,
-    /// Data messages passed on whole.
+    /// Complete data messages passed on to the client.
     pub messages_upstream_to_client: u64,
-    /// From the last byte of a peer's own in either direction to what ended the tunnel.
+    /// From the last byte of either peer to the event that ended the tunnel.
     pub idle: Duration,
-    /// From what ended the tunnel to its end: for the answer to a Close, or for what the other side still sent.
+    /// From the event that ended the tunnel to its real end: the wait for the answer to a Close, or for the other
+    /// side's rest.
     pub close_wait: Duration,
     /// Pings sent to the client.
     pub pings: u64,
-    /// Answers to them.
+    /// Answers to these Pings.
     pub pongs: u64,
     /// The longest time that bytes waited for the client.
     pub write_stall_client: Duration,
     /// The longest time that bytes waited for the upstream.
     pub write_stall_upstream: Duration,
-    /// What is worth saying.
+    /// Notes for the record.
     pub notes: Vec<Note>,
 }
 
 impl First {
-    /// An end that the proxy decides on.
+    /// An end that the proxy decided on.
     pub fn own(failure: Failure, farewell: Farewell) -> Self {
         Self {
             failure,
@@ -125,9 +126,9 @@ impl First {
         }
     }
 
-    /// What has happened on one side of a tunnel that was `opened` then, if anything ends it.
+    /// What ended the tunnel on one side, if anything did. The tunnel has been open since `opened`.
     ///
-    /// What the proxy then wants to say may take until `until`.
+    /// If the proxy sends a Close because of it, it tries until `until`.
     pub fn seen(side: Side, leg: &Leg, opened: Moment, until: Moment) -> Option<Self> {
         let lasted = opened.elapsed();
         let (kind, failure) = Self::found(side, leg, lasted)?;
@@ -210,13 +211,13 @@ impl First {
         })
     }
 
-    /// Whether a side ended its stream in order and without a Close frame.
+    /// Whether a side's stream ended cleanly and without a Close frame.
     pub fn is_end_in_order(&self) -> bool {
         matches!(self.kind, Kind::Ended(_))
     }
 }
 
-/// The reason that a Close frame gives.
+/// The reason for a Close frame from a peer.
 fn closed(side: Side, close: &Close, leg: &Leg, lasted: Duration) -> Failure {
     if !close.is_allowed() {
         let code = close.shown();
@@ -247,7 +248,7 @@ fn closed(side: Side, close: &Close, leg: &Leg, lasted: Duration) -> Failure {
     reason.into()
 }
 
-/// Codes by which an endpoint says that something went wrong, rather than that it is done.
+/// Close codes that report an error rather than a normal end.
 fn is_complaint(code: u16) -> bool {
     matches!(code, 1002 | 1003 | 1007 | 1009..=1011 | 1014)
 }
@@ -264,7 +265,7 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
         Some(Over::Broke(error)) => error,
         _ => leg.write_error.as_ref()?,
     };
-    // Keepalive probes or bytes of ours stayed without an answer, or a router said that there is no way.
+    // Keepalive probes or our data were not acknowledged, or a router reported that there is no route.
     let is_timeout = matches!(
         error.kind(),
         std::io::ErrorKind::TimedOut
@@ -287,7 +288,7 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
                     detail,
                     ..
                 }) => Failure::new(Reason::TlsRecordError, detail.unwrap_or(words)),
-                // An alert is the client's own way of giving up.
+                // A TLS alert is how a client aborts.
                 Some(Failure { detail, .. }) => {
                     Failure::new(Reason::ClientReset, detail.unwrap_or(words))
                 }
@@ -298,7 +299,7 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
     Some(Failure::new(reason, words))
 }
 
-/// What is known of the end of an upstream, and why its client can't be told of it by a Close frame, if it can't.
+/// What is known about the end of an upstream, and if its client can't get a Close frame, the reason for that.
 fn with_half_frame(upstream: &Leg, detail: Option<String>) -> Option<String> {
     const HALF: &str = "it ended inside a frame, after which no Close frame can be sent: the client sees 1006 instead of 1014";
     match (upstream.over.is_none() || upstream.is_whole(), detail) {
@@ -308,25 +309,25 @@ fn with_half_frame(upstream: &Leg, detail: Option<String>) -> Option<String> {
     }
 }
 
-/// The reason of an upstream that ended without a Close.
+/// The reason for an upstream that ended without a Close.
 pub(super) fn gone(upstream: &Leg) -> Reason {
     broken(Side::Upstream, upstream).map_or(Reason::UpstreamEofNoClose, |failure| failure.reason)
 }
 
-/// What broke behind an end.
+/// What broke after the tunnel's end had begun.
 pub(super) fn broke(side: Side, leg: &Leg) -> Option<String> {
     let failure = broken(side, leg)?;
     let words = failure.detail.unwrap_or_default();
     Some(format!("then {}: {words}", failure.reason.code()))
 }
 
-/// Bytes waited too long for a side.
+/// The failure when bytes have waited too long for a side.
 pub(super) fn stalled(reason: Reason, waiting: usize, stall: Duration) -> Failure {
     let stall = format_duration(stall);
     Failure::new(reason, format!("{waiting} bytes waited for {stall}"))
 }
 
-/// A side did not answer the other one's Close.
+/// The failure when one side does not answer the other's Close.
 pub(super) fn never_answered(side: Side, wait: Duration) -> Failure {
     let (silent, closing) = match side {
         Side::Client => ("client", "upstream"),
@@ -337,7 +338,7 @@ pub(super) fn never_answered(side: Side, wait: Duration) -> Failure {
     Failure::new(Reason::CloseHandshakeTimeout, detail).by(side.by())
 }
 
-/// One side has ended its stream, and the other was silent for too long.
+/// The failure when one side has ended its stream and the other sent nothing for too long.
 pub(super) fn never_followed(client_ended: bool, wait: Duration) -> Failure {
     let (ended, silent) = if client_ended {
         ("client", "upstream")
@@ -351,7 +352,7 @@ pub(super) fn never_followed(client_ended: bool, wait: Duration) -> Failure {
     Failure::new(Reason::HalfCloseTimeout, detail)
 }
 
-/// A tunnel ended in a shutdown, because of `cause`, before the client had its Close.
+/// The failure when a shutdown, because of `cause`, ends a tunnel before the client got its Close.
 pub(super) fn forced(cause: &str, client: &Leg, upstream: &Leg) -> Failure {
     let why = if !upstream.is_whole() {
         "; the upstream was inside a frame, where no Close can be sent"
@@ -364,7 +365,7 @@ pub(super) fn forced(cause: &str, client: &Leg, upstream: &Leg) -> Failure {
 }
 
 impl Tunnel {
-    /// The reason of a tunnel in which nothing more can move.
+    /// The reason for the end of a tunnel in which nothing more can move.
     pub(super) fn verdict(&self) -> Failure {
         let Some(first) = &self.first else {
             return Reason::InternalAborted.into();
@@ -379,7 +380,7 @@ impl Tunnel {
         failure
     }
 
-    /// What is known at the end.
+    /// The report on the tunnel, to be called once at its end.
     pub(super) fn closed(&self, failure: Failure) -> Closed {
         let (client, upstream) = (&self.client, &self.upstream);
         let load_balancer = self.settings.load_balancer.as_deref();
@@ -419,10 +420,10 @@ impl Tunnel {
     }
 }
 
-/// What a browser reports as `CloseEvent.code` (RFC 6455 section 7.1.5; docs/close-codes.md has what was measured).
+/// The `CloseEvent.code` of a browser (RFC 6455 section 7.1.5; docs/close-codes.md has the measurements).
 fn client_sees(client: &Leg, first: Option<By>) -> u16 {
     let is_complaining = |close: &Close| close.code.is_some_and(is_complaint);
-    // A browser that fails the connection itself reports no code of anybody's.
+    // A browser that fails the connection itself reports 1006, whatever code it sent.
     if first == Some(By::Client) && client.close.as_deref().is_some_and(is_complaining) {
         return ABNORMAL;
     }

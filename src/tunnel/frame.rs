@@ -1,7 +1,7 @@
 //! WebSocket frames (RFC 6455 section 5): a reader of headers as bytes pass, and the few frames that the proxy sends.
 //!
-//! The reader keeps the at most 14 bytes of a header and the at most 125 of a Close frame, never any other payload,
-//! and takes its bytes in pieces of any size.
+//! The reader accepts pieces of any size. It keeps at most the 14 bytes of a header and the 125 of a Close frame, and
+//! never any other payload.
 
 /// Opcode of a continuation frame.
 pub const CONTINUATION: u8 = 0x0;
@@ -12,13 +12,13 @@ pub const PING: u8 = 0x9;
 /// Opcode of a Pong frame.
 pub const PONG: u8 = 0xA;
 
-/// What `close_code_…` and browsers say of a Close frame without a code (RFC 6455 section 7.1.5); never on the wire.
+/// What browsers and the records report for a Close frame without a code (RFC 6455 section 7.1.5); never on the wire.
 pub const NO_CODE: u16 = 1005;
 
-/// What browsers say of a connection that ended without a Close frame; never on the wire.
+/// What browsers report for a connection that ended without a Close frame; never on the wire.
 pub const ABNORMAL: u16 = 1006;
 
-/// What is said of a failed TLS handshake (RFC 6455 section 7.4.1); never on the wire.
+/// Reserved for a failed TLS handshake (RFC 6455 section 7.4.1); never on the wire.
 const TLS_FAILED: u16 = 1015;
 
 /// Longest payload of a control frame (RFC 6455 section 5.5).
@@ -32,35 +32,35 @@ const MASK: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
-/// Most significant bit of a length of eight bytes, which must not be set.
+/// Most significant bit of an eight-byte length, which must not be set.
 const LENGTH_TOP: u8 = 0x80;
 
-/// Longest header: two bytes, a length of eight, a masking key of four.
+/// Longest header: two bytes, a length of eight bytes and a masking key of four.
 const HEADER_MAX: usize = 14;
 
 /// Whose frames are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// A WebSocket client, which masks (RFC 6455 section 5.1).
+    /// A WebSocket client, which must mask its frames (RFC 6455 section 5.1).
     Client,
-    /// A WebSocket server, which must not.
+    /// A WebSocket server, which must not mask them.
     Server,
 }
 
-/// What the agreed extensions leave to be checked of a header.
+/// What the agreed extensions allow in a header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extensions {
-    /// None was agreed: reserved bits and opcodes are errors.
+    /// No extension was agreed on: reserved bits and opcodes are errors.
     #[default]
     None,
     /// Only `permessage-deflate`: RSV1 marks the first frame of a compressed message (RFC 7692 section 6).
     Deflate,
-    /// One that is not known here and may give reserved bits and opcodes a meaning.
+    /// An unknown extension, which may give reserved bits and opcodes a meaning.
     Unknown,
 }
 
 impl Extensions {
-    /// From the names in the `Sec-WebSocket-Extensions` of a verified 101.
+    /// From the extension names in the `Sec-WebSocket-Extensions` of a verified 101.
     pub fn agreed<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         names
             .into_iter()
@@ -76,22 +76,22 @@ impl Extensions {
 /// A complete header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// One of this module's opcodes, 1 for text, 2 for binary.
+    /// One of this module's opcodes, or 1 for text, 2 for binary.
     pub opcode: u8,
     /// Whether it is the last frame of its message.
     pub is_final: bool,
-    /// Bytes of payload.
+    /// Length of its payload in bytes.
     pub length: u64,
-    /// Bytes of payload of the message so far, this frame included; 0 for control frames.
+    /// Payload bytes of the message so far, including this frame; 0 for control frames.
     pub message: u64,
 }
 
-/// What the bytes read so far have completed.
+/// What the reader found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A header; its payload comes next.
+    /// A complete header; the payload comes next.
     Header(Header),
-    /// The payload of a frame that is no Close.
+    /// The end of a frame other than a Close.
     End,
     /// A Close frame.
     Close(Close),
@@ -102,65 +102,65 @@ pub enum Event {
 pub struct Close {
     /// Its code; `None` for an empty frame.
     pub code: Option<u16>,
-    /// Its reason, unmasked, which should be UTF-8.
+    /// Its reason, unmasked; it should be UTF-8.
     pub reason: Vec<u8>,
 }
 
 impl Close {
-    /// Whether its code may be on the wire (RFC 6455 section 7.4, and the registry that it founded).
+    /// Whether its code may be on the wire (RFC 6455 section 7.4 and the IANA registry).
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.code.is_none_or(may_be_sent)
     }
 
-    /// Whether a browser takes it for a Close: they fail the connection over a code that stands for the absence of
-    /// one and over a reason that is no UTF-8, and let all other codes through (docs/close-codes.md).
+    /// Whether browsers accept it as a Close. They fail the connection if the code is one that stands for the absence
+    /// of a Close, or if the reason is not UTF-8. They accept all other codes (docs/close-codes.md).
     #[must_use]
     pub fn is_readable(&self) -> bool {
         !matches!(self.code, Some(NO_CODE | ABNORMAL | TLS_FAILED))
             && std::str::from_utf8(&self.reason).is_ok()
     }
 
-    /// The code as browsers report it, 1005 where there is none.
+    /// The code as browsers report it: 1005 if there is none.
     #[must_use]
     pub fn shown(&self) -> u16 {
         self.code.unwrap_or(NO_CODE)
     }
 }
 
-/// Whether a close code may be on the wire: one that is registered for that, or of an application or library.
+/// Whether a close code may be on the wire: it is registered for that, or belongs to a library or an application.
 #[must_use]
 pub fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Why the bytes are no frame of this sender.
+/// Why the bytes are not a valid frame from this sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// Reserved bits that no agreed extension uses.
     ReservedBits,
-    /// An opcode that means nothing.
+    /// A reserved opcode.
     ReservedOpcode,
-    /// A control frame that is no message of its own.
+    /// A fragmented control frame.
     FragmentedControl,
     /// A control frame of more than 125 bytes.
     LongControl,
-    /// A continuation of nothing.
+    /// A continuation without a message before it.
     LoneContinuation,
-    /// A new message inside another.
+    /// A new message before the end of the last one.
     InterruptedMessage,
     /// A client's frame without a mask.
     Unmasked,
-    /// A server's frame with one.
+    /// A server's frame with a mask.
     Masked,
     /// A length of 2^63 or more.
     Length,
-    /// A Close frame of one byte.
+    /// A Close frame with a payload of one byte.
     HalfCode,
 }
 
 impl Violation {
-    /// In words, for a detail.
+    /// In words, for a record's `detail`.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -178,21 +178,21 @@ impl Violation {
     }
 }
 
-/// Reads one direction.
+/// Reads the frames of one direction.
 #[derive(Debug)]
 pub struct Reader {
     sender: Sender,
     extensions: Extensions,
     header: [u8; HEADER_MAX],
-    /// Bytes of the header so far.
+    /// How many bytes of the header have arrived.
     have: u8,
-    /// Whether the header is complete.
+    /// Whether the header is complete and its payload is being read.
     in_payload: bool,
     /// Whether a fragmented message is open.
     in_message: bool,
-    /// Payload to come.
+    /// Payload bytes that are still to come.
     left: u64,
-    /// Payload of the open message so far.
+    /// Payload bytes of the open message so far.
     message: u64,
     messages: u64,
     /// Payload of the Close frame that is being read.
@@ -200,7 +200,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of what `sender` sends after a 101 with these extensions.
+    /// A reader for what `sender` sends after a 101 with these extensions.
     #[must_use]
     pub fn new(sender: Sender, extensions: Extensions) -> Self {
         Self {
@@ -223,13 +223,13 @@ impl Reader {
         self.sender
     }
 
-    /// Whether the bytes so far are whole frames.
+    /// Whether the bytes so far end at the end of a frame.
     #[must_use]
     pub fn at_boundary(&self) -> bool {
         self.have == 0
     }
 
-    /// The bytes of the header that is being read, as far as they came.
+    /// The part of the current header that has arrived.
     #[must_use]
     pub fn header(&self) -> &[u8] {
         self.header
@@ -237,18 +237,19 @@ impl Reader {
             .unwrap_or_default()
     }
 
-    /// Data messages that are complete.
+    /// How many data messages are complete.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// Reads on in `bytes`, and stops behind the next event; says how many bytes it took. `None`: all of them.
+    /// Reads up to the end of the next event; returns how many bytes that took. Without an event it has taken all
+    /// bytes.
     ///
-    /// Must be called until it gives `None`, also when no byte is left: an empty payload ends at once.
+    /// Call it until it returns no event, even if no bytes are left: an empty payload ends at once.
     ///
-    /// # Errors
-    /// What is wrong, at the first byte that shows it; nothing can be read after that.
+    ///  # Errors
+    /// The violation, at the first byte that shows it. The reader can't be used after that.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Event>), Violation> {
         if self.in_payload {
             return Ok(self.payload(bytes));
@@ -271,7 +272,7 @@ impl Reader {
         let count = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
         let is_close = self.opcode() == CLOSE;
         if is_close {
-            // At most 125 bytes, as the header was checked.
+            // At most 125 bytes: the header was checked.
             self.closing.extend(bytes.iter().take(count));
         }
         self.left -= count as u64;
@@ -297,7 +298,7 @@ impl Reader {
         self.opcode() >= CLOSE
     }
 
-    /// Checks the newest byte of the header, if it is one that says something alone.
+    /// Checks the newest byte of the header, if it can be checked on its own.
     fn check(&self) -> Result<(), Violation> {
         match self.have {
             1 => self.check_first(),
@@ -354,7 +355,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Bytes of the header, once two are there.
+    /// The length of the header; needs its first two bytes.
     fn header_length(&self) -> u8 {
         let length = match self.header[1] & LENGTH {
             LENGTH_16 => 2,
@@ -377,7 +378,7 @@ impl Reader {
         self.in_payload = true;
         let is_final = self.header[0] & FIN != 0;
         let mut message = 0;
-        // A reserved opcode of an unknown extension is no part of a message that is known here.
+        // An unknown extension's opcode does not belong to a message.
         if matches!(self.opcode(), 0..=2) {
             let before = if self.in_message { self.message } else { 0 };
             message = before.saturating_add(length);
@@ -395,7 +396,7 @@ impl Reader {
     fn close(&mut self) -> Close {
         let mut payload = std::mem::take(&mut self.closing);
         if self.sender == Sender::Client {
-            // The payload of a control frame has a length of one byte, so that its key stands behind two.
+            // The length of a control frame takes one byte, so its masking key starts at the third.
             let [_, _, a, b, c, d, ..] = self.header;
             mask(&mut payload, [a, b, c, d]);
         }
@@ -404,7 +405,7 @@ impl Reader {
                 code: Some(u16::from_be_bytes([high, low])),
                 reason: reason.to_vec(),
             },
-            // Empty: half a code was refused with the header.
+            // Empty: the header's check rejected a length of one byte.
             _ => Close {
                 code: None,
                 reason: Vec::new(),
@@ -413,15 +414,15 @@ impl Reader {
     }
 }
 
-/// Masks or unmasks a payload from its beginning (RFC 6455 section 5.3).
+/// Masks or unmasks a whole payload (RFC 6455 section 5.3).
 pub fn mask(payload: &mut [u8], key: [u8; 4]) {
     for (byte, key) in payload.iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
     }
 }
 
-/// A control frame: to a client without a `key`, to a server masked with one. What is longer than a control frame
-/// may be is cut.
+/// A control frame, masked if there is a `key`: frames to a server need one, frames to a client must not have one. A
+/// payload that is too long is cut.
 #[must_use]
 pub fn control(opcode: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     let mut payload = payload.get(..CONTROL_MAX).unwrap_or(payload).to_vec();
@@ -439,7 +440,7 @@ pub fn control(opcode: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     frame
 }
 
-/// A Close frame with a code that [`may_be_sent`], and a short reason.
+/// A Close frame with a short reason. [`may_be_sent`] must allow the code.
 #[must_use]
 pub fn close(code: u16, reason: &str, key: Option<[u8; 4]>) -> Vec<u8> {
     debug_assert!(may_be_sent(code), "{code}");

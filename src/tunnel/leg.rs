@@ -1,4 +1,4 @@
-//! One side of a tunnel: what its peer sends, read as frames, and what goes to it.
+//! One side of a tunnel: what its peer sends, read as frames, and what is sent to it.
 
 mod pump;
 mod watch;
@@ -12,16 +12,15 @@ use super::moment::Moment;
 use crate::reason::Reason;
 pub(in crate::tunnel) use pump::{begin, pump};
 
-/// Bytes of the payload of our own Pings.
+/// Length of the payload of the proxy's Pings.
 pub(super) const TAG: usize = 8;
 
-/// Bytes that wait to be written: the other peer's, and behind them frames of the proxy's own. Holds no memory when
-/// empty.
+/// Bytes that wait to be written: first the other peer's, then the proxy's own frames. Holds no memory when empty.
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
     written: u32,
-    /// How many at the end are the proxy's own.
+    /// How many bytes at the end are the proxy's own.
     own: u32,
 }
 
@@ -44,12 +43,12 @@ impl Waiting {
         self.bytes.get(self.written as usize..).unwrap_or_default()
     }
 
-    /// How many of them are the other peer's.
+    /// How many of the waiting bytes are the other peer's.
     fn theirs(&self) -> usize {
         self.rest().len().saturating_sub(self.own as usize)
     }
 
-    /// Takes bytes away that were written; gives how many of them were the other peer's.
+    /// Removes bytes that were written; returns how many of them were the other peer's.
     fn advance(&mut self, count: usize) -> usize {
         let theirs = self.theirs().min(count);
         self.written += short(count);
@@ -61,7 +60,7 @@ impl Waiting {
     }
 }
 
-/// The length of some bytes that wait: of a piece, of what came early, of a frame of ours, each of them far smaller.
+/// A length as `u32`. The lengths here (of a piece, of early bytes, of a frame of the proxy) are far smaller.
 fn short(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -69,48 +68,48 @@ fn short(length: usize) -> u32 {
 /// How a peer stopped sending.
 #[derive(Debug)]
 pub(super) enum Over {
-    /// In order.
+    /// Its stream ended cleanly.
     Ended,
-    /// Its TCP stream ended without the TLS end.
+    /// Its TCP stream ended without a TLS close_notify.
     Truncated,
     /// The connection broke.
     Broke(io::Error),
-    /// What it sends is no WebSocket; with its first bytes.
+    /// It sent something that is not WebSocket, with these first bytes.
     Violated(Violation, Vec<u8>),
-    /// It did not answer a Close in time, and is not waited for any longer.
+    /// It did not answer a Close in time, so the proxy no longer waits for it.
     GivenUp,
 }
 
-/// The state of what goes to a peer.
+/// The state of the direction toward a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
     /// Bytes may follow.
     Open,
-    /// Nothing follows what waits; the peer is to be told the end.
+    /// Only what already waits is still written; then the stream is ended.
     Ending,
-    /// The end was told, or the connection broke.
+    /// The stream was ended, or the connection broke.
     Ended,
 }
 
 /// A Close frame on its way to a peer.
 #[derive(Debug)]
 pub(super) struct Told {
-    /// Its code; `None`: the frame has none.
+    /// Its code; `None`: the frame has no code.
     pub code: Option<u16>,
     /// Whether it is the proxy's own.
     pub is_ours: bool,
-    /// Whether a browser takes it for a Close.
+    /// Whether browsers accept it as a Close.
     pub is_readable: bool,
-    /// When all of it was handed to the system.
+    /// When the last byte of it was handed to the system.
     pub delivered: Option<Moment>,
 }
 
-/// What a direction waits for while bytes of it can't leave.
+/// What a write to the peer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blocked {
     /// Room for more bytes.
     Write,
-    /// The peer to take those that the stream holds.
+    /// The peer has to take the bytes that the stream holds.
     Flush,
 }
 
@@ -118,45 +117,45 @@ enum Blocked {
 #[derive(Debug)]
 pub(super) struct Leg {
     frames: Reader,
-    /// A frame that may be the answer to our Ping, as far as it has come.
+    /// The beginning of a frame that may be the answer to our Ping.
     held: Vec<u8>,
-    /// The payload of our Ping whose answer is to be swallowed.
+    /// The payload of our Ping whose answer must be swallowed.
     pub tag: Option<[u8; TAG]>,
     pub pongs: u32,
     /// `None` while the peer may still send.
     pub over: Option<Box<Over>>,
     /// The peer's Close frame.
     pub close: Option<Box<Close>>,
-    /// Size of the message that was too big.
+    /// The size of the message that was too big.
     pub too_big: Option<NonZeroU64>,
-    /// What the peer sends is read and goes nowhere.
+    /// What the peer sends is read, but not passed on.
     muted: bool,
-    /// What was passed on of the peer's bytes ends inside a frame, and nothing more follows.
+    /// What was passed on ends inside a frame, and the rest will not follow.
     dangling: bool,
-    /// Bytes that came behind the peer's Close frame.
+    /// Bytes that came after the peer's Close frame.
     pub after_close: u64,
     pub messages: u64,
-    /// When anything came from the peer.
+    /// When the peer last sent anything.
     pub heard: Moment,
-    /// When something came from the peer that is not the answer to our Ping, or went to it.
+    /// When bytes of either peer last passed here; our Pings and their answers do not count.
     pub active: Moment,
 
     waiting: Waiting,
     pub outgoing: Outgoing,
     ended: Option<Moment>,
-    /// The Close that the proxy wants to send as soon as it may.
+    /// The Close that the proxy wants to send at the next opportunity.
     pub wants: Option<(u16, Reason)>,
-    /// The Close that is on its way.
+    /// The Close that was sent or is on its way.
     pub told: Option<Box<Told>>,
-    /// Bytes of the other peer that were written.
+    /// How many bytes of the other peer were written.
     pub written: u64,
-    /// When anything was last written, Pings included.
+    /// When anything was last written, including Pings.
     pub spoken: Moment,
-    /// Why nothing can go to the peer any more, where it was a write that failed.
+    /// The error of a failed write, after which nothing can be sent to the peer.
     pub write_error: Option<io::Error>,
     stalled: Option<Moment>,
     blocked: Blocked,
-    /// Bytes that the stream took since a flush is blocked.
+    /// Bytes that the stream accepted since a write or flush blocked.
     taken: u32,
     /// In milliseconds.
     longest_stall: u32,
@@ -193,7 +192,7 @@ impl Leg {
         }
     }
 
-    /// Whether what was passed on of the peer's bytes are whole frames, so that one of ours may follow.
+    /// Whether the bytes passed on so far are whole frames, so that a frame of the proxy may follow.
     pub fn is_whole(&self) -> bool {
         if self.muted || self.over.is_some() {
             !self.dangling
@@ -202,30 +201,31 @@ impl Leg {
         }
     }
 
-    /// Whether bytes can still go to the peer.
+    /// Whether more bytes can be sent to the peer.
     pub fn is_open(&self) -> bool {
         self.outgoing == Outgoing::Open
     }
 
-    /// Whether a Close of the proxy's own may still be sent to the peer, now or at the next boundary.
+    /// Whether the proxy may still send the peer its own Close, now or at the next frame boundary.
     pub fn can_be_told(&self, other: &Self) -> bool {
         self.is_open() && self.told.is_none() && self.wants.is_none() && !other.dangling
     }
 
-    /// What is wanted can't be said any more where the other side's last frame stays unfinished.
+    /// Gives up a Close that can't be sent, because the other side's last frame will never be complete.
     pub fn drop_words(&mut self, other: &Self) {
         if other.dangling {
             self.wants = None;
         }
     }
 
-    /// Whether nothing more goes to the peer behind what waits. In a farewell a side that can't be told is one such.
+    /// Whether nothing more will be sent to the peer after what waits. In a farewell this includes a peer that can't
+    /// get a Close.
     pub fn is_finished(&self, other: &Self, is_farewell: bool) -> bool {
         if self.wants.is_some() {
             return false;
         }
         match &self.told {
-            // Its answer is all that is waited for; where a Close passed, also the end of the side that it came from.
+            // The stream stays open for the peer's answer; after a forwarded Close, only until its sender ends.
             Some(told) => {
                 self.close.is_some()
                     || self.over.is_some()
@@ -235,17 +235,17 @@ impl Leg {
         }
     }
 
-    /// Since when nothing goes to the peer any more.
+    /// When the direction toward the peer ended.
     pub fn ended(&self) -> Option<Moment> {
         self.ended
     }
 
-    /// Whether a Close went to the peer which it has not answered and still may.
+    /// Whether the peer was sent a Close that it can still answer.
     pub fn owes_close(&self) -> bool {
         self.told.is_some() && self.close.is_none() && self.over.is_none()
     }
 
-    /// When the Close was handed over that the peer has not answered and still may.
+    /// When that Close was handed to the system.
     pub fn owes_close_since(&self) -> Option<Moment> {
         self.told
             .as_ref()
@@ -253,26 +253,26 @@ impl Leg {
             .and_then(|told| told.delivered)
     }
 
-    /// Whether a Close was handed over to go to the peer.
+    /// Whether a Close was handed to the system for the peer.
     pub fn is_told(&self) -> bool {
         self.told
             .as_ref()
             .is_some_and(|told| told.delivered.is_some())
     }
 
-    /// Bytes that wait for the peer.
+    /// How many bytes wait for the peer.
     pub fn waiting(&self) -> usize {
         self.waiting.rest().len()
     }
 
-    /// Sends a Ping. Only where the other side [`Leg::is_whole`] and nothing waits.
+    /// Sends a Ping. The other side must be [whole](Leg::is_whole), and nothing may wait.
     pub fn ping(&mut self, tag: [u8; TAG]) {
         self.waiting
             .push_own(&frame::control(frame::PING, &tag, None));
         self.tag = Some(tag);
     }
 
-    /// Sends the Close that is wanted. Only where the other side [`Leg::is_whole`].
+    /// Sends the Close that is wanted. The other side must be [whole](Leg::is_whole).
     fn say_close(&mut self) {
         if let Some((code, reason)) = self.wants.take() {
             let key = match self.frames.sender() {
@@ -294,7 +294,7 @@ impl Leg {
         self.stalled
     }
 
-    /// The longest stall so far, one that still lasts included.
+    /// The longest stall so far, including one that still lasts.
     pub fn longest_stall(&self) -> Duration {
         let lasting = self.stalled_since().map(Moment::elapsed);
         Duration::from_millis(self.longest_stall.into()).max(lasting.unwrap_or_default())
@@ -308,8 +308,7 @@ impl Leg {
         }
     }
 
-    /// Ends a stall by what was achieved: a write that a TLS stream took into its buffer says nothing of the peer
-    /// while a flush is blocked.
+    /// Ends a stall. While a flush is blocked, a write that only filled the buffer of a TLS stream is not progress.
     fn unstalled(&mut self, done: Blocked) {
         if (done == Blocked::Flush || self.blocked == done)
             && let Some(since) = self.stalled.take()
@@ -319,7 +318,7 @@ impl Leg {
         }
     }
 
-    /// Nothing can go to the peer any more.
+    /// Ends the direction toward the peer at once.
     pub fn break_off(&mut self, error: Option<io::Error>) {
         self.unstalled(Blocked::Flush);
         self.set_ended();
@@ -346,7 +345,7 @@ impl Leg {
     }
 }
 
-/// Says the Close that is wanted toward `to`, if what `from` sent so far is whole; whether it did.
+/// Sends `to` the Close that is wanted if what `from` sent so far is whole; returns whether it did.
 pub(super) fn say_close(from: &mut Leg, to: &mut Leg) -> bool {
     if to.wants.is_none() || !to.is_open() || !from.is_whole() {
         return false;

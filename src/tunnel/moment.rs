@@ -1,4 +1,4 @@
-//! Points in time of half the size of an [`Instant`]. A tunnel holds a dozen of them.
+//! Points in time that take half the space of an [`Instant`]; a tunnel holds a dozen of them.
 
 use std::num::NonZeroU64;
 use std::ops::Add;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Nanoseconds since the first of them was made, and one: good for five centuries.
+/// Nanoseconds since the first `Moment` was made, plus one; enough for five centuries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(NonZeroU64);
 
@@ -18,7 +18,7 @@ impl Moment {
         Self::after(BEGIN.elapsed())
     }
 
-    /// The time from then to now.
+    /// The time that has passed since then.
     pub fn elapsed(self) -> Duration {
         BEGIN.elapsed().saturating_sub(self.since_begin())
     }

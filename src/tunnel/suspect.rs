@@ -1,4 +1,4 @@
-//! A guess at the hop that ended a tunnel: the end came without a Close, at a moment that fits a known timer.
+//! Guesses which hop ended a tunnel, if the end came without a Close and at a time that fits a known timer.
 //!
 //! The reason is a fact. The guess is kept apart from it and says `possibly`.
 
@@ -11,15 +11,15 @@ use crate::config::LoadBalancer;
 use crate::config::hops::{HOPS, Habit};
 use crate::record::Suspect;
 
-/// How far from its timer's value a hop's end is still taken for its doing: a hop counts from another byte than the
-/// proxy, and some look at their timers once a second.
+/// How far from a timer's value an end may be and still be blamed on it: the hop counts from a different byte than the
+/// proxy, and some hops check their timers only once a second.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
 /// A hop, and what to do about it.
 #[derive(Debug)]
 pub(super) struct Guess {
     pub suspect: Suspect,
-    /// In place of the reason's own hint, which would be about something else.
+    /// Replaces the reason's own hint, which would be about something else.
     pub hint: String,
 }
 
@@ -29,9 +29,9 @@ impl Guess {
             (true, Side::Client) => {
                 "set `routes[].websocket.ping.interval` to less than half of that time, or raise the hop's own timer"
             }
-            // The proxy's Pings go to the client, and their answers no further than the proxy.
+            // Pings go to the client only, and their answers are swallowed.
             (true, Side::Upstream) => {
-                "let the application send something (a Ping, say) more often than that, or raise the hop's own timer"
+                "let the application send something (for example a Ping) more often than that, or raise the hop's own timer"
             }
             (false, _) => {
                 "Pings do not prevent it: raise the limit on that hop, or let clients reconnect before it"
@@ -45,7 +45,7 @@ impl Guess {
     }
 }
 
-/// Who may have ended a tunnel on this side that had been `quiet` and had `lasted` so long.
+/// The hop that may have ended a tunnel on this side after `quiet` of silence and a lifetime of `lasted`.
 pub(super) fn suspect(
     side: Side,
     quiet: Duration,
@@ -87,7 +87,7 @@ pub(super) fn suspect(
     Some(Guess::new(side, suspect, is_idle))
 }
 
-/// The hops that end a tunnel after about so much silence, with the time that each counts.
+/// The hops that end a tunnel after about this much silence, each with its exact timeout.
 fn silences_near(time: Duration) -> Vec<(String, Duration)> {
     near(time, |habit| matches!(habit, Habit::Idle(_)))
 }
@@ -183,7 +183,7 @@ mod tests {
                 let found = match habit {
                     Habit::Idle(_) => suspect(Side::Client, habit.time(), secs(1e6), None),
                     Habit::Lifetime(_) => suspect(Side::Client, secs(1.0), habit.time(), None),
-                    // When it ends a tunnel is not published.
+                    // The time at which it ends a tunnel is not published.
                     Habit::Heartbeat(_) => continue,
                 };
                 let found = found.map(|guess| guess.suspect.hop);

@@ -8,7 +8,7 @@ use crate::policy::Ping;
 use crate::reason::{Failure, Reason};
 
 impl Tunnel {
-    /// The soonest moment at which a timer fires if nothing moves; `None`: none ever does.
+    /// The earliest moment at which a timer fires if nothing moves; `None`: no timer is set.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
         let Settings {
             write_stall,
@@ -41,7 +41,7 @@ impl Tunnel {
         self.client.active.max(self.upstream.active)
     }
 
-    /// When silence has lasted too long. Bytes that wait are none: how long they may is another limit's matter.
+    /// When the idle timeout expires. Pending writes do not count as idle: they have a limit of their own.
     fn idle(&self) -> Option<Moment> {
         let waits = [&self.client, &self.upstream]
             .iter()
@@ -54,31 +54,31 @@ impl Tunnel {
         self.settings.max_lifetime.map(|most| self.opened + most)
     }
 
-    /// Whether one side's stream has ended in order and the other one's may go on for ever.
+    /// Whether one side's stream has ended cleanly and the other may continue without limit.
     fn is_half(&self) -> bool {
         let is_told = self.client.told.is_some() || self.upstream.told.is_some();
         let in_order = |first: &First| first.is_end_in_order();
         !is_told && self.first.as_deref().is_some_and(in_order)
     }
 
-    /// The limit of such a tunnel's life.
+    /// When the maximum lifetime ends such a tunnel.
     fn half_lifetime(&self) -> Option<Moment> {
         self.lifetime().filter(|_| self.is_half())
     }
 
-    /// When the client of such a tunnel is told of a shutdown, if it can be.
+    /// When a shutdown sends the client of such a tunnel its Close, if it can.
     fn half_drain(&self) -> Option<Moment> {
         let can_be_told = self.client.can_be_told(&self.upstream);
         self.drain_at.filter(|_| self.is_half() && can_be_told)
     }
 
-    /// The rules for Pings, while the client is read: where the upstream takes nothing, an answer would not be seen.
+    /// The settings for Pings, while the client is read. If the upstream accepts nothing, the answer would not be seen.
     fn pinging(&self) -> Option<Ping> {
         self.settings.ping.filter(|_| self.upstream.waiting() == 0)
     }
 
-    /// When the answer to a Ping is overdue. Whatever comes from the client shows that it is there: it may answer
-    /// another one in place of ours (RFC 6455 section 5.5.3).
+    /// When the answer to a Ping is overdue. Any byte from the client proves that it is alive: it may have answered a
+    /// later Ping instead of ours (RFC 6455 section 5.5.3).
     fn pong(&self) -> Option<Moment> {
         let ping = self.pinging()?;
         self.client.tag?;
@@ -86,14 +86,15 @@ impl Tunnel {
         Some(pinged + ping.timeout)
     }
 
-    /// When the next Ping is due: data both ways keeps the hops awake by itself.
+    /// When the next Ping is due. Data in either direction also keeps the hops from timing out, so a Ping follows only
+    /// silence.
     fn next_ping(&self) -> Option<Moment> {
         let ping = self.pinging()?;
         let quiet = self.client.spoken.max(self.client.heard);
         Some(quiet.max(self.pinged.unwrap_or(quiet)) + ping.interval)
     }
 
-    /// How long a Close that is decided may wait to be said.
+    /// How long the proxy tries to send a Close that it has decided on.
     fn unsaid(&self) -> Option<Moment> {
         let farewell = self.farewell()?;
         let waits = [&self.client, &self.upstream].iter().any(|leg| {
@@ -106,18 +107,18 @@ impl Tunnel {
         farewell.until.filter(|_| waits)
     }
 
-    /// Since when one direction has ended and nothing has come in the other, where no Close is waited for.
+    /// Since when one direction has ended and the other is silent, if no answer to a Close is expected.
     fn half_closed(&self) -> Option<Moment> {
         let legs = [&self.client, &self.upstream];
         if legs.iter().any(|leg| leg.owes_close()) {
             return None;
         }
         let ended = legs.iter().filter_map(|leg| leg.ended()).min()?;
-        // A tunnel may have been quiet for long before that end: the other side's time begins with it.
+        // Silence before that end does not count.
         Some(ended.max(self.active()))
     }
 
-    /// Does what the timers ask for; gives the failure if that ends the tunnel at once.
+    /// Does what the expired timers require; returns the failure if that ends the tunnel at once.
     pub(super) fn expired(&mut self) -> Option<Failure> {
         let now = Moment::now();
         let is_over = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
@@ -146,7 +147,7 @@ impl Tunnel {
             if !is_over(leg.owes_close_since().map(|since| since + close_wait)) {
                 continue;
             }
-            // Its answer is what the other side waits for, unless the proxy itself asked.
+            // If the Close is not the proxy's own, its sender waits for this answer.
             let is_ours = leg.told.as_ref().is_some_and(|told| told.is_ours);
             if !is_ours && !is_farewell {
                 return Some(ending::never_answered(side, close_wait));
@@ -196,7 +197,7 @@ impl Tunnel {
         None
     }
 
-    /// The end of a tunnel in which one side has ended and the other does nothing.
+    /// The failure for a tunnel in which one side has ended and the other is silent.
     fn verdict_of_silence(&self) -> Failure {
         let has_ended = |leg: &Leg| leg.over.is_some();
         match &self.first {
@@ -207,7 +208,7 @@ impl Tunnel {
         }
     }
 
-    /// The end when the shutdown's patience is over because of `cause`.
+    /// The failure when a shutdown cuts the tunnel because of `cause`.
     pub(super) fn cut(&self, cause: &str) -> Failure {
         match &self.first {
             Some(first)

@@ -1,4 +1,4 @@
-//! The reader held against tables, against arbitrary streams, and against another implementation's parser.
+//! Tests the reader with tables, with arbitrary streams, and against another implementation's parser.
 
 pub mod streams;
 
@@ -13,10 +13,10 @@ use streams::{Form, Frame, cut, cuts, extensions, sender, stream};
 
 const KEY: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 
-/// What a reader says, and behind how many bytes.
+/// The events, each with the number of bytes before its end.
 type Events = Vec<(usize, Event)>;
 
-/// Reads all pieces. A violation stands beside the bytes that were complete when it was found.
+/// Reads all pieces. A violation comes with the number of bytes that had been read completely.
 fn read(reader: &mut Reader, pieces: &[&[u8]]) -> (Events, Option<(usize, Violation)>) {
     let mut events = Vec::new();
     let mut offset = 0;
@@ -43,7 +43,7 @@ fn bytewise(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.chunks(1).collect()
 }
 
-/// What is found wrong, and the index of the byte that showed it.
+/// The violation, and the index of the byte that showed it.
 fn wrong(sender: Sender, extensions: Extensions, bytes: &[u8]) -> Option<(usize, Violation)> {
     let (_, one_by_one) = read(&mut Reader::new(sender, extensions), &bytewise(bytes));
     let (_, at_once) = read(&mut Reader::new(sender, extensions), &[bytes]);
@@ -52,7 +52,7 @@ fn wrong(sender: Sender, extensions: Extensions, bytes: &[u8]) -> Option<(usize,
     one_by_one
 }
 
-/// With each of some extensions: what comes first, a frame, and where its fault shows and which one that is.
+/// Sender, extensions, the bytes before the frame, the frame, and the violation with the place where it shows.
 type Case = (
     Sender,
     &'static [Extensions],
@@ -91,7 +91,7 @@ fn violations_show_at_the_first_byte_that_is_wrong() {
         ),
         (Server, &[Deflate, Unknown], &[], &[0xc1, 0], None),
         (Server, &[Deflate, Unknown], &[], &[0x42, 0], None),
-        // RFC 7692 section 6: RSV1 stands on the first frame of a message only.
+        // RFC 7692 section 6: RSV1 may be set only on the first frame of a message.
         (
             Server,
             known,
@@ -111,7 +111,7 @@ fn violations_show_at_the_first_byte_that_is_wrong() {
         (Server, known, &[], &[0xff, 0], Some((0, V::ReservedOpcode))),
         (Server, unknown, &[], &[0x83, 0], None),
         (Server, unknown, &[], &[0x8f, 0], None),
-        // An unknown extension's control frames are control frames.
+        // An unknown extension's control frames follow the rules for control frames.
         (
             Server,
             unknown,
@@ -126,7 +126,7 @@ fn violations_show_at_the_first_byte_that_is_wrong() {
             &[0x8b, 126],
             Some((1, V::LongControl)),
         ),
-        // RFC 6455 section 5.5: control frames are whole and short.
+        // RFC 6455 section 5.5: control frames are not fragmented and are short.
         (
             Server,
             all,
@@ -214,7 +214,7 @@ fn violations_show_at_the_first_byte_that_is_wrong() {
             None,
         ),
         (Server, all, &[], &[0x82, 126, 0xff, 0xff], None),
-        // Section 5.5.1: a Close has a code of two bytes or none.
+        // Section 5.5.1: a Close has a code of two bytes or is empty.
         (Server, all, &[], &[0x88, 1, 3], Some((1, V::HalfCode))),
         (
             Client,
@@ -258,7 +258,7 @@ fn every_violation_has_words_of_its_own() {
 
 #[test]
 fn lengths_are_read_in_all_forms() {
-    // Longer forms than needed are against section 5.2 and harm nobody: they pass.
+    // Longer forms than necessary violate section 5.2, but they harm nobody, so they pass.
     for (length, form) in [
         (0, Form::Short),
         (0, Form::Two),
@@ -466,7 +466,7 @@ fn control_frames_are_written_as_the_rfc_shows_them() {
     assert_eq!(control(PONG, b"Hello", None), b"\x8a\x05Hello");
     assert_eq!(control(PING, b"", None), [0x89, 0]);
     assert_eq!(close(1001, "bye", None), b"\x88\x05\x03\xe9bye");
-    // What does not fit is cut.
+    // What does not fit is cut off.
     for length in [124, 125, 126, 300] {
         let frame = control(PING, &vec![1; length], None);
         let kept = length.min(CONTROL_MAX);
@@ -478,7 +478,7 @@ fn control_frames_are_written_as_the_rfc_shows_them() {
     );
 }
 
-/// A frame as the other implementation sees it: its header, the length of that, and the payload unmasked.
+/// A frame as the other implementation reads it: its header, the header's length, and the unmasked payload.
 fn parsed(bytes: &[u8]) -> (FrameHeader, usize, Vec<u8>) {
     let mut cursor = Cursor::new(bytes);
     let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
@@ -495,7 +495,7 @@ fn parsed(bytes: &[u8]) -> (FrameHeader, usize, Vec<u8>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Events, places and counts are those of the stream, however it is cut.
+    /// Events, places and counts do not depend on how the stream is cut.
     #[test]
     fn the_reader_says_what_was_sent_for_any_cut(stream in stream(), cuts in cuts()) {
         let bytes = stream.bytes();
@@ -545,7 +545,7 @@ proptest! {
         }
     }
 
-    /// Both parsers read what the proxy itself writes.
+    /// Both parsers can read what the proxy writes.
     #[test]
     fn own_frames_are_read_back(
         opcode in CLOSE..=PONG,
@@ -574,7 +574,7 @@ proptest! {
         }
     }
 
-    /// A Close of the proxy's own has its code and its reason.
+    /// The proxy's own Close frames have the right code and reason.
     #[test]
     fn own_closes_are_read_back(
         code in (0_u16..5000).prop_filter("a code that may be sent", |code| may_be_sent(*code)),
@@ -589,7 +589,7 @@ proptest! {
         prop_assert_eq!(events.last(), Some(&(bytes.len(), expected)));
     }
 
-    /// Whatever comes, in whatever pieces: the same events, and the same fault.
+    /// Arbitrary bytes in arbitrary pieces give the same events and the same violation.
     #[test]
     fn garbage_is_read_alike_for_any_cut(
         sender in sender(),
@@ -598,7 +598,7 @@ proptest! {
         garbage in vec(any::<u8>(), 0..200),
         cuts in cuts(),
     ) {
-        // Behind valid frames, too, so that there is a state to be in.
+        // Also after valid frames, so that the reader has some state.
         for valid in [Vec::new(), stream.bytes()] {
             let bytes = [valid, garbage.clone()].concat();
             let (at_once, fault) = read(&mut Reader::new(sender, extensions), &[&bytes]);

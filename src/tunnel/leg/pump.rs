@@ -1,4 +1,4 @@
-//! Moving bytes from one side to the other.
+//! Moves bytes from one side to the other.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,16 +11,16 @@ use super::super::moment::Moment;
 use super::{Blocked, Leg, Outgoing, Over, short};
 use crate::tls;
 
-/// Bytes read at once: what a TLS record holds at most.
+/// Bytes read at once: the content of the largest TLS record.
 const PIECE: usize = 16 * 1024;
 
 thread_local! {
-    /// Where pieces are read: filled and emptied within one poll, so that one a thread is enough and an idle tunnel
-    /// holds none.
+    /// The buffer for pieces. It is filled and emptied within one poll, so one per thread is enough and an idle tunnel
+    /// needs no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
 }
 
-/// Moves what can be moved from one side to the other, until neither of them has more to do.
+/// Moves bytes from one side to the other until neither side can do more.
 pub(in crate::tunnel) fn pump(
     cx: &mut Context<'_>,
     (from, reader): (&mut Leg, &mut (impl AsyncRead + Unpin)),
@@ -41,7 +41,7 @@ pub(in crate::tunnel) fn pump(
         if kept == 0 {
             continue;
         }
-        // A Close ends what was active, and how long it came after that is worth knowing.
+        // A Close ends the activity: the record reports how long the tunnel had been idle before it.
         if from.close.is_none() {
             from.active = from.heard;
         }
@@ -55,7 +55,7 @@ pub(in crate::tunnel) fn pump(
     SCRATCH.set(scratch);
 }
 
-/// Reads what a peer sent before the tunnel, as if it came now.
+/// Reads what a peer sent before the tunnel began.
 pub(in crate::tunnel) fn begin(
     from: &mut Leg,
     mut early: Vec<u8>,
@@ -68,7 +68,7 @@ pub(in crate::tunnel) fn begin(
     }
 }
 
-/// Writes what waits, then reads: `None` when nothing more can be done now.
+/// Writes what waits, then reads. `None`: nothing more can be done now.
 fn step(
     cx: &mut Context<'_>,
     from: &mut Leg,
@@ -87,7 +87,7 @@ fn step(
     if to.outgoing == Outgoing::Ending {
         to.end(cx, writer);
     }
-    // What the peer sends is read for the other side, or for the Close that it owes.
+    // The peer is read if the other side can still receive, or if the peer still has to answer a Close.
     let is_read = from.over.is_none() && (to.is_open() || from.owes_close());
     let read = if is_read {
         from.fill(cx, reader, scratch)
@@ -102,7 +102,7 @@ fn step(
                 from.dangling |= !from.held.is_empty();
                 to.waiting.push(&std::mem::take(&mut from.held));
             }
-            // Once more, for what was held, and to flush.
+            // Another round writes and flushes what was held.
             return Some(0);
         }
         Poll::Pending => {}
@@ -116,7 +116,7 @@ fn step(
 }
 
 impl Leg {
-    /// The next bytes of the peer, in `scratch`: 0 at its end.
+    /// Reads the peer's next bytes into `scratch`; returns 0 at the end of the stream.
     fn fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -128,7 +128,7 @@ impl Leg {
         outcome.map_ok(|()| piece.filled().len())
     }
 
-    /// The peer's stream gave no more bytes.
+    /// Handles the end or the failure of the peer's stream.
     fn ended_with(&mut self, outcome: io::Result<usize>) {
         match outcome {
             Ok(_) => self.stop_reading(Over::Ended),
@@ -163,7 +163,7 @@ impl Leg {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes a piece of the other peer's bytes behind what waits, and keeps what the stream does not take.
+    /// Writes a piece of the other peer's bytes after what waits, and keeps what the stream does not accept.
     fn pass(
         &mut self,
         cx: &mut Context<'_>,
@@ -186,7 +186,7 @@ impl Leg {
         Ok(())
     }
 
-    /// `count` bytes were written, `theirs` of them the other peer's.
+    /// Records that `count` bytes were written, of which `theirs` were the other peer's.
     fn wrote(&mut self, count: usize, theirs: usize) {
         self.spoken = Moment::now();
         if theirs > 0 {
@@ -196,8 +196,8 @@ impl Leg {
             }
         }
         self.taken = self.taken.saturating_add(short(count));
-        // A stream that takes more than it can hold has handed some of it over, even if it is never seen empty because
-        // more comes than the peer takes.
+        // A stream that accepted more than it can hold has sent some of it, even if more keeps coming and it never runs
+        // empty.
         if self.taken as usize > tls::SEND_BUFFER {
             self.unstalled(Blocked::Flush);
         } else {
@@ -205,7 +205,7 @@ impl Leg {
         }
     }
 
-    /// Makes the stream hand over what it holds: a TLS stream keeps records back until it is flushed.
+    /// Makes the stream send what it holds: a TLS stream keeps records back until it is flushed.
     fn flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -228,11 +228,11 @@ impl Leg {
         }
     }
 
-    /// Tells the peer the end.
+    /// Ends the direction toward the peer.
     fn end(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin)) {
         match Pin::new(writer).poll_shutdown(cx) {
             Poll::Ready(told) => {
-                // Where it fails the peer is gone already, which the next read tells if it has not been told yet.
+                // If this fails, the peer is gone; the next read reports that.
                 if told.is_ok() {
                     self.flushed();
                 }
@@ -249,7 +249,7 @@ mod tests {
     use super::super::super::frame::{Extensions, Sender};
     use super::*;
 
-    /// A stream that takes bytes, and of which some are always left when it is flushed.
+    /// A stream that accepts all bytes and never finishes flushing.
     struct NeverEmpty;
 
     impl AsyncWrite for NeverEmpty {
@@ -278,7 +278,7 @@ mod tests {
             leg.flush(cx, &mut NeverEmpty).unwrap();
             let since = leg.stalled_since();
             assert!(since.is_some());
-            // What it may hold says nothing of the peer.
+            // Bytes that fit into the stream's buffer prove nothing about the peer.
             let held = vec![0; tls::SEND_BUFFER];
             leg.pass(cx, &mut NeverEmpty, &held).unwrap();
             leg.flush(cx, &mut NeverEmpty).unwrap();

@@ -1,4 +1,4 @@
-//! What one side sends and what of it reaches the other, for arbitrary streams in arbitrary pieces.
+//! What one side sends and how much of it reaches the other, for arbitrary streams in arbitrary pieces.
 
 mod pumped;
 mod swallowed;
@@ -18,7 +18,7 @@ use super::super::frame::tests::streams::{Frame, Stream, cut, cuts, sender, stre
 use super::super::frame::{CLOSE, PING, PONG};
 use super::*;
 
-/// What a peer sends: pieces of at most 16 KiB, each given by one read; its end where one is empty; an error.
+/// What a peer sends: pieces of at most 16 KiB, one per read; an empty piece ends the stream; an error breaks it.
 #[derive(Debug, Default)]
 struct Script(VecDeque<io::Result<Vec<u8>>>);
 
@@ -35,13 +35,13 @@ impl AsyncRead for Script {
     }
 }
 
-/// One direction, toward a peer that takes everything at once.
+/// One direction, toward a peer that accepts everything at once.
 #[derive(Debug)]
 struct Direction {
     from: Leg,
     to: Leg,
     largest: Option<u64>,
-    /// What has come, and what has gone on.
+    /// What has come in, and what was passed on.
     fed: Vec<u8>,
     out: Vec<u8>,
 }
@@ -71,7 +71,7 @@ impl Direction {
         let cx = &mut Context::from_waker(Waker::noop());
         let (from, to) = (&mut self.from, &mut self.to);
         pump(cx, (from, &mut script), (to, &mut self.out), self.largest);
-        // The rules of the tunnel, as far as they are about a Close of its own.
+        // The tunnel's rules for its own Close.
         self.to.drop_words(&self.from);
         if say_close(&mut self.from, &mut self.to) {
             let (from, to) = (&mut self.from, &mut self.to);
@@ -80,7 +80,7 @@ impl Direction {
         self.check();
     }
 
-    /// One piece of what the peer sends.
+    /// Feeds one piece of what the peer sends.
     fn feed(&mut self, piece: &[u8]) {
         if self.from.over.is_none() {
             self.fed.extend_from_slice(piece);
@@ -94,14 +94,14 @@ impl Direction {
         }
     }
 
-    /// The end of what the peer sends.
+    /// Ends what the peer sends.
     fn end(&mut self) {
         if self.from.over.is_none() {
             self.step(Some(Ok(Vec::new())));
         }
     }
 
-    /// Wants a Close, if the rules allow one.
+    /// Asks for a Close, if the rules allow one.
     fn want_close(&mut self) {
         if self.to.can_be_told(&self.from) {
             self.to.wants = Some((CODE, REASON));
@@ -109,7 +109,7 @@ impl Direction {
         self.step(None);
     }
 
-    /// What holds at every moment.
+    /// What must hold at every moment.
     fn check(&self) {
         let Self { from, to, out, .. } = self;
         assert_eq!(to.waiting(), 0, "the peer takes everything");
@@ -129,7 +129,7 @@ impl Direction {
 const CODE: u16 = 1001;
 const REASON: Reason = Reason::IdleTimeout;
 
-/// What was passed on, read by another implementation: whether it ends at the end of a frame, and complete messages.
+/// Reads what was passed on with another implementation: whether it ends with a whole frame, and its complete messages.
 fn walk(bytes: &[u8]) -> (bool, u64) {
     let mut cursor = Cursor::new(bytes);
     let mut messages = 0;
@@ -148,7 +148,7 @@ fn walk(bytes: &[u8]) -> (bool, u64) {
     (true, messages)
 }
 
-/// Reads the Close of the proxy's own that `bytes` must be: masked toward a server only.
+/// Reads `bytes`, which must be the proxy's own Close; it must be masked only toward a server.
 fn own_close(bytes: &[u8], to: Sender) -> Vec<u8> {
     let mut cursor = Cursor::new(bytes);
     let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
@@ -165,7 +165,7 @@ fn expected_close() -> Vec<u8> {
     [&CODE.to_be_bytes()[..], REASON.code().as_bytes()].concat()
 }
 
-/// The boundaries between the frames of a stream, in front of its Close.
+/// The boundaries between the frames of a stream, up to its Close.
 fn boundaries(stream: &Stream) -> Vec<usize> {
     let before_close = |frame: &&Frame| frame.opcode() != CLOSE;
     let mut at = 0;
@@ -244,7 +244,7 @@ fn no_close_goes_into_a_pong_that_was_kept_until_the_end() {
 fn no_close_goes_into_the_header_of_a_message_that_is_too_big() {
     let mut direction = Direction::new(Sender::Server, Extensions::None);
     direction.largest = Some(3);
-    // The rest of the message, then something wrong.
+    // The rest of the message, then something invalid.
     for piece in [&[0x82][..], &[4], &[1, 2, 3, 4], &[0xff]] {
         direction.feed(piece);
     }
@@ -273,7 +273,7 @@ fn nothing_is_kept_of_what_goes_nowhere() {
 fn what_a_broken_side_does_not_get_is_neither_kept_nor_counted() {
     let mut direction = Direction::new(Sender::Client, Extensions::None);
     direction.from.tag = Some([0; TAG]);
-    // It is read on for the Close that it owes.
+    // It is still read because it has to answer a Close.
     direction.from.told = Some(Box::new(Told {
         code: None,
         is_ours: true,
@@ -288,7 +288,7 @@ fn what_a_broken_side_does_not_get_is_neither_kept_nor_counted() {
     assert_eq!((direction.to.waiting(), direction.from.messages), (0, 0));
 }
 
-/// What only an unknown extension allows is no fault there.
+/// Streams that are invalid without an unknown extension can't be tested with one.
 fn without_unknown() -> impl Strategy<Value = Stream> {
     stream().prop_map(|mut stream| {
         if stream.extensions == Extensions::Unknown {
@@ -304,7 +304,7 @@ fn without_unknown() -> impl Strategy<Value = Stream> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Every byte goes on, at once, with and without a Ping whose answer is looked for.
+    /// Every byte is passed on at once, with and without a Ping that awaits its answer.
     #[test]
     fn what_comes_goes_on(
         stream in stream(),
@@ -330,7 +330,7 @@ proptest! {
         prop_assert_eq!(direction.to.written, bytes.len() as u64);
     }
 
-    /// An end in the middle of a frame cuts it there, and nothing that was kept for a while is lost.
+    /// The end of the stream may cut a frame, but loses nothing that was held back.
     #[test]
     fn an_end_loses_nothing(
         stream in stream(),
@@ -347,7 +347,7 @@ proptest! {
         prop_assert_eq!(direction.out, bytes);
     }
 
-    /// Behind a Close nothing goes on, whatever it is.
+    /// Nothing is passed on after a Close.
     #[test]
     fn what_follows_a_close_is_counted_and_dropped(
         stream in stream().prop_filter("with a Close", Stream::has_close),
@@ -362,7 +362,7 @@ proptest! {
         prop_assert!(direction.from.over.is_none());
     }
 
-    /// A Close of our own stands behind the frame in which it was wanted, and nothing behind it.
+    /// The proxy's own Close comes after the frame in which it was requested, and nothing comes after it.
     #[test]
     fn a_close_is_said_at_the_next_boundary(
         stream in stream(),
@@ -385,7 +385,7 @@ proptest! {
         }
         direction.end();
         let Direction { from, to, out, .. } = direction;
-        // Where the peer's own Close is on its way it is the last word.
+        // If the peer's own Close is on its way, it is the last frame.
         let Some(end) = boundaries(&stream).into_iter().find(|end| *end >= wanted) else {
             prop_assert!(stream.has_close());
             prop_assert!(to.told.is_some_and(|told| !told.is_ours));
@@ -401,7 +401,7 @@ proptest! {
         prop_assert_eq!(to.written, end as u64);
     }
 
-    /// What is in front of the first message that is too big passes, and nothing else.
+    /// Everything before the first message that is too big is passed on, and nothing after it.
     #[test]
     fn a_message_that_is_too_big_does_not_begin(
         stream in stream(),
@@ -421,7 +421,7 @@ proptest! {
             prop_assert_eq!(direction.out, bytes);
             return Ok(());
         };
-        // Of its header, only what had gone before the rest came.
+        // The part of its header that came in an earlier piece has already been passed on.
         let before = piece_before(&bytes, &cuts, too_big.header_end);
         let end = before.max(too_big.start);
         prop_assert_eq!(&direction.out[..], &bytes[..end]);
@@ -429,7 +429,7 @@ proptest! {
         let messages = too_big.messages - u64::from(too_big.frame.is_final());
         prop_assert_eq!(direction.from.messages, messages);
 
-        // Neither more faults nor a wish for a Close changes what can be said.
+        // Neither more violations nor a request for a Close change what can be sent.
         if let (Some(fault), None) = (fault, &direction.from.close) {
             let (frame, ..) = invalid(stream.sender, false, fault, [0; 4]);
             direction.feed_all(&frame, &cuts);
@@ -445,7 +445,7 @@ proptest! {
         }
     }
 
-    /// Of a frame that is wrong, only what had gone before that showed.
+    /// Of an invalid frame, only what came in earlier pieces is passed on.
     #[test]
     fn a_wrong_frame_does_not_begin(
         stream in without_unknown(),
@@ -468,7 +468,7 @@ proptest! {
 
         let before = piece_before(&bytes, &cuts, start + shown);
         let mut end = before.max(start);
-        // What may be the answer to a Ping waits for the rest.
+        // What may be the answer to a Ping is held until the rest arrives.
         if tag.is_some() && wrong[0] == 0x8a {
             end = start;
         }
@@ -490,7 +490,7 @@ proptest! {
     }
 }
 
-/// Where the piece begins that has the last of the first `count` bytes.
+/// The start of the piece that contains the last of the first `count` bytes.
 fn piece_before(bytes: &[u8], cuts: &[usize], count: usize) -> usize {
     let mut begin = 0;
     for piece in cut(bytes, cuts) {

@@ -1,21 +1,22 @@
-//! What the bytes of a peer mean, and which of them are forwarded.
+//! Finds out what the bytes of a peer mean and which of them are passed on.
 
 use std::num::NonZeroU64;
 
 use super::super::frame::{self, Event};
 use super::{Leg, Over, TAG, Told};
 
-/// A Pong of ours as a client sends it: two bytes, a masking key, the tag.
+/// Length of a client's answer to our Ping: two bytes, a masking key, the tag.
 const OUR_PONG: usize = 2 + 4 + TAG;
 
 /// First byte of an unfragmented Pong.
 const PONG_FIRST: u8 = 0x80 | frame::PONG;
 
 impl Leg {
-    /// Reads frames in a piece of the peer's bytes, and leaves in front what goes on to the other side; gives its
-    /// length.
+    /// Reads frames in a piece of the peer's bytes. Moves what is to be passed on to the front of `piece` and returns
+    /// its length.
     ///
-    /// A Close that is wanted there is said at the first boundary; nothing goes on behind it.
+    /// If the other side is waiting for our Close, it is sent at the first frame boundary, and nothing is passed on
+    /// after it.
     pub(super) fn watch(
         &mut self,
         piece: &mut [u8],
@@ -23,13 +24,13 @@ impl Leg {
         largest: Option<u64>,
     ) -> usize {
         if self.close.is_some() {
-            // RFC 6455 section 5.5.1: nothing may follow a Close, and nobody reads what does.
+            // RFC 6455 section 5.5.1: nothing may follow a Close, and nobody reads it.
             self.after_close += piece.len() as u64;
             return 0;
         }
-        // A side that broke gets nothing: what is still read is for the Close that is owed.
+        // A broken side gets nothing. The peer is still read because it has to answer a Close.
         self.muted |= !other.is_open();
-        // `piece[..kept]` goes on, `piece[from..at]` is of the frame that is being looked at.
+        // `piece[..kept]` is passed on; `piece[from..at]` is the frame that is being read.
         let (mut kept, mut from, mut at) = (0, 0, 0);
         let mut begins_here = false;
         loop {
@@ -49,7 +50,7 @@ impl Leg {
                     if !self.muted {
                         self.dangling = !begins_here && self.held.is_empty();
                     }
-                    // Of a frame that began earlier only its header is still known, which is all that is told of it.
+                    // The beginning of a frame from an earlier piece is gone, so only its header can be reported.
                     let begins_here = begins_here && std::mem::take(&mut self.held).is_empty();
                     let seen = match begins_here {
                         true => piece
@@ -75,7 +76,7 @@ impl Leg {
                         self.dangling = !begins_here;
                         self.muted = true;
                     }
-                    // Held back until its payload is there too.
+                    // Held back until its payload has arrived.
                     if may_be_ours && header.length == TAG as u64 {
                         continue;
                     }
@@ -106,14 +107,14 @@ impl Leg {
                     self.close = Some(Box::new(close));
                 }
                 None if may_be_ours => {
-                    // Behind the last byte of the piece: the rest of the frame has not come.
+                    // The piece ends inside the frame.
                     self.held
                         .extend_from_slice(piece.get(from..at).unwrap_or_default());
                     return kept;
                 }
                 None => {}
             }
-            // What was held is in front of everything in this piece, and goes the same way.
+            // What was held comes before everything in this piece and shares its fate.
             let held = std::mem::take(&mut self.held);
             if !self.muted && !swallowed {
                 other.waiting.push(&held);
@@ -133,7 +134,7 @@ impl Leg {
         }
     }
 
-    /// Whether a whole Pong of the peer, the last bytes of which are `end`, answers our Ping.
+    /// Whether a complete Pong from the peer, which ends with `end`, answers our Ping.
     fn is_ours(&self, end: &[u8]) -> bool {
         let mut pong = self.held.clone();
         pong.extend_from_slice(end);

@@ -1,4 +1,4 @@
-//! Arbitrary streams of frames, as a peer that keeps to RFC 6455 may send them, and arbitrary cuts through them.
+//! Arbitrary streams of frames as RFC 6455 allows them, and arbitrary cuts through them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::super::{
     CLOSE, CONTINUATION, CONTROL_MAX, Close, Event, Extensions, Header, PING, PONG, Sender,
 };
 
-/// How a length is written: in the shortest form that has room for it, or in a longer one.
+/// How a length is written: in the shortest possible form or in a longer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     Short,
@@ -107,16 +107,16 @@ pub struct Stream {
     pub frames: Vec<Frame>,
 }
 
-/// A frame of a stream with its place there.
+/// A frame of a stream with its place in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed<'a> {
     pub frame: &'a Frame,
     pub start: usize,
     pub header_end: usize,
     pub end: usize,
-    /// Payload of its message so far, this frame included; 0 for control frames.
+    /// Payload bytes of its message so far, including this frame; 0 for control frames.
     pub message: u64,
-    /// Messages that are complete with it.
+    /// Messages that are complete after it.
     pub messages: u64,
 }
 
@@ -156,7 +156,7 @@ impl Stream {
         .collect()
     }
 
-    /// What a reader has to say of it, and behind which byte.
+    /// The events that a reader must report, and the byte after which it must report them.
     pub fn events(&self) -> Vec<(usize, Event)> {
         let mut events = Vec::new();
         for placed in self.placed() {
@@ -241,7 +241,7 @@ fn close() -> impl Strategy<Value = Frame> {
         .prop_map(|(payload, key)| Frame::control(CLOSE, &payload, Some(key)))
 }
 
-/// A message in fragments, with control frames in front of each.
+/// A message in fragments, with control frames before each.
 fn message() -> impl Strategy<Value = Vec<Frame>> {
     let data = (payload(), form(), any::<[u8; 4]>(), 0_u8..8);
     let fragment = (vec(ping_or_pong(), 0..3), data);
@@ -264,7 +264,7 @@ fn message() -> impl Strategy<Value = Vec<Frame>> {
     })
 }
 
-/// All that may be sent, from either side, with each kind of extension, with a Close at the end or without.
+/// Everything that may be sent: by either side, with each kind of extension, with or without a Close at the end.
 pub fn stream() -> impl Strategy<Value = Stream> {
     let messages = vec(message(), 0..6);
     let end = (vec(ping_or_pong(), 0..3), proptest::option::of(close()));
@@ -290,7 +290,7 @@ pub fn stream() -> impl Strategy<Value = Stream> {
     })
 }
 
-/// Lengths of pieces, to be used over and over.
+/// Lengths of pieces, to be used in turns.
 pub fn cuts() -> impl Strategy<Value = Vec<usize>> {
     let mixed = prop_oneof![1_usize..4, 1_usize..200, 1_usize..16_384];
     prop_oneof![

@@ -1,17 +1,17 @@
-//! Both directions together, toward peers that take a few bytes at a time or none.
+//! Both directions together, toward peers that accept a few bytes at a time or nothing.
 
 use tokio::io::AsyncWrite;
 
 use super::super::super::frame::control;
 use super::*;
 
-/// A peer that takes as many bytes at each call as its list says, over and over; 0: not now.
+/// A peer that accepts the listed numbers of bytes in turn, one per call; 0: not now.
 #[derive(Debug)]
 struct Reluctant {
     takes: Vec<usize>,
     calls: usize,
     taken: Vec<u8>,
-    /// How many of them were there at the last flush.
+    /// How many of them had been taken at the last flush.
     flushed: usize,
     is_shut: bool,
 }
@@ -67,7 +67,7 @@ impl AsyncWrite for Reluctant {
     }
 }
 
-/// A side with its peer.
+/// A side and its peer.
 #[derive(Debug)]
 struct Side {
     leg: Leg,
@@ -110,13 +110,13 @@ fn turn(client: &mut Side, upstream: &mut Side) {
 fn takes() -> impl Strategy<Value = Vec<usize>> {
     let one = prop_oneof![2 => Just(0), 3 => 1_usize..20, 1 => Just(20_000)];
     vec(one, 0..12).prop_map(|mut takes| {
-        // Or nothing would ever move.
+        // Otherwise nothing might ever move.
         takes.push(5000);
         takes
     })
 }
 
-/// Rounds: how many pieces come from each side, and what is wanted then.
+/// Rounds: how many pieces come from each side, and what else is requested.
 fn rounds() -> impl Strategy<Value = Vec<(usize, usize, u8)>> {
     vec((0_usize..4, 0_usize..4, 0_u8..12), 0..40)
 }
@@ -124,7 +124,7 @@ fn rounds() -> impl Strategy<Value = Vec<(usize, usize, u8)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Both peers get what was sent to them, with a Ping between two frames or a Close behind one.
+    /// Both peers get everything that was sent to them, with a Ping between two frames or a Close after one.
     #[test]
     fn every_byte_arrives(
         streams in (stream(), stream()),
@@ -143,7 +143,7 @@ proptest! {
         for frame in &mut received.frames {
             frame.key = None;
         }
-        // The answer is not in the stream, or would be swallowed by right.
+        // The answer must not be in the stream: it would rightly be swallowed.
         prop_assume!(!sent.frames.iter().any(|frame| frame.opcode() == PONG && frame.payload == tag));
 
         let mut client = Side::new(&sent, &takes.0);
@@ -166,7 +166,7 @@ proptest! {
             upstream.sends.0.extend(from_upstream.by_ref().take(right).map(owned));
             let (near, far) = (&mut client.leg, &mut upstream.leg);
             match wish {
-                // As the tunnel does it.
+                // The tunnel's conditions for a Ping.
                 0..3 if pinged.is_none()
                     && far.is_whole()
                     && near.is_open()

@@ -1,4 +1,4 @@
-//! The answer to a Ping of the proxy's own, and what only looks like it; and whatever else may come, in any order.
+//! The answer to the proxy's own Ping, frames that only look like it, and arbitrary events in any order.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn look_alike(which: u8, tag: [u8; TAG], key: [u8; 4]) -> Frame {
     Frame::control(opcode, payload, Some(key))
 }
 
-/// What happens to a direction beside the bytes that come.
+/// What can happen to a direction.
 #[derive(Clone, Debug)]
 enum Act {
     Bytes(Vec<u8>),
@@ -32,7 +32,7 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let tags = prop_oneof![Just([0; TAG]), any::<[u8; TAG]>()];
     let alike = (any::<u8>(), tags, any::<[u8; 4]>());
-    // Begins of frames, valid or not, and whatever.
+    // Beginnings of valid and invalid frames.
     let first = prop_oneof![
         Just(0x8a_u8),
         Just(0x81),
@@ -111,7 +111,7 @@ proptest! {
         }
         direction.end();
 
-        // What was under way before the Ping was sent can't be its answer, nor can a second one.
+        // A Pong that was under way before the Ping was sent is not its answer, and neither is a second one.
         let placed = stream.placed();
         let swallowed = placed.iter().find(|placed| *placed.frame == answers && placed.start >= asked);
         let expected = match swallowed {
@@ -123,7 +123,7 @@ proptest! {
         prop_assert_eq!(direction.from.tag.is_none(), swallowed.is_some());
     }
 
-    /// In whatever order things happen: no panic, nothing kept for long, and no frame inside another.
+    /// In any order of events there is no panic, nothing grows, and no frame is put inside another.
     #[test]
     fn nothing_breaks_a_frame_or_grows(
         sender in sender(),
@@ -149,7 +149,7 @@ proptest! {
                 }
                 Act::GiveUp | Act::Break => {}
                 Act::BreakOther => {
-                    // It is read on for a Close that is owed.
+                    // The peer is still read because it has to answer a Close.
                     direction.from.told.get_or_insert_with(|| Box::new(Told {
                         code: None,
                         is_ours: true,
