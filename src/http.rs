@@ -1,9 +1,11 @@
-//! The http stage: one HTTP/1.1 request after the other of a connection, read within bounds, checked and answered.
+//! The http stage: reads the HTTP/1.1 requests of a connection one after the other, within bounds, checks them and
+//! writes the answers.
 //!
-//! Takes a [`ClientStream`]; gives a request and, once it is answered, the bare stream again; fails with the
-//! `http_…`, `ws_…` and `h2c_…` reasons (RFC 9112, RFC 6455 section 4.2.1). hyper parses and writes, each request with
-//! a parser of its own; the raw head is checked before hyper sees it ([`head`]), and what the client sends behind the
-//! request is held below hyper.
+//! Takes a [`ClientStream`]. Gives a request and, after its answer, the bare stream again. Fails with the `http_…`,
+//! `ws_…` and `h2c_…` reasons (RFC 9112, RFC 6455 section 4.2.1).
+//!
+//! hyper parses and writes, with a new parser for each request. The raw head is checked before hyper sees it
+//! ([`head`]), and what the client sends after the request is held below hyper.
 
 mod body;
 pub mod fields;
@@ -42,27 +44,27 @@ use head::RawHead;
 use hold::{End, Hold, Link};
 pub use request_body::RequestBody;
 
-/// Smallest buffer that hyper takes.
+/// The smallest buffer that hyper allows.
 pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
 
-/// What hyper gets at once: whenever it fills its buffer it makes the next one twice as large.
+/// How many bytes hyper gets at once. If they filled its buffer, it would make the next one twice as large.
 pub(crate) const HYPER_PIECE: usize = HYPER_MIN_BUFFER - 1;
 
-/// A response body: our own short text, or the upstream's as it comes.
+/// The body of a response: the proxy's own short text, or the upstream's body as it arrives.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
-/// Why a body could not be produced to its end.
+/// Why a body ended early.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection whose request waits for its answer.
 pub struct Exchange {
-    /// In a box, as it is large and passed on from wait to wait.
+    /// Boxed because it is large and moves from one wait to the next.
     connection: Box<http1::Connection<TokioIo<Hold>, Handover>>,
     answer: oneshot::Sender<Response<Body>>,
     link: Link,
-    /// That of the request.
+    /// The version of the request.
     version: Version,
-    /// Sees the end of a client from which nothing is read.
+    /// Notices the end of a client that is not being read.
     watch: Watch,
 }
 
@@ -72,86 +74,86 @@ impl std::fmt::Debug for Exchange {
     }
 }
 
-/// A connection whose head hyper could not parse, unanswered.
+/// A connection whose head hyper could not parse, before any answer.
 #[derive(Debug)]
 pub struct Unparsed {
-    /// `http_malformed`, with hyper's words.
+    /// `http_malformed`, with hyper's message.
     pub failure: Failure,
     /// The head.
     pub head: Vec<u8>,
-    /// The stream, no longer hyper's.
+    /// The stream, taken back from hyper.
     pub stream: ClientStream,
 }
 
 /// A client that did not wait for its answer.
 #[derive(Debug)]
 pub struct Gone {
-    /// What it did.
+    /// What it did instead.
     pub how: Leaving,
-    /// The stream, no longer hyper's: still open after [`Leaving::Misframed`].
+    /// The stream, taken back from hyper; still open after [`Leaving::Misframed`].
     pub stream: ClientStream,
 }
 
-/// What a client did in place of waiting for its answer.
+/// What a client did instead of waiting for its answer.
 #[derive(Debug)]
 pub enum Leaving {
-    /// It left, in the middle of its request's body or while it should have waited.
+    /// It left while it was sending its request's body or should have waited.
     Left {
-        /// How its connection broke; `None`: it ended in order.
+        /// How its connection broke; `None`: it was closed cleanly.
         error: Option<io::Error>,
-        /// Whether the body had not come whole.
+        /// Whether the body was incomplete.
         in_body: bool,
     },
-    /// The framing of its request's body is wrong or too large.
+    /// The framing of its request's body is invalid, or the body is too large.
     Misframed(Failure),
 }
 
 /// A connection after its answer was written.
 #[derive(Debug)]
 pub struct Answered {
-    /// The stream, no longer hyper's.
+    /// The stream, taken back from hyper.
     pub stream: ClientStream,
-    /// What the client had sent meanwhile.
+    /// What the client had sent in the meantime.
     pub held: Vec<u8>,
-    /// Why the answer could not be written whole.
+    /// Why the answer was not written completely.
     pub error: Option<BodyError>,
 }
 
 /// A connection after the answer to a plain request.
 #[derive(Debug)]
 pub struct Delivered {
-    /// The stream, no longer hyper's.
+    /// The stream, taken back from hyper.
     pub stream: ClientStream,
-    /// What the client had sent behind its request.
+    /// What the client had sent after its request.
     pub held: Vec<u8>,
-    /// When the first of that came.
+    /// When the first of these bytes arrived.
     pub begun: Option<tokio::time::Instant>,
-    /// Whether everything that there was of the answer has been written.
+    /// Whether the whole answer was written.
     pub answered: bool,
-    /// Whether the request is whole, too, so that another one may follow.
+    /// Whether the whole request was read as well, so that another one may follow.
     pub whole: bool,
-    /// Why the answer could not be written whole.
+    /// Why the answer was not written completely.
     pub error: Option<Undelivered>,
 }
 
-/// Why an answer could not be written whole.
+/// Why an answer was not written completely.
 #[derive(Debug)]
 pub enum Undelivered {
     /// The client left, or its connection broke.
     Left(String),
-    /// The client did not read on.
+    /// The client stopped reading.
     Stalled,
-    /// The framing of the rest of its request's body is wrong or too large.
+    /// The framing of the rest of its request's body is invalid, or the body is too large.
     Misframed(Failure),
     /// The answer's body failed, in hyper's words.
     Broken(String),
 }
 
 impl Exchange {
-    /// Lets hyper parse a checked head; gives also the body, which is read as it is asked for.
+    /// Lets hyper parse a checked head. Also gives the body, which is read on demand.
     ///
     /// # Errors
-    /// [`Unparsed`] when hyper refuses what passed our own check.
+    /// [`Unparsed`] if hyper refuses a head that passed our own check.
     pub async fn begin(
         stream: ClientStream,
         raw: RawHead,
@@ -167,7 +169,7 @@ impl Exchange {
             .max_headers(head::MAX_FIELDS)
             .max_buf_size(limit.max(HYPER_MIN_BUFFER))
             .timer(TokioTimer::new())
-            // The head is complete already; this only keeps hyper's own default from mattering.
+            // hyper's default must not apply; the head is already complete.
             .header_read_timeout(Duration::from_secs(30))
             .serve_connection(TokioIo::new(Hold::new(stream, raw, link.clone())), handover);
         let mut connection = Box::new(connection);
@@ -206,28 +208,28 @@ impl Exchange {
         }
     }
 
-    /// Runs `work` while the client waits. The request's body comes as far as `work` reads it, after a 100 where the
-    /// client waits for one.
+    /// Runs `work` while the client waits. The request's body is read on demand of `work`, after a 100 if the client
+    /// waits for one.
     ///
     /// # Errors
-    /// [`Gone`] when the client leaves first; `work` is dropped then.
+    /// [`Gone`] if the client leaves first; `work` is dropped then.
     pub async fn meanwhile<F: Future>(self, work: F) -> Result<(Self, F::Output), Gone> {
         self.link.pass();
         self.attend(work).await
     }
 
-    /// Reads what is left of the request's body and throws it away: `most` bytes of it, for `patience` at most. Gives
-    /// whether its end has come.
+    /// Reads the rest of the request's body and throws it away, at most `most` bytes and for at most `patience`.
+    /// Returns whether its end was reached.
     ///
     /// # Errors
-    /// [`Gone`] when the client leaves before that end, and when the body is wrong up to there.
+    /// [`Gone`] if the client leaves before that end, or if the body is invalid.
     pub async fn discard(
         self,
         mut body: RequestBody,
         most: usize,
         patience: Duration,
     ) -> Result<(Self, bool), Gone> {
-        // A client that ends its side behind the request still gets its answer.
+        // A client that only closes its sending side still gets its answer.
         self.link.reply();
         let reading = async {
             let mut left = most;
@@ -246,17 +248,18 @@ impl Exchange {
         let mut broken = pin!(broken_off(self.watch.clone(), self.link.clone()));
         let mut error = None;
         let output = poll_fn(|cx| {
-            // A body that ends wrong ends `work` too, which must not tell why.
+            // An invalid body also makes `work` fail, but the reason has to come from the body.
             if self.link.is_ended() {
                 return Poll::Ready(None);
             }
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            // While nobody asks for more of the body hyper has nothing to do, but would make room for it.
+            // hyper has nothing to do until `work` asks for more of the body, and a poll would make it allocate a
+            // buffer.
             if !self.link.intake().is_taken() {
                 let ended = self.connection.poll_without_shutdown(cx).is_ready();
-                // Without an answer hyper ends only because the client did.
+                // Before there is an answer, hyper ends only if the client did.
                 if ended || self.link.is_ended() {
                     return Poll::Ready(None);
                 }
@@ -288,10 +291,10 @@ impl Exchange {
         }
     }
 
-    /// Writes the answer to a plain request as its body comes, and gives the stream back, flushed but not shut down.
-    /// `is_own`: the answer is the proxy's and need not be waited for.
+    /// Writes the answer to a plain request as its body arrives, and gives the stream back, flushed but not shut down.
+    /// `is_own`: the answer is the proxy's own and is already complete.
     ///
-    /// Ends early when the client leaves, or takes nothing of what waits for it in `patience`.
+    /// Ends early if the client leaves, or accepts nothing for `patience` although bytes wait for it.
     pub async fn deliver(
         self,
         response: Response<Body>,
@@ -310,9 +313,9 @@ impl Exchange {
             false => link.pass(),
         }
         let mut response = handed_over(response, &link);
-        // Where a request in HTTP/1.0 wants it, hyper would add keep-alive to an answer in HTTP/1.1.
+        // For an HTTP/1.0 request hyper might otherwise add keep-alive to an HTTP/1.1 answer.
         *response.version_mut() = version;
-        // Refused only when the connection has ended, which the poll below reports.
+        // This fails only if the connection has ended, which the poll below reports.
         let _ = answer.send(response);
         let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
         let mut broken_off = pin!(broken_off(watch, link.clone()));
@@ -347,7 +350,7 @@ impl Exchange {
         let begun = hold.held_since();
         let (stream, held, is_read) = hold.into_parts();
         let error = match ended {
-            // It came while the end of the answer was written.
+            // A clean end while the last bytes were being written does not matter.
             Ok(_) if is_delivered => left.filter(|how| matches!(how, Undelivered::Misframed(_))),
             Ok(Ok(())) => left,
             Ok(Err(error)) => Some(left.unwrap_or_else(|| broken(&error))),
@@ -363,10 +366,11 @@ impl Exchange {
         }
     }
 
-    /// The stream of a request in HTTP/1.0, for an answer that hyper is not to write: it would say HTTP/1.0, too.
+    /// Gives back the stream of an HTTP/1.0 request. hyper must not write the answer, because it would say HTTP/1.0 in
+    /// it.
     ///
     /// # Errors
-    /// The exchange itself, of any other request.
+    /// The exchange itself, if the request is not HTTP/1.0.
     pub fn into_old(self) -> Result<ClientStream, Self> {
         if self.version != Version::HTTP_10 {
             return Err(self);
@@ -377,7 +381,7 @@ impl Exchange {
 
     /// Writes the answer and gives the stream back, flushed but not shut down.
     ///
-    /// Ends early when the client's connection breaks, or when writing takes longer than `patience`.
+    /// Ends early if the client's connection breaks, or if writing takes longer than `patience`.
     pub async fn answer(self, response: Response<Body>, patience: Duration) -> Answered {
         let Self {
             mut connection,
@@ -387,7 +391,7 @@ impl Exchange {
             ..
         } = self;
         link.answer();
-        // Refused only when the connection has ended, which the poll below reports.
+        // This fails only if the connection has ended, which the poll below reports.
         let _ = answer.send(handed_over(response, &link));
         let writing = async {
             tokio::select! {
@@ -415,8 +419,8 @@ fn handed_over(response: Response<Body>, link: &Link) -> Response<Body> {
     response.map(|body| HandedOver { body, link }.boxed_unsync())
 }
 
-/// Waits until the client's connection breaks, and gives how. An end in order is passed on to the stream below hyper,
-/// which is polled then.
+/// Waits until the client's connection breaks and returns the error. A clean end is passed on to the stream below
+/// hyper, which is then polled.
 async fn broken_off(watch: Watch, link: Link) -> io::Error {
     watch.ended().await;
     link.closing();
@@ -432,7 +436,7 @@ fn malformed(error: Option<hyper::Error>) -> Failure {
     Failure::new(Reason::HttpMalformed, words)
 }
 
-/// What hyper ran into while it wrote an answer.
+/// The cause of hyper's failure to write an answer.
 fn broken(error: &hyper::Error) -> Undelivered {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

@@ -1,20 +1,21 @@
-//! Where a request's body ends in its connection's bytes (RFC 9112 sections 6 and 7.1).
+//! Finds where a request's body ends in the bytes of its connection (RFC 9112 sections 6 and 7.1).
 //!
-//! hyper decodes the body; this only finds its end, so that what follows is the next request and nothing else. Chunks
-//! and trailers that could be read in two ways are refused here, as is all that hyper would refuse in its own words.
+//! hyper decodes the body. This file only finds its end, so that exactly what follows is read as the next request. It
+//! refuses chunks and trailers that could be read in two ways, and everything that hyper would refuse in its own words.
 
 use super::framing::conflict;
 use super::head::{MAX_FIELDS, is_token};
 use crate::reason::{Failure, Reason};
 
-/// Bytes of one chunk's size line.
+/// Longest size line of a chunk, in bytes.
 const LINE_MAX: usize = 4096;
 
-/// Bytes of the extensions of all chunks, and of the trailer section with its line ends. hyper refuses one byte more.
+/// Most bytes in the extensions of all chunks together, and in the trailer section with its line ends. hyper refuses
+/// one byte more.
 const EXTENSIONS_MAX: usize = 16 * 1024 - 1;
 const TRAILERS_MAX: usize = 16 * 1024 - 1;
 
-/// What is still to come of a body.
+/// The part of a body that is still to come.
 #[derive(Debug)]
 pub(super) struct Rest(Kind);
 
@@ -25,17 +26,17 @@ enum Kind {
 }
 
 impl Rest {
-    /// So many bytes.
+    /// A body of this many bytes.
     pub fn length(bytes: u64) -> Self {
         Self(Kind::Length(bytes))
     }
 
-    /// Chunks, the last of which is empty, and a trailer section.
+    /// A body of chunks, of which the last is empty, and a trailer section.
     pub fn chunked() -> Self {
         Self(Kind::Chunked(Chunks::default()))
     }
 
-    /// Whether it has come whole.
+    /// Whether the end was reached.
     pub fn is_done(&self) -> bool {
         match &self.0 {
             Kind::Length(left) => *left == 0,
@@ -43,10 +44,10 @@ impl Rest {
         }
     }
 
-    /// How many of the bytes that came next belong to it.
+    /// How many of the next `bytes` belong to the body.
     ///
     /// # Errors
-    /// `http_framing_conflict` for malformed chunks and trailers, `http_too_large` for more of them than is allowed.
+    /// `http_framing_conflict` for malformed chunks and trailers, `http_too_large` for too many of them.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
         match &mut self.0 {
             Kind::Length(left) => {
@@ -64,9 +65,9 @@ impl Rest {
 #[derive(Debug, Default)]
 struct Chunks {
     state: State,
-    /// The size of the chunk, then what is left of its data.
+    /// The size of the chunk; then the part of its data that is still to come.
     size: u64,
-    /// Digits of the size, then bytes of its line; then bytes of the trailer section.
+    /// Digits of the size; then bytes of its line; then bytes of the trailer section.
     count: usize,
     /// Bytes of the extensions so far.
     extensions: usize,
@@ -83,7 +84,7 @@ enum State {
     Data,
     DataCr,
     DataLf,
-    /// At the beginning of a line of the trailer section.
+    /// At the start of a line of the trailer section.
     Trailer,
     TrailerName,
     TrailerValue,
@@ -124,7 +125,7 @@ impl Chunks {
             State::DataCr | State::DataLf => {
                 Err(conflict("a chunk's data is longer than its size"))
             }
-            // Their bytes are counted, not looked at; after the end none is.
+            // `take` counts the data and stops at the end.
             State::Data | State::Done => Ok(self.state),
             _ => self.in_trailers(byte),
         }
@@ -133,7 +134,7 @@ impl Chunks {
     fn in_size(&mut self, byte: u8) -> Result<State, Failure> {
         Ok(match (self.state, byte) {
             (State::Size, digit) if digit.is_ascii_hexdigit() => {
-                // More digits than a length has; leading zeros count too.
+                // Leading zeros count too, so that a size can't be arbitrarily long.
                 const DIGITS: usize = 16;
                 self.count += 1;
                 if self.count > DIGITS {
@@ -173,7 +174,7 @@ impl Chunks {
         })
     }
 
-    /// The lines of the trailer section, as strict as those of a head.
+    /// The lines of the trailer section; the rules are those for a head.
     fn in_trailers(&mut self, byte: u8) -> Result<State, Failure> {
         self.count += 1;
         if self.count > TRAILERS_MAX {
@@ -224,12 +225,12 @@ impl Chunks {
     }
 }
 
-/// What is wrong with a line of the trailer section, counted from 1.
+/// A fault in a line of the trailer section; lines count from 1.
 fn trailer(number: usize, what: &str) -> Failure {
     conflict(format!("trailer {number} {what}"))
 }
 
-/// A byte of an extension or of a trailer's value.
+/// Checks a byte of an extension or of a trailer's value.
 fn text(byte: u8) -> Result<(), Failure> {
     match byte {
         b'\t' | b' '..=b'~' | 0x80.. => Ok(()),
@@ -248,7 +249,7 @@ fn lone_lf() -> Failure {
     conflict("a line of the chunks ends in LF without CR")
 }
 
-/// Refuses more of `what` than `most`; no key raises these limits.
+/// Refuses more than `most` units of `what`. These limits are fixed.
 fn too_large(status: u16, what: &str, most: usize, unit: &str) -> Failure {
     Failure::new(Reason::HttpTooLarge, format!("{what}: over {most} {unit}"))
         .with_status(status)
@@ -400,7 +401,7 @@ mod tests {
         }
     }
 
-    /// The most that passes, and one more.
+    /// Each limit passes exactly and fails one byte later.
     #[test]
     fn what_is_beside_the_data_has_bounds() {
         let chunk = |length: usize| format!("1;{}\r\nx\r\n", "e".repeat(length));

@@ -9,7 +9,7 @@ use super::head::is_token;
 /// The value of a field that must not be repeated.
 ///
 /// # Errors
-/// How often it stands there, if more than once.
+/// How often the field occurs, if more than once.
 pub(crate) fn only<'a>(
     fields: &'a HeaderMap,
     name: &HeaderName,
@@ -22,8 +22,8 @@ pub(crate) fn only<'a>(
     }
 }
 
-/// The members of a comma-separated list over all lines of a field, without surrounding white space or empty ones
-/// (RFC 9110 section 5.6.1).
+/// The members of a comma-separated list over all lines of a field, trimmed and without empty ones (RFC 9110 section
+/// 5.6.1).
 pub(crate) fn tokens<'a>(
     fields: &'a HeaderMap,
     name: &HeaderName,
@@ -36,7 +36,7 @@ pub(crate) fn tokens<'a>(
         .filter(|member| !member.is_empty())
 }
 
-/// How many members the lists in all lines of a field have, empty ones too.
+/// The number of members of the lists in all lines of a field, including empty ones.
 pub(crate) fn members(fields: &HeaderMap, name: &HeaderName) -> usize {
     let lines = fields.get_all(name).into_iter();
     lines
@@ -44,9 +44,9 @@ pub(crate) fn members(fields: &HeaderMap, name: &HeaderName) -> usize {
         .sum()
 }
 
-/// The names of those fields that Connection names (RFC 9110 section 7.6.1).
+/// The names of present fields that Connection lists (RFC 9110 section 7.6.1).
 ///
-/// A client chooses both, so each name is looked up once, in a table whose hashes it can't foresee.
+/// A client chooses both, so each name is looked up once, in a hash table with random keys.
 pub(crate) fn named_by_connection(fields: &HeaderMap) -> HashSet<&str> {
     let present: HashSet<&str> = fields.keys().map(HeaderName::as_str).collect();
     let mut named = HashSet::new();
@@ -61,7 +61,7 @@ pub(crate) fn named_by_connection(fields: &HeaderMap) -> HashSet<&str> {
     named
 }
 
-/// The members of one line that is a list of tokens without empty members; `None` if it isn't.
+/// The members of one line that must be a list of tokens without empty members; `None` if it is not.
 pub(crate) fn list_tokens(value: &[u8]) -> Option<Vec<String>> {
     value
         .split(|&byte| byte == b',')

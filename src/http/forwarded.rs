@@ -1,7 +1,7 @@
-//! Who the client is, and what the upstream is told about it (RFC 7239, X-Forwarded-*).
+//! Finds out who the client is, and tells the upstream (RFC 7239, X-Forwarded-*).
 //!
-//! Only peers in `trusted_proxies` are believed about others. Of a chain, only the part that trusted hops wrote counts:
-//! the client is the rightmost address that is not trusted.
+//! Only peers in `trusted_proxies` are believed. Only the part of a chain that trusted hops wrote counts: the client is
+//! the rightmost address that is not trusted.
 
 mod names;
 
@@ -17,41 +17,41 @@ use crate::reason::{Note, NoteCode};
 use crate::secrets::field_name;
 use crate::text::peer_list;
 
-/// Where WeChat's cloud hosting puts the client's address.
+/// The field in which WeChat's cloud hosting sends the client's address.
 const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Most addresses of a chain that are passed on; a longer one is no chain of real proxies.
+/// Most addresses of a chain that are passed on; real chains are shorter.
 const CHAIN_MAX: usize = 32;
 
-/// Whether an address is one of the hops that may speak for others; an IPv4 address in IPv6 counts as the former.
+/// Whether an address belongs to a hop that may speak for others. IPv4 addresses in IPv6 notation count as IPv4.
 #[must_use]
 pub fn is_trusted(ip: IpAddr, trusted_proxies: &[IpNet]) -> bool {
     let ip = ip.to_canonical();
     trusted_proxies.iter().any(|net| net.contains(&ip))
 }
 
-/// The client as this request tells it.
+/// The client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The real client.
     pub client: IpAddr,
-    /// Whether its connection is TLS, here or at a trusted hop in front.
+    /// Whether its connection uses TLS, to the proxy or to a trusted hop in front.
     pub secure: bool,
-    /// The chain from the client to our peer, to be passed on.
+    /// The chain from the client to our peer, for the upstream.
     chain: Vec<IpAddr>,
-    /// The host that a trusted hop was asked for, if it says so.
+    /// The host that was requested from a trusted hop, if the hop says so.
     host: Option<HeaderValue>,
     /// Whether the peer is trusted.
     trusted: bool,
 }
 
 impl Identity {
-    /// Reads what `peer` says, as far as it is believed. `tls` is whether its connection is TLS, here or at the hop
-    /// that passes it on by TCP and says so.
+    /// Reads what `peer` says about the client, if it may be believed. `tls`: its connection uses TLS, to the proxy or
+    /// to the hop that forwards it with a PROXY header.
     #[must_use]
     pub fn read(
         peer: SocketAddr,
@@ -66,7 +66,7 @@ impl Identity {
         let mut proto = None;
         let mut host = None;
         if trusted {
-            // From the hop nearest to us outward, as far as each was written by a trusted one.
+            // From the nearest hop outward, while the hop that added the entry is trusted.
             for ip in chain_of(fields) {
                 let Some(ip) = ip else { break };
                 let last_trusted = chain.last().is_some_and(is_trusted);
@@ -95,13 +95,13 @@ impl Identity {
         }
     }
 
-    /// Whether what the peer says of others is believed.
+    /// Whether the peer may speak for others.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
 
-    /// The names of identity fields in a request whose peer may not set them.
+    /// A note with the names of identity fields that the peer may not set.
     #[must_use]
     pub fn spoofed(&self, fields: &HeaderMap) -> Option<Note> {
         if self.trusted {
@@ -113,10 +113,10 @@ impl Identity {
         (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names))
     }
 
-    /// Replaces the forwarded fields of a request by fresh ones; `asked_host` is the Host that the client asked for.
+    /// Replaces the forwarding fields of a request; `asked_host` is the Host that the client requested.
     pub fn write(&self, fields: &mut HeaderMap, asked_host: &HeaderValue) {
-        // Of a trusted peer only other spellings go, which could stand in for the fields set below and for its own, and what
-        // nobody should send.
+        // Even from a trusted peer, other spellings are dropped: a gateway could take them for the fields set below or
+        // for the peer's own.
         let dropped: Vec<_> = fields
             .keys()
             .filter(|name| is_never_passed_on(name) || (!self.trusted && is_identity(name)))
@@ -156,7 +156,7 @@ impl Identity {
     }
 }
 
-/// The client that the hop next to us names, believed or not, and the field in which it does.
+/// The client that the peer names, trusted or not, and the field that names it.
 #[must_use]
 pub fn claimed(fields: &HeaderMap) -> Option<(&'static str, IpAddr)> {
     let list = |name: &HeaderName| last_token(fields, name).and_then(address);
@@ -168,14 +168,16 @@ pub fn claimed(fields: &HeaderMap) -> Option<(&'static str, IpAddr)> {
         .map(|(name, ip)| (name, ip.to_canonical()))
 }
 
-/// Some hops name the scheme of the WebSocket's URL.
+/// Some hops send the scheme of the WebSocket URL.
 fn is_secure(scheme: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss")
 }
 
-/// The last addresses of the chain, the nearest hop's first; `None` for what is not an address. X-Forwarded-For goes
-/// before Forwarded: a balancer that writes only the former lets a client's own Forwarded through. For the same reason
-/// X-Original-Forwarded-For counts only where neither is there: elsewhere it is what the client sent as the former.
+/// The addresses of the chain, nearest hop first; `None` for what is not an address.
+///
+/// X-Forwarded-For wins over Forwarded, because a balancer that writes only X-Forwarded-For lets a client's own
+/// Forwarded through. For the same reason X-Original-Forwarded-For counts only if both are absent: if they are present,
+/// it is what the client itself sent as X-Forwarded-For.
 fn chain_of(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
     let last = |name| tokens(fields, name).rev().take(CHAIN_MAX);
     if fields.contains_key(&X_FORWARDED_FOR) {
@@ -192,7 +194,7 @@ fn chain_of(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
         .collect()
 }
 
-/// `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.
+/// Reads `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(ip) = text.parse() {
@@ -234,7 +236,7 @@ fn parameter<'a>(element: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// A request id as received, if it is one that may stand in logs, or why not.
+/// The request id as received, if it is safe to log.
 ///
 /// # Errors
 /// What is wrong with it, for a note.

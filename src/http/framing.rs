@@ -1,10 +1,10 @@
-//! How a head says where its body ends. Only one way is allowed.
+//! Checks how a head says where its body ends. Only one way is allowed.
 
 use super::body::Rest;
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, words};
 
-/// What says how long the body is (RFC 9112 section 6).
+/// The fields that determine the length of the body (RFC 9112 section 6).
 #[derive(Default)]
 pub(super) struct Framing<'a> {
     length: Option<&'a [u8]>,
@@ -12,7 +12,7 @@ pub(super) struct Framing<'a> {
 }
 
 impl<'a> Framing<'a> {
-    /// Takes one field of the head.
+    /// Adds one field of the head.
     ///
     /// # Errors
     /// `http_framing_conflict`.
@@ -33,7 +33,7 @@ impl<'a> Framing<'a> {
         }
     }
 
-    /// What follows the head.
+    /// The body that follows the head.
     ///
     /// # Errors
     /// `http_framing_conflict`.
@@ -60,14 +60,14 @@ impl<'a> Framing<'a> {
     }
 }
 
-/// Digits alone: `parse` would also take a sign.
+/// Digits only: `parse` would also accept a sign.
 fn digits(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let is_plain = value.iter().all(u8::is_ascii_digit);
     is_plain.then(|| text.parse().ok())?
 }
 
-/// A body whose end could be read in two ways.
+/// The failure for a body whose end could be read in two ways.
 pub(super) fn conflict(detail: impl Into<String>) -> Failure {
     Failure::new(Reason::HttpFramingConflict, detail)
 }

@@ -1,36 +1,35 @@
-//! What a refused head says of its request, without parsing it: enough to name the route and the hop.
+//! Reads from a refused head what the record needs to name the request, without parsing the head.
 //!
-//! Takes whatever was read. It believes only the words of a usual request line and three fields.
+//! Takes whatever bytes were read. Believes only an ordinary request line and three fields.
 
 use super::head::{absolute, is_token};
 
-/// Bytes of a path that is cut in every record, so that it need not be whole.
+/// Records cut a path of this length, so it need not be complete.
 const LONG: usize = 256;
 
-/// The words of a head, as they came: to be escaped and redacted like those of a good one.
+/// The words of a head as received; the record escapes and redacts them like those of a valid head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Glimpse<'a> {
-    /// What stands behind `HTTP/`, if it is a known one.
+    /// The version after `HTTP/`, if it is a known one.
     pub version: Option<&'static str>,
     /// A token.
     pub method: &'a [u8],
     /// The target up to its first `?` or `#`, without scheme and authority.
     pub path: Option<&'a [u8]>,
-    /// From the first `?` up to a `#`.
+    /// The part from the first `?` to a `#`.
     pub query: Option<&'a [u8]>,
-    /// The target's authority in absolute form, else the values of Host.
+    /// The authority of a target in absolute form, or else the values of Host.
     pub hosts: Vec<&'a [u8]>,
     /// The values of Origin.
     pub origins: Vec<&'a [u8]>,
     /// The values of User-Agent.
     pub user_agents: Vec<&'a [u8]>,
-    /// Whether it is a plain request: the head has come whole without a field of an opening handshake, or its method is
-    /// another than that of a handshake.
+    /// Whether it is a plain request: the complete head has no field of an opening handshake, or the method is not GET.
     pub is_plain: bool,
 }
 
 impl<'a> Glimpse<'a> {
-    /// Looks at the beginning of a head; `None` where nothing looks like a request line.
+    /// Reads the beginning of a head; `None` if it does not look like a request line.
     #[must_use]
     pub fn of(bytes: &'a [u8]) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
@@ -88,13 +87,13 @@ impl<'a> Glimpse<'a> {
         let before = halves.next().unwrap_or_default();
         let query = halves.next();
         if before.starts_with(b"/") {
-            // A path that is still to end could be taken for a shorter one.
+            // An incomplete path could be mistaken for a shorter one.
             if is_whole || query.is_some() || target_end.is_some() || before.len() > LONG {
                 self.path = Some(before);
                 self.query = query;
             }
         } else if let Some((_, rest)) = absolute(before)
-            // There may be a password before an `@`, and a `/` or `?` in it.
+            // There may be a password before the `@`, and the password may contain `/` or `?`.
             && is_whole
             && !target.contains(&b'@')
         {
@@ -107,7 +106,7 @@ impl<'a> Glimpse<'a> {
     }
 }
 
-/// Whether a field is one that only an opening handshake has.
+/// Whether only an opening handshake has this field.
 fn is_of_handshake(name: &[u8], value: &[u8]) -> bool {
     const PREFIX: &[u8] = b"sec-websocket-";
     let begins = |name: &[u8]| {
@@ -122,7 +121,7 @@ fn is_of_handshake(name: &[u8], value: &[u8]) -> bool {
     begins(name) || (name.eq_ignore_ascii_case(b"upgrade") && names_it(value))
 }
 
-/// Whether the words of a line are those of a request line rather than of a body that is read as one.
+/// Whether a line looks like a request line and not like a part of a body.
 fn looks_like_one(method: &[u8], target: &[u8], version: Option<&[u8]>) -> bool {
     let is_target = target.starts_with(b"/") || target == b"*" || absolute(target).is_some();
     let is_upper = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'-';

@@ -1,4 +1,4 @@
-//! The one request of a hyper connection on its way out, and its answer on the way in.
+//! Passes the one request of a hyper connection out of hyper, and its answer in.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::hold::Link;
 use super::{Body, BodyError};
 
-/// The body of an answer, which tells the stream below hyper when hyper has all of it.
+/// The body of an answer. When hyper has all of it, it tells the stream below hyper.
 pub(super) struct HandedOver {
     pub body: Body,
     pub link: Link,
@@ -49,16 +49,16 @@ impl HttpBody for HandedOver {
 
 impl Drop for HandedOver {
     fn drop(&mut self) {
-        // hyper lets go of a body when it needs no more of it: at its end, or at once where an answer has none.
+        // hyper drops a body when it needs no more of it: at its end, or immediately if the answer has no body.
         self.link.handed();
     }
 }
 
-/// Hands the one request out of hyper and waits for its answer.
+/// A hyper service for one request: it passes the request out of hyper and waits for the answer.
 pub(super) struct Handover(Mutex<Option<Places>>);
 
 impl Handover {
-    /// The request goes to the first, its answer comes from the second.
+    /// Sends the request to `request` and takes its answer from `answer`.
     pub fn new(
         request: oneshot::Sender<HttpRequest<Incoming>>,
         answer: oneshot::Receiver<Response<Body>>,
@@ -67,7 +67,7 @@ impl Handover {
     }
 }
 
-/// Where the request goes, and where its answer comes from.
+/// The sender of the request and the receiver of its answer.
 type Places = (
     oneshot::Sender<HttpRequest<Incoming>>,
     oneshot::Receiver<Response<Body>>,
@@ -81,14 +81,14 @@ impl Service<HttpRequest<Incoming>> for Handover {
     fn call(&self, request: HttpRequest<Incoming>) -> Answer {
         let places = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Answer(places.map(|(sender, receiver)| {
-            // Nobody waits when the connection's task is being dropped, and then nothing more is polled.
+            // If the receiver is gone, the connection's task is being dropped, and nothing more is polled.
             let _ = sender.send(request);
             receiver
         }))
     }
 }
 
-/// The answer to come.
+/// The future of the answer.
 pub(super) struct Answer(Option<oneshot::Receiver<Response<Body>>>);
 
 impl Future for Answer {
@@ -102,7 +102,7 @@ impl Future for Answer {
     }
 }
 
-/// A request that gets no answer: a second one on a connection that carries one.
+/// The error for a request that gets no answer, because the connection already has one.
 #[derive(Debug)]
 pub(super) struct NoAnswer;
 

@@ -1,7 +1,7 @@
-//! The raw head of a request: read within bounds, and refused where hyper would hide or forgive.
+//! Reads the raw head of a request within bounds, and refuses what hyper would hide or forgive.
 //!
-//! hyper accepts bare LF, drops Content-Length next to Transfer-Encoding, cuts fragments and answers what it can't
-//! parse by itself. What passes here it parses in one way only.
+//! hyper accepts bare LF, drops Content-Length next to Transfer-Encoding, cuts fragments off, and answers what it can't
+//! parse by itself. A head that passes this check has only one meaning for hyper.
 
 mod told;
 
@@ -18,34 +18,34 @@ use crate::secrets;
 use crate::text::peer_text;
 use told::{NOT_A_HEAD, begins_like_a_request, too_large, too_many};
 
-/// Fields in one head; hyper's own limit, stated here so that exceeding it has a reason.
+/// Most fields in a head. It is hyper's own limit; the check here gives it a reason.
 pub(crate) const MAX_FIELDS: usize = 100;
 
-/// Most bytes taken in one go, so that few that come behind a long head are there to be moved for each request after it.
+/// Most bytes read at once, so that few bytes after a long head have to be moved for each further request.
 const PIECE: usize = 16 * 1024;
 
-/// Longest target that hyper's URI takes, however large the head may be.
+/// The longest target that hyper's URI type accepts.
 const MAX_TARGET: usize = 65_534;
 
-/// A complete request head as received, ending in an empty line, and what came right behind it.
+/// A complete request head as received, including its final empty line, and what arrived right after it.
 #[derive(Debug)]
 pub struct RawHead {
     /// The head, without an empty line before the request line.
     pub head: Vec<u8>,
-    /// Bytes that arrived with it.
+    /// Bytes that arrived together with it.
     pub early: Vec<u8>,
-    /// What of the bytes behind the head is the request's body.
+    /// Where the request's body ends in the bytes after the head.
     pub(super) body: Rest,
 }
 
-/// Why there is no complete head.
+/// Why there is not a complete head.
 #[derive(Debug)]
 pub enum NoHead {
-    /// Ended in order, or broke, before the first byte.
+    /// The connection ended cleanly or broke before the first byte.
     Unused(Option<io::Error>),
-    /// Broke in the middle, or right behind it.
+    /// The connection broke in the middle of the head or right after it.
     Broken(io::Error),
-    /// Anything with a reason of its own.
+    /// All other failures, which have reasons of their own.
     Failed(Failure),
 }
 
@@ -55,8 +55,8 @@ impl From<Failure> for NoHead {
     }
 }
 
-/// Waits until `deadline` for the first byte of a further request, of which `bytes` may hold the beginning. Whether one
-/// has come: a connection that is not used again ends without an error.
+/// Waits until `deadline` for the first byte of a further request; `bytes` may already contain its beginning. Returns
+/// whether one has begun: a connection that is not used again ends without an error.
 pub async fn begun(
     stream: &mut (impl AsyncRead + Unpin),
     deadline: Instant,
@@ -66,8 +66,8 @@ pub async fn begun(
         || matches!(timeout_at(deadline, stream.read_buf(bytes)).await, Ok(Ok(count)) if count > 0)
 }
 
-/// Reads a request head of at most `limit` bytes until `deadline`, and checks its syntax; `bytes` may hold its
-/// beginning. What was read before it failed is in `bytes`.
+/// Reads a request head of at most `limit` bytes until `deadline`, and checks its syntax. `bytes` may already contain
+/// its beginning; after a failure it contains what was read.
 ///
 /// # Errors
 /// [`NoHead`]; its failures are `http_header_timeout`, `http_head_incomplete`, `http_too_large`, and those of the
@@ -120,7 +120,7 @@ pub async fn read(
     }
 }
 
-/// The stream ended before the head did; `begun` says whether an empty line may have come before `bytes`.
+/// The stream ended before the head did. `begun`: an empty line may have come before `bytes`.
 fn ended(bytes: &[u8], begun: bool) -> NoHead {
     let detail = match (bytes.is_empty(), begun) {
         (true, false) => return NoHead::Unused(None),
@@ -154,12 +154,10 @@ fn late(bytes: &[u8], begun: bool) -> Failure {
     failure
 }
 
-/// Takes what has arrived already, without waiting: a client that sends ahead may have done so in a TLS record or a
-/// segment of its own.
+/// Reads what has already arrived, without waiting: early bytes may be in a TLS record or a TCP segment of their own.
 ///
 /// # Errors
-/// A broken connection, which the system tells only once. An end, orderly or not, and what breaks TLS show again at
-/// the next read.
+/// A broken connection, which the system reports only once. The next read reports an end or a TLS error again.
 async fn take_ready(stream: &mut (impl AsyncRead + Unpin), early: &mut Vec<u8>) -> io::Result<()> {
     let read = stream.read_buf(early);
     tokio::select! {
@@ -172,7 +170,7 @@ async fn take_ready(stream: &mut (impl AsyncRead + Unpin), early: &mut Vec<u8>) 
     }
 }
 
-/// Where the head ends, looking from `from` on; a line end that is not CRLF is an error wherever it stands.
+/// Finds the end of the head, searching from `from`. A line end other than CRLF is an error anywhere.
 fn find_end(bytes: &[u8], from: usize) -> Result<Option<usize>, Failure> {
     for (offset, &byte) in bytes.iter().enumerate().skip(from) {
         let before = |count: usize| {
@@ -207,14 +205,14 @@ fn malformed(detail: String) -> Failure {
     Failure::new(Reason::HttpMalformed, detail)
 }
 
-/// A request in HTTP/1.0 that can't be answered, with the reason why not even so.
+/// The failure of an HTTP/1.0 request that can't be answered; `why` completes the sentence.
 #[must_use]
 pub fn too_old(why: &str) -> Failure {
     let detail = format!("the request says HTTP/1.0, and {why}");
     Failure::new(Reason::HttpVersionUnsupported, detail)
 }
 
-/// Checks a complete head, CRLF by construction: request line, field lines, framing.
+/// Checks a complete head, whose lines all end in CRLF: request line, fields, framing.
 fn check(head: &[u8]) -> Result<Rest, Failure> {
     let mut lines = head
         .split(|&byte| byte == b'\n')
@@ -249,9 +247,10 @@ fn is_websocket(name: &[u8]) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// `method SP target SP HTTP/1.1` (RFC 9112 section 3). Whether it says HTTP/1.0, with a method that health checks have.
+/// Checks `method SP target SP HTTP/1.1` (RFC 9112 section 3). Returns whether it is an HTTP/1.0 request with a method
+/// that health checks use.
 fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
-    // None of its words is shown: the line may be the body of an earlier request, or torn from a field.
+    // The detail shows no words of the line: it may be the body of an earlier request, or part of a field.
     let parts: Vec<_> = line.split(|&byte| byte == b' ').collect();
     let [method, target, version] = *parts.as_slice() else {
         let found = match line {
@@ -280,7 +279,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
     }
     let is_old = match version {
         b"HTTP/1.1" => false,
-        // Whether a route answers it is seen later.
+        // Whether the matching route answers it is decided later.
         b"HTTP/1.0" if matches!(method, b"GET" | b"HEAD" | b"OPTIONS") => true,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
@@ -309,7 +308,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Failure> {
     Ok(is_old)
 }
 
-/// A path, or a URL in absolute form (RFC 9112 section 3.2), that hyper reads too.
+/// Checks that the target is a path or a URL in absolute form (RFC 9112 section 3.2), and that hyper can read it.
 fn check_target(target: &[u8]) -> Result<(), Failure> {
     let query = target.iter().position(|&byte| byte == b'?');
     for (at, &byte) in target.iter().enumerate() {
@@ -360,7 +359,7 @@ fn check_target(target: &[u8]) -> Result<(), Failure> {
         .map_err(|error| malformed(format!("the target is not a valid URL: {error}")))
 }
 
-/// What `http::Uri` takes, which is more than RFC 3986 section 3.3 does; a test compares.
+/// Accepts what `http::Uri` accepts, which is more than RFC 3986 section 3.3 allows; a test compares the two.
 fn is_in_target(byte: u8, is_in_query: bool) -> bool {
     byte.is_ascii_graphic()
         && !b"<>#".contains(&byte)
@@ -368,7 +367,7 @@ fn is_in_target(byte: u8, is_in_query: bool) -> bool {
         && (!is_in_query || byte != b'"')
 }
 
-/// Scheme and rest of a target in absolute form; a scheme's case does not matter (RFC 3986 section 3.1).
+/// The scheme and the rest of a target in absolute form. A scheme is case-insensitive (RFC 3986 section 3.1).
 pub(super) fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
     [&b"http://"[..], b"https://"]
         .into_iter()
@@ -380,7 +379,7 @@ pub(super) fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
         .find_map(|(scheme, cut)| cut.0.eq_ignore_ascii_case(scheme).then_some(cut))
 }
 
-/// `name: value` (RFC 9112 section 5); `number` counts lines from 1.
+/// Checks `name: value` (RFC 9112 section 5); `number` counts lines from 1.
 fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
     if line.starts_with(b" ") || line.starts_with(b"\t") {
         return Err(malformed(format!(
@@ -395,7 +394,7 @@ fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
         return Err(malformed(format!("line {number} has no field name")));
     }
     if let Some(at) = name.iter().position(|&byte| !is_token(byte)) {
-        // Of a line torn from its field even the beginning may be a secret, unless it is a name that everybody knows.
+        // A broken line may start with a secret, so only a well-known field name is shown.
         let (token, rest) = name.split_at(at);
         let place = match secrets::common_field(token) {
             Some(known) => format!("after {known}"),
@@ -418,7 +417,7 @@ fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
     }
 }
 
-/// `tchar` of RFC 9110 section 5.6.2.
+/// Whether a byte is a `tchar` (RFC 9110 section 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -540,7 +539,7 @@ mod tests {
                 let target = [before.as_bytes(), &[byte], b"z"].concat();
                 let passes = check_target(&target);
                 let reads = http::Uri::try_from(&target[..]).is_ok();
-                // A fragment is cut there without a word.
+                // `http::Uri` cuts a fragment off without an error.
                 let reads = reads && byte != b'#';
                 let char = char::from(byte);
                 assert_eq!(passes.is_ok(), reads, "{char:?} behind {before}");
@@ -677,7 +676,7 @@ mod tests {
         assert!(read.unwrap().early.len() <= PIECE);
     }
 
-    /// Gives each item once, then the end.
+    /// Gives each item once, then the end of the stream.
     struct Script(std::collections::VecDeque<io::Result<&'static [u8]>>);
 
     impl AsyncRead for Script {
@@ -720,7 +719,7 @@ mod tests {
         assert!(matches!(unused, Err(NoHead::Unused(None))));
         let Err(NoHead::Failed(failure)) = read(&mut &b"\r\n"[..], 8192, soon(), &mut bytes).await
         else {
-            panic!("an empty line is no silence")
+            panic!("an empty line is not silence")
         };
         assert_eq!(failure.reason, Reason::HttpHeadIncomplete);
         for (sent, has_hint) in [(&b""[..], true), (b"\r\n", false), (b"G", false)] {

@@ -1,14 +1,15 @@
-//! The stream below hyper: gives it one checked request, head and body, and keeps everything after it back.
+//! The stream below hyper: gives hyper one checked request, head and body, and holds back everything after it.
 //!
-//! A client must wait for the answer to its opening handshake (RFC 6455 section 4.1). What it sends meanwhile may
-//! be the next request of an attacker, so it neither reaches hyper nor, before a verified 101, the upstream; it is
-//! held here, bounded. So is what follows a plain request, to be read as a request of its own once this one is
-//! answered. Reading on also notices a client that leaves; where nothing may be read on, [`super::Exchange`] watches the
+//! A client must wait for the answer to its opening handshake (RFC 6455 section 4.1). What it sends before the answer
+//! may be an attacker's next request. So it reaches neither hyper nor, before a verified 101, the upstream. It is held
+//! here, within bounds. What follows a plain request is held too, and is read as the next request after the answer.
+//!
+//! Reading ahead also notices a client that leaves. If nothing more may be read, [`super::Exchange`] watches the
 //! socket.
 //!
-//! Nor does hyper say anything before there is an answer: what it would write by itself about a head that it can't
-//! parse lacks the reason and the request's id. And until it has parsed the head it learns of nothing behind it: a
-//! client that ends its side at once still gets the answer to what it asked.
+//! Before there is an answer, hyper may not write: its own answer to a head that it can't parse would lack the reason
+//! and the request id. And until hyper has parsed the head, it does not learn what follows: a client that closes its
+//! sending side at once still gets its answer.
 
 use std::io;
 use std::pin::Pin;
@@ -26,78 +27,78 @@ use super::{HYPER_PIECE, Undelivered};
 use crate::reason::Failure;
 use crate::stream::{ClientStream, poll_read_at_most};
 
-/// Bytes a client may send ahead of its answer; beyond that its TCP window fills.
+/// Most bytes that a client may send before its answer; beyond that, its TCP window fills.
 const HELD_MAX: usize = 16 * 1024;
 
-/// The same behind a head that is larger than this: head and bytes ahead are bounded together.
+/// The limit after a head that is larger than this: head and held bytes together are bounded.
 const LARGE_HEAD: usize = 4 * 1024;
 const HELD_BEHIND_LARGE: u32 = 4 * 1024;
 
-/// How they are read.
+/// How many of these bytes are read at once.
 const AHEAD_PIECE: usize = 2048;
 
-/// What is agreed between an exchange and the stream below its hyper, which belong to one task.
+/// The shared state of an exchange and the stream below its hyper, which belong to one task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     phase: AtomicU8,
-    /// Everything of the answer is with hyper.
+    /// hyper has the whole answer.
     handed: AtomicBool,
-    /// Everything of the answer is with the stream.
+    /// The stream has the whole answer.
     delivered: AtomicBool,
-    /// The client has ended its side, whether or not that was read.
+    /// The client has closed its sending side, even if that has not been read yet.
     closing: AtomicBool,
-    /// The client has stopped waiting.
+    /// The client no longer waits for the answer.
     ended: AtomicBool,
-    /// The stream took nothing of what was last written or flushed.
+    /// The stream accepted nothing at the last write or flush.
     blocked: AtomicBool,
-    /// Bytes that the stream took.
+    /// How many bytes the stream has accepted.
     written: AtomicU64,
-    /// The answer's body.
+    /// The pace of the answer's body.
     pace: Pace,
-    /// The request's body: a piece is on its way until another one is asked for.
+    /// The pace of the request's body: a piece is under way until another one is asked for.
     intake: Pace,
 }
 
-/// What hyper may do with the stream besides reading the head.
+/// The phases: what hyper may do with the stream after it has read the head.
 impl Link {
-    /// At first, nothing.
+    /// Nothing yet.
     const PARSING: u8 = 0;
-    /// Read and write: a request and its answer, both of which may be on their way at once.
+    /// Read and write: request and answer may be under way at the same time.
     const PASSING: u8 = 1;
-    /// Write, and nothing else matters any more.
+    /// Only write; everything else is ignored.
     const ANSWERING: u8 = 2;
-    /// Write, and read what is left of the request, but nothing behind it.
+    /// Write, and read the rest of the request, but nothing after it.
     const REPLYING: u8 = 3;
 
-    /// The request may pass.
+    /// Lets the request pass.
     pub fn pass(&self) {
         self.0.phase.store(Self::PASSING, Relaxed);
     }
 
-    /// The answer is known and is the last.
+    /// Lets hyper write the last answer.
     pub fn answer(&self) {
         self.0.phase.store(Self::ANSWERING, Relaxed);
     }
 
-    /// The answer is the proxy's own and there already: a client that only ends its side still gets it.
+    /// Lets hyper write the proxy's own answer: a client that closes its sending side still gets it.
     pub fn reply(&self) {
         self.0.phase.store(Self::REPLYING, Relaxed);
     }
 
-    /// Nothing more will come of the answer.
+    /// hyper has the whole answer.
     pub fn handed(&self) {
         self.0.handed.store(true, Relaxed);
     }
 
-    /// The client has ended its side, as its socket says.
+    /// The socket reports that the client has closed its sending side.
     pub fn closing(&self) {
         self.0.closing.store(true, Relaxed);
     }
 
-    /// Whether the client has stopped waiting, or its request can't be read on.
+    /// Whether the client no longer waits, or the rest of its request can't be read.
     pub fn is_ended(&self) -> bool {
         self.0.ended.load(Relaxed)
     }
@@ -107,18 +108,18 @@ impl Link {
         self.0.delivered.load(Relaxed)
     }
 
-    /// How much the stream has taken, if it waits for its client to read on.
+    /// How many bytes the stream has accepted, if it is now waiting for the client to read.
     pub fn blocked_at(&self) -> Option<u64> {
         let blocked = self.0.blocked.load(Relaxed);
         blocked.then(|| self.0.written.load(Relaxed))
     }
 
-    /// How the answer's body goes to the stream.
+    /// The pace of the answer's body toward the stream.
     pub fn pace(&self) -> &Pace {
         &self.0.pace
     }
 
-    /// How the request's body comes from the stream.
+    /// The pace of the request's body from the stream.
     pub fn intake(&self) -> &Pace {
         &self.0.intake
     }
@@ -127,7 +128,7 @@ impl Link {
         self.0.phase.load(Relaxed)
     }
 
-    /// Remembers what came of a write or a flush.
+    /// Remembers the outcome of a write or flush.
     fn wrote<T>(
         &self,
         polled: Poll<io::Result<T>>,
@@ -141,23 +142,23 @@ impl Link {
     }
 }
 
-/// How a client stopped waiting.
+/// Why a client no longer waits.
 #[derive(Debug)]
 pub(super) enum End {
-    /// In order.
+    /// It closed its sending side.
     Left,
     /// Its connection broke.
     Broke(io::Error),
-    /// Its body's framing is wrong or too large.
+    /// The framing of its body is invalid, or the body is too large.
     Misframed(Failure),
 }
 
 pub(super) struct Hold {
     stream: ClientStream,
-    /// Until hyper has parsed it.
+    /// Kept until hyper has parsed it.
     head: Vec<u8>,
     given: usize,
-    /// What of the body came with the head.
+    /// The part of the body that arrived together with the head.
     begun: Vec<u8>,
     body: Rest,
     held: Vec<u8>,
@@ -167,7 +168,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// hyper reads `raw.head` and the body; of `raw.early`, what is not the body's is held already.
+    /// hyper gets `raw.head` and the body. What `raw.early` contains after the body is held from the start.
     pub(super) fn new(mut stream: ClientStream, raw: RawHead, link: Link) -> Self {
         let RawHead {
             head,
@@ -180,7 +181,7 @@ impl Hold {
         };
         link.0.ended.store(end.is_some(), Relaxed);
         if head.len() > LARGE_HEAD && body.is_done() {
-            // Below TLS, which would take a whole record.
+            // Below TLS, which would otherwise read a whole record.
             stream.limit(HELD_BEHIND_LARGE);
         }
         // After a small head the memory bound leaves room for a partial record.
@@ -200,7 +201,7 @@ impl Hold {
         }
     }
 
-    /// When the first of the bytes came that are held.
+    /// When the first held bytes arrived.
     pub(super) fn held_since(&self) -> Option<Instant> {
         self.held_since
     }
@@ -211,7 +212,7 @@ impl Hold {
             if self.held.capacity() < HELD_MAX / 2 {
                 self.held.reserve(bytes.len());
             } else {
-                // Doubled once more it would be far larger than it can ever have to be.
+                // The vector's own doubling would allocate far more than can ever be held.
                 let most = HELD_MAX + AHEAD_PIECE;
                 self.held
                     .reserve_exact(most.saturating_sub(self.held.len()).max(bytes.len()));
@@ -220,14 +221,14 @@ impl Hold {
         }
     }
 
-    /// The stream and the head, for a head that hyper refuses.
+    /// The stream and the head, if hyper refuses the head.
     pub(super) fn into_refused(mut self) -> (ClientStream, Vec<u8>) {
         self.stream.unlimit();
         self.stream.by_record(false);
         (self.stream, self.head)
     }
 
-    /// The stream, what was held, and whether the request's body has been read to its end.
+    /// The stream, the held bytes, and whether the whole body of the request was read.
     pub(super) fn into_parts(mut self) -> (ClientStream, Vec<u8>, bool) {
         self.stream.unlimit();
         self.stream.by_record(false);
@@ -244,7 +245,7 @@ impl Hold {
         })
     }
 
-    /// The stream, how its client stopped waiting, and whether that was before the end of its request's body.
+    /// The stream, why its client no longer waits, and whether the request's body was still incomplete then.
     pub(super) fn into_end(mut self) -> (ClientStream, End, bool) {
         self.stream.unlimit();
         self.stream.by_record(false);
@@ -262,9 +263,10 @@ impl Hold {
         Poll::Ready(Err(kind.into()))
     }
 
-    /// The next piece of the request's body; what follows it in the same piece is held.
+    /// Reads the next piece of the request's body; what follows the body in the same read is held.
     ///
-    /// A piece may span TLS records: a small piece for the rest of each record would cost as much as a large one.
+    /// A piece may span TLS records: handing the rest of each record to hyper as a small piece would cost as much as a
+    /// large one.
     fn read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.link.intake().poll());
         let before = buf.filled().len();
@@ -281,7 +283,7 @@ impl Hold {
                 }
             }
             let new = buf.filled().get(start..).unwrap_or_default();
-            // The end comes again when there is nothing before it.
+            // If some bytes came before the end, the next read reports it again.
             if new.is_empty() {
                 if start == before {
                     self.end(End::Left);
@@ -307,10 +309,10 @@ impl Hold {
         Poll::Ready(Ok(()))
     }
 
-    /// Holds what comes behind the request; only its end is told.
+    /// Holds what comes after the request, and notices the client's end.
     ///
-    /// When it holds all that it may, it reads on only once the socket says that the client has ended its side. The
-    /// rest is thrown away then: this end is the same as one that comes behind fewer bytes.
+    /// When all space is used, it continues only after the socket has reported that the client closed its sending side.
+    /// The rest is then thrown away.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; AHEAD_PIECE];
         let is_closing = self.link.0.closing.load(Relaxed);
@@ -330,7 +332,7 @@ impl Hold {
             }
         }
         self.stream.trim();
-        // Full: the exchange watches the socket and polls again at its end.
+        // No space left: the exchange watches the socket and polls again when the client ends.
         Poll::Pending
     }
 }
@@ -388,7 +390,7 @@ impl AsyncWrite for Hold {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when it has written all that it has.
+        // hyper flushes after it has written everything that it has.
         let handed = self.link.0.handed.load(Relaxed);
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
         if matches!(polled, Poll::Ready(Ok(()))) {

@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 section 4.2.1): what a request must have to be one.
+//! The opening handshake (RFC 6455 section 4.2.1): checks whether a request is a valid one.
 
 use std::collections::HashSet;
 
@@ -15,14 +15,14 @@ use crate::policy::Authority;
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, known, words};
 
-/// What kind of request a valid head is.
+/// The kind of a valid request.
 #[derive(Debug)]
 pub enum Kind {
-    /// An opening handshake that keeps RFC 6455.
+    /// An opening handshake that follows RFC 6455.
     Opening(Opening),
     /// A request without any WebSocket field.
     Plain {
-        /// What of it says that it would rather go on in HTTP/2, which may be ignored (RFC 9110 section 7.8).
+        /// The fields that ask for HTTP/2; a server may ignore them (RFC 9110 section 7.8).
         asks_h2c: Option<&'static str>,
     },
 }
@@ -39,7 +39,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The `Sec-WebSocket-Accept` that belongs to it (RFC 6455 section 4.2.2 item 5.4).
+    /// The `Sec-WebSocket-Accept` for its key (RFC 6455 section 4.2.2 item 5.4).
     #[must_use]
     pub fn accept(&self) -> String {
         accept_value(self.key.as_bytes())
@@ -53,15 +53,14 @@ fn accept_value(key: &[u8]) -> String {
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Most subprotocols that a client may offer. Clients offer a few; the upstream's choice is looked for among them, and
-/// they are kept while it is waited for.
+/// Most subprotocols that a client may offer. Real clients offer a few. They are kept until the upstream chooses one.
 const MOST_SUBPROTOCOLS: usize = 100;
 
-/// Most extensions, in an offer and in the answer to it. Browsers offer one.
+/// Most extensions in an offer and in the answer to it. Browsers offer one.
 pub(crate) const MOST_EXTENSIONS: usize = 100;
 
-/// Fields that are in the head or nowhere: a Connection field may not name them, nor may they come as trailers, as either
-/// would change who the request is from or what it asks.
+/// Fields that Connection must not name and that must not come as trailers: both would change who sent the request or
+/// what it asks for.
 const PROTECTED: [&str; 13] = [
     "host",
     "origin",
@@ -78,8 +77,8 @@ const PROTECTED: [&str; 13] = [
     "x-request-id",
 ];
 
-/// The host and port a request is for: the target's in absolute form (RFC 9112 section 3.2.2), else the Host field, which
-/// HTTP/1.0 does not ask for.
+/// The host and port that a request is for: those of a target in absolute form (RFC 9112 section 3.2.2), or else those
+/// of the Host field. HTTP/1.0 does not require a Host.
 ///
 /// # Errors
 /// `http_host_missing` and `http_host_invalid`.
@@ -112,7 +111,7 @@ fn host(value: &HeaderValue) -> Result<Authority, Failure> {
     parsed.ok_or_else(|| Failure::new(Reason::HttpHostInvalid, detail))
 }
 
-/// Whether a request has anything of an opening handshake, right or wrong: an Upgrade to anything but HTTP/2, or a
+/// Whether a request has any part of an opening handshake, valid or not: an Upgrade other than to HTTP/2, or a
 /// `Sec-WebSocket-*` field.
 #[must_use]
 pub fn is_meant(request: &Parts) -> bool {
@@ -122,7 +121,7 @@ pub fn is_meant(request: &Parts) -> bool {
     has_upgrade || has_websocket_fields(fields)
 }
 
-/// The fields that ask for HTTP/2 without TLS, if any do.
+/// Names the fields that ask for HTTP/2 without TLS.
 fn asks_h2c(upgrades: &[&[u8]], fields: &HeaderMap) -> Option<&'static str> {
     match (
         includes(upgrades, "h2c"),
@@ -143,7 +142,7 @@ fn has_websocket_fields(fields: &HeaderMap) -> bool {
 /// Tells an opening handshake from a plain request and checks it.
 ///
 /// # Errors
-/// The reasons of the http stage, the first that holds.
+/// The first matching reason of the http stage.
 pub fn check(request: &Parts) -> Result<Kind, Failure> {
     let fields = &request.headers;
     check_connection(fields)?;
@@ -174,7 +173,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         return Err(Failure::new(Reason::WsMethodNotGet, detail));
     }
     if upgrades.is_empty() {
-        // A hop that takes Upgrade away leaves the two fields that every client's handshake has.
+        // A hop that removes Upgrade leaves these two fields of every client's handshake.
         let reason = match is_handshake(fields) {
             true => Reason::WsUpgradeHeaderMissing,
             false => Reason::WsHandshakeMissing,
@@ -207,18 +206,18 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     Ok(Kind::Opening(opening))
 }
 
-/// The refusal of a request that asks for HTTP/2 without TLS with the fields named in `asking`.
+/// The failure of a request that asks for HTTP/2 without TLS; `asking` names the fields.
 pub fn h2c_refused(asking: &str) -> Failure {
     Failure::new(Reason::H2cRefused, format!("found {asking}"))
 }
 
-/// Whether a request has a field that only opening handshakes have and all of them do.
+/// Whether a request has a field that every opening handshake has and no other request.
 fn is_handshake(fields: &HeaderMap) -> bool {
     fields.contains_key(header::SEC_WEBSOCKET_KEY)
         || fields.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
 
-/// What of the fields of an opening handshake arrived, for a detail.
+/// Lists the fields of an opening handshake that arrived, for a detail.
 fn arrived(fields: &HeaderMap) -> String {
     let list = |name: &'static str, field: &HeaderName, lists: &[&[&str]]| match fields
         .contains_key(field)
@@ -247,7 +246,7 @@ fn arrived(fields: &HeaderMap) -> String {
     format!("parts of the handshake that arrived: {}", parts.join("; "))
 }
 
-/// The only expectation that there is (RFC 9110 section 10.1.1): the proxy itself answers it.
+/// 100-continue is the only expectation that exists (RFC 9110 section 10.1.1); the proxy itself answers it.
 fn check_expect(fields: &HeaderMap) -> Result<(), Failure> {
     match only(fields, &header::EXPECT) {
         Ok(None) => Ok(()),
@@ -260,7 +259,7 @@ fn check_expect(fields: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-/// What is expected, for a detail.
+/// Describes the expectation, for a detail.
 fn expected(value: &HeaderValue) -> String {
     let value = value.as_bytes();
     format!("Expect: {}", known([value], &[&["100-continue"]]))
@@ -272,7 +271,7 @@ fn includes(tokens: &[&[u8]], name: &str) -> bool {
         .any(|token| token.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// RFC 9110 section 7.6.1 lets Connection name any field for removal; some must not go that way.
+/// RFC 9110 section 7.6.1 lets Connection name any field for removal. Some must not be removed.
 fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
     for token in tokens(fields, &header::CONNECTION) {
         if is_protected(token) {
@@ -283,7 +282,7 @@ fn check_connection(fields: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a field, in any letter case, says who a request is from or what it asks.
+/// Whether a field says who sent a request or what it asks for, in any letter case.
 pub(crate) fn is_protected(name: &[u8]) -> bool {
     const FAMILY: &[u8] = b"sec-websocket-";
     let start = name.get(..FAMILY.len());
@@ -320,7 +319,7 @@ fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
         )
     };
     let detail = match only(fields, &header::SEC_WEBSOCKET_KEY) {
-        // So do hops join fields of one name.
+        // Hops join repeated fields in this way.
         Ok(Some(key)) if key.as_bytes().contains(&b',') => {
             return Err(several(
                 "several keys in one field, joined by commas".to_owned(),
@@ -343,12 +342,12 @@ fn check_key(fields: &HeaderMap) -> Result<&HeaderValue, Failure> {
     Err(Failure::new(Reason::WsKeyInvalid, detail))
 }
 
-/// A value on its own, which does not keep the whole head in memory with it.
+/// A copy of a value that does not keep the memory of the whole head alive.
 fn apart(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
-/// A list of distinct tokens, possibly over several lines (RFC 6455 section 11.3.4).
+/// Checks a list of distinct tokens, possibly over several lines (RFC 6455 section 11.3.4).
 fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     let invalid = |detail: String| Failure::new(Reason::WsProtocolHeaderInvalid, detail);
     let count = members(fields, &header::SEC_WEBSOCKET_PROTOCOL);
@@ -364,7 +363,7 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     let mut offered = Vec::new();
     for value in fields.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
         let names = list_tokens(value.as_bytes())
-            // What stands in the place of a name may be a bearer token.
+            // Instead of a name there may be a bearer token, so it is not shown.
             .ok_or_else(|| invalid("a member of the list is empty or not a token".to_owned()))?;
         for name in names {
             if !seen.insert(name.clone()) {
@@ -379,7 +378,7 @@ fn check_subprotocols(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     Ok(offered)
 }
 
-/// The names in an extension list (RFC 6455 section 9.1), whose parameters are checked for grammar alone.
+/// Returns the names in an extension list (RFC 6455 section 9.1). Only the grammar of their parameters is checked.
 fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     let count = members(fields, &header::SEC_WEBSOCKET_EXTENSIONS);
     if count > MOST_EXTENSIONS {
@@ -394,7 +393,7 @@ fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
         let members = value.as_bytes().split(|&byte| byte == b',');
         for (index, member) in members.enumerate() {
             names.push(extension_name(member).ok_or_else(|| {
-                // It may be anything, also a secret.
+                // The member may contain a secret, so it is not shown.
                 let detail = format!(
                     "member {} of the list is not a name with parameters NAME or NAME=VALUE",
                     index + 1
@@ -406,16 +405,16 @@ fn check_extensions(fields: &HeaderMap) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// `extension *( "," extension )`; `None` if it isn't.
+/// Parses `extension *( "," extension )`; `None` if it is malformed.
 pub(crate) fn extension_names(value: &[u8]) -> Option<Vec<String>> {
-    // A quoted parameter value must itself be a token once unquoted, so it holds no comma or semicolon.
+    // A quoted parameter value must be a token when unquoted, so it can't contain a comma or semicolon.
     value
         .split(|&byte| byte == b',')
         .map(extension_name)
         .collect()
 }
 
-/// `token *( ";" token [ "=" ( token | quoted token ) ] )`; `None` if it isn't.
+/// Parses `token *( ";" token [ "=" ( token | quoted token ) ] )`; `None` if it is malformed.
 fn extension_name(extension: &[u8]) -> Option<String> {
     let mut parts = extension
         .split(|&byte| byte == b';')
@@ -442,7 +441,7 @@ fn token(bytes: &[u8]) -> Option<String> {
     valid.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Names of the fields that only this module and the upstream's request care for.
+/// Whether a field is handled by this module and the upstream's request, and not simply passed on.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -471,7 +470,8 @@ mod tests {
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
-    /// The good handshake with the fields of `change` in place of those of the same name; an empty value removes.
+    /// The outcome for a valid handshake in which `change` replaces fields of the same name; an empty value removes
+    /// one.
     fn outcome(method: &str, change: &[(&str, &str)]) -> &'static str {
         let mut request = http::Request::builder().method(method).uri("/");
         let kept = GOOD
@@ -536,7 +536,7 @@ mod tests {
             failure.and_then(|failure| failure.hint).unwrap_or_default()
         };
         let good = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        // Too short: nobody has repeated it.
+        // Too short to be a repeated key.
         assert_eq!(hint(&[("sec-websocket-key", "dGhl")]), "");
         assert!(hint(&[good, good]).contains("more than once"));
         assert!(hint(&[good]).contains("does not forward Sec-WebSocket-Version"));

@@ -1,27 +1,27 @@
-//! A body goes to hyper piece by piece: the next one when the stream has handed the last one on.
+//! Gives a body to hyper piece by piece: each piece only when the stream has sent the one before.
 //!
-//! hyper copies pieces behind what waits to be written, up to its largest buffer; so much for each peer that does not
-//! read would be most of what a connection costs.
+//! hyper copies pieces into its largest buffer. For peers that do not read, these copies would be most of the memory of
+//! their connections.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-/// What a body and the stream that it goes to, which belong to one task, agree on.
+/// What a body and the stream that it goes to agree on; both belong to one task.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// A piece is on its way.
+    /// A piece is under way.
     is_taken: AtomicBool,
-    /// Another one was asked for meanwhile.
+    /// The next piece was asked for in the meantime.
     is_asked: AtomicBool,
 }
 
 impl Pace {
-    /// Whether a piece is on its way.
+    /// Whether a piece is under way.
     pub fn is_taken(&self) -> bool {
         self.is_taken.load(Relaxed)
     }
 
-    /// Pending while a piece is on its way; the task is woken when it has gone.
+    /// Pending while a piece is under way; the task is woken when it has been sent.
     pub fn poll(&self) -> Poll<()> {
         if self.is_taken() {
             self.is_asked.store(true, Relaxed);
@@ -30,12 +30,12 @@ impl Pace {
         Poll::Ready(())
     }
 
-    /// A piece of so many bytes goes to hyper.
+    /// A piece of `bytes` bytes goes to hyper.
     pub fn took(&self, bytes: usize) {
         self.is_taken.store(bytes > 0, Relaxed);
     }
 
-    /// The stream has handed on all that it got.
+    /// The stream has sent everything that it got.
     pub fn flushed(&self, cx: &Context<'_>) {
         self.is_taken.store(false, Relaxed);
         if self.is_asked.swap(false, Relaxed) {

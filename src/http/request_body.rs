@@ -1,4 +1,4 @@
-//! A request's body on its way out of hyper, read as it is asked for.
+//! The body of a request on its way out of hyper, read on demand.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 
 use super::hold::Link;
 
-/// The body. hyper reads the next piece only when the reader asks for it: otherwise one more piece would wait in hyper for
-/// each client whose upstream does not read.
+/// A request's body. hyper reads the next piece only when it is asked for: otherwise one more piece would wait in hyper
+/// for each client whose upstream does not read.
 #[derive(Debug)]
 pub struct RequestBody {
     body: Incoming,
@@ -34,7 +34,7 @@ impl HttpBody for RequestBody {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                // After the last piece hyper watches for the client's end.
+                // After the last piece hyper must go on, to notice the client's end.
                 let length = match self.body.is_end_stream() {
                     false => frame.data_ref().map_or(0, Bytes::len),
                     true => 0,
@@ -58,7 +58,7 @@ impl HttpBody for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        // Nobody asks any more; hyper decides what becomes of the rest.
+        // Nobody reads the rest; hyper decides what happens to it.
         self.link.intake().took(0);
     }
 }

@@ -1,4 +1,4 @@
-//! Answers of the proxy itself: what a refused client gets, and how its connection ends.
+//! The proxy's own answers: what a refused client gets.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use super::Body;
 use crate::reason::{Failure, Reason};
 use crate::stream::ClientStream;
 
-/// The name that this proxy gives itself in `Proxy-Status` (RFC 9209 section 2).
+/// The proxy's name in `Proxy-Status` (RFC 9209 section 2).
 const PROXY_NAME: &str = "wsgate";
 
-/// Seconds after which trying again can help: a replacement is up by then, and a fleet of clients is spread.
+/// Seconds until a retry makes sense: long enough to start a replacement and to spread out many clients.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// Field that carries the id of a request.
+/// The field that carries the request id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-/// The answer to a request that failed with `failure`; never a redirect, always the last of its connection.
+/// The answer to a request that failed with `failure`: never a redirect, always the last answer of its connection.
 #[must_use]
 pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
     let reason = failure.reason;
@@ -58,7 +58,8 @@ pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
                 fields.insert(header::ALLOW, allow);
             }
         }
-        // RFC 9110 section 15.5.22: a 426 names what to upgrade to, which section 7.8 wants listed in Connection.
+        // A 426 must name the protocol to upgrade to (RFC 9110 section 15.5.22), and Connection must list Upgrade
+        // (section 7.8).
         Some(426) => {
             fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             fields.insert(
@@ -82,7 +83,7 @@ pub fn refusal(failure: &Failure, request_id: &str) -> Response<Bytes> {
     response
 }
 
-/// Adds to an answer of the upstream's the request's id and why it is no 101 (RFC 9209).
+/// Adds the request id to an answer of the upstream, and the reason why it is not a 101 (RFC 9209).
 pub fn identify(response: &mut Response<Body>, request_id: &str, failure: &Failure) {
     let received = response.status().as_u16();
     let fields = response.headers_mut();
@@ -90,7 +91,7 @@ pub fn identify(response: &mut Response<Body>, request_id: &str, failure: &Failu
     set_proxy_status(fields, failure, Some(received));
 }
 
-/// Sets the id that joins an answer with its record.
+/// Sets the id that an answer shares with its record.
 pub fn set_request_id(fields: &mut HeaderMap, request_id: &str) {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         fields.insert(X_REQUEST_ID, id);
@@ -100,7 +101,7 @@ pub fn set_request_id(fields: &mut HeaderMap, request_id: &str) {
 fn set_proxy_status(fields: &mut HeaderMap, failure: &Failure, received: Option<u16>) {
     let reason = failure.reason;
     let mut status = PROXY_NAME.to_owned();
-    // One that gets no answer has no name for it there.
+    // A reason that never leads to an answer has no error type.
     if !reason.spec().proxy_error.is_empty() {
         status.push_str(&format!("; error={}", reason.spec().proxy_error));
     }
@@ -113,7 +114,7 @@ fn set_proxy_status(fields: &mut HeaderMap, failure: &Failure, received: Option<
     }
 }
 
-/// No body, for a 101.
+/// An empty body, for a 101.
 #[must_use]
 pub fn empty() -> Body {
     http_body_util::Empty::new()
@@ -121,7 +122,7 @@ pub fn empty() -> Body {
         .boxed_unsync()
 }
 
-/// The same answer for hyper to write.
+/// The same answer in the form that hyper writes.
 #[must_use]
 pub fn boxed(response: Response<Bytes>) -> Response<Body> {
     response.map(|text| {
@@ -131,7 +132,7 @@ pub fn boxed(response: Response<Bytes>) -> Response<Body> {
     })
 }
 
-/// The answer as bytes, for connections that hyper never saw.
+/// The answer as bytes, for connections without hyper.
 #[must_use]
 pub fn serialize(response: &Response<Bytes>) -> Vec<u8> {
     let status = response.status();
@@ -152,10 +153,10 @@ pub fn serialize(response: &Response<Bytes>) -> Vec<u8> {
     bytes
 }
 
-/// Writes an answer to a stream that hyper never saw.
+/// Writes an answer to a stream without hyper.
 ///
 /// # Errors
-/// When the client is gone or does not read within `patience`.
+/// If the client is gone or does not read within `patience`.
 pub async fn write(
     stream: &mut ClientStream,
     response: &Response<Bytes>,
@@ -172,7 +173,7 @@ pub async fn write(
 mod tests {
     use super::*;
 
-    /// RFC 8941 section 4.2, as far as `Proxy-Status` uses it: an item with parameters.
+    /// Whether a field matches the part of RFC 8941 section 4.2 that `Proxy-Status` uses: an item with parameters.
     fn is_valid(field: &str) -> bool {
         let is_token = |text: &str| {
             let mut bytes = text.bytes();
@@ -195,7 +196,7 @@ mod tests {
             })
     }
 
-    /// Also for those that get no answer, should one ever come to it.
+    /// Also for reasons that never lead to an answer, in case that changes.
     #[test]
     fn proxy_status_is_valid_for_every_reason() {
         assert!(!is_valid("wsgate; error=; details=\"a\""));

@@ -1,14 +1,14 @@
-//! The trace that a request belongs to (W3C Trace Context, level 1, section 3.2).
+//! Reads the trace that a request belongs to (W3C Trace Context, level 1, section 3.2).
 //!
-//! The fields themselves are for the client and the upstream: they are forwarded unchanged, valid or not.
+//! The fields themselves are forwarded unchanged, valid or not.
 
 use http::header::HeaderMap;
 
-/// Version, trace-id, parent-id and flags with the dashes between them.
+/// The length of version, trace-id, parent-id and flags, with the dashes between them.
 const LENGTH: usize = 55;
 
-/// The trace-id that a request's `traceparent` names: 32 hexadecimal digits in lowercase. `None` without the field, and
-/// where it is repeated or breaks the rules.
+/// The trace-id in a request's `traceparent`: 32 lowercase hexadecimal digits. `None` if the field is absent, repeated
+/// or invalid.
 #[must_use]
 pub fn trace_id(fields: &HeaderMap) -> Option<&str> {
     let mut values = fields.get_all("traceparent").iter();
@@ -28,7 +28,7 @@ pub fn trace_id(fields: &HeaderMap) -> Option<&str> {
                 .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
     let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
-    // A later version may have more behind these parts, never less.
+    // Later versions may append to these parts, but not drop any.
     let is_version = match version {
         "ff" => false,
         "00" => more.is_empty(),

@@ -1,15 +1,14 @@
-//! The field that finds loops: the proxies that forwarded a request (RFC 9110 section 7.6.3).
+//! Via, the field that lists the proxies that forwarded a request (RFC 9110 section 7.6.3). It reveals loops.
 
 use http::header::{self, HeaderMap, HeaderValue};
 
 use super::fields::tokens;
 use crate::reason::{Failure, Reason};
 
-/// More hops than any real chain of proxies has. Replicas behind one name can hand a request round for long before it
-/// meets one of them again.
+/// More hops than any real chain has. A loop through many replicas may take long before it meets the same one again.
 const MOST_HOPS: usize = 16;
 
-/// What this process calls itself in Via: a name of its own, so that two proxies in a row are no loop.
+/// The name of this process in Via. Each process has a different name, so two proxies in a row are not a loop.
 #[derive(Clone, Debug)]
 pub struct Pseudonym(String);
 
@@ -18,12 +17,12 @@ impl Pseudonym {
     #[must_use]
     pub fn new() -> Self {
         let mut id = [0; 8];
-        // Without randomness the name is shared, and a chain of proxies would be refused rather than run in circles.
+        // Without randomness all processes share a name. Chains of them would then be refused, but could not loop.
         let _ = getrandom::fill(&mut id);
         Self(format!("wsgate-{:016x}", u64::from_be_bytes(id)))
     }
 
-    /// Whether a request was here before, or came through too many hops to be going anywhere.
+    /// Refuses a request that was here before or that came through too many hops.
     ///
     /// # Errors
     /// `loop_detected`.
@@ -44,7 +43,7 @@ impl Pseudonym {
         Ok(())
     }
 
-    /// Adds this hop at the end of Via, which becomes one line.
+    /// Appends this hop to Via and joins its lines to one.
     pub fn append(&self, fields: &mut HeaderMap) {
         let mut line = Vec::new();
         for before in fields.get_all(header::VIA) {
@@ -52,7 +51,7 @@ impl Pseudonym {
             line.extend_from_slice(b", ");
         }
         line.extend_from_slice(format!("1.1 {}", self.0).as_bytes());
-        // Made of values that were good, and of a name that is.
+        // Always valid: the old values were valid, and so is the name.
         if let Ok(line) = HeaderValue::from_bytes(&line) {
             fields.insert(header::VIA, line);
         }

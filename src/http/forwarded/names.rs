@@ -1,15 +1,14 @@
-//! Fields that only a hop in front may set: who or where the client is, and another path to serve.
+//! Fields that only a hop in front may set: who or where the client is, or a different path to serve.
 //!
-//! A backend that believes one of these fields would believe it from anyone. Therefore only trusted peers may send
-//! them.
+//! A backend that believes one of these fields believes it from anyone. So only trusted peers may send them.
 
 use http::header::HeaderName;
 
 use super::super::opening::is_protected;
 
-/// Whole families: chains and their kin, WeChat's cloud hosting (openid, unionid, app id, environment), what hops that
-/// end mutual TLS say of the client's certificate, what balancers that log users in say of the user, and what Envoy tells
-/// and is told.
+/// Whole families of fields: forwarding chains, WeChat's cloud hosting (openid, unionid, app id, environment), the
+/// client certificate as reported by hops that terminate mutual TLS, the user as reported by balancers that log users
+/// in, and Envoy's own fields.
 const FAMILIES: [&str; 11] = [
     "x-forwarded-",
     "x-wx-",
@@ -24,9 +23,9 @@ const FAMILIES: [&str; 11] = [
     "x-envoy-",
 ];
 
-/// Single fields, by what they tell.
+/// Single fields, grouped by meaning.
 const NAMES: &[&str] = &[
-    // The client's address, as the standard, servers, balancers, content networks and clouds spell it.
+    // The client's address, as standards, servers, balancers, CDNs and clouds name it.
     "forwarded",
     "forwarded-for",
     "x-forwarded",
@@ -59,42 +58,42 @@ const NAMES: &[&str] = &[
     "x-appengine-user-ip",
     "x-nf-client-connection-ip",
     "x-vercel-forwarded-for",
-    // Where the client is said to be.
+    // The client's location.
     "cf-ipcountry",
     "x-appengine-country",
     "cloudfront-viewer-address",
     "cloudfront-viewer-country",
-    // Whether it came over TLS.
+    // Whether the client used TLS.
     "front-end-https",
     "x-scheme",
     "x-url-scheme",
     "x-arr-ssl",
     "x-arr-clientcert",
     "cloudfront-forwarded-proto",
-    // Its certificate (RFC 9440).
+    // The client's certificate (RFC 9440).
     "client-cert",
     "client-cert-chain",
     "x-client-cert",
-    // Another target than the request's own.
+    // A different target.
     "x-original-url",
     "x-original-uri",
     "x-original-host",
     "x-rewrite-url",
-    // Where a server finds files for its application.
+    // Where a server finds the files of an application.
     "x-accel-mapping",
     "x-sendfile-type",
-    // As HTTP_PROXY it is a setting of programs that a CGI application runs.
+    // CGI turns it into HTTP_PROXY, which many programs take as a setting.
     PROXY,
 ];
 
-/// Nobody has a use for it, so that it comes from nobody, a trusted peer included.
+/// It has no legitimate use, so it is not passed on from anyone, including trusted peers.
 const PROXY: &str = "proxy";
 
-/// Longest name that matters.
+/// No listed name is longer.
 const LONGEST: usize = 64;
 
-/// The beginning of a name as CGI variables spell it: they turn everything but letters and digits into an underscore, and
-/// this turns it into a dash.
+/// The beginning of a name, folded like in CGI variables: CGI replaces everything but letters and digits with an
+/// underscore, and this with a dash.
 fn folded<'a>(name: &HeaderName, place: &'a mut [u8; LONGEST]) -> &'a [u8] {
     let bytes = name.as_str().bytes();
     let mut length = 0;
@@ -109,7 +108,7 @@ fn folded<'a>(name: &HeaderName, place: &'a mut [u8; LONGEST]) -> &'a [u8] {
     place.get(..length).unwrap_or_default()
 }
 
-/// Whether a field may be set only by a hop in front, in any spelling that a gateway takes for it.
+/// Whether a field may be set only by a hop in front, in any spelling that a gateway would accept for it.
 pub(crate) fn is_identity(name: &HeaderName) -> bool {
     let mut place = [0; LONGEST];
     let start = folded(name, &mut place);
@@ -120,8 +119,8 @@ pub(crate) fn is_identity(name: &HeaderName) -> bool {
         || (name.as_str().len() < LONGEST && NAMES.iter().any(|known| is_it(known)))
 }
 
-/// Whether a field is passed on from nobody: another spelling of one that a hop in front or the proxy sets, or of one that
-/// says what a request is, which a gateway would take for that; and `Proxy`.
+/// Whether a field is never passed on, not even from a trusted peer. This is `Proxy`, and any spelling that a gateway
+/// could take for a field of a hop in front, of the proxy, or of the request's framing or handshake.
 pub(crate) fn is_never_passed_on(name: &HeaderName) -> bool {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if name.as_str().bytes().all(is_usual) {
@@ -162,7 +161,7 @@ mod tests {
         ] {
             assert!(is(name), "{name}");
         }
-        // Every name, with each separator that a field name can have (RFC 9110 section 5.6.2).
+        // Every name, with each separator that a field name may contain (RFC 9110 section 5.6.2).
         for known in NAMES.iter().chain(&FAMILIES) {
             for separator in "!#$%&'*+-.^_`|~".chars() {
                 let name = known.replace('-', &separator.to_string());

@@ -1,15 +1,16 @@
-//! Details about a head that is too large, and about bytes that are not a head. They repeat nothing of it but the name
-//! of a field.
+//! Details about a head that is too large, and about bytes that are not a head. Of the bytes they show only the name of
+//! a field.
 
 use super::MAX_FIELDS;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
 
-/// What to do where something else than a request came.
+/// The hint when something other than a request arrived.
 pub(super) const NOT_A_HEAD: &str = "the client speaks another protocol, or the request before it on this connection had a longer body than \
                           its Content-Length says: compare the two in the client";
 
-/// Whether `bytes` may be the beginning of a request: a method, or what there is of one, then the beginning of a target.
+/// Whether `bytes` may be the beginning of a request: a complete method and the beginning of a target, or a part of a
+/// method.
 pub(super) fn begins_like_a_request(bytes: &[u8]) -> bool {
     let letters = bytes.iter().take_while(|byte| byte.is_ascii_uppercase());
     match bytes.get(letters.count()..) {
@@ -26,13 +27,13 @@ pub(super) fn begins_like_a_request(bytes: &[u8]) -> bool {
     }
 }
 
-/// A head that grew over `limit` bytes, as far as it came.
+/// The failure of a head that exceeds `limit`; `bytes` is what has arrived.
 pub(super) fn too_large(bytes: &[u8], limit: usize) -> Failure {
     let line = bytes
         .iter()
         .position(|&byte| byte == b'\n')
         .unwrap_or(bytes.len());
-    // Where the request line alone is too long, the target is to blame (RFC 9110 section 15.5.15).
+    // If the request line alone is too long, the target is to blame (RFC 9110 section 15.5.15).
     let (what, status) = if line >= limit {
         ("request line", 414)
     } else {
@@ -46,7 +47,7 @@ pub(super) fn too_large(bytes: &[u8], limit: usize) -> Failure {
     Failure::new(Reason::HttpTooLarge, detail).with_status(status)
 }
 
-/// The largest field of a head, which may be cut off, in words that go on with a sentence.
+/// Describes the largest field of a head, which may be incomplete, as the continuation of a sentence.
 fn largest_field(head: &[u8]) -> String {
     let lines = head.split(|&byte| byte == b'\n').skip(1);
     let fields = lines.filter_map(|line| {
@@ -63,10 +64,10 @@ fn largest_field(head: &[u8]) -> String {
     }
 }
 
-/// A complete head with more fields than the parser behind takes.
+/// The failure of a complete head with more fields than hyper accepts.
 pub(super) fn too_many(head: &[u8]) -> Failure {
     let lines = head.split(|&byte| byte == b'\n');
-    // Beside them there are the request line, the empty line, and nothing behind that.
+    // Not counted: the request line, the empty line, and the empty piece after it.
     let count = lines.count().saturating_sub(3);
     let detail = format!(
         "over the limit of {MAX_FIELDS} fields: {count} came in a head of {} bytes{}",
