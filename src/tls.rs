@@ -12,6 +12,7 @@ mod development;
 mod failure;
 mod hello;
 mod identity;
+mod library_words;
 mod pem;
 mod refused;
 mod remedy;

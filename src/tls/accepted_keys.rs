@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_DSA, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
+    OID_PKCS1_RSASSAPSS, OID_SIG_ED448, Oid,
+};
 use x509_parser::prelude::X509Certificate;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -35,23 +39,21 @@ pub(super) fn refused(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding
 
 /// The kind of a key that can't be used, whatever its size.
 fn refused_kind(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
-    /// P-256, P-384 and P-521 (RFC 5480 section 2.1.1.1).
-    const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
-    match key.algorithm.algorithm.to_id_string().as_str() {
-        "1.3.101.113" => Some("an Ed448 key"),
-        "1.2.840.10040.4.1" => Some("a DSA key"),
-        "1.2.840.113549.1.1.10" => Some("a key for RSA-PSS only"),
-        "1.2.840.10045.2.1" => {
-            let curve = key
-                .algorithm
-                .parameters
-                .as_ref()?
-                .as_oid()
-                .ok()?
-                .to_id_string();
-            (!CURVES.contains(&curve.as_str()))
-                .then_some("an ECDSA key on a curve other than P-256, P-384 and P-521")
-        }
-        _ => None,
+    /// RFC 5480 section 2.1.1.1.
+    const CURVES: [Oid<'_>; 3] = [OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521];
+    let algorithm = &key.algorithm;
+    if algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = algorithm.parameters.as_ref()?.as_oid().ok()?;
+        return (!CURVES.contains(&curve))
+            .then_some("an ECDSA key on a curve other than P-256, P-384 and P-521");
     }
+    let kinds = [
+        (OID_SIG_ED448, "an Ed448 key"),
+        (OID_KEY_TYPE_DSA, "a DSA key"),
+        (OID_PKCS1_RSASSAPSS, "a key for RSA-PSS only"),
+    ];
+    let found = kinds
+        .into_iter()
+        .find(|(kind, _)| algorithm.algorithm == *kind);
+    found.map(|(_, words)| words)
 }

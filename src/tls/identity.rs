@@ -11,7 +11,9 @@ use std::time::SystemTime;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
+use x509_parser::oid_registry::{
+    OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_PKIX_AUTHORITY_INFO_ACCESS,
+};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::validity::{self, Certificate, ShownTo};
@@ -397,6 +399,6 @@ fn names_issuer_url(leaf: &X509Certificate<'_>) -> bool {
     leaf.extensions().iter().any(|extension| {
         extension.oid == OID_PKIX_AUTHORITY_INFO_ACCESS
             && matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
-                if access.accessdescs.iter().any(|entry| entry.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2"))
+                if access.accessdescs.iter().any(|entry| entry.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS))
     })
 }

@@ -8,6 +8,7 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisb
 
 use super::alert::words;
 use super::failure::tls_error;
+use super::{library_words, validity};
 use crate::reason::{Failure, Reason};
 use crate::secrets::first_bytes;
 use crate::text::peer_list;
@@ -108,7 +109,9 @@ fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
             expected,
             presented,
         } => {
-            let names = presented.iter().map(|name| plain(name).as_bytes());
+            let names = presented
+                .iter()
+                .map(|name| library_words::presented(name).as_bytes());
             let presented = match presented.is_empty() {
                 true => "no name".to_owned(),
                 false => peer_list(names, ", "),
@@ -132,21 +135,12 @@ fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
             )
         }
         CertificateError::NotValidYet => format!("the certificate for {name} is not valid yet"),
-        // The library has no variant for what a server made by `openssl req -x509` usually has.
-        other if other.to_string().contains("CaUsedAsEndEntity") => format!(
+        other if library_words::is_authority(other) => format!(
             "the certificate for {name} is an authority's (CA:TRUE), which a server must not present; create one \
              with basicConstraints CA:FALSE, or let the authority issue one for the server"
         ),
         other => format!("the certificate for {name} can't be verified: {other}"),
     }
-}
-
-/// A presented name without the library's notation around it.
-fn plain(name: &str) -> &str {
-    let inner = name
-        .strip_prefix("DnsName(\"")
-        .or_else(|| name.strip_prefix("IpAddress("));
-    inner.map_or(name, |inner| inner.trim_end_matches([')', '"']))
 }
 
 fn shown(name: &ServerName<'_>) -> String {
@@ -157,6 +151,5 @@ fn shown(name: &ServerName<'_>) -> String {
 }
 
 fn day(time: UnixTime) -> String {
-    let time = UNIX_EPOCH + Duration::from_secs(time.as_secs());
-    humantime::format_rfc3339_seconds(time).to_string()
+    validity::day(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
 }
