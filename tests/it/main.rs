@@ -13,6 +13,7 @@
     reason = "tests fail loudly, and nothing outside calls them"
 )]
 
+#[path = "../harness/mod.rs"]
 mod harness;
 
 /// Connections that end before a protocol is spoken.
