@@ -19,6 +19,7 @@ pub mod secure;
 pub mod services;
 pub mod upstream;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Response, handshake};
@@ -45,4 +46,12 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         );
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Sends a process a signal, such as `TERM`.
+#[track_caller]
+pub fn signal(process: u32, name: &str) {
+    let kill = format!("kill -s {name} {process}");
+    let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert!(sent.success(), "{kill}");
 }

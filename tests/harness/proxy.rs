@@ -525,11 +525,7 @@ impl Proxy {
 
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -s {name} {}", self.child.id())])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        super::signal(self.id(), name);
     }
 
     /// Waits for the program to end by itself.

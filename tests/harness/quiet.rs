@@ -92,12 +92,7 @@ impl Quiet {
     }
 
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-s", name, &id])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        super::signal(self.child.id(), name);
     }
 
     #[track_caller]

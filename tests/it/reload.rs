@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
@@ -268,11 +269,18 @@ fn a_named_pipe_holds_up_nothing() {
 #[test]
 fn a_configuration_can_come_through_a_pipe() {
     let folder = at_path("/one").folder();
-    let mut command = std::process::Command::new("bash");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(at_path("/one").yaml().as_bytes()).unwrap();
+    drop(writer);
+    let mut command = std::process::Command::new("sh");
     command
-        .args(["-c", "exec \"$0\" --config <(cat \"$2\")"])
-        .arg(program());
-    let proxy = Proxy::launch(folder, command, 1);
+        .args([
+            "-c",
+            "exec 3<&0 </dev/null && exec \"$0\" --config /dev/fd/3",
+        ])
+        .arg(program())
+        .stdin(reader);
+    let proxy = Proxy::attach(folder, command, 1);
     assert_eq!(status(&proxy, "/one"), 101);
     proxy.signal("HUP");
     proxy.event("reload_unchanged");

@@ -14,7 +14,7 @@ use wsgate::reason::Reason;
 use crate::harness::frames;
 use crate::harness::held::Held;
 use crate::harness::proxy::{self, program};
-use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake};
+use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake, signal};
 
 /// Far more than an exit takes that waits for nothing, far less than the drain that these tests set.
 const PROMPTLY: Duration = Duration::from_secs(8);
@@ -458,18 +458,14 @@ fn as_process_one_of_a_namespace_it_ends_on_sigterm() {
     client.finish();
     proxy.terminal();
     let since = Instant::now();
-    let sent = Command::new("kill")
-        .args(["-s", "TERM", child])
-        .status()
-        .unwrap();
-    assert!(sent.success());
+    signal(child.parse().unwrap(), "TERM");
     ends_promptly(proxy, since);
 }
 
 /// Runs the program as process 1, has `wait_for_it` wait until it reads its configuration, and signals it: one that is ignored
 /// leaves it waiting, and then it ends with another status.
 #[track_caller]
-fn ends_while_it_reads<T>(signal: &str, folder: &Path, wait_for_it: impl FnOnce() -> T) {
+fn ends_while_it_reads<T>(name: &str, folder: &Path, wait_for_it: impl FnOnce() -> T) {
     let child = Command::new("unshare")
         .args(["--pid", "--fork", "--kill-child"])
         .arg(program())
@@ -481,16 +477,12 @@ fn ends_while_it_reads<T>(signal: &str, folder: &Path, wait_for_it: impl FnOnce(
     let reading = wait_for_it();
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     let process = fs::read_to_string(children).unwrap();
-    let sent = Command::new("kill")
-        .args(["-s", signal, process.trim()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
+    signal(process.trim().parse().unwrap(), name);
     let ended = child.wait_with_output().unwrap();
     drop(reading);
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{said}");
-    let expected = format!("SIG{signal} before the configuration was read");
+    let expected = format!("SIG{name} before the configuration was read");
     assert!(said.contains(&expected), "{said}");
 }
 

@@ -142,8 +142,10 @@ fn input_that_is_empty_too_long_or_not_text_is_refused() {
 #[test]
 fn the_first_byte_is_waited_for_but_not_for_ever() {
     let folder = folder();
-    let output = Command::new("bash")
-        .args(["-c", "\"$0\" check <(sleep 1; cat proxy.yaml)"])
+    let slow =
+        "{ sleep 1; cat proxy.yaml; } | { exec 3<&0 </dev/null; exec \"$0\" check /dev/fd/3; }";
+    let output = Command::new("sh")
+        .args(["-c", slow])
         .arg(program())
         .current_dir(folder.path())
         .output()

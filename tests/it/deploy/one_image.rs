@@ -10,7 +10,7 @@ use super::{STREAM, compose, example, free_port, open};
 use crate::harness::client::Client;
 use crate::harness::frames::{CLOSE, echoes, masked, read};
 use crate::harness::proxy::{program, run};
-use crate::harness::{Proxy, eventually};
+use crate::harness::{Proxy, eventually, signal};
 
 const APP_ID: &str = "wx0123456789abcdef";
 
@@ -108,19 +108,11 @@ fn children(id: u32) -> Vec<(u32, String)> {
 
 /// Sends a signal to the child of this name.
 #[track_caller]
-fn signal(parent: u32, name: &str, signal: &str) {
+fn signal_child(parent: u32, name: &str, sent: &str) {
     let children = children(parent);
     let child = children.iter().find(|(_, other)| other == name);
     let (id, _) = child.unwrap_or_else(|| panic!("no {name} in {children:?}"));
-    kill(*id, signal);
-}
-
-#[track_caller]
-fn kill(id: u32, signal: &str) {
-    let status = Command::new("kill")
-        .args(["-s", signal, &id.to_string()])
-        .status();
-    assert!(status.unwrap().success());
+    signal(*id, sent);
 }
 
 /// Where in the output the events of these names stand.
@@ -179,7 +171,7 @@ fn as_process_one_the_application_comes_first_and_goes_last() {
         (names == ["node", "wsgate"]).then_some(())
     });
 
-    kill(entrypoint, "TERM");
+    signal(entrypoint, "TERM");
     proxy.event("draining");
     assert_eq!(closes(&mut client), 1012);
     proxy.terminal().expect(Reason::DrainGraceful);
@@ -222,7 +214,7 @@ fn the_application_still_serves_while_the_proxy_waits() {
 fn the_end_of_the_application_ends_the_proxy_in_order() {
     let mut proxy = start(folder(AT_ONCE), "");
     let mut client = tunnel(&proxy);
-    signal(proxy.id(), "node", "KILL");
+    signal_child(proxy.id(), "node", "KILL");
     // The proxy says what a bare end would not.
     assert_eq!(closes(&mut client), 1014);
     assert_eq!(proxy.ended().code(), Some(137));
@@ -237,7 +229,7 @@ fn the_end_of_the_application_ends_the_proxy_in_order() {
 #[test]
 fn an_application_that_ends_in_order_unasked_is_a_failure_too() {
     let mut proxy = start(folder(AT_ONCE), "");
-    signal(proxy.id(), "node", "TERM");
+    signal_child(proxy.id(), "node", "TERM");
     assert_eq!(proxy.ended().code(), Some(1), "{}", proxy.diagnostics());
     in_order(&mut proxy, &["app_stopping", "draining", "stopped"]);
 }
@@ -245,7 +237,7 @@ fn an_application_that_ends_in_order_unasked_is_a_failure_too() {
 #[test]
 fn the_end_of_the_proxy_ends_the_application() {
     let mut proxy = start(folder(AT_ONCE), "");
-    signal(proxy.id(), "wsgate", "KILL");
+    signal_child(proxy.id(), "wsgate", "KILL");
     assert_eq!(proxy.ended().code(), Some(137), "{}", proxy.diagnostics());
     in_order(&mut proxy, &["listening", "app_stopping"]);
 }
