@@ -2,16 +2,12 @@
 //!
 //! Nothing here sleeps to wait: everything waits for an event with the deadline [`PATIENCE`].
 
-pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod frames;
-pub mod held;
-pub mod hops;
+pub mod handshakes;
 pub mod inside;
-pub mod names;
 pub mod origin;
-pub mod peers;
 pub mod proxy;
 pub mod quiet;
 pub mod scrape;

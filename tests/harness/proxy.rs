@@ -21,6 +21,14 @@ pub const ORIGIN: &str = "https://app.example.com";
 /// The name that [`Setup`]'s certificate is for, beside `localhost` and `127.0.0.1`.
 pub const HOST: &str = "api.example.com";
 
+/// The shipped configurations.
+pub const SHIPPED: [&str; 4] = [
+    "proxy.yaml",
+    "deploy/proxy.yaml",
+    "deploy/express/proxy.yaml",
+    "deploy/one-image/proxy.yaml",
+];
+
 /// A configuration with one listener, one route `/ws` and one upstream; each field is YAML put at its place.
 #[derive(Clone)]
 pub struct Setup {
@@ -54,9 +62,8 @@ pub struct Setup {
     pub extra: String,
     /// A hard limit of descriptors for the process.
     pub descriptors: Option<u64>,
-    /// What a process in a mount namespace of its own finds in place of files of the system: path, content. Needs
-    /// root.
-    pub system: Vec<(&'static str, String)>,
+    /// The command that starts the program, if it is not started directly.
+    pub through: Vec<String>,
 }
 
 impl Setup {
@@ -86,7 +93,7 @@ impl Setup {
             log: "level: debug".to_owned(),
             extra: String::new(),
             descriptors: None,
-            system: Vec::new(),
+            through: Vec::new(),
         }
     }
 
@@ -159,18 +166,11 @@ impl Setup {
 
     /// The same where the test has written the configuration too, and `listeners` addresses are bound.
     pub fn start_bound(&self, folder: TempDir, listeners: usize) -> Proxy {
-        if self.system.is_empty() {
+        let Some((first, arguments)) = self.through.split_first() else {
             return Proxy::spawn(folder, self.descriptors, listeners);
-        }
-        let mut script = "set -e\n".to_owned();
-        for (index, (path, content)) in self.system.iter().enumerate() {
-            let file = folder.path().join(format!("system-{index}"));
-            fs::write(&file, content).unwrap();
-            script += &format!("mount --bind {} {path}\n", file.display());
-        }
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &(script + "exec \"$0\" \"$@\"")]);
-        command.arg(program());
+        };
+        let mut command = Command::new(first);
+        command.args(arguments).arg(program());
         Proxy::launch(folder, command, listeners)
     }
 }

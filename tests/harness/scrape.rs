@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
-use super::services::get;
+use super::proxy::HOST;
+use super::services::{get, probes, start};
+use super::upstream::Nobody;
+use super::{Client, Proxy, Setup, eventually, handshake};
 
 /// One answer.
 #[derive(Debug)]
@@ -124,4 +128,59 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
     }
     let value = rest.trim_start_matches('}').trim_start();
     (name.to_owned(), labels, value.parse().unwrap())
+}
+
+/// Asks until the sum of `name` with these labels is `value`.
+#[track_caller]
+pub fn until(proxy: &Proxy, name: &str, labels: &[(&str, &str)], value: f64) -> Scrape {
+    let mut last = None;
+    let come = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually("a metric", || {
+            let scrape = Scrape::of(probes(proxy));
+            let is = scrape.sum(name, labels);
+            last = Some(is);
+            (is == value).then_some(scrape)
+        })
+    }));
+    come.unwrap_or_else(|_| panic!("{name}{labels:?} is {last:?}, not {value}"))
+}
+
+/// A scrape in which every metric has a sample. What tests hold against it are files, so that one is enough for all.
+pub fn full() -> &'static Scrape {
+    static FULL: OnceLock<Scrape> = OnceLock::new();
+    FULL.get_or_init(|| {
+        let closed = Nobody::new();
+        let proxy = start(&Setup {
+            endpoints: "\"builtin:echo\"".to_owned(),
+            upstream: format!(
+                ", max_tunnels: 100 }}\n  away: {{ endpoints: [{}]",
+                closed.url()
+            ),
+            routes: "  - path: /away\n    websocket: { origins: [https://app.example.com] }\n    upstream: away\n  - \
+                     path: /text\n    respond: { status: 200, body: x }\n"
+                .to_owned(),
+            ..Setup::tls("")
+        });
+        let send = |bytes: &str| {
+            let mut client = Client::tls(proxy.address());
+            let status = client.send(bytes).response().status;
+            (client, status)
+        };
+        let plain = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        assert_eq!(send(&plain("/text")).1, 200);
+        assert_eq!(send(&plain("/none")).1, 404);
+        assert_eq!(send(&handshake("/away", &[])).1, 502);
+        let (tunnel, status) = send(&handshake("/ws", &[]));
+        assert_eq!(status, 101);
+        drop(tunnel);
+        until(&proxy, "wsgate_tunnels_open", &[], 0.0);
+        // More refusals of a kind than are written.
+        eventually("a suppressed record", || {
+            for _ in 0..200 {
+                Client::plain(proxy.address()).send("\r\n?\r\n");
+            }
+            let scrape = Scrape::of(probes(&proxy));
+            (scrape.sum("wsgate_records_suppressed_total", &[]) > 0.0).then_some(scrape)
+        })
+    })
 }

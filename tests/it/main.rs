@@ -1,4 +1,5 @@
-//! All tests that drive the real program, by behaviour.
+//! The tests that drive the real program, by behaviour. They need no other program than the build does; those that do are
+//! in `tests/peers`.
 
 #![allow(
     missing_docs,
@@ -20,21 +21,17 @@ mod harness;
 mod accept;
 /// The command line, and what `check` says of certificates.
 mod cli;
-/// The container image, and the examples of `deploy/`.
-mod deploy;
 /// What the documents promise.
 mod docs;
 /// Drains that are asked for through the admin listener.
 mod drain;
 /// Malformed requests, and requests that are no opening handshake.
 mod http;
-/// Real peers on both sides: Node, Express, Python and Chromium.
-mod interop;
 /// What one client may use, and what happens when descriptors run out.
 mod limits;
 /// What clients that want to cost much cost in memory.
 mod memory;
-/// What a scrape tells, and what dashboards and alerts make of it.
+/// What a scrape tells.
 mod metrics;
 /// Plain requests: who may pass, what reaches the upstream, and one record each.
 mod plain;
@@ -48,7 +45,7 @@ mod reasons;
 mod record;
 /// Another configuration, and other certificates, for a process that goes on.
 mod reload;
-/// The JSON Schema of the configuration, held by a validator against the files that there are.
+/// The JSON Schema of the configuration that is kept for editors.
 mod schema;
 /// What happens at the end of the process.
 mod stop;

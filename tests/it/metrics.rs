@@ -1,6 +1,6 @@
-//! What a scrape tells, and what dashboards and alerts make of it.
+//! What a scrape tells.
 
-/// The documentation, the dashboard and the alert rules, held against a scrape.
+/// The documentation, held against a scrape.
 mod known;
 /// What a reload does to them.
 mod reload;
@@ -10,25 +10,10 @@ mod tunnels;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::proxy::HOST;
-use crate::harness::scrape::Scrape;
+use crate::harness::scrape::{Scrape, until};
 use crate::harness::services::{admin, ask, get, probes, start};
 use crate::harness::upstream::Nobody;
-use crate::harness::{Client, Origin, Proxy, Setup, Upstream, eventually, handshake};
-
-/// Asks until the sum of `name` with these labels is `value`.
-#[track_caller]
-pub(crate) fn until(proxy: &Proxy, name: &str, labels: &[(&str, &str)], value: f64) -> Scrape {
-    let mut last = None;
-    let come = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually("a metric", || {
-            let scrape = Scrape::of(probes(proxy));
-            let is = scrape.sum(name, labels);
-            last = Some(is);
-            (is == value).then_some(scrape)
-        })
-    }));
-    come.unwrap_or_else(|_| panic!("{name}{labels:?} is {last:?}, not {value}"))
-}
+use crate::harness::{Client, Origin, Setup, Upstream, handshake};
 
 #[test]
 fn both_services_answer_in_the_format_of_prometheus() {

@@ -4,11 +4,9 @@ mod health;
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::client::try_socket;
-use crate::harness::peers::tool;
 use crate::harness::services::{admin, ask, get, probes, start};
 use crate::harness::{Client, PATIENCE, Proxy, Setup, eventually, frames, handshake};
 
@@ -265,22 +263,6 @@ fn garbage_is_ended_and_leaves_no_trace() {
         events,
         ["listening", "listening", "listening", "draining", "stopped"]
     );
-}
-
-/// A standard library's client, as scripts and platforms have one.
-#[test]
-fn python_is_answered() {
-    let proxy = start(&Setup::plain("\"builtin:echo\""));
-    let script = "import sys, urllib.request as r\n\
-                  answer = r.urlopen(sys.argv[1], timeout=20)\n\
-                  print(answer.status, answer.read().decode(), end='')";
-    let url = format!("http://{}/readyz", probes(&proxy));
-    let asked = Command::new(tool("WSGATE_PYTHON"))
-        .args(["-c", script, &url])
-        .output()
-        .unwrap();
-    let said = String::from_utf8(asked.stdout).unwrap();
-    assert_eq!(said, "200 ready: 0 connections open\n");
 }
 
 #[test]

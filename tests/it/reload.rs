@@ -6,7 +6,6 @@ use serde_json::Value;
 use wsgate::reason::Reason;
 
 use crate::harness::client::try_socket;
-use crate::harness::held::Held;
 use crate::harness::proxy::program;
 use crate::harness::{Client, Line, Proxy, Setup, eventually, frames, handshake};
 
@@ -390,24 +389,4 @@ fn a_reload_during_a_drain_lets_nobody_in() {
         (proxy.events("drained") == 1).then_some(())
     });
     proxy.stop();
-}
-
-/// No change takes effect while a file system does not answer, so the file is named.
-#[test]
-fn a_file_whose_file_system_does_not_answer_is_named() {
-    let proxy = Setup::tls(ECHO).start();
-    let file = proxy.folder().join("good.pem");
-    let mut held = Held::new(&file);
-    proxy.signal("HUP");
-    held.is_wanted();
-    let named = format!("reading {} has taken longer than 5s", file.display());
-    eventually("the file's name", || {
-        proxy.diagnostics().contains(&named).then_some(())
-    });
-    drop(held);
-    proxy.event("reload_unchanged");
-    let read = "the configuration has been read and checked, which took";
-    eventually("the end of the wait", || {
-        proxy.diagnostics().contains(read).then_some(())
-    });
 }

@@ -6,15 +6,14 @@ use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use wsgate::reason::Reason;
 
 use crate::harness::frames;
-use crate::harness::held::Held;
 use crate::harness::proxy::{self, program};
-use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake, signal};
+use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake};
 
 /// Far more than an exit takes that waits for nothing, far less than the drain that these tests set.
 const PROMPTLY: Duration = Duration::from_secs(8);
@@ -429,94 +428,6 @@ fn a_request_that_is_on_its_way_when_the_signal_comes_still_gets_its_answer() {
     );
     client.finish();
     ends_promptly(proxy, Instant::now());
-}
-
-#[test]
-fn as_process_one_of_a_namespace_it_ends_on_sigterm() {
-    // In a container the program is process 1, for which the kernel ignores signals without a handler.
-    let upstream = Upstream::echo();
-    let setup = patient(&upstream.url());
-    let mut command = Command::new("unshare");
-    command
-        .args(["--pid", "--fork", "--kill-child"])
-        .arg(program());
-    let mut proxy = Proxy::launch(setup.folder(), command, 1);
-    let children = format!("/proc/{0}/task/{0}/children", proxy.id());
-    let child = fs::read_to_string(&children).unwrap();
-    let child = child.trim();
-    let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
-    let ids = status
-        .lines()
-        .find(|line| line.starts_with("NSpid:"))
-        .unwrap();
-    assert!(
-        ids.ends_with("\t1"),
-        "not process 1 of its namespace: {ids}"
-    );
-    let mut client = open(&proxy);
-    echoes(&mut client);
-    client.finish();
-    proxy.terminal();
-    let since = Instant::now();
-    signal(child.parse().unwrap(), "TERM");
-    ends_promptly(proxy, since);
-}
-
-/// Runs the program as process 1, has `wait_for_it` wait until it reads its configuration, and signals it: one that is ignored
-/// leaves it waiting, and then it ends with another status.
-#[track_caller]
-fn ends_while_it_reads<T>(name: &str, folder: &Path, wait_for_it: impl FnOnce() -> T) {
-    let child = Command::new("unshare")
-        .args(["--pid", "--fork", "--kill-child"])
-        .arg(program())
-        .arg("--config")
-        .arg(folder.join("proxy.yaml"))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let reading = wait_for_it();
-    let children = format!("/proc/{0}/task/{0}/children", child.id());
-    let process = fs::read_to_string(children).unwrap();
-    signal(process.trim().parse().unwrap(), name);
-    let ended = child.wait_with_output().unwrap();
-    drop(reading);
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(0), "{said}");
-    let expected = format!("SIG{name} before the configuration was read");
-    assert!(said.contains(&expected), "{said}");
-}
-
-#[test]
-fn as_process_one_it_ends_while_it_reads_a_pipe() {
-    for signal in ["TERM", "INT", "QUIT"] {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("proxy.yaml");
-        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-        assert!(made.success());
-        ends_while_it_reads(signal, folder.path(), || {
-            let mut options = fs::OpenOptions::new();
-            // Without a reader this fails.
-            options
-                .write(true)
-                .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-            let mut writer = eventually("a reader", || options.open(&pipe).ok());
-            writer.write_all(b"listeners:\n").unwrap();
-            writer
-        });
-    }
-}
-
-#[test]
-fn as_process_one_it_ends_while_a_file_system_does_not_answer() {
-    let setup = Setup::tls("\"builtin:echo\"");
-    for file in ["proxy.yaml", "good.pem"] {
-        let folder = setup.folder();
-        let mut held = Held::new(&folder.path().join(file));
-        ends_while_it_reads("TERM", folder.path(), || {
-            held.is_wanted();
-            held
-        });
-    }
 }
 
 #[test]

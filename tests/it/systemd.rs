@@ -12,7 +12,6 @@ use std::thread;
 
 use wsgate::reason::Reason;
 
-use crate::harness::client::try_socket;
 use crate::harness::frames::{CLOSE, echoes, masked, read};
 use crate::harness::proxy::program;
 use crate::harness::services::{self, admin, ask};
@@ -374,47 +373,5 @@ fn an_inherited_address_that_a_reload_took_away_can_come_back() {
     let line = proxy.event("reload_refused");
     let problem = format!("the inherited socket {address} has that port");
     assert!(line.text("detail").contains(&problem), "{line:?}");
-    proxy.stop();
-}
-
-#[test]
-fn systemd_starts_it_with_its_first_client() {
-    let ports: Vec<_> = (0..2).map(|_| bound("127.0.0.1:0")).collect();
-    let addresses: Vec<_> = ports.iter().map(|(_, address)| *address).collect();
-    drop(ports);
-    let setup = Setup {
-        extra: format!("probes: {{ address: {} }}\n", addresses[1]),
-        ..at(addresses[0])
-    };
-    let folder = setup.folder();
-    let mut command = Command::new("systemd-socket-activate");
-    for address in &addresses {
-        command.arg(format!("--listen={address}"));
-    }
-    command
-        .arg("--fdname=web:probes")
-        .arg(program())
-        .arg("--config")
-        .arg(folder.path().join("proxy.yaml"));
-    let mut proxy = Proxy::follow(folder, command, 0);
-    let client = eventually("systemd's sockets", || try_socket(addresses[0]).ok());
-    let mut client = Client::Plain(client);
-    client.send(handshake("/ws", &[]));
-    assert_eq!(client.response().status, 101);
-    echoes(&mut client, "hello");
-    assert_eq!(ask(addresses[1], "GET", "/readyz").status, 200);
-    let details: Vec<_> = proxy
-        .lines()
-        .iter()
-        .filter(|line| line.text("event") == "listening")
-        .map(|line| line.text("detail").to_owned())
-        .collect();
-    let expected = [
-        "without TLS, on an inherited socket",
-        "probes, on an inherited socket",
-    ];
-    assert_eq!(details, expected);
-    drop(client);
-    proxy.terminal();
     proxy.stop();
 }

@@ -191,26 +191,33 @@ impl Source {
     }
 }
 
-/// All of `src` but what is compiled for tests only.
-fn sources() -> Vec<Source> {
-    let mut sources = Vec::new();
-    let mut folders = vec![PathBuf::from("src")];
+/// The Rust files below a folder.
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let stem = path.file_stem().unwrap();
-            if stem == "tests" {
-                continue;
-            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources.push(read(&path));
+                files.push(path);
             }
         }
     }
+    files
+}
+
+/// All of `src` but what is compiled for tests only.
+fn sources() -> Vec<Source> {
+    let is_tests = |path: &PathBuf| {
+        path.iter()
+            .any(|part| part == "tests" || part == "tests.rs")
+    };
+    let files = rust_files("src").into_iter();
+    let sources: Vec<_> = files.filter(|path| !is_tests(path)).collect();
     assert!(sources.len() > 40, "the source was not found");
-    sources
+    sources.iter().map(|path| read(path)).collect()
 }
 
 fn read(path: &Path) -> Source {
@@ -436,6 +443,23 @@ fn the_map_has_every_module() {
             places.iter().any(|place| Path::new(place).exists()),
             "there is no {named}"
         );
+    }
+}
+
+/// `cargo test` alone passes on a machine with only Rust, a C compiler and make.
+#[test]
+fn tests_that_need_other_programs_are_in_the_suite_for_them() {
+    // The shell and coreutils, without which nothing is built.
+    const THERE: &[&str] = &["sh", "mkfifo"];
+    let files = [rust_files("tests/it"), rust_files("tests/harness")].concat();
+    assert!(files.len() > 80, "the tests were not found");
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let started = text.split("Command::new(\"").skip(1);
+        let programs: Vec<_> = started.filter_map(|rest| rest.split('"').next()).collect();
+        for name in programs {
+            assert!(THERE.contains(&name), "{} starts {name}", path.display());
+        }
     }
 }
 

@@ -7,7 +7,6 @@ mod clients;
 mod development;
 pub mod hello;
 mod hostile;
-mod scanner;
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};

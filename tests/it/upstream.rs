@@ -6,89 +6,24 @@ use std::sync::mpsc;
 use wsgate::reason::Reason;
 
 use crate::harness::client::KEY;
+use crate::harness::handshakes::{ask, ask_with, attempts, echoes, has_timings, is_own, waited};
 use crate::harness::upstream::{Call, Full, Nobody, field};
-use crate::harness::{
-    Client, Line, PATIENCE, Response, Setup, Upstream, eventually, handshake, switching,
-};
+use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually, handshake, switching};
 
 /// What a 101 may say and may not.
 mod answers;
-/// Endpoints in turn, addresses in turn, and the resolver.
+/// Endpoints in turn.
 mod connecting;
 /// Several endpoints, and unix sockets.
 pub mod groups;
 /// Clients that leave while nothing is read from them.
 mod leaving;
-/// Look-ups, with a name server of the tests.
-mod names;
 /// What of a refusal reaches the client.
 mod relay;
 /// Over TLS.
 pub mod secure;
 /// What happens while the upstream is asked.
 mod waiting;
-
-/// One opening handshake: what the client read until its connection ended, and the record.
-#[track_caller]
-fn ask(setup: &Setup) -> (Response, Line) {
-    ask_with(setup, &[])
-}
-
-/// The same with changed fields.
-#[track_caller]
-fn ask_with(setup: &Setup, changes: &[(&str, &str)]) -> (Response, Line) {
-    let mut proxy = setup.start();
-    let mut client = Client::plain(proxy.address());
-    let response = client.send(handshake("/ws", changes)).response();
-    assert_ne!(response.status, 101);
-    assert_eq!(client.rest(), b"", "nothing follows an answer");
-    (response, proxy.terminal())
-}
-
-/// Holds a refusal of the proxy's own against what every one of them has.
-#[track_caller]
-fn is_own(response: &Response, line: &Line) {
-    let reason = line.text("reason");
-    assert_eq!(line.text("event"), "refused");
-    assert_eq!(line.number("status"), Some(response.status.into()));
-    assert_eq!(response.field("connection"), Some("close"));
-    assert_eq!(
-        response.field("x-request-id"),
-        Some(line.text("request_id"))
-    );
-    let status = response.field("proxy-status").unwrap();
-    assert!(status.starts_with("wsgate; error="), "{status}");
-    assert!(
-        status.ends_with(&format!("; details=\"{reason}\"")),
-        "{status}"
-    );
-    assert!(response.text().starts_with(reason), "{response:?}");
-    let retry = (response.status == 503).then_some("5");
-    assert_eq!(response.field("retry-after"), retry);
-    has_timings(line, &["head_ms", "policy_ms", "connect_ms"]);
-    assert_eq!(line.text("upstream"), "app");
-}
-
-#[track_caller]
-fn has_timings(line: &Line, names: &[&str]) {
-    for name in names {
-        assert!(line.number(name).is_some(), "no {name} in {line:?}");
-    }
-}
-
-/// The endpoints tried and what came of each.
-fn attempts(line: &Line) -> Vec<(String, String)> {
-    let attempts = line.0.get("attempts").and_then(|list| list.as_array());
-    let text = |attempt: &serde_json::Value, name: &str| {
-        attempt[name].as_str().unwrap_or_default().to_owned()
-    };
-    attempts
-        .into_iter()
-        .flatten()
-        .inspect(|attempt| assert!(attempt["ms"].is_u64(), "{attempt}"))
-        .map(|attempt| (text(attempt, "endpoint"), text(attempt, "outcome")))
-        .collect()
-}
 
 /// An endpoint that can't be connected to: refused with `reason`, which its one attempt has too.
 #[track_caller]
@@ -224,13 +159,6 @@ pub fn upstream_connect_timeout() -> Line {
     let said = waited(line.text("detail"));
     assert!((190..=ms).contains(&said), "{line:?}");
     line
-}
-
-/// The milliseconds that a `detail` with "no answer in 301ms" names. Taken just before the attempt's own `ms`, which
-/// may be one more.
-fn waited(detail: &str) -> u64 {
-    let (_, number) = detail.split_once(": no answer in ").expect(detail);
-    number.strip_suffix("ms").expect(detail).parse().unwrap()
 }
 
 pub fn upstream_unreachable() -> Line {

@@ -15,9 +15,9 @@ use crate::harness::certs::{Authority, Kind};
 use crate::harness::client::trusting;
 use crate::harness::proxy::HOST;
 use crate::harness::scrape::Scrape;
+use crate::harness::scrape::until;
 use crate::harness::secure::{SecureUpstream, config_with};
 use crate::harness::{Client, Line, Proxy, Setup, eventually, handshake};
-use crate::metrics::until;
 
 const REFUSED: &str = "wsgate_certificates_refused";
 /// Time for a look at the files of a busy machine.

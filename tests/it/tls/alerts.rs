@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::Shutdown;
 use std::path::Path;
-use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -16,7 +15,6 @@ use super::clients::{Taste, settled};
 use super::hello::{self, HANDSHAKE, Hello, ending, message, only_alert, record};
 use super::{HANDSHAKE_FAILURE, Scene, UNRECOGNIZED_NAME};
 use crate::harness::certs::{Authority, Kind, write_private};
-use crate::harness::peers::{file, tool};
 use crate::harness::proxy::HOST;
 use crate::harness::{Client, Line, Proxy, Setup};
 
@@ -224,29 +222,6 @@ fn what_is_wrong_with_the_certificate_is_told_whatever_the_client_says() {
     let hint = line.text("hint");
     assert!(hint.contains("CN=an authority of our own"), "{line:?}");
     assert!(hint.contains("let the client trust it"), "{line:?}");
-}
-
-/// Python's asyncio refuses a certificate without an alert; `wsgate check` finds nothing wrong with one of an authority of
-/// one's own.
-#[test]
-fn a_client_that_leaves_without_an_alert_is_no_dead_end() {
-    let mut proxy = Setup::tls("builtin:echo").start();
-    let url = format!("wss://localhost:{}/ws", proxy.address().port());
-    let output = Command::new(tool("WSGATE_PYTHON"))
-        .arg(file("py_client.py"))
-        .arg(url)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        said.contains("SSLCertVerificationError") || said.contains("CERTIFICATE_VERIFY"),
-        "{said}"
-    );
-    let line = proxy.terminal();
-    let hint = line.text("hint");
-    assert!(hint.contains("CN=test authority"), "{line:?}");
-    assert!(hint.contains("let the client trust it"), "{line:?}");
-    assert!(!hint.contains("run `wsgate check`"), "{line:?}");
 }
 
 /// As Chromium does whose user has no certificate: it is the listener that asks.

@@ -2,19 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, ClientConfig, Error, HandshakeKind, RootCertStore};
-use serde_json::json;
 use tempfile::TempDir;
 use wsgate::reason::Reason;
 
 use super::clients::{connection, tls_error};
 use crate::harness::certs::{Authority, Kind};
-use crate::harness::peers::{file, tool};
 use crate::harness::proxy::{HOST, run};
 use crate::harness::{Client, Line, Proxy, Setup, handshake};
 
@@ -198,56 +195,6 @@ fn an_optional_certificate_may_be_absent_but_not_bad() {
         let bad = stranger.issue(&["c"], Kind::Client);
         alert(&proxy, client(version, Some(bad)));
         proxy.terminal().expect(Reason::TlsClientCertInvalid);
-    }
-}
-
-/// The TLS libraries of Node and Python, with a good certificate, a stranger's, and none.
-#[test]
-fn node_and_python_show_certificates() {
-    let (mut proxy, authority) = start("required");
-    let stranger = Authority::new("another authority");
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    fs::write(path("ca.pem"), Authority::shared().pem()).unwrap();
-    authority.write(folder.path(), "good", &["c"], Kind::Client);
-    stranger.write(folder.path(), "bad", &["c"], Kind::Client);
-    for (program, probe) in [
-        ("WSGATE_NODE", "tls_probe.js"),
-        ("WSGATE_PYTHON", "tls_probe.py"),
-    ] {
-        for version in ["TLSv1.2", "TLSv1.3"] {
-            for (name, reason) in [
-                (Some("good"), Reason::TlsClosedUnused),
-                (Some("bad"), Reason::TlsClientCertInvalid),
-                (None, Reason::TlsClientCertMissing),
-            ] {
-                let mut options = json!({
-                    "ca": path("ca.pem"), "servername": HOST,
-                    "min_version": version, "max_version": version,
-                });
-                if let Some(name) = name {
-                    options["cert"] = json!(path(&format!("{name}.pem")));
-                    options["key"] = json!(path(&format!("{name}-key.pem")));
-                }
-                let address = proxy.address();
-                let output = Command::new(tool(program))
-                    .arg(file(probe))
-                    .args([&address.ip().to_string(), &address.port().to_string()])
-                    .arg(options.to_string())
-                    .output()
-                    .unwrap();
-                let said = String::from_utf8_lossy(&output.stdout);
-                let expected = format!("\"ok\":{}", reason == Reason::TlsClosedUnused);
-                let told = said.replace(' ', "").contains(&expected);
-                assert!(told, "{probe} {version} {name:?}: {said}");
-                let line = proxy.terminal();
-                assert_eq!(
-                    line.text("reason"),
-                    reason.code(),
-                    "{probe} {version}: {line:?}"
-                );
-            }
-        }
     }
 }
 

@@ -1,0 +1,71 @@
+//! What `deploy/` promises: the image runs as it says, and the examples work.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use crate::harness::certs::{Authority, Kind};
+use crate::harness::{Client, handshake};
+use crate::tools::programs::tool;
+
+/// Compose, and the Express example behind the proxy.
+mod compose;
+/// What the page on balancers and platforms shows.
+mod docs;
+/// The container image.
+mod image;
+/// The manifests for Kubernetes, and a pod's end.
+mod kubernetes;
+/// What linters say.
+mod lint;
+/// The application and the proxy in one container.
+mod one_image;
+/// What the program is made of, and what is said of that.
+mod supply;
+/// The units for systemd.
+mod systemd;
+
+/// The path that all examples serve.
+const STREAM: &str = "/api/realtime-voice/stream";
+
+/// A file of the examples, with some of its text replaced: what a test can't use, such as a public port.
+#[track_caller]
+fn example(file: &str, changes: &[(&str, &str)]) -> String {
+    let path = Path::new("deploy").join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{} has no {from:?}", path.display());
+        text.replace(from, to)
+    })
+}
+
+/// The folder `certs` in `folder` with a good certificate for `name`, under the names that the examples use.
+fn certificate(folder: &Path, name: &str) {
+    let certs = folder.join("certs");
+    fs::create_dir(&certs).unwrap();
+    let (cert, key) = Authority::shared().write(&certs, "new", &[name], Kind::Good);
+    fs::rename(cert, certs.join("fullchain.pem")).unwrap();
+    fs::rename(key, certs.join("privkey.pem")).unwrap();
+}
+
+/// A port that is free now. Whoever is to take it has to be told it beforehand.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A program that was installed with Python's packages.
+fn python_tool(name: &str) -> PathBuf {
+    Path::new(&tool("WSGATE_PYTHON"))
+        .parent()
+        .unwrap()
+        .join(name)
+}
+
+/// Opens a tunnel through the proxy.
+#[track_caller]
+fn open(mut client: Client, path: &str, changes: &[(&str, &str)]) -> Client {
+    let response = client.send(handshake(path, changes)).response();
+    assert_eq!(response.status, 101, "{}", response.text());
+    client
+}
