@@ -16,9 +16,9 @@ use std::time::SystemTime;
 
 use histogram::Histogram;
 use route::Routes;
-pub use route::{Passed, Route};
+pub use route::{Route, Traffic};
 use table::{ByReason, Ended};
-pub use text::{Kind, Text, seconds};
+pub use text::{MetricType, Text, seconds};
 
 use crate::reason::{By, Reason};
 
@@ -283,7 +283,7 @@ impl Metrics {
         self.write_reloads(text);
         let mut family = text.family(
             "wsgate_records_suppressed_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Refusals that were counted but not written, because more than 100 with their reason came within a second.",
         );
         for (reason, _, count) in self.suppressed.iter() {
@@ -291,7 +291,7 @@ impl Metrics {
         }
         text.family(
             "wsgate_records_dropped_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Records that were lost because standard output failed or was blocked.",
         )
         .sample(&[], self.dropped_total());
@@ -300,13 +300,13 @@ impl Metrics {
     fn write_failures(&self, text: &mut Text) {
         text.family(
             "wsgate_connections_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Connections that arrived, including those that were reset immediately.",
         )
         .sample(&[], self.connections.load(Relaxed));
         let mut family = text.family(
             "wsgate_connections_refused_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Connections that were refused or ended before a complete request was read.",
         );
         for (reason, by, count) in self.unread.iter() {
@@ -314,7 +314,7 @@ impl Metrics {
         }
         let mut family = text.family(
             "wsgate_handshakes_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Opening handshakes by outcome.",
         );
         family.sample(
@@ -331,7 +331,7 @@ impl Metrics {
         }
         let mut family = text.family(
             "wsgate_requests_failed_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Plain requests that were refused or whose answer was cut off.",
         );
         for (reason, by, count) in self.requests.iter() {
@@ -339,7 +339,7 @@ impl Metrics {
         }
         let mut family = text.family(
             "wsgate_tunnels_ended_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Tunnels that ended, by reason and by the close code that the client sees.",
         );
         for (reason, by, code, count) in self.ended.iter() {
@@ -355,7 +355,7 @@ impl Metrics {
     fn write_times(&self, text: &mut Text) {
         let mut family = text.family(
             "wsgate_stage_duration_seconds",
-            Kind::Histogram,
+            MetricType::Histogram,
             "Duration of each step, with the precision of the records (1 ms).",
         );
         for (step, histogram) in Step::ALL.iter().zip(&self.steps) {
@@ -363,7 +363,7 @@ impl Metrics {
         }
         let mut family = text.family(
             "wsgate_tunnel_duration_seconds",
-            Kind::Histogram,
+            MetricType::Histogram,
             "Lifetime of the tunnels that ended.",
         );
         self.lives.write(&mut family, None);
@@ -372,7 +372,7 @@ impl Metrics {
     fn write_reloads(&self, text: &mut Text) {
         let mut family = text.family(
             "wsgate_config_reloads_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Reloads of the configuration by outcome.",
         );
         let reloads = &self.reloads;
@@ -381,13 +381,13 @@ impl Metrics {
         let is_refused = reloads.is_last_refused.load(Relaxed);
         text.family(
             "wsgate_config_last_reload_successful",
-            Kind::Gauge,
+            MetricType::Gauge,
             "1 if the last reload found no errors in the configuration file, else 0.",
         )
         .sample(&[], u8::from(!is_refused));
         text.family(
             "wsgate_certificates_refused",
-            Kind::Gauge,
+            MetricType::Gauge,
             "Certificates and authorities whose files can't be used now; their previous content stays in use.",
         )
         .sample(&[], reloads.certificates_refused.load(Relaxed));
@@ -397,7 +397,7 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner);
         text.family(
             "wsgate_config_loaded_timestamp_seconds",
-            Kind::Gauge,
+            MetricType::Gauge,
             "Time at which the current configuration was read.",
         )
         .sample(&[], seconds(loaded));

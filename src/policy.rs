@@ -33,7 +33,7 @@ const NEAR: &str = "the path is nearly that of a route";
 
 /// What the policy looks at. All text is as received.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestFacts<'a> {
     /// Whether the client's connection is TLS, here or at a trusted hop in front.
     pub secure: bool,
     /// TLS server name, lower case, if the connection ended here and the client sent one.
@@ -91,7 +91,7 @@ impl<'r, R> Permit<'r, R> {
 /// A [`Failure`] with a reason of the policy stage; `websocket_not_allowed` where the route does not accept handshakes.
 pub fn check<'r, U>(
     matched: Matched<'r, U>,
-    asked: &Asked<'_>,
+    asked: &RequestFacts<'_>,
 ) -> Result<(Permit<'r, WebSocketRules>, &'r U), Failure> {
     let Matched {
         route,
@@ -125,7 +125,7 @@ fn no_websocket<U>(
     route: &Route<U>,
     routes: &[Route<U>],
     later: &[Route<U>],
-    asked: &Asked<'_>,
+    asked: &RequestFacts<'_>,
 ) -> Failure {
     let detail = format!("the route is {route}");
     let is_meant = |later: &&Route<U>| later.takes(asked) && later.websocket().is_some();
@@ -202,7 +202,7 @@ pub struct Matched<'r, U> {
 /// A [`Failure`] with a reason of the policy stage. [`Search`] says more where its record is written.
 pub fn matching<'r, U>(
     routes: &'r [Route<U>],
-    asked: &Asked<'_>,
+    asked: &RequestFacts<'_>,
 ) -> Result<Matched<'r, U>, Failure> {
     check_host(routes, asked)?;
     let note = check_sni(routes, asked)?;
@@ -219,7 +219,7 @@ pub fn matching<'r, U>(
 ///
 /// # Errors
 /// `host_not_allowed`.
-pub fn check_host<U>(routes: &[Route<U>], asked: &Asked<'_>) -> Result<(), Failure> {
+pub fn check_host<U>(routes: &[Route<U>], asked: &RequestFacts<'_>) -> Result<(), Failure> {
     let host = &asked.authority.host;
     if routes.iter().any(|route| route.takes_host(host)) {
         return Ok(());
@@ -229,7 +229,7 @@ pub fn check_host<U>(routes: &[Route<U>], asked: &Asked<'_>) -> Result<(), Failu
 }
 
 /// Holds the Host against the name that the client checked the certificate for (RFC 9110 section 7.4).
-fn check_sni<U>(routes: &[Route<U>], asked: &Asked<'_>) -> Result<Option<Note>, Failure> {
+fn check_sni<U>(routes: &[Route<U>], asked: &RequestFacts<'_>) -> Result<Option<Note>, Failure> {
     let host = asked.authority.host.as_str();
     let differs = |sni: &&str| !host.is_empty() && !sni.eq_ignore_ascii_case(host);
     let Some(sni) = asked.sni.filter(differs) else {
@@ -261,7 +261,7 @@ fn check_sni<U>(routes: &[Route<U>], asked: &Asked<'_>) -> Result<Option<Note>, 
 /// The first route that matches, and those behind it.
 fn find_route<'r, U>(
     routes: &'r [Route<U>],
-    asked: &Asked<'_>,
+    asked: &RequestFacts<'_>,
 ) -> Result<(&'r Route<U>, &'r [Route<U>]), Failure> {
     let path = asked.path;
     if let Some(what) = path::ambiguity(path) {
@@ -290,7 +290,7 @@ fn find_route<'r, U>(
     })
 }
 
-fn check_subprotocols(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {
+fn check_subprotocols(rules: &WebSocketRules, asked: &RequestFacts<'_>) -> Result<(), Failure> {
     let allowed = &rules.subprotocols;
     let offered = asked.subprotocols;
     if allowed.is_empty()

@@ -26,7 +26,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::config::{LoadBalancer, OnAbort};
-use crate::metrics::{Passed, Route};
+use crate::metrics::{Route, Traffic};
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
 use crate::stream::{ClientStream, UpstreamStream};
@@ -139,7 +139,7 @@ impl Tunnel {
         let (client, upstream) = (&mut tunnel.client, &mut tunnel.upstream);
         begin(client, ends.client_early, upstream, largest);
         begin(upstream, ends.upstream_early, client, largest);
-        tunnel.count(Passed::default());
+        tunnel.count(Traffic::default());
         tunnel
     }
 
@@ -174,14 +174,14 @@ impl Tunnel {
     }
 
     /// What has passed so far, as the closing record reports it.
-    fn passed(&self) -> Passed {
-        Passed {
+    fn passed(&self) -> Traffic {
+        Traffic {
             bytes: [self.upstream.written, self.client.written],
             messages: [self.client.messages, self.upstream.messages],
         }
     }
 
-    fn count(&self, before: Passed) {
+    fn count(&self, before: Traffic) {
         self.settings.route.passed(before, self.passed());
     }
 

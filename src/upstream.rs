@@ -29,9 +29,9 @@ use tokio::time::{Instant, timeout_at};
 
 pub use connect::{Connected, connect};
 pub use forward::{Served, forward};
-pub use group::{Busy, Group, InUse, Member, Place};
+pub use group::{Busy, Group, InUse, Member, TunnelSlot};
 pub use names::Names;
-pub use relay::Passed;
+pub use relay::BodyOutcome;
 pub use request::{rebuild, rebuild_plain};
 pub use upload::{Upload, check_announced};
 
@@ -43,7 +43,7 @@ use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::stream::UpstreamStream;
 use line::{Line, Seen};
 use outgoing::Outgoing;
-use relay::{Patience, RelayBody};
+use relay::{BodyDeadline, RelayBody};
 
 /// The upstream's answer to an opening handshake.
 pub enum Answer {
@@ -76,7 +76,7 @@ pub struct Refused {
     /// Its answer.
     pub response: Response<Body>,
     /// What becomes of its body.
-    pub passed: Arc<Passed>,
+    pub passed: Arc<BodyOutcome>,
     /// What is worth saying.
     pub notes: Vec<Note>,
 }
@@ -120,7 +120,7 @@ pub async fn handshake(
     let mut notes: Vec<_> = answer::interim(&interim).into_iter().collect();
     if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
         let mut failure = answer::refused(&head, conditional)?;
-        let patience = Patience::Until(Instant::now() + upstream.handshake_timeout);
+        let patience = BodyDeadline::Until(Instant::now() + upstream.handshake_timeout);
         let is_tls = line.is_tls();
         let (mut body, passed) = RelayBody::new(body, line, patience, None, None);
         if !is_tls && head.status == http::StatusCode::BAD_REQUEST {

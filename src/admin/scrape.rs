@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::process::Process;
 use super::state::{Phase, State};
 use crate::generation::Generation;
-use crate::metrics::{Kind, Text, seconds};
+use crate::metrics::{MetricType, Text, seconds};
 
 /// All metrics. How long it is follows from the configuration and from `reason.rs`, not from what peers do.
 pub(super) fn page(state: &State, process: &Process) -> String {
@@ -25,16 +25,20 @@ pub(super) fn page(state: &State, process: &Process) -> String {
 fn write_state(text: &mut Text, state: &State, generation: &Generation) {
     text.family(
         "wsgate_build_info",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Version of this build; the value is always 1.",
     )
     .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     let phase = state.phase();
-    text.family("wsgate_ready", Kind::Gauge, "Whether /readyz answers 200.")
-        .sample(&[], u8::from(phase == Phase::Ready));
+    text.family(
+        "wsgate_ready",
+        MetricType::Gauge,
+        "Whether /readyz answers 200.",
+    )
+    .sample(&[], u8::from(phase == Phase::Ready));
     let mut family = text.family(
         "wsgate_phase",
-        Kind::Gauge,
+        MetricType::Gauge,
         "State of the process: 1 for the current state, 0 for the others.",
     );
     let now = match phase {
@@ -48,25 +52,25 @@ fn write_state(text: &mut Text, state: &State, generation: &Generation) {
     }
     text.family(
         "wsgate_connections_open",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Open connections that are a tunnel or may become one.",
     )
     .sample(&[], state.connections());
     text.family(
         "wsgate_connections_limit",
-        Kind::Gauge,
+        MetricType::Gauge,
         "limits.connections.",
     )
     .sample(&[], generation.config.limits.connections);
     text.family(
         "wsgate_config_generation",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Number of the current configuration: 1 at the start, plus 1 for each that was applied.",
     )
     .sample(&[], generation.number);
     let mut family = text.family(
         "wsgate_certificate_expiry_timestamp_seconds",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Time at which the first certificate of a chain shown to clients or upstreams expires.",
     );
     for certificate in &generation.certificates {
@@ -86,7 +90,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
         .collect();
     let mut family = text.family(
         "wsgate_upstream_healthy",
-        Kind::Gauge,
+        MetricType::Gauge,
         "1 if the endpoint is healthy, 0 if its health checks failed.",
     );
     for ((upstream, endpoint), member) in &members {
@@ -100,7 +104,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     }
     let mut family = text.family(
         "wsgate_upstream_in_use",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Open tunnels, handshakes in progress and plain requests in progress at an endpoint.",
     );
     for ((upstream, endpoint), member) in &members {
@@ -112,7 +116,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     }
     let mut family = text.family(
         "wsgate_upstream_connects_total",
-        Kind::Counter,
+        MetricType::Counter,
         "Attempts to connect to an endpoint for a request, by outcome.",
     );
     for ((upstream, endpoint), member) in &members {
@@ -128,7 +132,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     }
     let mut family = text.family(
         "wsgate_upstream_tunnels_open",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Open tunnels of an upstream and handshakes in progress to it, as max_tunnels counts them.",
     );
     for (name, group) in &generation.upstreams {
@@ -136,7 +140,7 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
     }
     let mut family = text.family(
         "wsgate_upstream_tunnels_limit",
-        Kind::Gauge,
+        MetricType::Gauge,
         "The limit upstreams.*.max_tunnels, if it is set.",
     );
     for (name, group) in &generation.upstreams {
@@ -149,14 +153,14 @@ fn write_upstreams(text: &mut Text, generation: &Generation) {
 fn write_process(text: &mut Text, state: &State, process: &Process) {
     text.family(
         "process_start_time_seconds",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Time at which the process started.",
     )
     .sample(&[], seconds(state.metrics().started()));
     if let Some(cpu) = process.cpu {
         text.family(
             "process_cpu_seconds_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Processor time of the process.",
         )
         .sample(&[], cpu.as_secs_f64());
@@ -179,7 +183,8 @@ fn write_process(text: &mut Text, state: &State, process: &Process) {
         ),
     ] {
         if let Some(value) = value {
-            text.family(name, Kind::Gauge, help).sample(&[], value);
+            text.family(name, MetricType::Gauge, help)
+                .sample(&[], value);
         }
     }
 }

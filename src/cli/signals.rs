@@ -30,10 +30,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 pub(super) struct Signals {
     names: Receiver<&'static str>,
     is_loaded: Arc<AtomicBool>,
-    patience: Arc<OnceLock<Patience>>,
+    patience: Arc<OnceLock<Grace>>,
 }
 
-type Patience = Box<dyn Fn() -> Duration + Send + Sync>;
+type Grace = Box<dyn Fn() -> Duration + Send + Sync>;
 
 impl Signals {
     /// Takes them from the kernel from now on, which ignores them for process 1 of a container. Until [`Signals::loaded`]
@@ -52,7 +52,7 @@ impl Signals {
             Ends::new()?
         };
         let (sender, names) = channel(WAITING);
-        let patience: Arc<OnceLock<Patience>> = Arc::default();
+        let patience: Arc<OnceLock<Grace>> = Arc::default();
         let allowed = Arc::clone(&patience);
         let is_loaded: Arc<AtomicBool> = Arc::default();
         let is_taken_up = Arc::clone(&is_loaded);

@@ -13,9 +13,9 @@ use super::{Life, plain};
 use crate::generation::Target;
 use crate::http::forwarded::Identity;
 use crate::http::head::too_old;
-use crate::http::opening::{self, Kind, Opening};
+use crate::http::opening::{self, Opening, RequestKind};
 use crate::policy::{
-    self, Asked, Authority, HostSet, HttpRules, Matched, Permit, Plain, WebSocketRules,
+    self, Authority, HostSet, HttpRules, Matched, Permit, Plain, RequestFacts, WebSocketRules,
 };
 use crate::reason::{Failure, Level, Reason, Stage};
 use crate::record::{Draft, Wanted, millis};
@@ -84,8 +84,8 @@ impl Life<'_> {
         self.shared.via.check(&request.headers)?;
         let authority = opening::authority(request)?;
         let (opening, asks_h2c) = match opening::check(request)? {
-            Kind::Opening(opening) => (Some(opening), None),
-            Kind::Plain { asks_h2c } => (None, asks_h2c),
+            RequestKind::Opening(opening) => (Some(opening), None),
+            RequestKind::Plain { asks_h2c } => (None, asks_h2c),
         };
         if let Some(note) = identity.spoofed(&request.headers) {
             draft.note(note);
@@ -136,7 +136,7 @@ impl Life<'_> {
         let offered = opening.as_ref().map(|opening| opening.subprotocols.clone());
         let offered = offered.unwrap_or_default();
         let subprotocols: Vec<&str> = offered.iter().map(String::as_str).collect();
-        let asked = Asked {
+        let asked = RequestFacts {
             secure: identity.secure,
             sni: draft.record.sni.as_deref(),
             certificate_names: self
@@ -224,7 +224,7 @@ impl Life<'_> {
     }
 
     /// The same failure, for whose record the routes are searched if it is written.
-    fn searched(&self, failure: Failure, asked: &Asked<'_>) -> Failure {
+    fn searched(&self, failure: Failure, asked: &RequestFacts<'_>) -> Failure {
         let Some(search) = policy::Search::after(&failure, asked) else {
             return failure;
         };

@@ -19,7 +19,7 @@ use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
 use crate::record::{Draft, Outcome, millis};
 use crate::tunnel::frame::Extensions;
 use crate::tunnel::{Ends, Tunnel};
-use crate::upstream::{self, Answer, Busy, Group, InUse, Opened, Place, Refused};
+use crate::upstream::{self, Answer, Busy, Group, InUse, Opened, Refused, TunnelSlot};
 
 impl Life<'_> {
     /// The upstream stage of an opening handshake; what comes next is a tunnel.
@@ -51,8 +51,8 @@ impl Life<'_> {
             Ok(answered) => answered,
             Err(gone) => return Err(self.gone(gone, asking, draft).await),
         };
-        let (place, opened) = match answer {
-            Ok((place, Answer::Switched(opened))) => (place, *opened),
+        let (slot, opened) = match answer {
+            Ok((slot, Answer::Switched(opened))) => (slot, *opened),
             Ok((_, Answer::Refused(refused))) => {
                 return Err(match explanation {
                     None => {
@@ -73,7 +73,7 @@ impl Life<'_> {
         // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
         draft.opened();
         draft.enter(Stage::Tunnel);
-        Ok((tunnel, InUse { place, busy }))
+        Ok((tunnel, InUse { slot, busy }))
     }
 
     /// The upstream stage: connect, hand the request on, verify the answer.
@@ -85,8 +85,8 @@ impl Life<'_> {
         client: IpAddr,
         request: Parts,
         draft: &mut Draft,
-    ) -> Result<(Place, Answer), Failure> {
-        let place = upstream.place()?;
+    ) -> Result<(TunnelSlot, Answer), Failure> {
+        let slot = upstream.slot()?;
         let begun = Instant::now();
         let connected = upstream::connect(upstream, permit, client, &mut draft.record).await;
         let skipped = draft
@@ -112,7 +112,7 @@ impl Life<'_> {
         )
         .await;
         draft.record.handshake_ms = Some(millis(begun.elapsed()));
-        Ok((place, answer?))
+        Ok((slot, answer?))
     }
 
     /// Answers 101 and takes the client's stream back.

@@ -17,7 +17,7 @@ use crate::http::{Body, Delivered, Exchange, RequestBody, Undelivered, respond};
 use crate::policy::{Authority, Respond};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::record::{Answering, Draft, millis};
-use crate::upstream::{self, Passed, Served, Upload};
+use crate::upstream::{self, BodyOutcome, Served, Upload};
 
 /// The most bytes of an unwanted body that the proxy reads before its answer.
 const UNWANTED_MOST: usize = 64 * 1024;
@@ -213,7 +213,7 @@ struct Delivery<'a> {
     /// When the request was handed on.
     asking: Instant,
     is_last: bool,
-    from_upstream: Option<(&'a Passed, &'a Upload)>,
+    from_upstream: Option<(&'a BodyOutcome, &'a Upload)>,
 }
 
 /// A client that did not wait: for a plain request it is another deadline that matters.

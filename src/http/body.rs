@@ -17,10 +17,10 @@ const TRAILERS_MAX: usize = 16 * 1024 - 1;
 
 /// The part of a body that is still to come.
 #[derive(Debug)]
-pub(super) struct Rest(Kind);
+pub(super) struct Rest(Framed);
 
 #[derive(Debug)]
-enum Kind {
+enum Framed {
     Length(u64),
     Chunked(Chunks),
 }
@@ -28,19 +28,19 @@ enum Kind {
 impl Rest {
     /// A body of this many bytes.
     pub fn length(bytes: u64) -> Self {
-        Self(Kind::Length(bytes))
+        Self(Framed::Length(bytes))
     }
 
     /// A body of chunks, of which the last is empty, and a trailer section.
     pub fn chunked() -> Self {
-        Self(Kind::Chunked(Chunks::default()))
+        Self(Framed::Chunked(Chunks::default()))
     }
 
     /// Whether the end was reached.
     pub fn is_done(&self) -> bool {
         match &self.0 {
-            Kind::Length(left) => *left == 0,
-            Kind::Chunked(chunks) => chunks.state == State::Done,
+            Framed::Length(left) => *left == 0,
+            Framed::Chunked(chunks) => chunks.state == ChunkPart::Done,
         }
     }
 
@@ -50,21 +50,21 @@ impl Rest {
     /// `http_framing_conflict` for malformed chunks and trailers, `http_too_large` for too many of them.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
         match &mut self.0 {
-            Kind::Length(left) => {
+            Framed::Length(left) => {
                 let count = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(bytes.len());
                 *left -= count as u64;
                 Ok(count)
             }
-            Kind::Chunked(chunks) => chunks.take(bytes),
+            Framed::Chunked(chunks) => chunks.take(bytes),
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Chunks {
-    state: State,
+    state: ChunkPart,
     /// The size of the chunk; then the part of its data that is still to come.
     size: u64,
     /// Digits of the size; then bytes of its line; then bytes of the trailer section.
@@ -76,7 +76,7 @@ struct Chunks {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkPart {
     #[default]
     Size,
     Extension,
@@ -97,17 +97,17 @@ enum State {
 impl Chunks {
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
         let mut at = 0;
-        while self.state != State::Done {
+        while self.state != ChunkPart::Done {
             let Some(&byte) = bytes.get(at) else {
                 break;
             };
-            if self.state == State::Data {
+            if self.state == ChunkPart::Data {
                 let left = bytes.len() - at;
                 let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(left);
                 self.size -= count as u64;
                 at += count;
                 if self.size == 0 {
-                    self.state = State::DataCr;
+                    self.state = ChunkPart::DataCr;
                 }
                 continue;
             }
@@ -117,23 +117,23 @@ impl Chunks {
         Ok(at)
     }
 
-    fn next(&mut self, byte: u8) -> Result<State, Failure> {
+    fn next(&mut self, byte: u8) -> Result<ChunkPart, Failure> {
         match self.state {
-            State::Size | State::Extension | State::SizeEnd => self.in_size(byte),
-            State::DataCr if byte == b'\r' => Ok(State::DataLf),
-            State::DataLf if byte == b'\n' => Ok(State::Size),
-            State::DataCr | State::DataLf => {
+            ChunkPart::Size | ChunkPart::Extension | ChunkPart::SizeEnd => self.in_size(byte),
+            ChunkPart::DataCr if byte == b'\r' => Ok(ChunkPart::DataLf),
+            ChunkPart::DataLf if byte == b'\n' => Ok(ChunkPart::Size),
+            ChunkPart::DataCr | ChunkPart::DataLf => {
                 Err(conflict("a chunk's data is longer than its size"))
             }
             // `take` counts the data and stops at the end.
-            State::Data | State::Done => Ok(self.state),
+            ChunkPart::Data | ChunkPart::Done => Ok(self.state),
             _ => self.in_trailers(byte),
         }
     }
 
-    fn in_size(&mut self, byte: u8) -> Result<State, Failure> {
+    fn in_size(&mut self, byte: u8) -> Result<ChunkPart, Failure> {
         Ok(match (self.state, byte) {
-            (State::Size, digit) if digit.is_ascii_hexdigit() => {
+            (ChunkPart::Size, digit) if digit.is_ascii_hexdigit() => {
                 // Leading zeros count too, so that a size can't be arbitrarily long.
                 const DIGITS: usize = 16;
                 self.count += 1;
@@ -142,15 +142,15 @@ impl Chunks {
                 }
                 let digit = char::from(digit).to_digit(16).unwrap_or_default();
                 self.size = (self.size << 4) | u64::from(digit);
-                State::Size
+                ChunkPart::Size
             }
-            (State::Size, b';' | b'\r') if self.count == 0 => {
+            (ChunkPart::Size, b';' | b'\r') if self.count == 0 => {
                 return Err(conflict("a chunk has no size"));
             }
-            (State::Size, b';') => State::Extension,
-            (State::Size | State::Extension, b'\r') => State::SizeEnd,
-            (State::Size, _) => return Err(conflict("a chunk's size is not hexadecimal")),
-            (State::Extension, byte) => {
+            (ChunkPart::Size, b';') => ChunkPart::Extension,
+            (ChunkPart::Size | ChunkPart::Extension, b'\r') => ChunkPart::SizeEnd,
+            (ChunkPart::Size, _) => return Err(conflict("a chunk's size is not hexadecimal")),
+            (ChunkPart::Extension, byte) => {
                 text(byte)?;
                 self.count += 1;
                 self.extensions += 1;
@@ -161,13 +161,13 @@ impl Chunks {
                     let what = "the chunks' extensions";
                     return Err(too_large(413, what, EXTENSIONS_MAX, "bytes"));
                 }
-                State::Extension
+                ChunkPart::Extension
             }
             (_, b'\n') => {
                 self.count = 0;
                 match self.size {
-                    0 => State::Trailer,
-                    _ => State::Data,
+                    0 => ChunkPart::Trailer,
+                    _ => ChunkPart::Data,
                 }
             }
             _ => return Err(lone_cr()),
@@ -175,24 +175,24 @@ impl Chunks {
     }
 
     /// The lines of the trailer section; the rules are those for a head.
-    fn in_trailers(&mut self, byte: u8) -> Result<State, Failure> {
+    fn in_trailers(&mut self, byte: u8) -> Result<ChunkPart, Failure> {
         self.count += 1;
         if self.count > TRAILERS_MAX {
             return Err(too_large(431, "the trailer section", TRAILERS_MAX, "bytes"));
         }
         Ok(match (self.state, byte) {
-            (State::Trailer, b'\r') => State::LastLf,
-            (State::LastLf, b'\n') => State::Done,
-            (State::TrailerEnd, b'\n') => State::Trailer,
-            (State::LastLf | State::TrailerEnd, _) => return Err(lone_cr()),
-            (State::Trailer, b' ' | b'\t') => {
+            (ChunkPart::Trailer, b'\r') => ChunkPart::LastLf,
+            (ChunkPart::LastLf, b'\n') => ChunkPart::Done,
+            (ChunkPart::TrailerEnd, b'\n') => ChunkPart::Trailer,
+            (ChunkPart::LastLf | ChunkPart::TrailerEnd, _) => return Err(lone_cr()),
+            (ChunkPart::Trailer, b' ' | b'\t') => {
                 let what = "begins with white space (line folding is obsolete)";
                 return Err(trailer(self.trailers + 1, what));
             }
-            (State::Trailer, b':') => {
+            (ChunkPart::Trailer, b':') => {
                 return Err(trailer(self.trailers + 1, "has no field name"));
             }
-            (State::Trailer, byte) => {
+            (ChunkPart::Trailer, byte) => {
                 self.trailers += 1;
                 if self.trailers > MAX_FIELDS {
                     let what = "the trailer section";
@@ -200,23 +200,23 @@ impl Chunks {
                 }
                 self.name(byte)?
             }
-            (State::TrailerName, b':') => State::TrailerValue,
-            (State::TrailerName, b'\r') => {
+            (ChunkPart::TrailerName, b':') => ChunkPart::TrailerValue,
+            (ChunkPart::TrailerName, b'\r') => {
                 return Err(trailer(self.trailers, "has no colon"));
             }
-            (State::TrailerName, byte) => self.name(byte)?,
-            (State::TrailerValue, b'\r') => State::TrailerEnd,
+            (ChunkPart::TrailerName, byte) => self.name(byte)?,
+            (ChunkPart::TrailerValue, b'\r') => ChunkPart::TrailerEnd,
             _ => {
                 text(byte)?;
-                State::TrailerValue
+                ChunkPart::TrailerValue
             }
         })
     }
 
-    fn name(&self, byte: u8) -> Result<State, Failure> {
+    fn name(&self, byte: u8) -> Result<ChunkPart, Failure> {
         match byte {
             b'\n' => Err(lone_lf()),
-            byte if is_token(byte) => Ok(State::TrailerName),
+            byte if is_token(byte) => Ok(ChunkPart::TrailerName),
             byte => {
                 let what = format!("has the byte \\x{byte:02x} in its field name");
                 Err(trailer(self.trailers, &what))

@@ -76,11 +76,11 @@ type Places = (
 impl Service<HttpRequest<Incoming>> for Handover {
     type Response = Response<Body>;
     type Error = NoAnswer;
-    type Future = Answer;
+    type Future = PendingAnswer;
 
-    fn call(&self, request: HttpRequest<Incoming>) -> Answer {
+    fn call(&self, request: HttpRequest<Incoming>) -> PendingAnswer {
         let places = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Answer(places.map(|(sender, receiver)| {
+        PendingAnswer(places.map(|(sender, receiver)| {
             // If the receiver is gone, the connection's task is being dropped, and nothing more is polled.
             let _ = sender.send(request);
             receiver
@@ -89,9 +89,9 @@ impl Service<HttpRequest<Incoming>> for Handover {
 }
 
 /// The future of the answer.
-pub(super) struct Answer(Option<oneshot::Receiver<Response<Body>>>);
+pub(super) struct PendingAnswer(Option<oneshot::Receiver<Response<Body>>>);
 
-impl Future for Answer {
+impl Future for PendingAnswer {
     type Output = Result<Response<Body>, NoAnswer>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -39,10 +39,10 @@ const AHEAD_PIECE: usize = 2048;
 
 /// The shared state of an exchange and the stream below its hyper, which belong to one task.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Link(Arc<State>);
+pub(super) struct Link(Arc<LinkState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct LinkState {
     phase: AtomicU8,
     /// hyper has the whole answer.
     handed: AtomicBool,

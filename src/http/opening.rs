@@ -17,7 +17,7 @@ use crate::secrets::{self, known, words};
 
 /// The kind of a valid request.
 #[derive(Debug)]
-pub enum Kind {
+pub enum RequestKind {
     /// An opening handshake that follows RFC 6455.
     Opening(Opening),
     /// A request without any WebSocket field.
@@ -143,7 +143,7 @@ fn has_websocket_fields(fields: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// The first matching reason of the http stage.
-pub fn check(request: &Parts) -> Result<Kind, Failure> {
+pub fn check(request: &Parts) -> Result<RequestKind, Failure> {
     let fields = &request.headers;
     check_connection(fields)?;
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
@@ -154,7 +154,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
         return Err(h2c_refused(asking));
     }
     if !is_meant(request) {
-        return check_expect(fields).map(|()| Kind::Plain { asks_h2c });
+        return check_expect(fields).map(|()| RequestKind::Plain { asks_h2c });
     }
     if let Some(length) = fields.get(header::CONTENT_LENGTH)
         && !length.as_bytes().iter().all(|&digit| digit == b'0')
@@ -203,7 +203,7 @@ pub fn check(request: &Parts) -> Result<Kind, Failure> {
     if let Some(expect) = fields.get(header::EXPECT) {
         return Err(Failure::new(Reason::HttpExpectRefused, expected(expect)));
     }
-    Ok(Kind::Opening(opening))
+    Ok(RequestKind::Opening(opening))
 }
 
 /// The failure of a request that asks for HTTP/2 without TLS; `asking` names the fields.
@@ -482,8 +482,8 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         match authority(&parts).and_then(|_| check(&parts)) {
-            Ok(Kind::Opening(_)) => "opening",
-            Ok(Kind::Plain { .. }) => "plain",
+            Ok(RequestKind::Opening(_)) => "opening",
+            Ok(RequestKind::Plain { .. }) => "plain",
             Err(failure) => failure.reason.code(),
         }
     }

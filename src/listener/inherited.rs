@@ -19,10 +19,10 @@ const MOST: usize = 1024;
 
 /// The sockets that were passed, for whoever is to accept on them.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<Passed>);
+pub struct Inherited(Vec<PassedSocket>);
 
 #[derive(Debug)]
-struct Passed {
+struct PassedSocket {
     descriptor: usize,
     address: SocketAddr,
     socket: TcpListener,
@@ -138,7 +138,7 @@ impl Inherited {
         Ok(inherited)
     }
 
-    fn add(&mut self, passed: Passed) -> Result<(), Unusable> {
+    fn add(&mut self, passed: PassedSocket) -> Result<(), Unusable> {
         if let Some(other) = self.at(passed.address) {
             return Err(Unusable::Twice {
                 descriptors: [other.descriptor, passed.descriptor],
@@ -149,7 +149,7 @@ impl Inherited {
         Ok(())
     }
 
-    fn at(&mut self, address: SocketAddr) -> Option<&mut Passed> {
+    fn at(&mut self, address: SocketAddr) -> Option<&mut PassedSocket> {
         self.0.iter_mut().find(|passed| {
             (passed.address.ip(), passed.address.port()) == (address.ip(), address.port())
         })
@@ -182,14 +182,14 @@ impl Inherited {
     }
 }
 
-fn passed(listen: &mut ListenFd, index: usize) -> io::Result<Option<Passed>> {
+fn passed(listen: &mut ListenFd, index: usize) -> io::Result<Option<PassedSocket>> {
     let Some(socket) = listen.take_tcp_listener(index)? else {
         return Ok(None);
     };
     if !SockRef::from(&socket).is_listener()? {
         return Err(io::Error::other("it does not listen"));
     }
-    Ok(Some(Passed {
+    Ok(Some(PassedSocket {
         descriptor: FIRST + index,
         address: socket.local_addr()?,
         socket,
@@ -209,7 +209,7 @@ mod tests {
             let socket = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = socket.local_addr().unwrap();
             addresses.push(address);
-            let passed = Passed {
+            let passed = PassedSocket {
                 descriptor,
                 address,
                 socket,

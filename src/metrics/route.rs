@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::text::{Kind, Text};
+use super::text::{MetricType, Text};
 
 /// The first digit of a status, and what stands for an answer that could not be given.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
@@ -19,7 +19,7 @@ fn status_class(status: Option<u16>) -> usize {
 
 /// What passed through tunnels: first to the upstream, then to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Passed {
+pub struct Traffic {
     /// Bytes of the peers.
     pub bytes: [u64; 2],
     /// Whole data messages.
@@ -40,7 +40,7 @@ pub struct Route {
 
 impl Route {
     /// A tunnel carried what has come to `now` since `before`.
-    pub fn passed(&self, before: Passed, now: Passed) {
+    pub fn passed(&self, before: Traffic, now: Traffic) {
         let bytes = self.bytes.iter().zip(before.bytes).zip(now.bytes);
         let messages = self.messages.iter().zip(before.messages).zip(now.messages);
         for ((counter, before), now) in bytes.chain(messages) {
@@ -116,7 +116,7 @@ impl Routes {
         let routes = self.current(configured);
         let mut family = text.family(
             "wsgate_requests_total",
-            Kind::Counter,
+            MetricType::Counter,
             "Plain requests by the class of the status that their client received.",
         );
         for (name, route) in &routes {
@@ -142,7 +142,7 @@ impl Routes {
             .collect();
         let mut family = text.family(
             "wsgate_tunnels_open",
-            Kind::Gauge,
+            MetricType::Gauge,
             "Open tunnels by the generation of the configuration that admitted them.",
         );
         for (name, _, open) in &tunnels {
@@ -163,7 +163,7 @@ impl Routes {
                 |route| &route.messages,
             ),
         ] {
-            let mut family = text.family(family, Kind::Counter, help);
+            let mut family = text.family(family, MetricType::Counter, help);
             for (name, route, _) in &tunnels {
                 for (direction, counter) in DIRECTIONS.iter().zip(counters(route)) {
                     let labels = [("route", name.as_str()), ("direction", direction)];

@@ -123,8 +123,8 @@ fn routes_that_serve_are_there_from_the_start_and_others_go_with_their_last_tunn
     metrics.opened("/old", 1);
     metrics.opened("/old", 1);
     metrics.route("/old").passed(
-        Passed::default(),
-        Passed {
+        Traffic::default(),
+        Traffic {
             bytes: [7, 5],
             messages: [2, 1],
         },

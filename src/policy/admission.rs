@@ -2,7 +2,7 @@
 
 use super::origin::{Origin, OriginPattern, Tuple};
 use super::wechat::{is_of_wechat, referer_app_id};
-use super::{Asked, HostPattern, MissingOrigin, OriginRule, Route, WebSocketRules};
+use super::{HostPattern, MissingOrigin, OriginRule, RequestFacts, Route, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::text::enumerated;
 
@@ -14,7 +14,7 @@ use crate::text::enumerated;
 pub(super) fn check<U>(
     route: &Route<U>,
     rules: &WebSocketRules,
-    asked: &Asked<'_>,
+    asked: &RequestFacts<'_>,
 ) -> Result<Option<Note>, Failure> {
     let value = match asked.origins {
         [] => return check_missing(rules, asked).map(|()| None),
@@ -55,7 +55,7 @@ pub(super) fn check<U>(
 }
 
 /// Of an Origin that all mini programs have: a Referer that is there must tell that this is a listed one.
-fn check_wechat(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<Option<Note>, Failure> {
+fn check_wechat(rules: &WebSocketRules, asked: &RequestFacts<'_>) -> Result<Option<Note>, Failure> {
     check_app_ids(rules, asked)?;
     let detail = match asked.referers {
         [] => return Ok(Some(NoteCode::WechatRefererMissing.into())),
@@ -75,7 +75,7 @@ fn check_wechat(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<Option<Note
     )
 }
 
-fn check_missing(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {
+fn check_missing(rules: &WebSocketRules, asked: &RequestFacts<'_>) -> Result<(), Failure> {
     if rules.missing_origin == MissingOrigin::Allow {
         return Ok(());
     }
@@ -109,7 +109,7 @@ fn check_missing(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failur
 }
 
 /// Refuses a Referer that names an app id which the route does not list.
-fn check_app_ids(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failure> {
+fn check_app_ids(rules: &WebSocketRules, asked: &RequestFacts<'_>) -> Result<(), Failure> {
     let listed = &rules.wechat_app_ids;
     let is_foreign = |id: &&str| !listed.iter().any(|own| own == id);
     let mut ids = asked
@@ -128,7 +128,12 @@ fn check_app_ids(rules: &WebSocketRules, asked: &Asked<'_>) -> Result<(), Failur
     }
 }
 
-fn admits<U>(rule: &OriginRule, origin: &Origin, route: &Route<U>, asked: &Asked<'_>) -> bool {
+fn admits<U>(
+    rule: &OriginRule,
+    origin: &Origin,
+    route: &Route<U>,
+    asked: &RequestFacts<'_>,
+) -> bool {
     match rule {
         OriginRule::Listed(pattern) => pattern.matches(origin),
         OriginRule::SameHost => is_own(origin, route, asked),
@@ -138,7 +143,7 @@ fn admits<U>(rule: &OriginRule, origin: &Origin, route: &Route<U>, asked: &Asked
 }
 
 /// Whether `origin` is a page of the route's own host. The request's Host only says on which port: hops rewrite it.
-fn is_own<U>(origin: &Origin, route: &Route<U>, asked: &Asked<'_>) -> bool {
+fn is_own<U>(origin: &Origin, route: &Route<U>, asked: &RequestFacts<'_>) -> bool {
     let (Origin::Tuple(tuple), Some(own)) = (origin, own_origin(route)) else {
         return false;
     };

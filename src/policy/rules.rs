@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Asked, HostPattern, OriginRule, PathPattern};
+use super::{HostPattern, OriginRule, PathPattern, RequestFacts};
 
 /// The methods of a plain request that a route takes unless it lists its own (RFC 9110 section 9.3, RFC 5789): all but
 /// CONNECT and TRACE, which are never forwarded.
@@ -29,7 +29,7 @@ impl<U> Route<U> {
     }
 
     /// Whether the route is for the host and the path of `asked`.
-    pub(super) fn takes(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn takes(&self, asked: &RequestFacts<'_>) -> bool {
         self.takes_host(&asked.authority.host) && self.path.matches(asked.path)
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::path::{ambiguity, compared, nearest};
-use super::{Asked, PathPattern, Route};
+use super::{PathPattern, RequestFacts, Route};
 use crate::reason::{Failure, Reason, Words};
 use crate::text::enumerated;
 
@@ -52,7 +52,7 @@ pub struct Search {
 impl Search {
     /// The search for what to say of `failure`, if the routes may have something to say.
     #[must_use]
-    pub fn after(failure: &Failure, asked: &Asked<'_>) -> Option<Self> {
+    pub fn after(failure: &Failure, asked: &RequestFacts<'_>) -> Option<Self> {
         let is_searched = matches!(
             failure.reason,
             Reason::HostNotAllowed

@@ -9,16 +9,16 @@ use super::{HostPattern, Route};
 /// Routes in their order.
 #[derive(Debug, Default)]
 pub struct Shadows<'r> {
-    /// For each host, where its paths begin in `places`.
+    /// For each host, where its paths begin in `nodes`.
     hosts: HashMap<Option<&'r HostPattern>, usize>,
-    places: Vec<Place>,
-    /// From a place by the next segment of a path.
+    nodes: Vec<Node>,
+    /// From a node by the next segment of a path.
     steps: HashMap<(usize, &'r str), usize>,
 }
 
 /// A path that routes have in common: the first routes, by their index, for it and for all that is below it.
 #[derive(Debug, Default)]
-struct Place {
+struct Node {
     exact: Option<usize>,
     below: Option<usize>,
 }
@@ -54,11 +54,11 @@ impl<'r> Shadows<'r> {
                 return first;
             };
             here = *next;
-            let place = self.places.get(here)?;
+            let node = self.nodes.get(here)?;
             let taken = match segments.peek() {
-                Some(_) => place.below,
+                Some(_) => node.below,
                 None if is_prefix => None,
-                None => place.exact,
+                None => node.exact,
             };
             first = first.into_iter().chain(taken).min();
         }
@@ -72,10 +72,10 @@ impl<'r> Shadows<'r> {
             true => text.strip_suffix('/').unwrap_or(text),
             false => text,
         };
-        let places = &mut self.places;
+        let nodes = &mut self.nodes;
         let mut new = || {
-            places.push(Place::default());
-            places.len() - 1
+            nodes.push(Node::default());
+            nodes.len() - 1
         };
         let mut here = *self
             .hosts
@@ -84,10 +84,10 @@ impl<'r> Shadows<'r> {
         for segment in text.split('/') {
             here = *self.steps.entry((here, segment)).or_insert_with(&mut new);
         }
-        if let Some(place) = self.places.get_mut(here) {
+        if let Some(node) = self.nodes.get_mut(here) {
             let first = match is_prefix {
-                true => &mut place.below,
-                false => &mut place.exact,
+                true => &mut node.below,
+                false => &mut node.exact,
             };
             first.get_or_insert(index);
         }

@@ -103,7 +103,7 @@ impl Request<'_> {
         &self,
         routes: &'r [Route],
     ) -> Result<(Permit<'r, WebSocketRules>, &'r String), Failure> {
-        let asked = Asked {
+        let asked = RequestFacts {
             secure: self.secure,
             sni: self.sni,
             certificate_names: &self.names,

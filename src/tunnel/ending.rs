@@ -40,7 +40,7 @@ impl Side {
 #[derive(Debug)]
 pub(super) struct First {
     pub failure: Failure,
-    kind: Kind,
+    kind: EndKind,
     /// How long that side had neither sent nor received anything.
     quiet: Duration,
     /// How long the tunnel had been open.
@@ -56,7 +56,7 @@ pub(super) struct First {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum EndKind {
     /// A peer sent a Close frame.
     Closed,
     /// A side's stream ended cleanly, without a Close frame.
@@ -116,7 +116,7 @@ impl First {
     pub fn own(failure: Failure, farewell: Farewell) -> Self {
         Self {
             failure,
-            kind: Kind::Own,
+            kind: EndKind::Own,
             quiet: Duration::ZERO,
             lasted: Duration::ZERO,
             idle: Duration::ZERO,
@@ -144,12 +144,12 @@ impl First {
         })
     }
 
-    fn found(side: Side, leg: &Leg, lasted: Duration) -> Option<(Kind, Failure)> {
+    fn found(side: Side, leg: &Leg, lasted: Duration) -> Option<(EndKind, Failure)> {
         if let Some(size) = leg.too_big {
-            return Some((Kind::Refused(side), too_big(side, size.get())));
+            return Some((EndKind::Refused(side), too_big(side, size.get())));
         }
         if let Some(close) = &leg.close {
-            return Some((Kind::Closed, closed(side, close, leg, lasted)));
+            return Some((EndKind::Closed, closed(side, close, leg, lasted)));
         }
         let ended = match (leg.over.as_deref(), side) {
             (Some(Over::Violated(violation, bytes)), _) => {
@@ -160,14 +160,14 @@ impl First {
                 let detail = format!("{}; {}", violation.words(), frame_bytes(bytes));
                 let mut failure = Failure::new(reason, detail);
                 failure.hint = hint::of_violation(side, *violation, bytes).map(str::to_owned);
-                return Some((Kind::Refused(side), failure));
+                return Some((EndKind::Refused(side), failure));
             }
             (Some(over @ (Over::Ended | Over::Truncated)), Side::Upstream) => {
                 let is_cut = matches!(over, Over::Truncated);
                 let detail = is_cut.then(|| "its TLS stream ended without close_notify".to_owned());
                 let mut failure = Failure::from(Reason::UpstreamEofNoClose);
                 failure.detail = with_half_frame(leg, detail);
-                return Some((Kind::Ended(side), failure));
+                return Some((EndKind::Ended(side), failure));
             }
             (Some(Over::Ended), Side::Client) => Reason::ClientEofNoClose,
             (Some(Over::Truncated), Side::Client) => Reason::TlsTruncated,
@@ -176,24 +176,24 @@ impl First {
                 if failure.reason == Reason::UpstreamReset {
                     failure.hint = hint::of_reset(leg.written).map(str::to_owned);
                 }
-                return Some((Kind::Broke(side), failure));
+                return Some((EndKind::Broke(side), failure));
             }
         };
-        Some((Kind::Ended(side), ended.into()))
+        Some((EndKind::Ended(side), ended.into()))
     }
 
     /// A hop whose timer may explain an end without a Close.
     fn suspect(&self, load_balancer: Option<&LoadBalancer>) -> Option<Guess> {
         match self.kind {
-            Kind::Ended(side) | Kind::Broke(side) => {
+            EndKind::Ended(side) | EndKind::Broke(side) => {
                 suspect(side, self.quiet, self.lasted, load_balancer)
             }
-            Kind::Closed | Kind::Refused(_) | Kind::Own => None,
+            EndKind::Closed | EndKind::Refused(_) | EndKind::Own => None,
         }
     }
 
-    fn farewell(kind: Kind, reason: Reason, until: Moment) -> Option<Farewell> {
-        let Kind::Refused(side) = kind else {
+    fn farewell(kind: EndKind, reason: Reason, until: Moment) -> Option<Farewell> {
+        let EndKind::Refused(side) = kind else {
             return None;
         };
         let client = match reason {
@@ -213,7 +213,7 @@ impl First {
 
     /// Whether a side's stream ended cleanly and without a Close frame.
     pub fn is_end_in_order(&self) -> bool {
-        matches!(self.kind, Kind::Ended(_))
+        matches!(self.kind, EndKind::Ended(_))
     }
 }
 

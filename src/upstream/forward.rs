@@ -15,7 +15,7 @@ use super::group::{Busy, Group, Member};
 use super::line::{Line, Seen, Unanswered};
 use super::outgoing::Outgoing;
 use super::pool;
-use super::relay::{Passed, Patience, RelayBody};
+use super::relay::{BodyDeadline, BodyOutcome, RelayBody};
 use super::request;
 use super::upload::Upload;
 use crate::http::Body;
@@ -28,7 +28,7 @@ pub struct Served {
     /// Its head and its body as it comes.
     pub response: Response<Body>,
     /// What becomes of the body.
-    pub passed: Arc<Passed>,
+    pub passed: Arc<BodyOutcome>,
     /// What is worth saying.
     pub notes: Vec<Note>,
     /// From the request handed over to the head of the answer.
@@ -218,7 +218,7 @@ impl Asking<'_> {
                 pool::keep(&member, line, lifetime);
             }
         });
-        let patience = Patience::Between(rules.idle_timeout);
+        let patience = BodyDeadline::Between(rules.idle_timeout);
         let is_tls = line.is_tls();
         let (mut body, passed) =
             RelayBody::new(body, line, patience, Some(upload.clone()), Some(home));

@@ -41,14 +41,14 @@ pub struct Member {
     open: AtomicUsize,
     connected: AtomicU64,
     not_connected: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<Condition>,
     /// Of those who wait for room in the backlog of a unix socket.
     pub(super) turn: tokio::sync::Mutex<()>,
     idle: Idle,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Condition {
     /// When connecting to it last failed, unless it worked since.
     failed: Option<Instant>,
     is_unhealthy: bool,
@@ -58,15 +58,15 @@ struct State {
 #[derive(Debug)]
 pub struct Busy(Arc<Member>);
 
-/// A place among the tunnels of a group until dropped.
+/// A slot for a tunnel among those of a group until dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct TunnelSlot(Arc<AtomicUsize>);
 
 /// What an open tunnel holds of its upstream.
 #[derive(Debug)]
 pub struct InUse {
-    /// Its place among the group's tunnels.
-    pub place: Place,
+    /// Its slot among the group's tunnels.
+    pub slot: TunnelSlot,
     /// The endpoint that it goes to.
     pub busy: Busy,
 }
@@ -165,18 +165,18 @@ impl Group {
         self.settings.health_check.is_none() || member.is_healthy()
     }
 
-    /// A place for one tunnel more.
+    /// A slot for one more tunnel.
     ///
     /// # Errors
     /// `upstream_tunnel_limit` where `max_tunnels` are open.
-    pub fn place(self: &Arc<Self>) -> Result<Place, Failure> {
+    pub fn slot(self: &Arc<Self>) -> Result<TunnelSlot, Failure> {
         let most = self.settings.max_tunnels.unwrap_or(usize::MAX);
         let count = |open: usize| (open < most).then_some(open + 1);
         match self
             .tunnels
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count)
         {
-            Ok(_) => Ok(Place(Arc::clone(&self.tunnels))),
+            Ok(_) => Ok(TunnelSlot(Arc::clone(&self.tunnels))),
             Err(open) => {
                 let detail = format!("{open} tunnels to {} are open", self.settings.name);
                 Err(Failure::new(Reason::UpstreamTunnelLimit, detail))
@@ -291,7 +291,7 @@ impl Member {
             .is_some_and(|failed| now.saturating_duration_since(failed) < SHUNNED)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Condition> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -302,7 +302,7 @@ impl Drop for Busy {
     }
 }
 
-impl Drop for Place {
+impl Drop for TunnelSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

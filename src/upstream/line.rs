@@ -63,7 +63,7 @@ pub(super) struct Unanswered {
 }
 
 /// The head of an answer, and the statuses of the interim responses before it.
-pub(super) type Answer = (Response<Incoming>, Vec<u16>);
+pub(super) type AnswerHead = (Response<Incoming>, Vec<u16>);
 
 impl Line {
     /// Makes a fresh stream one. `head_limit` bounds a response head, in bytes; `seen` gets the first bytes of the
@@ -119,7 +119,7 @@ impl Line {
     }
 
     /// Sends a request and drives the connection until the final response head is there.
-    pub async fn send(&mut self, request: Outgoing, body: Body) -> Result<Answer, Unanswered> {
+    pub async fn send(&mut self, request: Outgoing, body: Body) -> Result<AnswerHead, Unanswered> {
         self.seen.lock().clear();
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) = request.head;
         let mut request = Request::from_parts(request.parts, body);

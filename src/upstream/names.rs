@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::reason::{Failure, Note, NoteCode, Reason};
-use state::{Answer, Fault, LookUp, Name, State, UnderWay};
+use state::{Fault, LookUp, LookUps, Name, Resolved, UnderWay};
 
 /// Look-ups that run at a time, a thread each.
 const RUNNING: usize = 8;
@@ -42,15 +42,15 @@ pub(super) struct Found {
 }
 
 struct Shared {
-    ask: Box<dyn Fn(&str) -> Answer + Send + Sync>,
-    state: Mutex<State>,
+    ask: Box<dyn Fn(&str) -> Resolved + Send + Sync>,
+    state: Mutex<LookUps>,
 }
 
 /// Somebody who waits for one.
 struct Waiting {
     asked: Instant,
     has_last_good: bool,
-    answer: watch::Receiver<Option<Answer>>,
+    answer: watch::Receiver<Option<Resolved>>,
 }
 
 impl Names {
@@ -60,7 +60,7 @@ impl Names {
         Self::asking(ask_the_system)
     }
 
-    fn asking(ask: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+    fn asking(ask: impl Fn(&str) -> Resolved + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             ask: Box::new(ask),
             state: Mutex::default(),
@@ -112,7 +112,7 @@ impl Names {
         host: &str,
         deadline: Instant,
         patience: Duration,
-    ) -> Result<Answer, Duration> {
+    ) -> Result<Resolved, Duration> {
         let Waiting {
             asked,
             has_last_good,
@@ -245,12 +245,12 @@ impl fmt::Debug for Names {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LookUps> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts threads for what is in the queue.
-    fn staff(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+    fn staff(self: &Arc<Self>, state: &mut LookUps) -> io::Result<()> {
         while state.running < RUNNING.min(state.under_way.len() + state.queue.len()) {
             let shared = Arc::clone(self);
             thread::Builder::new()
@@ -317,7 +317,7 @@ fn failure(host: &str, words: &str) -> Failure {
 }
 
 /// Blocks. The files and servers that the system is set up with, in its order: /etc/hosts, search domains and ndots too.
-fn ask_the_system(host: &str) -> Answer {
+fn ask_the_system(host: &str) -> Resolved {
     let hints = AddrInfoHints {
         socktype: SockType::Stream.into(),
         ..AddrInfoHints::default()

@@ -28,10 +28,10 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// The connections of one endpoint that wait, the last used last.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<State>);
+pub(super) struct Idle(Mutex<Waiting>);
 
 #[derive(Default)]
-struct State {
+struct Waiting {
     waiting: Vec<(Instant, Line)>,
     is_watched: bool,
 }

@@ -20,12 +20,12 @@ use crate::reason::{Failure, Reason};
 
 /// What became of a body: known once it was read.
 #[derive(Debug, Default)]
-pub struct Passed {
+pub struct BodyOutcome {
     bytes: Arc<AtomicU64>,
     cut: OnceLock<Failure>,
 }
 
-impl Passed {
+impl BodyOutcome {
     /// Bytes that came, without the framing of chunks.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -48,7 +48,7 @@ impl Passed {
 
 /// How long a body may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
+pub(super) enum BodyDeadline {
     /// All of it until then.
     Until(Instant),
     /// Each piece so long; `None`: for ever.
@@ -62,7 +62,7 @@ pub(super) struct RelayBody {
     first: Option<Bytes>,
     /// Until the connection has ended.
     line: Option<Line>,
-    patience: Patience,
+    patience: BodyDeadline,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Whether it is the upstream that is waited for, and not the client to take what came.
     is_waiting: bool,
@@ -70,7 +70,7 @@ pub(super) struct RelayBody {
     is_over: bool,
     /// The request's body, of which more may be on its way.
     upload: Option<Upload>,
-    passed: Arc<Passed>,
+    passed: Arc<BodyOutcome>,
     /// What ends the body, held back for one turn.
     broken: Option<BodyError>,
     /// Gets the connection when the answer is whole.
@@ -82,15 +82,15 @@ impl RelayBody {
     pub fn new(
         body: Incoming,
         line: Line,
-        patience: Patience,
+        patience: BodyDeadline,
         upload: Option<Upload>,
         home: Option<Box<dyn FnOnce(Line) + Send>>,
-    ) -> (Self, Arc<Passed>) {
+    ) -> (Self, Arc<BodyOutcome>) {
         let first = match patience {
-            Patience::Until(instant) => Some(instant),
-            Patience::Between(silence) => silence.map(|silence| Instant::now() + silence),
+            BodyDeadline::Until(instant) => Some(instant),
+            BodyDeadline::Between(silence) => silence.map(|silence| Instant::now() + silence),
         };
-        let passed = Arc::<Passed>::default();
+        let passed = Arc::<BodyOutcome>::default();
         let body = Self {
             body,
             first: None,
@@ -135,8 +135,8 @@ impl RelayBody {
 
     fn late(&self) -> Failure {
         let detail = match self.patience {
-            Patience::Until(_) => "the upstream's answer did not end in time".to_owned(),
-            Patience::Between(silence) => format!(
+            BodyDeadline::Until(_) => "the upstream's answer did not end in time".to_owned(),
+            BodyDeadline::Between(silence) => format!(
                 "nothing came for {}, after {} bytes",
                 humantime::format_duration(silence.unwrap_or_default()),
                 self.passed.bytes()
@@ -158,11 +158,12 @@ impl RelayBody {
         let Some(deadline) = &mut self.deadline else {
             return false;
         };
-        if let (Patience::Between(Some(silence)), true) = (self.patience, begins) {
+        if let (BodyDeadline::Between(Some(silence)), true) = (self.patience, begins) {
             deadline.as_mut().reset(Instant::now() + silence);
         }
         while deadline.as_mut().poll(cx).is_ready() {
-            let (Patience::Between(Some(silence)), Some(upload)) = (self.patience, &self.upload)
+            let (BodyDeadline::Between(Some(silence)), Some(upload)) =
+                (self.patience, &self.upload)
             else {
                 return true;
             };
@@ -199,7 +200,7 @@ impl HttpBody for RelayBody {
             this.line = None;
         }
         // First, as a body that is always ready would never let it be looked at.
-        if matches!(this.patience, Patience::Until(_)) && this.is_late(cx) {
+        if matches!(this.patience, BodyDeadline::Until(_)) && this.is_late(cx) {
             let failure = this.late();
             return this.fail(cx, failure);
         }

@@ -18,10 +18,10 @@ use crate::reason::{Failure, Reason};
 
 /// A request's body, and what became of it.
 #[derive(Clone, Debug)]
-pub struct Upload(Arc<Mutex<State>>);
+pub struct Upload(Arc<Mutex<Progress>>);
 
 #[derive(Debug)]
-struct State {
+struct Progress {
     /// Until it is read to its end.
     body: Option<RequestBody>,
     /// Bytes that came, without the framing of chunks.
@@ -42,7 +42,7 @@ impl Upload {
     /// A body within the bounds of `rules`, whose time begins now.
     #[must_use]
     pub fn new(body: RequestBody, rules: &HttpRules) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(Progress {
             body: (!body.is_end_stream()).then_some(body),
             bytes: 0,
             most: rules.max_body,
@@ -99,16 +99,16 @@ impl Upload {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Sent {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Progress>>,
     pace: Arc<Pace>,
 }
 
-impl State {
+impl Progress {
     fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let words = failure.reason.code();
         self.is_waiting = false;

@@ -145,13 +145,13 @@ fn without_a_healthy_endpoint_there_is_none() {
 #[test]
 fn places_are_counted_and_given_back() {
     let group = group(&["a"], Balance::RoundRobin, Some(2));
-    let first = group.place().unwrap();
-    let _second = group.place().unwrap();
-    let failure = group.place().unwrap_err();
+    let first = group.slot().unwrap();
+    let _second = group.slot().unwrap();
+    let failure = group.slot().unwrap_err();
     assert_eq!(failure.reason, Reason::UpstreamTunnelLimit);
     assert_eq!(group.tunnels(), 2);
     drop(first);
-    let _third = group.place().unwrap();
+    let _third = group.slot().unwrap();
     assert_eq!(group.tunnels(), 2);
 }
 

@@ -22,7 +22,7 @@ pub const STALE: Duration = Duration::from_secs(60);
 pub const NAMES: usize = 4096;
 
 /// What a look-up gives: addresses, whose ports mean nothing.
-pub type Answer = Result<Arc<[SocketAddr]>, Fault>;
+pub type Resolved = Result<Arc<[SocketAddr]>, Fault>;
 
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -32,7 +32,7 @@ pub struct Fault {
 }
 
 #[derive(Default)]
-pub struct State {
+pub struct LookUps {
     pub names: HashMap<Arc<str>, Name>,
     /// Those whose look-up has not begun.
     pub queue: VecDeque<Arc<str>>,
@@ -67,12 +67,12 @@ pub struct LookUp {
     pub asked: Instant,
     /// `None` while it is in the queue.
     pub begun: Option<Instant>,
-    pub answer: watch::Sender<Option<Answer>>,
+    pub answer: watch::Sender<Option<Resolved>>,
 }
 
-impl State {
+impl LookUps {
     /// Passes an answer on; `None`: its look-up was lost, and nobody waits for it.
-    pub fn answered(&mut self, host: &str, number: u64, answer: Answer) -> Option<()> {
+    pub fn answered(&mut self, host: &str, number: u64, answer: Resolved) -> Option<()> {
         let place = self.under_way.iter().position(|one| one.number == number);
         let name = self.names.get_mut(host);
         let Some(place) = place else {

@@ -18,7 +18,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn names(self: &Arc<Self>, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Names {
+    fn names(self: &Arc<Self>, answer: impl Fn(&str) -> Resolved + Send + Sync + 'static) -> Names {
         let gate = Arc::clone(self);
         Names::asking(move |host| {
             gate.asked.lock().unwrap().push(host.to_owned());
@@ -45,11 +45,11 @@ fn address(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
-fn good(_: &str) -> Answer {
+fn good(_: &str) -> Resolved {
     Ok([address(0)].into())
 }
 
-fn fails(is_temporary: bool) -> Answer {
+fn fails(is_temporary: bool) -> Resolved {
     Err(Fault {
         words: "failed".to_owned(),
         is_temporary,
@@ -235,7 +235,7 @@ fn an_answer_is_the_last_good_one_for_a_minute() {
 #[test]
 fn names_are_forgotten_where_there_are_too_many() {
     let now = Instant::now();
-    let mut state = State::default();
+    let mut state = LookUps::default();
     for number in 0..NAMES {
         let name = Name {
             last_good: Some((now, [address(0)].into())),
@@ -343,9 +343,9 @@ async fn so_many_are_lost_and_no_more() {
 #[test]
 fn a_name_whose_look_ups_get_lost_is_asked_for_less_and_less() {
     let now = Instant::now();
-    let mut state = State {
+    let mut state = LookUps {
         lost: 1,
-        ..State::default()
+        ..LookUps::default()
     };
     for (lost, minutes) in [(1, 0), (2, 1), (3, 3), (4, 7), (24, 65_535 / 2)] {
         let name = Name {
