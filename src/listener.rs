@@ -1,7 +1,7 @@
-//! The accept stage: binding, accepting under a limit, and what the first bytes of a connection are.
+//! The accept stage: binds addresses, accepts connections under a limit, and recognises their first bytes.
 //!
-//! Takes an address; gives [`Accepted`] connections with their first bytes; fails with the `tcp_…` reasons and
-//! those for a protocol that this listener does not speak. Accepting never waits for a connection.
+//! Takes an address. Gives [`Accepted`] connections and their first bytes. Fails with the `tcp_…` reasons and those for
+//! a protocol that the listener does not speak. Accepting never waits for a connection that was accepted before.
 
 pub mod inherited;
 pub mod proxy_header;
@@ -25,20 +25,20 @@ use crate::secrets;
 use crate::stream::keep_alive;
 use inherited::Inherited;
 
-/// Connections the kernel may hold ready; more than any burst between two turns of the accept loop.
+/// How many connections may wait in the kernel's queue; more than any burst between two rounds of the accept loop.
 pub const BACKLOG: i32 = 1024;
 
-/// Pause after accept failed for want of descriptors or memory: long enough not to spin, short enough that
-/// connections freed meanwhile are used before clients give up.
+/// How long to pause after accepting failed for lack of descriptors or memory: long enough not to spin, short enough to
+/// use freed descriptors before clients give up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often it is told that accepting fails and nobody can be named.
+/// How often to report that accepting fails if no client is known.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// How much of a connection's beginning is kept: enough to tell protocols apart and for the record.
+/// How many bytes of a connection's beginning are kept: enough for the record and to recognise the protocol.
 pub const FIRST_BYTES: usize = 16;
 
-/// Content type of the record that a TLS connection begins with (RFC 8446 section 5.1).
+/// Content type of a TLS connection's first record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Signature of a binary PROXY protocol header (haproxy proxy-protocol.txt section 2.2).
@@ -52,35 +52,35 @@ pub struct Listener {
     slots: Slots,
     write_stall: Duration,
     is_inherited: bool,
-    /// A descriptor held back, with which a connection can be taken and reset when there is no other.
+    /// A descriptor kept in reserve, to accept a connection and reset it when no other descriptor is left.
     reserve: Option<File>,
-    /// When it was last told that accepting fails.
+    /// When a failure without a known client was last reported.
     told: Option<Instant>,
 }
 
-/// A listener's socket, for as long as the listener is there.
+/// A reference to a listener's socket; it becomes empty when the listener is dropped.
 #[derive(Clone, Debug)]
 pub struct Handle(Weak<TcpListener>);
 
-/// A connection, not yet looked at.
+/// A connection from which nothing has been read yet.
 #[derive(Debug)]
 pub struct Accepted {
     /// The client's socket.
     pub socket: TcpStream,
-    /// Who dialled.
+    /// The address that connected.
     pub peer: SocketAddr,
-    /// Counts toward `limits.connections` while it lives.
+    /// Counts toward `limits.connections` until it is dropped.
     pub slot: OwnedSemaphorePermit,
     /// When it was accepted.
     pub at: Instant,
 }
 
-/// Why accepting gave no connection.
+/// Why there is no connection.
 #[derive(Debug)]
 pub struct NotAccepted {
-    /// Why, for the record.
+    /// The failure, for the record.
     pub failure: Failure,
-    /// Who dialled, if a connection was there.
+    /// The address that connected, if a connection was accepted.
     pub peer: Option<SocketAddr>,
 }
 
@@ -94,17 +94,17 @@ impl NotAccepted {
 }
 
 impl Listener {
-    /// Binds `address`; an IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+    /// Binds `address`. An IPv6 address accepts only IPv6, so `0.0.0.0` and `[::]` can be bound side by side.
     /// `write_stall` is `limits.write_stall`, which [`keep_alive`] needs.
     ///
     /// # Errors
-    /// Those of the operating system: address in use, not of this machine, port not permitted.
+    /// Those of the operating system: address in use, not an address of this machine, port not permitted.
     pub fn bind(address: SocketAddr, slots: Slots, write_stall: Duration) -> io::Result<Self> {
         Self::bind_as(address, false, slots, write_stall)
     }
 
-    /// The same, also where a listener of this process has an address that overlaps with `address`: the more specific one
-    /// takes what is for both, and of two that are equal each some.
+    /// Binds `address` even if it overlaps with the address of another listener of this process. The more specific
+    /// address gets the connections that match both; two equal addresses share them.
     ///
     /// # Errors
     /// Those of [`Listener::bind`].
@@ -135,12 +135,13 @@ impl Listener {
         socket.set_reuse_port(is_beside)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        // Only now, so that no other process's address is shared: it lets `bind_beside` bind what overlaps with this.
+        // Lets `bind_beside` bind an overlapping address. Only set after binding, so that the address is not shared
+        // with another process.
         socket.set_reuse_port(true)?;
         Self::adopt(socket.into(), slots, write_stall)
     }
 
-    /// The socket among `inherited` that is bound to `address`, if one is.
+    /// The listener for the socket among `inherited` that is bound to `address`, if there is one.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -159,11 +160,11 @@ impl Listener {
         Ok(Some(listener))
     }
 
-    /// Another listener of the same socket, if it is still open: what waits in its queue is for either, and is not lost when
-    /// one of the two ends.
+    /// Another listener for the same socket, if it is still open. Both accept from one queue, so nothing is lost when
+    /// one of them ends.
     ///
     /// # Errors
-    /// There is no descriptor for it.
+    /// If no descriptor is left.
     pub fn share(handle: &Handle, slots: Slots, write_stall: Duration) -> io::Result<Option<Self>> {
         let Some(socket) = handle.0.upgrade() else {
             return Ok(None);
@@ -172,13 +173,13 @@ impl Listener {
         Self::adopt(socket.into(), slots, write_stall).map(Some)
     }
 
-    /// What [`Listener::share`] takes.
+    /// The handle that [`Listener::share`] needs.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle(Arc::downgrade(&self.socket))
     }
 
-    /// Takes a socket that listens and does not block.
+    /// Makes a listener from a non-blocking socket that listens.
     fn adopt(
         socket: std::net::TcpListener,
         slots: Slots,
@@ -197,19 +198,19 @@ impl Listener {
         })
     }
 
-    /// Whether the socket stays open without this process, so that its queue is for the next one.
+    /// Whether the socket stays open after this process, so that its queue is served by the next one.
     #[must_use]
     pub fn is_inherited(&self) -> bool {
         self.is_inherited
     }
 
-    /// The bound address, with the real port where 0 was asked for.
+    /// The bound address; a port 0 is replaced by the real port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sets `limits.write_stall` for the connections to come.
+    /// Sets `limits.write_stall` for new connections.
     pub fn set_write_stall(&mut self, write_stall: Duration) {
         self.write_stall = write_stall;
     }
@@ -217,13 +218,13 @@ impl Listener {
     /// Waits for the next connection.
     ///
     /// # Errors
-    /// `tcp_conn_limit` and `tcp_accept_failed`; the connection has been reset. Where not even that was possible,
-    /// nobody can be named, clients wait in the kernel's queue, and it is told once a second.
+    /// `tcp_conn_limit` and `tcp_accept_failed`; the connection has been reset. If no connection could be accepted at all, the
+    /// clients wait in the kernel's queue, no peer is known, and the failure is reported once a second.
     pub async fn accept(&mut self) -> Result<Accepted, NotAccepted> {
         let (socket, peer) = loop {
             match self.socket.accept().await {
                 Ok(accepted) => break accepted,
-                // The client was gone before we came to it; there is no socket, and nothing is wrong here.
+                // The client has already left; there is no socket and nothing to report.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     let failure = Failure::new(Reason::TcpAcceptFailed, error.to_string());
@@ -249,8 +250,9 @@ impl Listener {
         self.admit(socket, peer).map_err(NotAccepted::full)
     }
 
-    /// A connection that the kernel holds already, if there is one: for a listener that is about to be closed, which would
-    /// reset it. Asks the kernel itself, as the runtime may not have heard of it yet.
+    /// Accepts a connection from the kernel's queue, if there is one. A listener that is about to be closed uses this,
+    /// because closing would reset the queue. Asks the kernel directly: the runtime may not know about the connection
+    /// yet.
     ///
     /// # Errors
     /// `tcp_conn_limit`; the connection has been reset.
@@ -264,17 +266,17 @@ impl Listener {
         )
     }
 
-    /// A connection that was accepted, unless there is no place for it: then it is reset, and this was its peer.
+    /// Gives a connection its slot. If there is no slot left, resets the connection and returns its peer.
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) -> Result<Accepted, SocketAddr> {
-        // An inherited IPv6 socket may take IPv4 too. Such a client has one address, not two.
+        // An inherited IPv6 socket may also accept IPv4; a client must have the same address in both cases.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if self.reserve.is_none() {
             self.reserve = reserve();
         }
         match self.slots.take() {
             Some(slot) => {
-                // Voice frames are small; waiting to fill a segment only adds delay. It fails on a dead socket
-                // alone, which the next read reports.
+                // Voice frames are small; waiting for a full segment would only add delay. This fails only on a dead
+                // socket, which the next read reports.
                 let _ = socket.set_nodelay(true);
                 keep_alive(&socket, self.write_stall);
                 Ok(Accepted {
@@ -292,19 +294,19 @@ impl Listener {
     }
 }
 
-/// Who waits to be accepted when accepting fails.
+/// Which client is waiting when accepting fails.
 enum Waiting {
-    /// This client, which knows now that it does not get in, and may try elsewhere.
+    /// This one: it was reset, so it can try another server at once.
     Reset(SocketAddr),
-    /// Nobody: without a descriptor the kernel fails before it looks.
+    /// None: without a free descriptor, the kernel fails even if nobody is waiting.
     Nobody,
-    /// That can't be told.
+    /// Unknown.
     OutOfReach,
 }
 
 impl Listener {
-    /// Takes the next connection with the descriptor that was held back for this, and resets it: it would wait for a
-    /// descriptor until its patience is over, and by then have nowhere else to go.
+    /// Accepts the next connection with the reserved descriptor and resets it. Otherwise the client would wait until it
+    /// times out, and only then try another server.
     fn turn_away(&mut self) -> Waiting {
         let Some(held) = self.reserve.take() else {
             self.reserve = reserve();
@@ -317,7 +319,7 @@ impl Listener {
                 reset(socket);
                 Waiting::Reset(peer)
             }
-            // Another thread was faster to take the descriptor, or it is not descriptors that are missing.
+            // Another thread took the descriptor first, or something other than descriptors is missing.
             Some(Err(_)) => Waiting::OutOfReach,
             None => Waiting::Nobody,
         };
@@ -326,19 +328,19 @@ impl Listener {
     }
 }
 
-/// One descriptor, of a file that is on every system.
+/// A descriptor of a file that exists on every system.
 fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Ends a connection with RST, so that no state stays behind.
+/// Ends a connection with RST, so that the kernel keeps no state of it.
 pub fn reset(socket: TcpStream) {
-    // Failing means the socket is dead already.
+    // A failure means that the socket is already dead.
     let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     drop(socket);
 }
 
-/// What a connection's first bytes look like.
+/// The protocol that a connection's first bytes suggest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looks {
     /// A TLS handshake record.
@@ -347,31 +349,31 @@ pub enum Looks {
     Http,
     /// A PROXY protocol header, version 1 or 2.
     Proxy,
-    /// Anything else, also too little to tell.
+    /// Anything else, including too few bytes to tell.
     Other,
 }
 
-/// A connection's first bytes, read from the socket and to be replayed.
+/// A connection's first bytes, which were read from the socket and must be replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstBytes {
-    /// At least one, at most [`FIRST_BYTES`].
+    /// At least 1 and at most [`FIRST_BYTES`] bytes.
     pub bytes: Vec<u8>,
-    /// What they look like.
+    /// The protocol that they suggest.
     pub looks: Looks,
 }
 
 impl FirstBytes {
-    /// The bytes for a record's detail, as far as they tell a protocol.
+    /// Describes the bytes for a record's detail, if they identify a protocol.
     #[must_use]
     pub fn describe(&self) -> String {
         secrets::first_bytes(&self.bytes)
     }
 }
 
-/// Reads until the protocol can be told, the peer stops, or `deadline`.
+/// Reads until the protocol is known, the peer stops sending, or `deadline`.
 ///
 /// # Errors
-/// `tcp_probe` and `tcp_first_byte_timeout` when not one byte came; `tcp_reset_before_request`.
+/// `tcp_probe` and `tcp_first_byte_timeout` if no byte arrived; `tcp_reset_before_request`.
 pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<FirstBytes, Failure> {
     let mut bytes = Vec::new();
     let mut buffer = [0; FIRST_BYTES];
@@ -386,14 +388,14 @@ pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<Fi
             Ok(Ok(count)) if count > 0 => {
                 bytes.extend_from_slice(room.get(..count).unwrap_or_default());
             }
-            // Told here, as the system tells it once: the next stage would meet an orderly end.
+            // Reported here because the system reports it only once; the next stage would see a clean end.
             Ok(Err(error)) => {
                 return Err(Failure::new(
                     Reason::TcpResetBeforeRequest,
                     error.to_string(),
                 ));
             }
-            // With a byte in hand the next stage knows better what its end or its silence means.
+            // The next stage can explain better what an end or a timeout after some bytes means.
             _ if !bytes.is_empty() => {
                 let looks = match bytes.first() {
                     Some(&TLS_HANDSHAKE) => Looks::Tls,
@@ -407,12 +409,12 @@ pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<Fi
     }
 }
 
-/// `None`: more bytes are needed to tell.
+/// The protocol, or `None` if more bytes are needed.
 fn classify(bytes: &[u8]) -> Option<Looks> {
     let first = *bytes.first()?;
     if first == TLS_HANDSHAKE {
-        // One byte would do to tell; the TLS stage and the record need the hello's version too, which a client that
-        // sends in small pieces brings late.
+        // One byte is enough to recognise TLS, but the TLS stage and the record also need the version in the hello,
+        // which may arrive later if a client sends small pieces.
         return (bytes.len() == FIRST_BYTES).then_some(Looks::Tls);
     }
     if let Some(head) = bytes.get(..PROXY_V2.len().min(bytes.len()))

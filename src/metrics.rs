@@ -1,8 +1,8 @@
-//! Numbers: counters that go up where things happen, and the text in which a scrape gets them.
+//! Metrics: the counters, and the text of a scrape.
 //!
-//! Takes facts in the words of `reason`, most of them from the records (`record/count.rs`), so that both say the same;
-//! gives counts. Everything here is an atomic in a table of fixed size, but for the routes, which are those of the
-//! configuration.
+//! Takes facts in the vocabulary of `reason`, most of them from records (`record/count.rs`), so that metrics and
+//! records agree. Gives counts. Everything is an atomic in a table of fixed size, except the routes, which come from
+//! the configuration.
 
 mod histogram;
 mod route;
@@ -22,7 +22,7 @@ pub use text::{MetricType, Text, seconds};
 
 use crate::reason::{By, Reason};
 
-/// A step whose time is measured, with the record's field.
+/// A step whose duration is measured; the comments name the fields of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// `tls_ms`
@@ -40,7 +40,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All of them, in the order in which a connection passes them.
+    /// All steps, in the order in which a connection passes them.
     pub const ALL: [Self; 6] = [
         Self::Tls,
         Self::Head,
@@ -65,31 +65,31 @@ impl Step {
 /// What failed before there was a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// A connection, before a whole request of it could be read.
+    /// A connection, before a complete request was read.
     Connection,
     /// An opening handshake.
     Handshake,
-    /// A plain request, with the status that its client got.
+    /// A plain request, with the status that its client received.
     Request(Option<u16>),
 }
 
-/// What became of a new configuration.
+/// The outcome of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// It serves.
+    /// The new configuration is in use.
     Applied,
-    /// It had errors: the one before goes on.
+    /// It had errors, so the previous configuration stays in use.
     Refused,
-    /// It is the one that serves already: nothing was refused that is still there.
+    /// It equals the configuration in use. A previous error is therefore gone.
     Unchanged,
 }
 
-/// Milliseconds in which steps are told apart: some take less than one, and the longest deadlines are 10 seconds.
+/// Bounds in milliseconds. Some steps take less than one, and the longest deadlines are 10 seconds.
 const STEP_BOUNDS: &[u64] = &[
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000,
 ];
 
-/// The same for the lives of tunnels: the timers of the usual hops are at 60, 300, 350, 600 and 3600 seconds.
+/// Bounds for the lifetime of tunnels. The timers of common hops are 60, 300, 350, 600 and 3,600 seconds.
 const LIFE_BOUNDS: &[u64] = &[
     1_000, 10_000, 30_000, 60_000, 90_000, 120_000, 300_000, 360_000, 600_000, 900_000, 1_800_000,
     3_600_000, 14_400_000, 86_400_000,
@@ -149,21 +149,21 @@ impl Default for Metrics {
     }
 }
 
-/// What happens.
+/// Counting.
 impl Metrics {
-    /// A connection came; gives its number, from 1.
+    /// A connection arrived; returns its number, starting from 1.
     pub fn connection(&self) -> u64 {
         self.connections.fetch_add(1, Relaxed) + 1
     }
 
-    /// A step took so many milliseconds.
+    /// A step took `ms` milliseconds.
     pub fn took(&self, step: Step, ms: u64) {
         if let Some(histogram) = self.steps.get(step as usize) {
             histogram.observe(ms);
         }
     }
 
-    /// Something failed on `route`, if that was known, before there was a tunnel.
+    /// Something failed before there was a tunnel. `route` is empty if no route is known.
     pub fn failed(&self, what: Failed, route: &str, reason: Reason, by: By) {
         match what {
             Failed::Connection => self.unread.add(reason, by),
@@ -175,18 +175,18 @@ impl Metrics {
         }
     }
 
-    /// A plain request was answered with `status`, whatever became of the rest of the answer.
+    /// A plain request was answered with `status`, even if the rest of the answer failed.
     pub fn served(&self, route: &str, status: Option<u16>) {
         self.routes.get(route).served(status);
     }
 
-    /// A tunnel opened that `generation` admitted.
+    /// A tunnel opened; `generation` admitted it.
     pub fn opened(&self, route: &str, generation: u64) {
         self.opened.fetch_add(1, Relaxed);
         self.routes.get(route).opened(generation);
     }
 
-    /// A tunnel ended; its client sees `close_code`, where that is known.
+    /// A tunnel ended; its client sees `close_code`, if that is known.
     pub fn closed(
         &self,
         route: &str,
@@ -199,7 +199,7 @@ impl Metrics {
         self.routes.get(route).closed(generation);
     }
 
-    /// A refusal was counted and not written.
+    /// A refusal was counted, but not written.
     pub fn suppressed(&self, reason: Reason) {
         self.suppressed.add(reason, By::Proxy);
     }
@@ -209,7 +209,7 @@ impl Metrics {
         self.dropped.fetch_add(1, Relaxed);
     }
 
-    /// A new configuration was read.
+    /// A new configuration was read, with this outcome.
     pub fn reloaded(&self, outcome: Reload) {
         let Reloads {
             applied,
@@ -231,29 +231,29 @@ impl Metrics {
         }
     }
 
-    /// So many certificates, keys and authorities, each pair as one, can't be used as their files are now; what was good
-    /// serves in their place.
+    /// Sets how many certificates (each with its key) and authorities can't be used as their files are now; their
+    /// previous content stays in use.
     pub fn certificates_refused(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.reloads.certificates_refused.store(count, Relaxed);
     }
 
-    /// What is counted of a route, for those that count on it all the time.
+    /// The counters of a route, for callers that count often.
     #[must_use]
     pub fn route(&self, name: &str) -> Arc<Route> {
         self.routes.get(name)
     }
 }
 
-/// What has happened.
+/// Reading.
 impl Metrics {
-    /// When counting began, which is when the process started.
+    /// When counting began, which is the start of the process.
     #[must_use]
     pub fn started(&self) -> SystemTime {
         self.started
     }
 
-    /// How often something failed or ended for a reason, written or not.
+    /// How often something failed or ended for a reason, whether that was written or not.
     #[must_use]
     pub fn total(&self, reason: Reason) -> u64 {
         let tables = [&self.unread, &self.refused, &self.requests];
@@ -261,7 +261,7 @@ impl Metrics {
         before + self.ended.total(reason)
     }
 
-    /// Refusals that were counted and not written.
+    /// Refusals that were counted, but not written.
     #[must_use]
     pub fn suppressed_total(&self) -> u64 {
         let all = Reason::ALL.iter();
@@ -274,8 +274,8 @@ impl Metrics {
         self.dropped.load(Relaxed)
     }
 
-    /// Writes everything that was counted. `routes` are those of the configuration that serves now: their names, and
-    /// whether tunnels open on them; a route that is not among them is forgotten when nothing counts on it any more.
+    /// Writes all metrics. `routes` are those of the current configuration, with whether they serve tunnels. Other
+    /// routes are forgotten when nothing counts on them any more.
     pub fn write(&self, text: &mut Text, generation: u64, routes: &BTreeMap<String, bool>) {
         self.write_failures(text);
         self.write_times(text);

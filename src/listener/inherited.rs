@@ -1,7 +1,7 @@
-//! Sockets that were bound before this process began: what a service manager passes on (`LISTEN_FDS`, sd_listen_fds(3)).
+//! Sockets that were bound before this process started, passed by a service manager (`LISTEN_FDS`, sd_listen_fds(3)).
 //!
-//! Takes the environment; gives each socket to the key that has its address. The sockets stay open where they were made,
-//! so that between two processes clients wait in the kernel's queue and nobody is refused.
+//! Takes the environment; gives each socket to the key of the configuration that has its address. The service manager
+//! keeps the sockets open too. Between two processes, clients wait in the kernel's queue and are not refused.
 
 use std::env;
 use std::fmt;
@@ -11,13 +11,13 @@ use std::net::{SocketAddr, TcpListener};
 use listenfd::ListenFd;
 use socket2::SockRef;
 
-/// The descriptor of the first one; sd_listen_fds(3) fixes it.
+/// The number of the first descriptor, which sd_listen_fds(3) fixes.
 const FIRST: usize = 3;
 
-/// More are no list of addresses but a mistake, which would be looked at descriptor by descriptor.
+/// A larger number must be a mistake; each descriptor would be examined.
 const MOST: usize = 1024;
 
-/// The sockets that were passed, for whoever is to accept on them.
+/// The sockets that were passed, to be taken by their listeners.
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<PassedSocket>);
 
@@ -29,25 +29,25 @@ struct PassedSocket {
     is_taken: bool,
 }
 
-/// Why what was passed can't be served.
+/// Why the passed sockets can't be used.
 #[derive(Debug)]
 pub enum Unusable {
-    /// `LISTEN_FDS` is no number of sockets.
+    /// `LISTEN_FDS` is not a valid number of sockets.
     Count(String),
-    /// A descriptor that can't be listened on.
+    /// A descriptor is not a listening socket.
     Descriptor {
         /// Its number.
         descriptor: usize,
-        /// From `LISTEN_FDNAMES`: with systemd the socket unit's name, unless it has another.
+        /// From `LISTEN_FDNAMES`; systemd uses the name of the socket unit by default.
         name: Option<String>,
         /// What is wrong with it.
         cause: io::Error,
     },
-    /// Two descriptors have one address.
+    /// Two descriptors have the same address.
     Twice {
         /// Their numbers.
         descriptors: [usize; 2],
-        /// What both are bound to.
+        /// The address that both are bound to.
         address: SocketAddr,
     },
 }
@@ -80,7 +80,7 @@ impl fmt::Display for Unusable {
             } => write!(
                 f,
                 "{address} was passed twice, as the inherited descriptors {one} and {other}: remove one of the two \
-                 ListenStream= from the socket units"
+                 ListenStream= lines from the socket units"
             ),
         }
     }
@@ -96,11 +96,11 @@ impl std::error::Error for Unusable {
 }
 
 impl Inherited {
-    /// What the environment says was passed to this process: nothing unless `LISTEN_PID` names it (sd_listen_fds(3)).
-    /// It changes the environment, so it is for the start, while there is one thread.
+    /// The sockets that the environment passes to this process, if `LISTEN_PID` names it (sd_listen_fds(3)). This
+    /// changes the environment, so call it at the start, while there is only one thread.
     ///
     /// # Errors
-    /// A count that is none, the first descriptor that is no listening TCP socket, an address that two of them have.
+    /// An invalid count, the first descriptor that is not a listening TCP socket, or two descriptors with one address.
     pub fn from_environment() -> Result<Self, Unusable> {
         let Some(count) = env::var_os("LISTEN_FDS") else {
             return Ok(Self::default());
@@ -155,11 +155,11 @@ impl Inherited {
         })
     }
 
-    /// The socket that is bound to `address`, for whoever has that address in the configuration. It stays here too, so
-    /// that an address which a reload takes away can come back.
+    /// The socket that is bound to `address`. A copy stays here, so that an address which a reload removes can come
+    /// back.
     ///
     /// # Errors
-    /// There is no descriptor for it.
+    /// If no descriptor is left.
     pub fn take(&mut self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
         let Some(passed) = self.at(address) else {
             return Ok(None);
@@ -169,14 +169,14 @@ impl Inherited {
         Ok(Some(socket))
     }
 
-    /// The address of a socket that nobody ever took: whoever connects to it would wait for ever.
+    /// The address of a socket that nobody took: its clients would wait forever.
     #[must_use]
     pub fn left(&self) -> Option<SocketAddr> {
         let left = self.0.iter().find(|passed| !passed.is_taken);
         left.map(|passed| passed.address)
     }
 
-    /// The addresses of all of them.
+    /// The addresses of all sockets.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.0.iter().map(|passed| passed.address)
     }

@@ -1,8 +1,9 @@
-//! The PROXY protocol header, version 1 and 2: who dialled the hop in front (haproxy's proxy-protocol.txt, section 2).
+//! The PROXY protocol header, versions 1 and 2: who connected to the hop in front (haproxy's proxy-protocol.txt,
+//! section 2).
 //!
-//! [`parse`] takes the bytes of a connection's beginning and gives what they tell, without reading on; [`read`] takes
-//! exactly the header from a socket. It fails with the `proxy_protocol_…` reasons. Details name no address, as how much
-//! of one may be written is a setting.
+//! [`parse`] is a pure parser for the beginning of a connection. [`read`] reads exactly the header from a socket and
+//! fails with the `proxy_protocol_…` reasons. Details do not contain addresses, because a setting decides how much of
+//! an address may be written.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,61 +16,61 @@ use super::{FIRST_BYTES, FirstBytes, Looks, PROXY_V2, classify, first_bytes};
 use crate::reason::{Failure, Reason};
 use crate::secrets;
 
-/// Beginning of a header in text, in the words of section 2.1.
+/// The beginning of a text header (section 2.1).
 const PROXY_V1: &[u8] = b"PROXY ";
 
-/// Longest line of version 1, its end included (section 2.1).
+/// Longest line of version 1, including its end (section 2.1).
 const LONGEST_V1: usize = 107;
 
 /// Signature, version and command, family, length (section 2.2).
 const FIXED_V2: usize = 16;
 
-/// Most bytes behind the fixed part. The format has room for 64 KiB; addresses take 216 at most, and what hops add to
-/// them (names, checksums, the subject of a certificate) some hundred.
+/// Most bytes after the fixed part. The format allows 64 KiB, but addresses take at most 216 and what hops add (names,
+/// checksums, the subject of a certificate) some hundred.
 const LONGEST_BLOCK: usize = 4096;
 
-/// How much is taken from the socket in one go: nearly every header whole.
+/// How much is read from the socket at once; this is enough for nearly every header.
 const PIECE: usize = 256;
 
 /// PP2_TYPE_CRC32C: a checksum of the whole header (section 2.2.3).
 const CHECKSUM: u8 = 0x03;
 
-/// PP2_TYPE_SSL, and the bit of its first byte that says the client came over TLS (section 2.2.6).
+/// PP2_TYPE_SSL, and the bit in its first byte that means that the client used TLS (section 2.2.6).
 const SSL: u8 = 0x20;
 const CLIENT_SSL: u8 = 0x01;
 
-/// What a header tells.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Whose connection it is.
+    /// Whose connection the hop forwards.
     pub source: Source,
-    /// Whether that connection is TLS at the hop that wrote the header.
+    /// Whether that connection uses TLS up to the hop.
     pub secure: bool,
 }
 
-/// Whose connection the hop in front passes on.
+/// Whose connection the hop in front forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Its own, such as a health check (version 2: LOCAL).
+    /// The hop's own connection, such as a health check (version 2: LOCAL).
     Hop,
-    /// One that has no IP address, or none that it knows (UNKNOWN, AF_UNSPEC, AF_UNIX).
+    /// A connection without an IP address, or with an unknown one (UNKNOWN, AF_UNSPEC, AF_UNIX).
     Unnamed,
-    /// Of this address and port.
+    /// The connection of a client with this address and port.
     Client(SocketAddr),
 }
 
-/// What the beginning of a connection is.
+/// What was found at the beginning of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// No header.
+    /// Not a header.
     Absent,
-    /// A header as far as it goes; more bytes are needed.
+    /// The beginning of a header; more bytes are needed.
     Partial,
-    /// A whole header.
+    /// A complete header.
     Whole {
-        /// What it says.
+        /// Its content.
         told: Told,
-        /// How many bytes it takes; what is behind it is not its own.
+        /// How many bytes it takes; what follows belongs to the connection.
         length: usize,
     },
 }
@@ -77,7 +78,7 @@ pub enum Progress {
 /// Reads the header at the beginning of `bytes`, which may end anywhere.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// A description of what is wrong.
 pub fn parse(bytes: &[u8]) -> Result<Progress, String> {
     let begins = |signature: &[u8]| {
         let common = signature.len().min(bytes.len());
@@ -105,7 +106,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress, String> {
     let mut words = line.split(|&byte| byte == b' ').skip(1);
     let protocol = words.next().unwrap_or_default();
     let source = match protocol {
-        // Whatever follows is to be ignored.
+        // The rest of the line must be ignored.
         b"UNKNOWN" => Source::Unnamed,
         b"TCP4" => Source::Client(addresses_v1::<Ipv4Addr>(words, "IPv4")?),
         b"TCP6" => Source::Client(addresses_v1::<Ipv6Addr>(words, "IPv6")?),
@@ -126,7 +127,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress, String> {
     })
 }
 
-/// The source of `SOURCE DESTINATION SOURCE_PORT DESTINATION_PORT`; all four are checked.
+/// The source in `SOURCE DESTINATION SOURCE_PORT DESTINATION_PORT`; all four are checked.
 fn addresses_v1<'a, A>(
     words: impl Iterator<Item = &'a [u8]>,
     family: &str,
@@ -153,7 +154,7 @@ where
     Ok(source)
 }
 
-/// A port in decimal, without leading zeros.
+/// A decimal port without leading zeros.
 fn port(word: &[u8]) -> Result<u16, String> {
     let is_plain = word.iter().all(u8::is_ascii_digit) && (word == b"0" || !word.starts_with(b"0"));
     let text = std::str::from_utf8(word).ok().filter(|_| is_plain);
@@ -183,7 +184,8 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress, String> {
             "it announces {block} bytes, more than {LONGEST_BLOCK}"
         ));
     }
-    // Both ends of a connection, by family and transport. Of a hop's own connection even these are to be ignored.
+    // The length of both addresses and ports, for each family and transport. For a hop's own connection even these must
+    // be ignored.
     let addresses = match family {
         _ if is_local => 0,
         0x00 => 0,
@@ -227,7 +229,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress, String> {
     })
 }
 
-/// The source of both addresses and both ports, told by their size.
+/// The source address and port; the length of the block determines the family.
 fn source_v2(addresses: &[u8]) -> Source {
     if let Ok([a, b, c, d, _, _, _, _, high, low, _, _]) = <[u8; 12]>::try_from(addresses) {
         let port = u16::from_be_bytes([high, low]);
@@ -243,7 +245,7 @@ fn source_v2(addresses: &[u8]) -> Source {
     Source::Unnamed
 }
 
-/// Whether the TLVs at the end of `header` say that the client came over TLS; a checksum among them must be right.
+/// Whether the TLVs at the end of `header` say that the client used TLS. If there is a checksum, it must be right.
 fn is_secure(header: &[u8], extensions: &[u8]) -> Result<bool, String> {
     let mut secure = false;
     let mut is_summed = false;
@@ -283,7 +285,7 @@ fn is_secure(header: &[u8], extensions: &[u8]) -> Result<bool, String> {
     Ok(secure)
 }
 
-/// CRC-32C (Castagnoli; RFC 3720 appendix B.4). A bit at a time: headers are short and checksums in them rare.
+/// CRC-32C (Castagnoli; RFC 3720 appendix B.4), bit by bit: headers are short and checksums rare.
 fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
     const POLYNOMIAL: u32 = 0x82f6_3b78;
     let sum = bytes.fold(u32::MAX, |sum, byte| {
@@ -295,12 +297,12 @@ fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
     !sum
 }
 
-/// Takes the header from the beginning of a connection and leaves what is behind it in the socket. `is_trusted` says
-/// whether the peer may speak for others.
+/// Reads the header from the beginning of a connection, and not a byte more. `is_trusted`: the peer may speak for
+/// others.
 ///
 /// # Errors
-/// `proxy_protocol_missing`, `proxy_protocol_invalid` and `proxy_protocol_untrusted`; for connections without a byte
-/// those of [`first_bytes`].
+/// `proxy_protocol_missing`, `proxy_protocol_invalid` and `proxy_protocol_untrusted`; for connections without a byte those of
+/// [`first_bytes`].
 pub async fn read(
     socket: &mut TcpStream,
     is_trusted: bool,
@@ -338,7 +340,7 @@ pub async fn read(
             Progress::Partial => (count, None),
             Progress::Whole { told, length } => (length.saturating_sub(taken), Some(told)),
         };
-        // They were there a moment ago, so that this does not wait.
+        // The bytes were already peeked at, so this does not wait.
         let own = piece.get_mut(..own).unwrap_or_default();
         socket
             .read_exact(own)
@@ -354,7 +356,7 @@ fn reset(error: &io::Error) -> Failure {
     Failure::new(Reason::TcpResetBeforeRequest, error.to_string())
 }
 
-/// What came in place of a header.
+/// Describes what arrived instead of a header.
 fn beginning(mut bytes: Vec<u8>) -> FirstBytes {
     bytes.truncate(FIRST_BYTES);
     let looks = classify(&bytes).unwrap_or(Looks::Other);

@@ -1,17 +1,17 @@
-//! How often something took how long.
+//! Histograms of durations.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::text::Family;
 
-/// Counts of values in milliseconds, by the bounds that they lie under.
+/// Counts of durations by upper bound.
 #[derive(Debug)]
 pub(super) struct Histogram {
-    /// Milliseconds, from the least on.
+    /// In milliseconds, ascending.
     bounds: &'static [u64],
-    /// One for each bound, and one for what lies above all of them.
+    /// One for each bound, and one for everything above the last.
     counts: Box<[AtomicU64]>,
-    /// Milliseconds.
+    /// In milliseconds.
     sum: AtomicU64,
 }
 
@@ -32,7 +32,7 @@ impl Histogram {
         self.sum.fetch_add(ms, Relaxed);
     }
 
-    /// Each bucket has what the smaller ones have, as the format wants it, and the last one is the count.
+    /// Each bucket includes the smaller ones, as the format requires; the last one is the total count.
     pub fn write(&self, family: &mut Family<'_>, label: Option<(&str, &str)>) {
         let mut below = 0;
         let bounds = self.bounds.iter().map(|bound| seconds(*bound));
@@ -48,7 +48,8 @@ impl Histogram {
     }
 }
 
-/// Milliseconds as seconds, with a fraction always: the bounds are labels, and Prometheus 3 spells them so.
+/// Milliseconds as seconds, always with a fraction: the bounds are labels, and Prometheus 3 normalises them in this
+/// form.
 fn seconds(ms: u64) -> String {
     let fraction = format!("{:03}", ms % 1000);
     let fraction = fraction.trim_end_matches('0');

@@ -1,4 +1,4 @@
-//! What is counted of each route.
+//! The counters of each route.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::text::{MetricType, Text};
 
-/// The first digit of a status, and what stands for an answer that could not be given.
+/// The classes of status codes, and `none` for a request that got no answer.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
 /// The class of a status.
@@ -17,12 +17,12 @@ fn status_class(status: Option<u16>) -> usize {
     }
 }
 
-/// What passed through tunnels: first to the upstream, then to the client.
+/// What passed through tunnels: first toward the upstream, then toward the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bytes of the peers.
+    /// Bytes of the peers, without the proxy's own frames.
     pub bytes: [u64; 2],
-    /// Whole data messages.
+    /// Complete data messages.
     pub messages: [u64; 2],
 }
 
@@ -34,12 +34,12 @@ pub struct Route {
     bytes: [AtomicU64; 2],
     messages: [AtomicU64; 2],
     requests: [AtomicU64; CLASSES.len()],
-    /// Open tunnels, by the number of the configuration that admitted them; those that are none are not in it.
+    /// Open tunnels by the generation that admitted them; generations without tunnels are absent.
     open: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Route {
-    /// A tunnel carried what has come to `now` since `before`.
+    /// Counts what has passed through a tunnel between `before` and `now`.
     pub fn passed(&self, before: Traffic, now: Traffic) {
         let bytes = self.bytes.iter().zip(before.bytes).zip(now.bytes);
         let messages = self.messages.iter().zip(before.messages).zip(now.messages);
@@ -79,7 +79,7 @@ impl Route {
     }
 }
 
-/// All routes on which anything happened. Their names come from the configuration, never from a peer.
+/// All routes on which something has happened. Their names come from the configuration, never from a peer.
 #[derive(Debug, Default)]
 pub(super) struct Routes(RwLock<HashMap<String, Arc<Route>>>);
 
@@ -94,15 +94,14 @@ impl Routes {
         Arc::clone(routes.entry(name.to_owned()).or_default())
     }
 
-    /// Those of `configured`, whether anything happened on them or not, and what others are still in use; all others are
-    /// forgotten.
+    /// The routes of `configured`, used or not, and other routes that are still in use. All others are forgotten.
     fn current(&self, configured: &BTreeMap<String, bool>) -> BTreeMap<String, Arc<Route>> {
         for name in configured.keys() {
             self.get(name);
         }
         let mut routes = self.0.write().unwrap_or_else(PoisonError::into_inner);
         routes.retain(|name, route| {
-            // Requests that matched no route have a name as well.
+            // Requests that match no route are counted under an empty name.
             let is_configured = name.is_empty() || configured.contains_key(name);
             is_configured || Arc::strong_count(route) > 1 || route.is_used()
         });
@@ -127,7 +126,7 @@ impl Routes {
                 }
             }
         }
-        // Of a route that never had a tunnel there is nothing to say here.
+        // A route that never had a tunnel is left out.
         let tunnels: Vec<_> = routes
             .iter()
             .filter_map(|(name, route)| {

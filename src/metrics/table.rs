@@ -1,4 +1,4 @@
-//! Counters for every reason, in tables of a fixed size.
+//! Counters for every reason, in tables of fixed size.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,7 +7,7 @@ use crate::reason::{By, Reason};
 
 const BY: [By; 4] = [By::Client, By::Upstream, By::Proxy, By::Network];
 
-/// A counter for each reason and whose doing it was.
+/// A counter for each pair of a reason and who caused it.
 #[derive(Debug)]
 pub(super) struct ByReason(Box<[[AtomicU64; BY.len()]]>);
 
@@ -19,7 +19,7 @@ impl Default for ByReason {
 
 impl ByReason {
     pub fn add(&self, reason: Reason, by: By) {
-        // Reason::ALL is in declaration order, so that the discriminant is the place; a test holds this.
+        // Reason::ALL is in declaration order, so the discriminant is the index; a test checks this.
         if let Some(counter) = self.row(reason).and_then(|row| row.get(by as usize)) {
             counter.fetch_add(1, Relaxed);
         }
@@ -34,7 +34,7 @@ impl ByReason {
         row.map(|counter| counter.load(Relaxed)).sum()
     }
 
-    /// What has occurred.
+    /// All pairs that have occurred.
     pub fn iter(&self) -> impl Iterator<Item = (Reason, By, u64)> {
         let rows = Reason::ALL.iter().zip(&self.0);
         let all = rows.flat_map(|(reason, row)| {
@@ -45,14 +45,14 @@ impl ByReason {
     }
 }
 
-/// Close codes that RFC 6455 section 7.4.1 and the IANA registry of WebSocket close codes give a meaning.
+/// Close codes with a meaning in RFC 6455 section 7.4.1 or in the IANA registry of WebSocket close codes.
 const REGISTERED: [u16; 18] = [
     1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 3000,
     3003, 3008,
 ];
 
-/// What all others are counted as, since a peer may send any. `unknown`: the tunnel's task was torn off, and nothing tells
-/// what its client saw.
+/// The labels of all other codes, because a peer may send any. `unknown`: the tunnel's task was aborted, so what its
+/// client saw is not known.
 const FOLDED: [&str; 4] = ["3xxx", "4xxx", "other", "unknown"];
 
 const CODES: usize = REGISTERED.len() + FOLDED.len();
@@ -82,8 +82,8 @@ fn label(place: usize) -> String {
 
 type ByCode = [[AtomicU64; CODES]; BY.len()];
 
-/// Ends of tunnels, by reason, whose doing it was and the code that the client sees. Most reasons never end a tunnel: each
-/// gets its counters with its first end.
+/// Ends of tunnels by reason, who caused them, and the code that the client sees. Most reasons never end a tunnel, so
+/// each gets its counters at its first end.
 #[derive(Debug)]
 pub(super) struct Ended(Box<[OnceLock<Box<ByCode>>]>);
 
@@ -117,7 +117,7 @@ impl Ended {
         all.flatten().map(|counter| counter.load(Relaxed)).sum()
     }
 
-    /// What has occurred.
+    /// All combinations that have occurred.
     pub fn iter(&self) -> impl Iterator<Item = (Reason, By, String, u64)> {
         let met = Reason::ALL.iter().zip(&self.0);
         let met = met.filter_map(|(reason, counters)| Some((*reason, counters.get()?)));

@@ -129,7 +129,7 @@ fn routes_that_serve_are_there_from_the_start_and_others_go_with_their_last_tunn
             messages: [2, 1],
         },
     );
-    // The next configuration has other routes; what is open on the old one is still told.
+    // The next configuration has other routes; tunnels that are open on the old route are still shown.
     let second = [("/new", true)];
     let lines = page(&metrics, 2, &second);
     assert_eq!(
@@ -153,7 +153,7 @@ fn routes_that_serve_are_there_from_the_start_and_others_go_with_their_last_tunn
     let lines = page(&metrics, 2, &second);
     assert_eq!(of(&lines, OPEN), ["{route=\"/new\",generation=\"2\"} 0"]);
     assert!(!lines.iter().any(|line| line.contains("/old")), "{lines:?}");
-    // A route that stays shows each configuration's tunnels apart.
+    // A route that stays shows the tunnels of each generation separately.
     metrics.opened("/new", 2);
     metrics.opened("/new", 3);
     assert_eq!(

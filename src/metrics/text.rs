@@ -1,20 +1,20 @@
-//! The text that a scrape gets: Prometheus' exposition format, version 0.0.4.
+//! The text of a scrape: Prometheus' exposition format, version 0.0.4.
 
 use std::fmt::{Display, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What the numbers of a family are.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricType {
-    /// They only go up, until the process ends.
+    /// Its values only increase while the process runs.
     Counter,
-    /// They go up and down.
+    /// Its values may increase and decrease.
     Gauge,
-    /// Counts by upper bounds.
+    /// Its values are counts by upper bounds.
     Histogram,
 }
 
-/// The text as far as it is written.
+/// The text written so far.
 #[derive(Debug, Default)]
 pub struct Text(String);
 
@@ -22,7 +22,7 @@ impl Text {
     /// `Content-Type` of the text.
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Begins the metric `name`; `help` says in one line what it counts.
+    /// Begins the metric `name`; `help` describes it in one line.
     pub fn family<'a>(&'a mut self, name: &'a str, kind: MetricType, help: &str) -> Family<'a> {
         let kind = match kind {
             MetricType::Counter => "counter",
@@ -37,7 +37,7 @@ impl Text {
         }
     }
 
-    /// All of it.
+    /// The complete text.
     #[must_use]
     pub fn into_string(self) -> String {
         self.0
@@ -52,12 +52,12 @@ pub struct Family<'a> {
 }
 
 impl Family<'_> {
-    /// A number, and which one by its labels, whose values may be any text.
+    /// Writes a value; any text is allowed as the value of a label.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.part("", labels, value);
     }
 
-    /// The same with what the format puts behind the name of a histogram.
+    /// Writes a value of a histogram, with the suffix that the format requires.
     pub(super) fn part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(self.name);
         self.text.push_str(suffix);
@@ -86,7 +86,7 @@ fn push_escaped(text: &mut String, value: &str) {
     }
 }
 
-/// A time as metrics have it: seconds since 1970, to the millisecond.
+/// A time in the form of metrics: seconds since 1970, with milliseconds.
 #[must_use]
 pub fn seconds(time: SystemTime) -> String {
     match time.duration_since(UNIX_EPOCH) {

@@ -4,7 +4,7 @@ use super::*;
 
 const FIXED: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// A header of version 2.
+/// A version 2 header.
 fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     let mut header = FIXED.to_vec();
     header.extend([command, family]);
@@ -13,7 +13,7 @@ fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     header
 }
 
-/// A block with both addresses of 192.0.2.1:51234 to 192.0.2.2:443, and what stands behind them.
+/// A block with 192.0.2.1:51234 as the source, 192.0.2.2:443 as the destination, and `extensions`.
 fn ipv4(extensions: &[u8]) -> Vec<u8> {
     let mut block = vec![192, 0, 2, 1, 192, 0, 2, 2, 0xc8, 0x22, 0x01, 0xbb];
     block.extend_from_slice(extensions);
@@ -34,7 +34,7 @@ fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The header of `extensions` and a checksum, which `wrong` is added to.
+/// A header with `extensions` and a checksum, to which `wrong` is added.
 fn summed(extensions: &[u8], wrong: u32) -> Vec<u8> {
     let blank = [extensions, &tlv(CHECKSUM, &[0; 4])].concat();
     let mut header = v2(0x21, 0x11, &ipv4(&blank));
@@ -48,7 +48,7 @@ fn client(address: &str) -> Source {
     Source::Client(address.parse().unwrap())
 }
 
-/// Whatever is cut off or added, the same header is found.
+/// The header must be found, also with bytes after it, and every beginning of it must be partial.
 #[track_caller]
 fn expect_whole(header: &[u8], source: Source, secure: bool) {
     let whole = Ok(Progress::Whole {
@@ -102,7 +102,7 @@ fn every_kind_of_header_is_read() {
         (v2(0x21, 0x00, b""), Source::Unnamed),
         (v2(0x21, 0x00, b"ignored"), Source::Unnamed),
         (v2(0x20, 0x00, b""), Source::Hop),
-        // A hop's own connection: whatever it says of it is to be ignored.
+        // What a hop says about its own connection must be ignored.
         (v2(0x20, 0x11, &ipv4(b"")), Source::Hop),
         (v2(0x20, 0x99, b"ignored"), Source::Hop),
         (v2(0x21, 0x11, &ipv4(&tlv(0x04, b""))), from),
@@ -275,10 +275,10 @@ fn every_fault_is_named() {
         fault.starts_with("version 2: found the checksum "),
         "{fault}"
     );
-    // Both would have to be right, which no sender makes them.
+    // Both would have to be right, which is impossible.
     assert!(parse(&v2(0x21, 0x11, &ipv4(&twice))).is_err());
     let (first, rest) = (summed(b"", 0), tlv(0x04, b""));
-    // What is changed behind the sum is found too: the length here.
+    // The checksum also covers what comes after it, and the length.
     let longer = [&first[..14], &[0, 22], &first[16..], &rest].concat();
     assert!(parse(&longer).unwrap_err().contains("checksum"));
 }
@@ -317,7 +317,7 @@ fn the_checksum_is_castagnolis() {
     assert_eq!(crc32c(b"123456789".iter().copied()), 0xe306_9283);
 }
 
-/// Bytes that are likely to get past the first checks.
+/// Bytes that often get past the first checks.
 fn likely() -> impl Strategy<Value = Vec<u8>> {
     let text = "PROXY (TCP4|TCP6|UNKNOWN|X)( [0-9a-f:.]{0,20}){0,5}(\r\n|\n|\r)?";
     let families = prop::sample::select(vec![0x00_u8, 0x11, 0x12, 0x21, 0x31, 0x13]);
@@ -338,7 +338,7 @@ fn likely() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Nothing panics, nothing is asked for without a bound, and more bytes never change what was told.
+    /// The parser does not panic, its requests for more bytes are bounded, and more bytes never change a result.
     #[test]
     fn arbitrary_bytes_are_read_once_and_for_all(bytes in likely(), more in any::<Vec<u8>>()) {
         let progress = parse(&bytes);
