@@ -1,7 +1,7 @@
-//! The closed vocabulary: why a connection was refused or a tunnel ended, at which stage, and by whom.
+//! The closed vocabulary: why a connection was refused or a tunnel ended, at which stage, and who caused it.
 //!
-//! Every terminal record carries exactly one [`Reason`]. A published code is never renamed or reused.
-//! What is worth saying but ends nothing is a [`Note`].
+//! Every terminal record has exactly one [`Reason`]. A published code is never renamed or reused. A [`Note`] reports
+//! something that ended nothing.
 
 pub mod words;
 pub mod zh;
@@ -23,11 +23,11 @@ pub enum Stage {
     Tls,
     /// Reading the request and checking that it is an opening handshake (RFC 9112, RFC 6455 section 4.2.1).
     Http,
-    /// Host, path, Origin and subprotocol against the configuration.
+    /// Checking host, path, Origin and subprotocol against the configuration.
     Policy,
-    /// Connecting to the upstream and its answer to the opening handshake (RFC 6455 section 4.2.2).
+    /// Connecting to the upstream, and the upstream's answer to the opening handshake (RFC 6455 section 4.2.2).
     Upstream,
-    /// Bytes both ways after the verified 101.
+    /// Bytes in both directions after the verified 101.
     Tunnel,
 }
 
@@ -42,7 +42,7 @@ impl Stage {
         Self::Tunnel,
     ];
 
-    /// The stage's name as records spell it.
+    /// The stage's name in records.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,22 +56,22 @@ impl Stage {
     }
 }
 
-/// Whose doing an ending was.
+/// Who caused an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// The peer that dialled the proxy, or something acting in its name.
+    /// The peer that connected to the proxy, or someone acting for it.
     Client,
-    /// The WebSocket server that the proxy dialled.
+    /// The WebSocket server that the proxy connected to.
     Upstream,
-    /// The proxy itself: a limit, a timer, a shutdown or a bug of its own.
+    /// The proxy itself: a limit, a timer, a shutdown or a bug.
     Proxy,
     /// A hop in between, or the network.
     Network,
 }
 
 impl By {
-    /// The party's name as records spell it.
+    /// The party's name in records.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,22 +83,22 @@ impl By {
     }
 }
 
-/// How much a record matters; `log.level` is the least that is written.
+/// The importance of a record. Records below `log.level` are not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Connections that close without a byte.
+    /// For connections that close without a byte.
     Debug,
-    /// Normal ends, and refusals by policy.
+    /// For normal ends, and refusals by policy.
     Info,
-    /// The upstream or a limit of the proxy is at fault.
+    /// For faults of the upstream, and limits of the proxy.
     Warn,
-    /// A bug of the proxy.
+    /// For bugs of the proxy.
     Error,
 }
 
 impl Level {
-    /// The level's name as records and `log.level` spell it.
+    /// The level's name in records and in `log.level`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -110,39 +110,39 @@ impl Level {
     }
 }
 
-/// Which HTTP status the client was answered with.
+/// The HTTP status that the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// No HTTP answer is possible: there is no request, or the tunnel is already open.
     None,
-    /// Always this one.
+    /// Always this status.
     Fixed(u16),
-    /// Supplied where it is known: the upstream's own status, or 414 beside 431.
+    /// The stage knows it: the upstream's own status, or 414 instead of 431.
     Stage,
 }
 
-/// Everything fixed about one reason.
+/// What is fixed about a reason.
 #[derive(Debug)]
 pub struct Spec {
     /// Stable snake_case name.
     pub code: &'static str,
-    /// Where it happens.
+    /// The stage at which it happens.
     pub stage: Stage,
-    /// Whose doing it is; `None`: the stage says.
+    /// Who causes it; `None`: the stage decides.
     pub by: Option<By>,
-    /// Level of its record.
+    /// The level of its record.
     pub level: Level,
-    /// HTTP status of the refusal.
+    /// The HTTP status of the refusal.
     pub status: Status,
-    /// Error type for the `Proxy-Status` field (RFC 9209 section 2.3); empty where there is no answer.
+    /// The error type in the `Proxy-Status` field (RFC 9209 section 2.3); empty if there is no answer.
     pub proxy_error: &'static str,
     /// What happened, in one line.
     pub cause: &'static str,
-    /// What to do, in one line; names a key, a command or a hop.
+    /// What to do, in one line; it names a key, a command or a hop.
     pub fix: &'static str,
 }
 
-/// The table's words for [`Spec::by`].
+/// The words for [`Spec::by`] in the table below.
 #[expect(
     non_upper_case_globals,
     reason = "they read like the variants they stand for"
@@ -165,10 +165,10 @@ macro_rules! reasons {
         pub enum Reason { $( #[doc = $cause] $variant, )* }
 
         impl Reason {
-            /// Every reason, in the order of the stages.
+            /// Every reason, ordered by stage.
             pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
 
-            /// Everything fixed about this reason.
+            /// What is fixed about this reason.
             #[must_use]
             pub const fn spec(self) -> &'static Spec {
                 match self { $( Self::$variant => &Spec {
@@ -188,7 +188,7 @@ macro_rules! reasons {
 
 use Status::{None as NoStatus, Stage as ByStage};
 
-// A hint's back-ticked words are keys of proxy.yaml or wsgate commands; a test resolves each of them.
+// Words in backticks in a hint are keys of proxy.yaml or wsgate commands; a test checks each of them.
 reasons! {
     // accept
     TcpAcceptFailed = "tcp_accept_failed", Accept, Proxy, Warn, NoStatus, "",
@@ -651,19 +651,19 @@ reasons! {
 }
 
 impl Reason {
-    /// Stable snake_case code.
+    /// The stable snake_case code.
     #[must_use]
     pub const fn code(self) -> &'static str {
         self.spec().code
     }
 
-    /// Whether trying again later can help, which is when the answer carries `Retry-After`.
+    /// Whether a later attempt can succeed. The answer then has `Retry-After`.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self.spec().status, Status::Fixed(429 | 503))
     }
 
-    /// Whether it can meet a connection at more than one stage, so that its record tells how far this one had come.
+    /// Whether it can happen at more than one stage. Its record then has the stage that the connection had reached.
     #[must_use]
     pub const fn is_anywhere(self) -> bool {
         matches!(
@@ -672,7 +672,7 @@ impl Reason {
         )
     }
 
-    /// Whether it happens to plain requests alone.
+    /// Whether it happens only to plain requests.
     const fn is_plain(self) -> bool {
         matches!(
             self,
@@ -690,7 +690,8 @@ impl Reason {
         )
     }
 
-    /// What the client should do instead, where it can do something; part of the answer, so it names nothing of ours.
+    /// What the client can do instead, if anything. It is part of the answer, so it names nothing of the proxy's
+    /// configuration.
     #[must_use]
     pub const fn client_advice(self) -> Option<&'static str> {
         match self {
@@ -734,7 +735,7 @@ impl Reason {
         }
     }
 
-    /// What a client sees, for people who have only the client's side.
+    /// What the client sees, for people who know only the client's side.
     #[must_use]
     pub fn client_sees(self) -> String {
         const HANDSHAKE: &str = "a browser reports close code 1006, a WeChat mini program `_code:20 Invalid HTTP status`";
@@ -789,7 +790,7 @@ impl FromStr for Reason {
     }
 }
 
-/// A text that is no reason's code.
+/// A text that is not the code of a reason.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownReason(pub String);
 
@@ -801,33 +802,33 @@ impl fmt::Display for UnknownReason {
 
 impl std::error::Error for UnknownReason {}
 
-/// A [`Reason`] with what is known of this one case. Every stage fails with it.
+/// A [`Reason`] with the facts of one case. Every stage fails with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// The facts of this case: the offending value, the library's words, the first bytes.
+    /// The facts of this case: the wrong value, the library's message, the first bytes.
     pub detail: Option<String>,
     /// A hint that fits this case better than the reason's general one.
     pub hint: Option<String>,
-    /// More words, for a record that is written.
+    /// A search for better words, which runs if the record is written.
     pub later: Option<Later>,
-    /// Whose doing it is where the reason leaves it to the stage.
+    /// Who caused it, if the reason leaves that to the stage.
     pub by: Option<By>,
-    /// The HTTP status where the reason leaves it to the stage, or where another answer was given than its own.
+    /// The HTTP status, if the reason leaves that to the stage or another answer was given.
     pub status: Option<u16>,
-    /// Seconds after which trying again can help, where they are known: for `Retry-After`.
+    /// Seconds until a new attempt can succeed, for `Retry-After`, if they are known.
     pub retry_after: Option<u64>,
-    /// Whether this case gets no HTTP answer though others of its reason do.
+    /// Whether this case gets no HTTP answer although its reason usually does.
     pub unanswered: bool,
-    /// The methods that the answer's Allow field lists, where it has one (RFC 9110 section 10.2.1).
+    /// The methods in the answer's Allow field, if it has one (RFC 9110 section 10.2.1).
     pub allow: Option<String>,
-    /// The level of its record where it is not the reason's own.
+    /// The level of its record, if it differs from the reason's.
     pub level: Option<Level>,
 }
 
 impl Failure {
-    /// A failure with `detail`, the facts of this one case in lowercase words.
+    /// A failure with `detail`: the facts of this case, in lowercase words.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
@@ -836,49 +837,49 @@ impl Failure {
         }
     }
 
-    /// The same with a hint of its own in place of the reason's general one.
+    /// The same with a hint that replaces the reason's general one.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same with the culprit that the stage supplies.
+    /// The same, caused by this party.
     #[must_use]
     pub fn by(mut self, by: By) -> Self {
         self.by = Some(by);
         self
     }
 
-    /// The same with the status that the stage supplies.
+    /// The same with this HTTP status.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// The same with the seconds after which trying again helps.
+    /// The same with the seconds until a new attempt can succeed.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// The same for a client that can't be answered: it has not asked yet, or is cut off.
+    /// The same for a client that can't be answered: it has not sent a request, or its connection is lost.
     #[must_use]
     pub fn unanswered(mut self) -> Self {
         self.unanswered = true;
         self
     }
 
-    /// The same with the methods that would have been taken.
+    /// The same with the methods that are allowed.
     #[must_use]
     pub fn allowing(mut self, methods: impl Into<String>) -> Self {
         self.allow = Some(methods.into());
         self
     }
 
-    /// The same with a record of another level.
+    /// The same with another level for its record.
     #[must_use]
     pub fn at(mut self, level: Level) -> Self {
         self.level = Some(level);
@@ -918,7 +919,7 @@ impl From<Reason> for Failure {
 
 macro_rules! notes {
     ($( $variant:ident = $code:literal, $meaning:literal; )*) => {
-        /// Something worth saying that ended nothing.
+        /// Something that is worth reporting but ended nothing.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum NoteCode { $( #[doc = $meaning] $variant, )* }
 
@@ -926,7 +927,7 @@ macro_rules! notes {
             /// Every note.
             pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
 
-            /// Stable snake_case code.
+            /// The stable snake_case code.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $( Self::$variant => $code, )* }
@@ -991,7 +992,7 @@ impl<'de> Deserialize<'de> for NoteCode {
 /// One note of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Which.
+    /// Which one.
     pub code: NoteCode,
     /// The facts of this case.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,9 @@
 //! Records: one line for everything that failed, opened or ended.
 //!
-//! A [`Draft`] travels with a connection and is finished exactly once; dropping it unfinished (a panic, a
-//! cancelled task, a forgotten branch) writes [`Reason::InternalAborted`]. Lines pass a bounded queue to a thread
-//! of their own, so that a blocked standard output never stalls a connection; what is dropped is counted.
+//! A [`Draft`] travels with a connection and is finished exactly once. If it is dropped unfinished (because of a panic,
+//! a cancelled task or a forgotten branch), it writes [`Reason::InternalAborted`]. A bounded queue passes lines to a
+//! writing thread, so a blocked standard output never stalls a connection. Lines that find no room are counted and
+//! dropped.
 
 mod count;
 mod draft;
@@ -25,17 +26,17 @@ pub use top::Frequent;
 
 use crate::reason::{By, Failure, Later, Level, Note, Reason, Stage, Words};
 
-/// Version of the record's shape; it changes when a field changes its meaning or goes away.
+/// The version of the schema; it changes when a field changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
 
-/// What a record tells.
+/// What a record reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// Failed before a tunnel was open.
+    /// Something failed before a tunnel was open.
     #[default]
     Refused,
-    /// A verified 101 was sent on.
+    /// A tunnel opened: a verified 101 was passed on.
     Opened,
     /// A tunnel ended.
     Closed,
@@ -43,31 +44,31 @@ pub enum Event {
     Request,
     /// A listener is bound.
     Listening,
-    /// Another configuration is in use.
+    /// A new configuration is in use.
     Reloaded,
-    /// What the configuration's files hold is in use already.
+    /// A reload found that the configuration in use has not changed.
     ReloadUnchanged,
-    /// A configuration can't be used; the one in use stays.
+    /// A new configuration can't be used; the old one stays in use.
     ReloadRefused,
-    /// Another certificate, key or authority is in use.
+    /// A new certificate, key or authority is in use.
     CertificateReloaded,
-    /// A certificate, key or authority can't be used; the one in use stays.
+    /// A new certificate, key or authority can't be used; the old one stays in use.
     CertificateRefused,
-    /// A certificate expires soon, or has.
+    /// A certificate expires soon or has expired.
     CertificateExpiring,
-    /// Health checks changed what is thought of an endpoint.
+    /// The health checks of an endpoint changed its state.
     UpstreamHealth,
-    /// A peer that is not trusted keeps saying who the client is.
+    /// A peer that is not trusted keeps sending fields that only a trusted proxy may send.
     UntrustedProxy,
-    /// A drain began, or a signal came during one.
+    /// A drain began, or a signal arrived during one.
     Draining,
-    /// A drain that ends no process is over.
+    /// A drain that does not end the process is complete.
     Drained,
     /// The process ends.
     Stopped,
-    /// Refusals of one reason were too many to write; `count` says how many.
+    /// There were too many refusals of one reason to write them all; `count` is the number of those not written.
     RecordsSuppressed,
-    /// The output was blocked; `count` says how many lines were lost.
+    /// The output was blocked; `count` is the number of lost lines.
     RecordsDropped,
 }
 
@@ -95,8 +96,8 @@ impl Event {
         }
     }
 
-    /// Whether it belongs to the life of the process, which is written at every level: it is little, and without it the
-    /// rest can't be read.
+    /// Whether it is about the process. Such records are written at every level: they are few, and the others can't be
+    /// understood without them.
     const fn is_lifecycle(self) -> bool {
         match self {
             Self::Listening
@@ -121,28 +122,28 @@ impl Event {
     }
 }
 
-/// One endpoint that was tried, and what came of it.
+/// One endpoint that was tried, with the outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The endpoint as the configuration spells it, with the address where a name was resolved.
+    /// The endpoint as written in the configuration, followed by the address if a name was resolved.
     pub endpoint: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The system's words.
+    /// The system's error message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub ms: u64,
 }
 
-/// What came of an attempt at an endpoint; a record has `connected`, `reused` or the code of the reason.
+/// The outcome of an attempt; a record shows `connected`, `reused` or the code of the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A new connection.
     Connected,
-    /// A connection that was kept from an earlier request.
+    /// A connection that was kept after an earlier request.
     Reused,
-    /// No connection, or one that failed before an answer.
+    /// No connection could be made, or it failed before an answer.
     Failed(Reason),
 }
 
@@ -175,32 +176,32 @@ impl<'de> Deserialize<'de> for Outcome {
 /// A hop that may have ended a tunnel, and the timer that makes it likely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspect {
-    /// The hop, in words that say possibly.
+    /// The hop, in words that say "possibly".
     pub hop: String,
     /// Its timer.
     pub timer: String,
 }
 
-/// A certificate that a client was shown.
+/// The certificate that a client was shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
-    /// Its subject; where that is empty, the first of its names.
+    /// Its subject, or its first name if the subject is empty.
     pub subject: String,
     /// Its serial number in hexadecimal, as `openssl x509 -serial` prints it.
     pub serial: String,
-    /// When it ends to be valid, as RFC 3339 in UTC.
+    /// When it expires, in RFC 3339 form and UTC.
     pub expires: String,
 }
 
-/// What a client wanted, as far as its request told.
+/// What a client wants, if its request shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
-    /// No whole request has come.
+    /// No complete request has arrived.
     #[default]
     Unknown,
-    /// A tunnel: the request has something of an opening handshake.
+    /// A tunnel: the request has a part of an opening handshake.
     Tunnel,
-    /// An answer: a plain request.
+    /// An answer to a plain request.
     Answer,
 }
 
@@ -341,13 +342,13 @@ pub struct Record {
     pub top_paths: Vec<Frequent>,
     #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub counts: Option<BTreeMap<&'static str, u64>>,
-    /// For the metrics; no part of the line.
+    /// For the metrics; not part of the line.
     #[serde(skip)]
     pub wanted: Wanted,
-    /// The address that `client` shows as far as it may be shown.
+    /// The address behind `client`, which may be shortened or hidden.
     #[serde(skip)]
     pub source: Option<IpAddr>,
-    /// More words for a line that is written.
+    /// A search for better words, which runs if the line is written.
     #[serde(skip)]
     pub later: Option<Later>,
 }
@@ -364,7 +365,7 @@ impl Record {
         }
     }
 
-    /// Fills in what a failure says of a connection that had `reached` a stage.
+    /// Fills in a failure of a connection that had reached stage `reached`.
     fn fail(&mut self, failure: Failure, reached: Stage) {
         let spec = failure.reason.spec();
         self.status = failure.http_status();
@@ -381,7 +382,7 @@ impl Record {
         self.later = failure.later;
     }
 
-    /// Looks for the words that are only worth it in a line that is written.
+    /// Runs the search for better words; only for lines that are written.
     fn complete(&mut self) {
         let Some(later) = self.later.take() else {
             return;
@@ -398,7 +399,7 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The wall clock `ago` before now as records spell it: RFC 3339 in UTC with milliseconds.
+/// The wall-clock time `ago` before now in the form of records: RFC 3339 in UTC with milliseconds.
 #[must_use]
 pub fn stamp(ago: Duration) -> String {
     let now = SystemTime::now();

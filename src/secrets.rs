@@ -1,7 +1,8 @@
-//! What may be shown of a peer's bytes outside the fields that are made for them.
+//! Decides what of a peer's bytes may be shown outside the fields that are meant for them.
 //!
-//! A record has fields for the text of peers (docs/records.md lists them). All other places, such as details, show only
-//! words of closed lists, names that don't look like tokens, numbers, and sizes. Pure: takes bytes, gives text.
+//! A record has fields for text from peers (docs/records.md lists them). Everywhere else, for example in details, only
+//! words of closed lists, names that don't look like tokens, numbers and sizes are shown. Pure: takes bytes, gives
+//! text.
 
 mod beginning;
 
@@ -12,13 +13,13 @@ use crate::text::peer_text;
 
 pub use beginning::{first_bytes, frame_bytes, is_http, is_text, status_of};
 
-/// Longest name that is shown: bearer tokens are longer, and a browser has no other place for one than a subprotocol.
+/// Longest name that is shown. Bearer tokens are longer, and browsers can send one only as a subprotocol.
 const LONGEST_NAME: usize = 24;
 
-/// So many letters and digits in a row, some of either, are a key rather than a word with a version.
+/// A run of this many letters and digits, with some of both, is a key and not a word with a version.
 const KEY: usize = 16;
 
-/// Longest name of a field that is shown. Between its dashes it is held to the same as other names.
+/// Longest name of a field that is shown. The parts between its dashes are checked like other names.
 const LONGEST_FIELD: usize = 64;
 
 /// Most members of a list that are shown.
@@ -27,7 +28,7 @@ const LISTED: usize = 8;
 /// Most members of a list that are looked up among known words.
 const LOOKED_AT: usize = 256;
 
-/// Whether `text`, which stands where a name should, may be a token.
+/// Whether `text`, which should be a name, may be a token.
 #[must_use]
 pub fn is_token_like(text: &[u8]) -> bool {
     let is_key = |run: &[u8]| {
@@ -38,7 +39,7 @@ pub fn is_token_like(text: &[u8]) -> bool {
     text.len() > LONGEST_NAME || text.split(|byte| !byte.is_ascii_alphanumeric()).any(is_key)
 }
 
-/// A name that a peer chose, such as a subprotocol's, or `*` for what may be a token.
+/// A name that a peer chose, such as a subprotocol, or `*` if it may be a token.
 #[must_use]
 pub fn name(text: &str) -> &str {
     if is_token_like(text.as_bytes()) {
@@ -48,7 +49,7 @@ pub fn name(text: &str) -> &str {
     }
 }
 
-/// The name of a field (RFC 9110 section 5.1), or `*` for what may be a token.
+/// The name of a field (RFC 9110 section 5.1), or `*` if it may be a token.
 #[must_use]
 pub fn field_name(text: &str) -> &str {
     let is_usual = text.len() <= LONGEST_FIELD
@@ -57,11 +58,11 @@ pub fn field_name(text: &str) -> &str {
     if is_usual { text } else { "*" }
 }
 
-/// Words of lists in fields, by field.
+/// The words that are known in the lists of fields, by field.
 pub mod words {
-    /// Options of Connection (RFC 9110 section 7.6.1), which may also name fields.
+    /// Options of Connection (RFC 9110 section 7.6.1), which may also list names of fields.
     pub const CONNECTION: &[&str] = &["close", "keep-alive", "upgrade", "http2-settings"];
-    /// Fields that everybody knows.
+    /// Well-known fields.
     pub const FIELDS: &[&str] = &[
         "accept",
         "accept-encoding",
@@ -102,7 +103,7 @@ pub mod words {
         "x-real-ip",
         "x-request-id",
     ];
-    /// Protocols of Upgrade.
+    /// Protocols in Upgrade.
     pub const UPGRADE: &[&str] = &[
         "websocket",
         "h2c",
@@ -126,7 +127,7 @@ pub mod words {
     pub const CODINGS: &[&str] = &[
         "chunked", "identity", "gzip", "x-gzip", "deflate", "compress", "br", "zstd",
     ];
-    /// Extensions of WebSocket.
+    /// WebSocket extensions.
     pub const EXTENSIONS: &[&str] = &[
         "permessage-deflate",
         "permessage-bzip2",
@@ -139,7 +140,7 @@ pub mod words {
         "bbf-usp-protocol",
         "mux",
     ];
-    /// Protocols of ALPN (RFC 7301).
+    /// ALPN protocols (RFC 7301).
     pub const ALPN: &[&str] = &[
         "http/0.9",
         "http/1.0",
@@ -165,22 +166,22 @@ pub mod words {
         "ntske/1",
         "tds/8.0",
     ];
-    /// Methods of requests.
+    /// Request methods.
     pub const METHODS: &[&str] = &[
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
         "PROPFIND", "QUERY",
     ];
 }
 
-/// A field that everybody knows, in lower case.
+/// A well-known field's name in lower case.
 #[must_use]
 pub fn common_field(name: &[u8]) -> Option<&'static str> {
     let is_it = |known: &&&str| known.as_bytes().eq_ignore_ascii_case(name);
     words::FIELDS.iter().find(is_it).copied()
 }
 
-/// The members of a peer's list that are on one of `lists`, as they came, and how many others there are. Of a long list
-/// only the beginning is looked at.
+/// The members of a peer's list that are in one of `lists`, as received, and the number of the others. Of a long list
+/// only the beginning is compared.
 pub fn known<'a>(members: impl IntoIterator<Item = &'a [u8]>, lists: &[&[&str]]) -> String {
     let is_known = |member: &[u8]| {
         let mut words = lists.iter().copied().flatten();
@@ -196,7 +197,7 @@ pub fn known<'a>(members: impl IntoIterator<Item = &'a [u8]>, lists: &[&[&str]])
         if shown > 0 {
             text.push_str(", ");
         }
-        // A word of a list is ASCII.
+        // A known word is ASCII.
         text.push_str(&String::from_utf8_lossy(member));
         shown += 1;
     }
@@ -204,15 +205,15 @@ pub fn known<'a>(members: impl IntoIterator<Item = &'a [u8]>, lists: &[&[&str]])
     let _ = match (shown, others) {
         (0, 0) => write!(text, "nothing"),
         (_, 0) => Ok(()),
-        (0, 1) => write!(text, "one that is not known"),
-        (0, _) => write!(text, "{others} that are not known"),
+        (0, 1) => write!(text, "an unknown value"),
+        (0, _) => write!(text, "{others} unknown values"),
         (_, 1) => write!(text, " and one more"),
         (_, _) => write!(text, " and {others} more"),
     };
     text
 }
 
-/// A value that should be a number, if it has nothing but digits, signs, commas and spaces and is short; else its length.
+/// A value that should be a number, if it is short and has only digits, signs, commas and spaces; otherwise its length.
 #[must_use]
 pub fn number(value: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_digit() || b"+-, ".contains(byte);
@@ -223,10 +224,10 @@ pub fn number(value: &[u8]) -> String {
     }
 }
 
-/// An Origin, a URL or an authority with its userinfo, which may be a password, and its query or fragment, which may have a
-/// token, as `*`.
+/// An Origin, a URL or an authority in which `*` replaces the userinfo, which may be a password, and the query or
+/// fragment, which may contain a token.
 ///
-/// Up to the last `@`: where a password has a `/`, what looks like the host is a part of it.
+/// The userinfo ends at the last `@`: if a password contains `/`, what looks like the host is part of the password.
 #[must_use]
 pub fn without_secrets(text: &[u8]) -> Cow<'_, [u8]> {
     let text = without_userinfo(text);
@@ -249,8 +250,8 @@ fn without_userinfo(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned([scheme, b"*", rest].concat())
 }
 
-/// The Location of an answer, without what it may repeat of a client's secrets: query, fragment, userinfo, and what looks
-/// like a token in its path.
+/// The Location of an answer without parts that may repeat a client's secrets: query, fragment, userinfo, and tokens in
+/// the path.
 #[must_use]
 pub fn location(value: &[u8]) -> String {
     let target = value.split(|byte| b"?#".contains(byte)).next();
@@ -279,10 +280,10 @@ pub fn location(value: &[u8]) -> String {
     peer_text(&[scheme, host.unwrap_or_default(), &segments.join(&b'/')].concat())
 }
 
-/// A request target with the values of its query replaced by `*`, except those of the parameters in `keep`.
+/// A request target in which `*` replaces the values of the query, except those of the parameters in `keep`.
 ///
-/// A name may itself be a secret: a bare token, base64 with its padding, or a token before a second `?`. So it is shown
-/// only if it looks like a name and has a value.
+/// A name may be a secret too: a bare token, base64 with its padding, or a token before a second `?`. So a name is
+/// shown only if it looks like a name and has a value.
 #[must_use]
 pub fn redact_query(path: &[u8], query: Option<&[u8]>, keep: &[String]) -> String {
     let mut text = peer_text(path);
@@ -366,8 +367,8 @@ mod tests {
             ("WebSocket, h2c", "WebSocket, h2c"),
             ("websocket, secret", "websocket and one more"),
             ("s1, websocket, s2", "websocket and 2 more"),
-            ("secret", "one that is not known"),
-            ("s1, s2", "2 that are not known"),
+            ("secret", "an unknown value"),
+            ("s1, s2", "2 unknown values"),
         ] {
             assert_eq!(of(list), shown);
         }

@@ -1,29 +1,29 @@
-//! Words about a failure that are looked for only when its record is written.
+//! Words about a failure that are searched for only when its record is written.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::Failure;
 
-/// What a search found to say; what it did not find stays as it is.
+/// The result of a search; `None` changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
-    /// The facts of this case, in place of those that the failure has.
+    /// Replaces the failure's detail.
     pub detail: Option<String>,
     /// A hint that fits this case better than the reason's general one.
     pub hint: Option<String>,
 }
 
 impl Words {
-    /// A hint alone, if one was found.
+    /// Only a hint, if one was found.
     #[must_use]
     pub fn hint(hint: Option<String>) -> Self {
         Self { detail: None, hint }
     }
 }
 
-/// A search for the words of one failure. Nothing but the record may depend on what it finds: of a flood most records
-/// are counted and not written, and nobody pays for their words.
+/// A search for words about one failure. Only the record may depend on its result: in a flood most records are counted
+/// but not written, and then the search does not run.
 #[derive(Clone)]
 pub struct Later(Arc<dyn Fn() -> Words + Send + Sync>);
 

@@ -1,4 +1,4 @@
-//! Records as numbers: each is counted once, whether its line is written, withheld or lost.
+//! Counts records for the metrics: each once, whether its line is written, suppressed or lost.
 
 use super::{Event, Record, Wanted};
 use crate::metrics::{Failed, Metrics, Reload, Step};
@@ -8,7 +8,7 @@ use crate::reason::By;
 pub(super) fn count(metrics: &Metrics, record: &Record) {
     let route = record.route.as_deref().unwrap_or_default();
     let generation = record.generation.unwrap_or_default();
-    // Every reason has a culprit, of its own or from its stage.
+    // A record with a reason always has this field: it comes from the reason or from the stage.
     let by = record.by.unwrap_or(By::Proxy);
     match (record.event, record.reason) {
         (Event::Opened, _) => metrics.opened(route, generation),
@@ -33,7 +33,7 @@ pub(super) fn count(metrics: &Metrics, record: &Record) {
         (Event::Reloaded, _) => return metrics.reloaded(Reload::Applied),
         (Event::ReloadRefused, _) => return metrics.reloaded(Reload::Refused),
         (Event::ReloadUnchanged, _) => return metrics.reloaded(Reload::Unchanged),
-        // A terminal record has a reason, and what the process says of itself is counted where it happens.
+        // Terminal records without a reason do not exist. Events of the process are counted where they happen.
         (
             Event::Refused
             | Event::Closed

@@ -1,4 +1,4 @@
-//! The record of a connection from its first byte to its end. This guard makes sure that it is written exactly once.
+//! The record of a connection from its first byte to its end; it guarantees that the record is written exactly once.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,37 +10,37 @@ use super::{Event, Record, Sink, Wanted, millis, stamp};
 use crate::reason::{Failure, Level, Note, Reason, Stage};
 use crate::secrets::redact_query;
 
-/// What a browser reports where no Close frame reached it (RFC 6455 section 7.1.5).
+/// What a browser reports if no Close frame reached it (RFC 6455 section 7.1.5).
 const ABNORMAL: u16 = 1006;
 
-/// An answer that is on its way to the client.
+/// An answer that is being sent to the client.
 #[derive(Debug)]
 pub struct Answering {
-    /// Its status, which the client got.
+    /// Its status, which the client has received.
     pub status: u16,
-    /// When its request was handed on.
+    /// When its request was passed on.
     pub since: Instant,
-    /// How much of its body has come; `None` for an answer of the proxy's own.
+    /// How many bytes of its body have arrived; `None` for the proxy's own answers.
     pub bytes: Option<Arc<AtomicU64>>,
 }
 
-/// The record of a connection while it is still being written.
+/// The unfinished record of a connection.
 ///
-/// Ended by [`Draft::finish`]; dropped unfinished it reports `internal_aborted`.
+/// [`Draft::finish`] ends it. If it is dropped before that, it reports `internal_aborted`.
 pub struct Draft {
     sink: Sink,
     stage: Stage,
-    /// When the connection was accepted, or the first byte of a further request came.
+    /// When the connection was accepted, or when the first byte of a further request arrived.
     begun: Instant,
     opened: Option<Instant>,
-    /// The request is a plain one, though its head can't be read whole.
+    /// The request is plain, although its head can't be read completely.
     is_plain: bool,
-    /// The answer that is on its way.
+    /// The answer that is being sent.
     answering: Option<Box<Answering>>,
     finished: bool,
-    /// Who dialled, which is the client of every request whose peer does not say otherwise.
+    /// The peer, or the client that a PROXY header names: the client of every request that does not say otherwise.
     source: Option<IpAddr>,
-    /// Further requests of the connection.
+    /// The number of further requests on the connection.
     repeated: u32,
     number: u64,
     /// What is known so far.
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Draft {
 }
 
 impl Draft {
-    /// Starts the record of a connection that `peer` made to `listener` and that was accepted at `begun`.
+    /// Starts the record of a connection from `peer` to `listener` that was accepted at `begun`.
     #[must_use]
     pub fn new(sink: Sink, listener: SocketAddr, peer: Option<SocketAddr>, begun: Instant) -> Self {
         let (number, conn) = sink.next_conn();
@@ -85,7 +85,7 @@ impl Draft {
         draft
     }
 
-    /// Says which stage the connection has reached.
+    /// Notes that the connection has reached `stage`.
     pub fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         self.sink.entered(stage);
@@ -96,7 +96,7 @@ impl Draft {
         self.record.conn.as_deref().unwrap_or_default()
     }
 
-    /// How many connections this process has had up to this one.
+    /// The number of this connection in the process, counted from 1.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
@@ -108,13 +108,13 @@ impl Draft {
         self.stage
     }
 
-    /// Whether there is something that still needs its record.
+    /// Whether something still needs its record.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         !self.finished
     }
 
-    /// An id for the request that has none: the connection's, and behind it the number of a further request.
+    /// An id for a request without one: the connection's id, followed by the request's number if it is not the first.
     #[must_use]
     pub fn own_request_id(&self) -> String {
         match self.repeated {
@@ -123,19 +123,19 @@ impl Draft {
         }
     }
 
-    /// An answer with `status` is on its way to the client: whatever comes now, the client got that.
+    /// An answer is being sent: whatever happens now, the client has received its status.
     pub fn answering(&mut self, answering: Answering) {
         self.answering = Some(Box::new(answering));
     }
 
-    /// Whether an answer is on its way.
+    /// Whether an answer is being sent.
     #[must_use]
     pub fn is_answering(&self) -> bool {
         self.answering.is_some()
     }
 
-    /// Writes `request`: a plain request answered with `status`, and what went wrong with the rest of the answer.
-    /// Nothing is pending then, until [`Draft::again`].
+    /// Writes `request`: a plain request was answered with `status`; `failure` cut the answer off. Nothing is pending
+    /// then, until [`Draft::again`].
     pub fn served(&mut self, status: u16, level: Level, failure: Option<Failure>) {
         self.finished = true;
         let mut record = self.record.clone();
@@ -148,7 +148,7 @@ impl Draft {
         self.sink.emit(*record);
     }
 
-    /// The connection's next request has begun: its first byte came at `begun`.
+    /// The connection's next request has begun; its first byte arrived at `begun`.
     pub fn again(&mut self, begun: Instant) {
         self.finished = false;
         self.begun = begun;
@@ -170,50 +170,50 @@ impl Draft {
         };
     }
 
-    /// Names the configuration that is in use for this connection.
+    /// Sets the generation of the configuration that serves this connection.
     pub fn set_generation(&mut self, number: u64) {
         self.record.generation = Some(number);
     }
 
-    /// Names who is behind the peer of this connection, for all its requests.
+    /// Sets the client behind this connection's peer, for all its requests.
     pub fn set_source(&mut self, source: IpAddr) {
         self.source = Some(source);
         self.set_client(source);
     }
 
-    /// Names the real client, which is the peer unless a trusted proxy says otherwise.
+    /// Sets the real client, which is the peer unless a trusted proxy says otherwise.
     pub fn set_client(&mut self, client: IpAddr) {
         self.record.source = Some(client);
         self.record.client = self.sink.address(client, None);
     }
 
-    /// An address as records show it; `None` where they leave it out.
+    /// An address in the form of records; `None` if they leave it out.
     #[must_use]
     pub fn shown(&self, ip: IpAddr) -> Option<String> {
         self.sink.address(ip, None)
     }
 
-    /// Names what was asked for: path with its query redacted as configured.
+    /// Sets the requested path, with its query redacted as configured.
     pub fn set_path(&mut self, path: &[u8], query: Option<&[u8]>) {
         self.record.path = Some(redact_query(path, query, &self.sink.log().query_keep));
     }
 
-    /// Says that the request is a plain one, where its head can't be read whole.
+    /// Marks the request as plain although its head can't be read completely.
     pub fn set_plain(&mut self) {
         self.is_plain = true;
     }
 
-    /// The request is refused now; what its client still takes to read the answer is not part of `lasted_ms`.
+    /// The request is refused now: `lasted_ms` does not include the time in which its client reads the answer.
     pub fn refused(&mut self) {
         self.record.lasted_ms = Some(millis(self.begun.elapsed()));
     }
 
-    /// Adds what is worth saying.
+    /// Adds a note.
     pub fn note(&mut self, note: impl Into<Note>) {
         self.record.notes.push(note.into());
     }
 
-    /// Writes `opened`; what follows belongs to the tunnel.
+    /// Writes `opened`; the rest of the record is about the tunnel.
     pub fn opened(&mut self) {
         self.opened = Some(Instant::now());
         let mut record = self.record.clone();
@@ -224,7 +224,7 @@ impl Draft {
         self.sink.emit(*record);
     }
 
-    /// Writes `closed` if a tunnel was open, `request` if an answer was on its way, else `refused`.
+    /// Writes `closed` if a tunnel was open, `request` if an answer was being sent, otherwise `refused`.
     pub fn finish(mut self, failure: Failure) {
         self.end(failure);
     }
@@ -265,10 +265,10 @@ impl Draft {
         self.sink.emit(*record);
     }
 
-    /// Puts the record of an open tunnel into as little memory as it needs until the tunnel ends.
+    /// Packs the record of an open tunnel into as little memory as possible until the tunnel ends.
     #[must_use]
     pub fn rest(mut self) -> Resting {
-        // The guard passes on with what it guards.
+        // `Resting` now guarantees the record.
         self.finished = true;
         Resting {
             packed: Some(Packed::new(&self.record)),
@@ -292,17 +292,17 @@ impl Drop for Draft {
     }
 }
 
-/// The record of a tunnel while nothing is written into it; dropped, it reports `internal_aborted` like its [`Draft`].
+/// The packed record of an open tunnel. If it is dropped, it reports `internal_aborted`, like a [`Draft`].
 #[derive(Debug)]
 pub struct Resting {
-    /// Taken when it is woken.
+    /// Taken by `wake`.
     packed: Option<Packed>,
     opened: Option<Instant>,
     sink: Sink,
 }
 
 impl Resting {
-    /// The record again, to be finished.
+    /// Unpacks the record, to be finished.
     #[must_use]
     pub fn wake(mut self) -> Draft {
         self.draft()

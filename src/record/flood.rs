@@ -1,7 +1,7 @@
-//! What is written of a flood of refusals: a share of each client, a common one, and a summary of the rest.
+//! Decides what is written of a flood of refusals: a share for each client, a common share, and a summary of the rest.
 //!
-//! Nobody waits for anybody here but for the few instructions of a tally, of which there are several: the shares are
-//! atomics. A window is a second of the process; what an earlier one left counts as empty.
+//! Shares are atomics, so connections do not wait for each other, except for the few instructions of a tally, of which
+//! there are several. A window is one second of the process; counts of earlier seconds are treated as zero.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -13,26 +13,26 @@ use super::Record;
 use super::top::Top;
 use crate::reason::Reason;
 
-/// Refusals of one reason that each client has written in a second, whatever others do.
+/// How many refusals of one reason are written for each client in a second, whatever others do.
 pub(super) const OWN_SHARE: u32 = 5;
 
-/// Those that are written beyond the shares, of all clients together: enough to see a pattern, few enough that a scan
-/// or a reconnect storm can't fill a disk.
+/// How many more are written for all clients together: enough to see a pattern, and few enough that a scan or a
+/// reconnect storm can't fill a disk.
 pub(super) const COMMON_SHARE: u64 = 100;
 
-/// Clients that have a share of their own in a second.
+/// How many clients have a share of their own in a second.
 const CLIENTS: u64 = 4096;
 
-/// Places for them: twice as many, so that the way to a free one is short.
+/// The size of the table for them: twice as many places, so that a free place is found quickly.
 const PLACES: usize = 8192;
 
-/// Tallies of each reason, so that who finds one in use takes another.
+/// Tallies per reason: a connection that finds one locked uses another.
 const TALLIES: usize = 4;
 
-/// Seconds are kept beside counts in one number, so that both change at once.
+/// Second and count share one number, so that both change atomically.
 const SECONDS: u64 = 0xffff_ffff;
 
-/// All reasons' floods.
+/// The floods of all reasons.
 #[derive(Debug)]
 pub(super) struct Floods {
     clients: Clients,
@@ -49,9 +49,9 @@ impl Default for Floods {
 }
 
 impl Floods {
-    /// Whether one more refusal for `reason` may be written in `second`, of a client that is known by its address.
+    /// Whether one more refusal for `reason` may be written in `second`; `client` is its address, if that is known.
     pub fn admit(&self, reason: Reason, client: Option<IpAddr>, second: u64) -> bool {
-        // The places are made with 0, which is therefore no second.
+        // Empty places have the second 0, so seconds count from 1.
         let second = (second + 1) & SECONDS;
         let flood = self.of(reason);
         let place = client.and_then(|client| self.clients.place(network(client), second));
@@ -66,7 +66,7 @@ impl Floods {
         flood.is_pending.store(true, Relaxed);
     }
 
-    /// What was kept back for `reason` since the last time, if anything was.
+    /// What was not written for `reason` since the last call, if anything.
     pub fn summary(&self, reason: Reason) -> Option<Tally> {
         let flood = self.of(reason);
         if !flood.is_pending.swap(false, Relaxed) {
@@ -85,25 +85,25 @@ impl Floods {
     }
 
     fn of(&self, reason: Reason) -> &Flood {
-        // Reason::ALL is in declaration order, so the discriminant is the index; a test holds this.
+        // Reason::ALL is in declaration order, so the discriminant is the index; a test checks this.
         #[expect(clippy::indexing_slicing, reason = "one per reason, made above")]
         &self.reasons[reason as usize]
     }
 }
 
-/// How fast one reason comes.
+/// The rate of one reason.
 #[derive(Debug, Default)]
 struct Flood {
     common: Window,
-    /// What each client's place has taken, made when the reason first occurs: the second and, in the lowest three bits,
-    /// the refusals in it.
+    /// What each client's place has used: the second and, in the lowest three bits, the number of its refusals.
+    /// Allocated when the reason first occurs.
     own: OnceLock<Box<[AtomicU32]>>,
     is_pending: AtomicBool,
     tallies: [Mutex<Option<Box<Tally>>>; TALLIES],
 }
 
 impl Flood {
-    /// Whether the client at `place` has something left of its share; takes one of it.
+    /// Uses one refusal from the share of the client at `place`; returns whether there was one left.
     fn takes_own(&self, place: usize, second: u64) -> bool {
         const COUNT_BITS: u32 = 3;
         let own = self
@@ -123,7 +123,7 @@ impl Flood {
         matches!(taken, Some(Ok(_)))
     }
 
-    /// A tally that is free, else the last one as soon as it is.
+    /// A free tally, or the last one as soon as it is free.
     fn tally(&self) -> MutexGuard<'_, Option<Box<Tally>>> {
         let [.., last] = &self.tallies;
         let free = self
@@ -138,7 +138,7 @@ impl Flood {
     }
 }
 
-/// What was kept back of one reason, and of whom most.
+/// The refusals of one reason that were not written, and the most frequent values among them.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub count: u64,
@@ -153,7 +153,8 @@ impl Tally {
         if let Some(client) = &record.client {
             let address = record.source.map(|source| source.to_canonical());
             match address {
-                // Written in full: its network is one client, and is named where more than one address is from it.
+                // The address is written in full. A network counts as one client, and is named if more than one of its
+                // addresses occurs.
                 Some(IpAddr::V6(v6)) if *client == v6.to_string() => {
                     let network = format!("{}/64", network(v6.into()));
                     self.clients.add(&network, Some(client));
@@ -178,12 +179,12 @@ impl Tally {
     }
 }
 
-/// Who has a share in the current second.
+/// The clients that have a share in the current second.
 #[derive(Debug)]
 struct Clients {
-    /// With a secret key, so that nobody can choose addresses whose places are the same.
+    /// Has a secret key, so nobody can choose addresses that share a place.
     hasher: RandomState,
-    /// The second in the upper half, a part of the client's hash in the lower.
+    /// The second in the upper half, part of the client's hash in the lower half.
     places: Box<[AtomicU64]>,
     admitted: Window,
 }
@@ -199,13 +200,13 @@ impl Default for Clients {
 }
 
 impl Clients {
-    /// The place of `client` in `second`, its own from the first time on; `None` if too many others came before.
+    /// The place of `client` in `second`: its own once it has one; `None` if too many others came before.
     fn place(&self, client: IpAddr, second: u64) -> Option<usize> {
         let hash = self.hasher.hash_one(client);
         let own = second << 32 | hash & SECONDS;
         let first = usize::try_from(hash >> 32).unwrap_or_default() % PLACES;
         let (before, behind) = self.places.split_at_checked(first)?;
-        // Within a second no place becomes free again, so the first one that is free ends the search.
+        // Places are not freed within a second, so the search can end at the first free one.
         let mut is_admitted = false;
         for (index, place) in (first..).zip(behind).chain((0..).zip(before)) {
             let mut tag = place.load(Relaxed);
@@ -231,12 +232,12 @@ impl Clients {
     }
 }
 
-/// A second in the upper half, and what was taken in it in the lower.
+/// The second in the upper half, the number of uses in the lower half.
 #[derive(Debug, Default)]
 struct Window(AtomicU64);
 
 impl Window {
-    /// Whether fewer than `most` were taken in `second`; takes one.
+    /// Counts one more in `second` if there were fewer than `most`; returns whether it did.
     fn takes(&self, second: u64, most: u64) -> bool {
         let taken = self
             .0
@@ -248,16 +249,16 @@ impl Window {
         taken.is_ok()
     }
 
-    /// Undoes one that was taken in `second`.
+    /// Takes back one that was counted in `second`.
     fn gives_back(&self, second: u64) {
-        // Where the second is over there is nothing to be undone.
+        // If the second is over, there is nothing to take back.
         let _ = self.0.fetch_update(Relaxed, Relaxed, |window| {
             (window >> 32 == second && window & SECONDS > 0).then(|| window - 1)
         });
     }
 }
 
-/// What counts as one client: an address, of IPv6 the network that a household or a server gets.
+/// What counts as one client: an address, or for IPv6 the network that a household or a server gets.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -293,8 +294,12 @@ mod tests {
         assert_eq!(admitted(&floods, v4(1), 0, 300), 105);
         assert_eq!(admitted(&floods, v4(2), 0, 300), 5);
         assert_eq!(admitted(&floods, v4(3), 0, 3), 3);
-        assert_eq!(admitted(&floods, None, 0, 3), 0, "nobody knows whose it is");
-        // Another reason has shares of its own, and so has another second.
+        assert_eq!(
+            admitted(&floods, None, 0, 3),
+            0,
+            "a refusal without a client has no share of its own"
+        );
+        // Another reason has its own shares, and so has another second.
         assert!(floods.admit(Reason::PathNotAllowed, v4(1), 0));
         assert_eq!(admitted(&floods, v4(2), 1, 300), 105);
         assert_eq!(admitted(&floods, v4(1), 1, 300), 5);
@@ -310,7 +315,7 @@ mod tests {
         assert_eq!(admitted(&floods, parse("2001:db8::1"), 0, 3), 3);
         assert_eq!(admitted(&floods, parse("2001:db8::ffff:0:0:2"), 0, 3), 2);
         assert_eq!(admitted(&floods, parse("2001:db8:0:1::1"), 0, 9), 5);
-        // An address of IPv4 is the same however it is written.
+        // An IPv4 address is the same in IPv6 notation.
         assert_eq!(admitted(&floods, v4(2), 0, 3), 3);
         assert_eq!(admitted(&floods, parse("::ffff:10.0.0.2"), 0, 3), 2);
     }
@@ -320,15 +325,15 @@ mod tests {
         let floods = Floods::default();
         for second in 0..3 {
             assert_eq!(admitted(&floods, v4(0), second, 10_000), 105);
-            // Others in each second, so that nobody keeps a place who is gone.
+            // Different clients in each second: old ones must not keep their places.
             for number in 1..4096 {
                 let client = v4(u32::try_from(second).unwrap() * 5000 + number);
                 assert_eq!(admitted(&floods, client, second, 6), 5, "{number}");
             }
-            // One more has the common share, which is used up.
+            // One more client gets only the common share, which is used up.
             assert_eq!(admitted(&floods, v4(90_000), second, 5), 0);
         }
-        // And has it where it is not.
+        // And it gets the common share if that is not used up.
         for number in 0..4096 {
             assert!(floods.admit(REASON, v4(number), 9));
         }

@@ -1,4 +1,4 @@
-//! The text form of a record, for people; docs/records.md has its grammar, so that programs can read it back.
+//! The text form of a record, for people. docs/records.md has its grammar, so programs can parse it.
 
 use std::fmt::Write as _;
 
@@ -6,31 +6,31 @@ use serde_json::Value;
 
 use super::Record;
 
-/// How a record is laid out.
+/// The layout of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// On one line, for a file or a pipe.
+    /// Everything on one line, for a file or a pipe.
     OneLine,
-    /// On a terminal: it goes on in indented lines.
+    /// For a terminal, with indented further lines.
     Terminal,
 }
 
-/// What stands at the beginning without a name.
+/// The fields at the beginning, which are written without a name.
 const POSITIONS: [&str; 4] = ["time", "level", "event", "reason"];
 
-/// Whom it is about; with a `client`, the `peer` says little more.
+/// Who the record is about; a record without a `client` has the `peer` in its place.
 const WHO: [&str; 3] = ["by", "client", "route"];
 
-/// What happened and what to do; each has a line of its own on a terminal.
+/// What happened and what to do; on a terminal, each has a line of its own.
 const WHAT: [&str; 4] = ["detail", "hint", "suspect", "problems"];
 
-/// What is the same in all records of a process.
+/// Fields that are the same in all records of a process.
 const ALWAYS: [&str; 3] = ["schema", "version", "instance"];
 
-/// Before each further line.
+/// Starts each further line.
 const INDENT: &str = "\n    ";
 
-/// Characters of a line on a terminal, where its fields allow it.
+/// The most characters in a line on a terminal, if its fields allow it.
 const WIDTH: usize = 100;
 
 /// The record as text, without a line end.
@@ -83,7 +83,7 @@ pub(super) fn line(record: &Record, layout: Layout) -> String {
 struct Text {
     layout: Layout,
     line: String,
-    /// Characters of the last line.
+    /// Characters in the last line.
     width: usize,
 }
 
@@ -107,7 +107,7 @@ impl Text {
         self.line.push_str(field);
     }
 
-    /// A list with a line for each item.
+    /// Writes a list, with a line for each item.
     fn list(&mut self, name: &str, items: &[Value]) {
         self.append(INDENT, name);
         self.line.push_str("=[");
@@ -118,7 +118,7 @@ impl Text {
         self.append(INDENT, "]");
     }
 
-    /// A field behind others, on a terminal as many in a line as fit.
+    /// Writes a field after others. On a terminal a line holds as many as fit.
     fn wrap(&mut self, field: &str, is_first: bool) {
         let length = field.chars().count();
         let fits = !is_first && self.width + 1 + length <= WIDTH;
@@ -135,7 +135,7 @@ impl Text {
     }
 }
 
-/// `name=value`, the value in JSON; a text stands without quotes where it can't be taken for anything else.
+/// `name=value` with the value in JSON. A text has no quotes if it can't be mistaken for anything else.
 fn field(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) if is_bare(text) => format!("{name}={text}"),
@@ -160,7 +160,7 @@ mod tests {
     use crate::reason::{Level, Reason};
     use crate::record::Event;
 
-    /// Reads a record back by the grammar of docs/records.md.
+    /// Parses a record with the grammar of docs/records.md.
     fn read(text: &str) -> Map<String, Value> {
         let whole: Vec<_> = text.lines().map(str::trim_start).collect();
         let whole = whole.join(" ");

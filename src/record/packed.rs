@@ -1,9 +1,9 @@
-//! A record in little memory, while its tunnel is open: JSON in which each phrase that nearly all records have is one
-//! byte.
+//! A record in little memory while its tunnel is open: JSON in which single bytes replace phrases that most records
+//! have.
 
 use super::Record;
 
-/// What the bytes 1 to 31 stand for. JSON has none of them: it escapes them in its texts.
+/// The phrases for the bytes 1 to 31. JSON does not contain these bytes, because it escapes them in strings.
 const PHRASES: [&str; 31] = [
     r#"{"time":"","schema":0,"version":"","event":"refused","conn":""#,
     r#"","request_id":""#,
@@ -43,9 +43,9 @@ const PHRASES: [&str; 31] = [
 pub(super) struct Packed(Box<str>);
 
 impl Packed {
-    /// Packs a record; what is filled in when it is written (time, version) is not kept.
+    /// Packs a record without the fields that are set when it is written (time, version).
     pub fn new(record: &Record) -> Self {
-        // Plain data with string keys: it can be written, and what was written can be read.
+        // Plain data with string keys can always be written, and read back.
         let mut text = serde_json::to_string(record).unwrap_or_default();
         for (byte, phrase) in (1..).zip(PHRASES) {
             text = text.replace(phrase, char::from(byte).encode_utf8(&mut [0]));
@@ -53,7 +53,7 @@ impl Packed {
         Self(text.into())
     }
 
-    /// The record again.
+    /// Restores the record.
     pub fn unpack(&self) -> Record {
         let mut text = String::with_capacity(1024);
         for character in self.0.chars() {

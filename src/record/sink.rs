@@ -1,4 +1,4 @@
-//! Where records go: counters, sampling, a bounded queue and the thread that writes.
+//! Where records go: the counters, the limit for floods, a bounded queue and the writing thread.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,29 +16,29 @@ use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
 
-/// Lines that may wait for the writer: at some 700 bytes each about 6 MiB, several seconds of a busy proxy.
+/// How many lines may wait for the writer: about 6 MiB at some 700 bytes each, several seconds of a busy proxy.
 const QUEUE: usize = 8192;
 
 /// How often suppressed and dropped records are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Called at each stage a connection enters; tests use it to panic or to wait there.
+/// Called for each stage that a connection enters. Tests use it to panic or to wait there.
 pub type StageHook = dyn Fn(Stage) + Send + Sync;
 
-/// What is written, and how.
+/// What is written, and in which form.
 #[derive(Clone)]
 pub struct Settings {
-    /// What the configuration says; [`Sink::set_log`] sets another.
+    /// The configured settings; [`Sink::set_log`] replaces them.
     pub log: Log,
-    /// Whether the output is a terminal. It gets text where the configuration leaves it open, on several lines.
+    /// Whether the output is a terminal. Unless the configuration says otherwise, it then gets text on several lines.
     pub is_terminal: bool,
-    /// Name of this process among its replicas.
+    /// The name of this process among its replicas.
     pub instance: String,
-    /// Called at each stage; for tests.
+    /// Called for each stage; for tests.
     pub hook: Option<Arc<StageHook>>,
 }
 
-/// A cheap handle on the record output.
+/// A handle to the output of records; clones are cheap.
 #[derive(Clone)]
 pub struct Sink {
     shared: Arc<Shared>,
@@ -59,21 +59,21 @@ struct Shared {
     process: u32,
     metrics: Arc<Metrics>,
     floods: Floods,
-    /// The last line could not be written.
+    /// Whether the last line could not be written.
     failed: AtomicBool,
 }
 
 enum Message {
     Line(Vec<u8>),
-    /// Write what was kept back, then this, then end.
+    /// Write what was suppressed, then this record, then end.
     Close(Box<Record>),
 }
 
 impl Sink {
-    /// Starts the writing thread on `output`.
+    /// Starts the thread that writes to `output`.
     ///
     /// # Errors
-    /// When the thread can't be started.
+    /// If the thread can't be started.
     pub fn start(output: impl Write + Send + 'static, settings: Settings) -> std::io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
         let (done, writer) = sync_channel(1);
@@ -95,13 +95,13 @@ impl Sink {
             .name("records".to_owned())
             .spawn(move || {
                 shared.write_lines(&lines, output);
-                // Nobody may be waiting any more.
+                // The receiver may be gone.
                 let _ = done.send(());
             })?;
         Ok(sink)
     }
 
-    /// Counts a record and queues its line, unless its level or a flood keeps it back. Never blocks.
+    /// Counts a record and queues its line, unless its level or a flood suppresses it. Never blocks.
     pub fn emit(&self, mut record: Record) {
         let shared = &self.shared;
         count(&shared.metrics, &record);
@@ -124,7 +124,7 @@ impl Sink {
         }
     }
 
-    /// Writes what waits, then `stopped` with the totals; gives up on a blocked output after `patience`.
+    /// Writes the queued lines, then `stopped` with the totals; gives up after `patience` if the output is blocked.
     pub fn close(&self, detail: &str, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut last = Record::lifecycle(Event::Stopped, Level::Info, detail);
@@ -144,12 +144,12 @@ impl Sink {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(writer) = writer {
-            // Past the deadline the output is blocked, and waiting longer would keep the process from ending.
+            // At the deadline the output is blocked; waiting longer would keep the process from ending.
             let _ = writer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
     }
 
-    /// How often each reason occurred, written or not, plus the totals `records_suppressed` and `records_dropped`.
+    /// How often each reason occurred, written or not, and the totals `records_suppressed` and `records_dropped`.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         let metrics = &self.shared.metrics;
@@ -163,13 +163,13 @@ impl Sink {
         counts
     }
 
-    /// What all records that were emitted came to, among other numbers.
+    /// The metrics, which also count the records.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
 
-    /// The next connection's number, and its id: unique in this process, unlikely to repeat in others.
+    /// The next connection's number and its id, which is unique in this process and unlikely to occur in others.
     pub(super) fn next_conn(&self) -> (u64, String) {
         let number = self.shared.metrics.connection();
         (number, format!("{:08x}{number:08x}", self.shared.process))
@@ -181,7 +181,7 @@ impl Sink {
         }
     }
 
-    /// From now on records are written as `log` says, also those of connections that are open already.
+    /// Applies new settings, also to the records of connections that are already open.
     pub fn set_log(&self, log: &Log) {
         let mut current = self
             .shared
@@ -191,12 +191,12 @@ impl Sink {
         *current = Arc::new(log.clone());
     }
 
-    /// What is written of the records now.
+    /// The current settings.
     pub(super) fn log(&self) -> Arc<Log> {
         self.shared.log()
     }
 
-    /// An address as `log.client_address` wants it.
+    /// An address in the form that `log.client_address` asks for.
     pub(super) fn address(&self, ip: IpAddr, port: Option<u16>) -> Option<String> {
         let ip = ip.to_canonical();
         match (self.shared.log().client_address, port) {
@@ -211,7 +211,7 @@ impl Sink {
 }
 
 impl Shared {
-    /// Whether a record is written at the level that is set.
+    /// Whether the current level allows a record.
     fn is_written(&self, record: &Record) -> bool {
         record.event.is_lifecycle() || record.level >= Some(self.log().level)
     }
@@ -236,7 +236,7 @@ impl Shared {
         };
         let mut line = match is_text {
             true => line::line(record, layout).into_bytes(),
-            // A record is plain data with string keys: serialising it cannot fail.
+            // A record is plain data with string keys: serialising it can't fail.
             false => serde_json::to_vec(record).unwrap_or_default(),
         };
         line.push(b'\n');
@@ -266,7 +266,7 @@ impl Shared {
     }
 
     fn write(&self, output: &mut impl Write, line: &[u8]) {
-        // The rest of a line that was cut must not be glued to the next one.
+        // Separates the rest of a line that was cut from the next line.
         let separator: &[u8] = if self.failed.load(Relaxed) {
             b"\n"
         } else {
@@ -276,7 +276,7 @@ impl Shared {
             .write_all(separator)
             .and_then(|()| output.write_all(line))
             .and_then(|()| output.flush());
-        // An output that fails must not end the proxy. It is said once, where it may still be read.
+        // A failing output must not end the proxy. The failure is reported once, on standard error.
         if let Err(error) = &written {
             self.metrics.dropped();
             if !self.failed.load(Relaxed) {
@@ -286,13 +286,13 @@ impl Shared {
         self.failed.store(written.is_err(), Relaxed);
     }
 
-    /// Says what was kept back since the last report.
+    /// Reports what was suppressed or lost since the last report.
     fn report(&self, output: &mut impl Write, dropped_reported: &mut u64) {
         for reason in Reason::ALL {
             if let Some(tally) = self.floods.summary(*reason) {
                 let mut record = Record::lifecycle(
                     Event::RecordsSuppressed,
-                    // As those that it stands for.
+                    // The level of the records that it stands for.
                     reason.spec().level,
                     format!(
                         "more than {OWN_SHARE} refusals of this reason by one client in a second, and more than \
@@ -338,7 +338,7 @@ fn truncated(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Enough to tell one process's connections from another's; not a secret.
+/// Enough to tell the connections of two processes apart; not a secret.
 fn random_u32() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     let hash = std::collections::hash_map::RandomState::new()

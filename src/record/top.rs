@@ -3,20 +3,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Texts that are counted at a time. One that makes more than this part of all is never missed.
+/// How many texts are counted at a time. A text that makes up more than one part in this many is never missed.
 const COUNTED: usize = 32;
 
-/// Texts that a record names.
+/// How many texts a record names.
 const NAMED: usize = 5;
 
 /// One of the most frequent values of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frequent {
-    /// The value, as records show it.
+    /// The value in the form of records.
     pub value: String,
-    /// How often it came.
+    /// How often it occurred.
     pub count: u64,
-    /// Whether it was too much to count exactly, so that the number is an estimate.
+    /// Whether the number is an estimate, because there were too many values to count exactly.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
 }
@@ -25,21 +25,21 @@ pub struct Frequent {
 #[derive(Debug, Default)]
 pub(super) struct Top {
     entries: Vec<Entry>,
-    /// The count of what is not among the entries, at most.
+    /// The highest possible count of a text that is not in `entries`.
     unlisted: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     key: String,
-    /// What is shown in place of the key while it is the only text that came with it.
+    /// Shown instead of the key while no other text has come with this key.
     only: Option<String>,
     count: u64,
     is_approximate: bool,
 }
 
 impl Top {
-    /// Counts `key` once more; `only` is shown in its place where no other one comes with the same key.
+    /// Counts `key` once more. `only` is shown instead of it if all calls for the key have the same `only`.
     pub fn add(&mut self, key: &str, only: Option<&str>) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
             entry.count += 1;
@@ -58,7 +58,7 @@ impl Top {
             self.entries.push(entry);
             return;
         }
-        // The newcomer takes the place of the rarest, and its count: it may have come as often before.
+        // A new text replaces the rarest one and continues its count, because it may have occurred that often before.
         if let Some(rarest) = self.entries.iter_mut().min_by_key(|entry| entry.count) {
             self.unlisted = self.unlisted.max(rarest.count);
             entry.count += rarest.count;
@@ -67,7 +67,7 @@ impl Top {
         }
     }
 
-    /// Adds what `other` has counted.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: Self) {
         let missed = |entry: &mut Entry, unlisted: u64| entry.is_approximate |= unlisted > 0;
         for entry in &mut self.entries {
@@ -91,7 +91,7 @@ impl Top {
         self.unlisted += other.unlisted;
     }
 
-    /// The most frequent ones, the most frequent first.
+    /// The most frequent texts, in descending order.
     pub fn named(mut self) -> Vec<Frequent> {
         self.entries
             .sort_by(|one, other| (other.count, &one.key).cmp(&(one.count, &other.key)));
@@ -139,7 +139,7 @@ mod tests {
         }
         let named = top.named();
         assert_eq!(named[0].value, "often");
-        // The first one came before there were too many.
+        // It came before there were too many texts.
         let error = named[0].count.abs_diff(10_000);
         assert!(error <= 110_000 / COUNTED as u64, "{named:?}");
         assert!(named[1].approximate, "{named:?}");

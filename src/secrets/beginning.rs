@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 
 use super::words;
 
-/// What a connection's first bytes are the beginning of.
+/// The known beginning of a protocol that bytes start with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Beginning {
-    /// How many of them tell it.
+    /// How many bytes identify it.
     length: usize,
-    /// In words; `None`: in their own.
+    /// Its name; `None`: the bytes are text and are shown as they are.
     name: Option<&'static str>,
 }
 
-/// Beginnings that are text, and show themselves.
+/// Beginnings that are text.
 const TEXTS: &[&str] = &[
     "GET ",
     "HEAD ",
@@ -64,7 +64,7 @@ const TEXTS: &[&str] = &[
     "panic: ",
 ];
 
-/// Any byte, in a pattern.
+/// Matches any byte in a pattern.
 const ANY: u16 = 0x100;
 
 /// Beginnings that are not text.
@@ -73,7 +73,7 @@ const BINARIES: &[(&[u16], &str)] = &[
         &[13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10],
         "PROXY protocol, version 2",
     ),
-    // A SETTINGS frame with few entries, which every HTTP/2 server sends first (RFC 9113 section 3.4).
+    // A SETTINGS frame with few entries, which an HTTP/2 server sends first (RFC 9113 section 3.4).
     (&[0, ANY, ANY, 4, 0, 0, 0, 0, 0], "HTTP/2 SETTINGS"),
     (&[0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f], "PostgreSQL"),
     (&[ANY, ANY, 0, 0, 10], "MySQL"),
@@ -82,12 +82,13 @@ const BINARIES: &[(&[u16], &str)] = &[
     (&[5, 1, 0], "SOCKS 5"),
     (&[0x80, ANY, 1, 0], "SSL 2.0"),
     (&[0x80, ANY, 1, 3], "SSL 2.0"),
-    // A brace or bracket, and a quotation mark or another brace.
+    // A brace or bracket followed by a quotation mark or another brace.
     (&[0x7b, 0x22], "JSON"),
     (&[0x5b, 0x7b], "JSON"),
 ];
 
-/// A TLS record's content type and version, its length, and the type of a handshake message or the code of an alert.
+/// Recognises a TLS record by its content type, version and length, and the type of the handshake message or the
+/// alert's level.
 fn tls(bytes: &[u8]) -> Option<Beginning> {
     let (length, name) = match bytes {
         [20, 3, 0..=4, ..] => (5, "TLS change_cipher_spec"),
@@ -105,7 +106,7 @@ fn tls(bytes: &[u8]) -> Option<Beginning> {
     })
 }
 
-/// As much of `HTTP/1.1 200` as `bytes` begin with, if that tells HTTP.
+/// How many bytes at the beginning look like `HTTP/1.1 200`, if enough do to recognise HTTP.
 fn status_line(bytes: &[u8]) -> usize {
     const PATTERN: &[u8] = b"HTTP/#.# ###";
     let fits = |&(&byte, &wanted): &(&u8, &u8)| match wanted {
@@ -137,7 +138,7 @@ fn beginning(bytes: &[u8]) -> Option<Beginning> {
     })
 }
 
-/// Whether `bytes` begin like HTTP/1.x or HTTP/2, as a request or an answer.
+/// Whether `bytes` begin like an HTTP/1.x or HTTP/2 request or answer.
 #[must_use]
 pub fn is_http(bytes: &[u8]) -> bool {
     let is_request = words::METHODS.iter().any(|method| {
@@ -155,8 +156,8 @@ pub fn status_of(line: &[u8]) -> String {
     String::from_utf8_lossy(shown).into_owned()
 }
 
-/// First bytes for a detail: as many as tell which protocol they are of, in hexadecimal and in words, and how many more
-/// there were. Of no known protocol the first one alone, as the others may be anybody's secret.
+/// Describes first bytes for a detail: as many as identify the protocol, in hexadecimal and in words, and how many more
+/// there were. If the protocol is unknown, only the first byte is shown, because the others may be a secret.
 #[must_use]
 pub fn first_bytes(bytes: &[u8]) -> String {
     match beginning(bytes) {
@@ -166,8 +167,8 @@ pub fn first_bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// The same for the beginning of a frame. If it is not another protocol, the two bytes of the frame's header (RFC 6455
-/// section 5.2) are shown, since the payload begins after them.
+/// The same for the beginning of a frame. If it does not begin another protocol, the two bytes of the frame's header
+/// (RFC 6455 section 5.2) are shown, since the payload begins after them.
 #[must_use]
 pub fn frame_bytes(bytes: &[u8]) -> String {
     const HEADER: usize = 2;
@@ -193,7 +194,7 @@ fn told(bytes: &[u8], length: usize, name: Option<&str>) -> String {
     text
 }
 
-/// Whether `bytes` are enough to tell text, and nothing but printable ASCII and ends of lines.
+/// Whether `bytes` are long enough to be recognised as text, and are all printable ASCII or line ends.
 #[must_use]
 pub fn is_text(bytes: &[u8]) -> bool {
     const ENOUGH: usize = 4;

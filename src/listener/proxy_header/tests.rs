@@ -150,7 +150,7 @@ fn every_fault_is_named() {
         ),
         (
             "PROXY \r\n",
-            "version 1: the protocol is one that is not known, allowed: TCP4, TCP6, UNKNOWN",
+            "version 1: the protocol is an unknown value, allowed: TCP4, TCP6, UNKNOWN",
         ),
         (
             "PROXY tcp4 192.0.2.1 192.0.2.2 1 443\r\n",

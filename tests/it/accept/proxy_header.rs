@@ -98,7 +98,7 @@ pub fn proxy_protocol_invalid() -> Line {
         for (bytes, detail) in [
             (
                 &b"PROXY TCP5 192.0.2.1 192.0.2.2 1 2\r\n"[..],
-                "version 1: the protocol is one that is not known",
+                "version 1: the protocol is an unknown value",
             ),
             (
                 b"PROXY TCP4 2001:db8::7 192.0.2.2 1 2\r\n",

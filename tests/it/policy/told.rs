@@ -187,7 +187,7 @@ fn what_peers_send_is_told_as_printable_ascii_and_bounded() {
         (handshake("/ws", &[("Origin", "https://\u{202e}moc.live")]), Reason::OriginMalformed, "origin", "https://\\xe2\\x80\\xaemoc.live"),
         (handshake("/ws", &[("Origin", "\u{9b}2J")]), Reason::OriginMalformed, "origin", "\\xc2\\x9b2J"),
         (handshake("/ws", &[("Host", "\u{202e}moc.live")]), Reason::HttpHostInvalid, "host", "\\xe2\\x80\\xaemoc.live"),
-        (handshake("/ws", &[("Upgrade", "\u{9b}2J")]), Reason::WsUpgradeNotWebsocket, "detail", "Upgrade: one that is not known"),
+        (handshake("/ws", &[("Upgrade", "\u{9b}2J")]), Reason::WsUpgradeNotWebsocket, "detail", "Upgrade: an unknown value"),
         (handshake("/ws", &[("Sec-WebSocket-Protocol", "\u{9b}")]), Reason::WsProtocolHeaderInvalid, "detail", ""),
         (handshake("/ws", &[("X-Request-ID", "\u{9b}2J\u{202e}"), ("Origin", "null")]), Reason::OriginNull, "detail", "the Origin is null"),
         // Raw ones are no HTTP at all.

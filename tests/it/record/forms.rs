@@ -195,7 +195,7 @@ fn a_client_cannot_make_a_record_long() {
     let twice = format!("{0}, {0}", "y".repeat(5000));
     for (changes, field, left_out) in [
         (&agents[..], "user_agent", "| ...(79 more)"),
-        (&upgrades[..], "detail", "81 that are not known"),
+        (&upgrades[..], "detail", "81 unknown values"),
         (
             &[("Sec-WebSocket-Protocol", twice.as_str())],
             "detail",
