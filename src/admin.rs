@@ -1,8 +1,8 @@
-//! The proxy's own services: health checks and metrics on `probes.address`, a drain to be asked for on `admin.address`.
+//! The proxy's own services: health checks and metrics on `probes.address`, and drains on `admin.address`.
 //!
-//! Takes a bound [`Listener`] and the [`State`] of the process; answers short HTTP/1.1 requests in text until its address
-//! is no longer the configuration's. Its connections are few, short-lived and counted apart from those of the proxy, so that a full proxy still
-//! answers; they leave no records.
+//! Takes a bound [`Listener`] and the [`State`] of the process. Answers short HTTP/1.1 requests with text until the
+//! configuration no longer has the address. Connections are few, short and counted separately, so the services answer
+//! even if the proxy is full. They leave no records.
 
 mod answers;
 mod process;
@@ -28,23 +28,23 @@ pub use state::{Phase, State};
 use crate::limits::Slots;
 use crate::listener::{Accepted, Listener};
 
-/// Open connections of one service; one more ends the oldest. Far more than the checks of any platform at one time, and
-/// as the newest is never turned away, clients that only hold connections open keep no check from its answer.
+/// Most open connections of one service: far more than the checks of any platform need at a time. One more ends the
+/// oldest and is accepted, so clients that hold connections open can't block a check.
 pub const CONNECTIONS: usize = 32;
 
 /// How long a client may take for a request head, and how long a kept connection may wait for the next request.
 const HEAD: Duration = Duration::from_secs(5);
 
-/// How long a connection may live, whatever it does; it is told so with `Connection: close` where it is still in use.
+/// How long a connection may live in any case. If it is still in use then, `Connection: close` tells the client.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// What the request under way at the end of that time may still take, and how long a service that ends waits for one.
+/// How long a request may still take after that time, and how long an ending service waits for its requests.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
-/// The smallest that hyper takes.
+/// The smallest buffer that hyper allows.
 const HEAD_BYTES: usize = 8192;
 
-/// Fields of a request; browsers send some 20.
+/// Most fields in a request; browsers send some 20.
 const FIELDS: usize = 64;
 
 /// Why a service ends.
@@ -52,12 +52,12 @@ const FIELDS: usize = 64;
 pub enum End {
     /// Its address is no longer listened on.
     Closed,
-    /// Somebody else accepts from its socket.
+    /// Another listener accepts from its socket.
     HandedOver,
 }
 
-/// Answers on `listener` until `ending` says why not, and then those that are there: requests under way, and what the
-/// kernel holds for nobody else. Dropped, it ends at once.
+/// Answers on `listener` until `ending` gives a reason to end. Then finishes requests in progress, and answers
+/// connections in the kernel's queue if no other listener does. If it is dropped, it ends at once.
 pub async fn serve(
     mut listener: Listener,
     service: Service,
@@ -78,7 +78,7 @@ pub async fn serve(
             end = ended(ending.clone()) => break end,
             outcome = listener.accept() => outcome,
         };
-        // Without a descriptor there is nothing to answer on; it has paused, and tries again.
+        // Without a descriptor there is no connection; `accept` has paused, and is tried again.
         if let Ok(accepted) = outcome {
             connections.add(answer(accepted)).await;
         }
@@ -98,14 +98,14 @@ pub async fn serve(
     while connections.running.join_next().await.is_some() {}
 }
 
-/// Completes when the service is to end.
+/// Completes when the service must end.
 async fn ended(mut ending: watch::Receiver<Option<End>>) -> End {
     let end = ending.wait_for(Option::is_some).await;
-    // Whoever would say it is gone, with the process.
+    // If the sender is gone, the process is ending.
     end.ok().and_then(|end| *end).unwrap_or(End::Closed)
 }
 
-/// Those of a service, [`CONNECTIONS`] at most.
+/// The connections of a service, at most [`CONNECTIONS`].
 #[derive(Debug, Default)]
 struct Connections {
     running: JoinSet<()>,
@@ -121,14 +121,14 @@ impl Connections {
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             oldest.abort();
-            // Until it is gone: a burst must not be faster than its end.
+            // Waits for its end, because a burst of connections could be faster.
             self.running.join_next().await;
         }
         self.oldest_first.push_back(self.running.spawn(connection));
     }
 }
 
-/// The requests of one connection, for `lifetime` at most and not for long after `ending`.
+/// Answers the requests of one connection for at most `lifetime`, and only briefly after `ending`.
 async fn answer_all<S>(
     stream: S,
     service: Service,
@@ -147,16 +147,16 @@ async fn answer_all<S>(
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
         .max_headers(FIELDS)
-        // Some checks end their side with the request.
+        // Some checks close their sending side after the request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
     let ended = async {
         ended(ending).await;
-        // hyper closes a connection it has read nothing from as soon as it is to shut down.
+        // hyper would close a connection that has not sent anything yet.
         tokio::time::sleep(LAST_ANSWER).await;
     };
-    // How it ended is nobody's concern: a check that got no answer says so itself.
+    // Errors are ignored: a check that got no answer reports that itself.
     tokio::select! {
         _ = &mut connection => return,
         () = tokio::time::sleep(lifetime) => {}
@@ -166,7 +166,7 @@ async fn answer_all<S>(
     let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
 }
 
-/// Places for the connections of a service, which no limit of the proxy counts.
+/// The slots for the connections of a service; limits of the proxy do not count them.
 #[must_use]
 pub fn slots() -> Slots {
     // One more is accepted before the oldest is ended.
@@ -206,7 +206,7 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         State::new(TaskTracker::new(), generation, Arc::default())
     }
 
-    /// A client, and its connection, which does not live for long.
+    /// A client, and its connection with a short lifetime.
     fn short_lived() -> (DuplexStream, JoinHandle<()>) {
         const LIFETIME: Duration = Duration::from_millis(200);
         let (client, server) = tokio::io::duplex(1024);
@@ -251,7 +251,8 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
             .write_all(b"GET /healthz HTTP/1.1\r\n")
             .await
             .unwrap();
-        // One thread: the service goes on where this waits, and has read that much when the next one is answered.
+        // There is one thread: the service runs while this waits, and has read everything before it answers the next
+        // request.
         let mut answered = TcpStream::connect(address).await.unwrap();
         let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         answered.write_all(request).await.unwrap();

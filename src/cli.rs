@@ -17,12 +17,12 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-/// The configuration that is read when none is named.
+/// The configuration that is read if no file is named.
 const DEFAULT_CONFIG: &str = "proxy.yaml";
 
-/// The proxy ended as it was asked to, or the command did what it should.
+/// The proxy ended as requested, or the command succeeded.
 const OK: u8 = 0;
-/// The proxy could not start, or not go on; or it is not there, or not well.
+/// The proxy could not start or failed, or the running proxy is not there or not healthy.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 const WRONG: u8 = 2;
@@ -37,7 +37,7 @@ struct Arguments {
     named: Named,
 }
 
-/// The configuration, of the commands that read one.
+/// The configuration file of a command.
 #[derive(Debug, Args)]
 struct Named {
     /// The configuration file; - is standard input [default: proxy.yaml].
@@ -47,60 +47,60 @@ struct Named {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve (the default).
+    /// Run the proxy (the default).
     Run {
         #[command(flatten)]
         named: Named,
     },
-    /// Report every problem of the configuration and its certificates; exits with 2 when there is an error.
+    /// Report every problem in the configuration and its certificates; exits with 2 if there is an error.
     Check {
         /// The configuration file; - is standard input.
         #[arg(value_name = "FILE", conflicts_with = "config")]
         file: Option<PathBuf>,
         #[command(flatten)]
         named: Named,
-        /// How: lines for people, or one JSON document.
+        /// The output: text for people, or one JSON document.
         #[arg(long, value_enum, value_name = "FORMAT", default_value_t = check::Format::Text)]
         format: check::Format,
-        /// Exit with 1 when there are warnings and no errors.
+        /// Exit with 1 if there are warnings but no errors.
         #[arg(long)]
         deny_warnings: bool,
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
-    /// Ask the running proxy whether it is well, at probes.address; exits with 0 if it is and 1 if not.
+    /// Ask the running proxy at probes.address whether it is healthy; exits with 0 if it is and 1 if not.
     Health {
-        /// Ask whether it is ready for new connections, which it is not during a drain.
+        /// Ask whether it accepts new connections; during a drain it does not.
         #[arg(long)]
         ready: bool,
         /// How long to wait for the answer.
         #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = timeout)]
         timeout: Duration,
-        /// Ask there, whatever the configuration says.
+        /// Ask this address instead of the one in the configuration.
         #[arg(long, value_name = "HOST:PORT", value_parser = ask::Target::parse)]
         address: Option<ask::Target>,
         #[command(flatten)]
         named: Named,
     },
-    /// Let the running proxy send its tunnels away without ending, through admin.address.
+    /// Ask the running proxy at admin.address to close its tunnels without ending the process.
     Drain {
-        /// Return when the last connection has ended or shutdown.drain is over.
+        /// Wait until the last connection has ended or shutdown.drain is over.
         #[arg(long)]
         wait: bool,
-        /// Ask there, whatever the configuration says.
+        /// Ask this address instead of the one in the configuration.
         #[arg(long, value_name = "HOST:PORT", value_parser = ask::Target::parse)]
         address: Option<ask::Target>,
         #[command(flatten)]
         named: Named,
     },
-    /// Say what a reason code of a record means and what to do; without a code, list all.
+    /// Explain a reason code and say what to do; without a code, list all codes.
     Explain {
-        /// Such as origin_not_allowed.
+        /// The code, such as origin_not_allowed.
         code: Option<String>,
         /// Print the whole reference as Markdown.
         #[arg(long, conflicts_with = "code")]
         markdown: bool,
-        /// The language to say it in: en or zh.
+        /// The language of the explanation: en or zh.
         #[arg(
             long,
             value_name = "LANGUAGE",
@@ -111,7 +111,7 @@ enum Command {
     },
 }
 
-/// A duration that is not zero and not beyond an hour.
+/// Parses a duration of more than zero and at most one hour.
 fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(timeout) if !timeout.is_zero() && timeout <= Duration::from_secs(3600) => Ok(timeout),
@@ -119,12 +119,12 @@ fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Runs the command line of this process. Returns 0 when done as asked, 1 when the proxy could not start or is not well,
-/// 2 when the command line or the configuration is wrong.
+/// Runs the command line of this process. Returns 0 on success, 1 if the proxy could not start or is not healthy, 2 if
+/// the command line or the configuration is wrong.
 #[must_use]
 pub fn main() -> ExitCode {
     let Arguments { command, named } = Arguments::parse();
-    // What stands behind the command counts more than what stands before it.
+    // An option after the command wins over the same option before it.
     let before = named.config.as_deref();
     let chosen = |named: &Named| -> PathBuf {
         let chosen = named.config.as_deref().or(before);
@@ -169,7 +169,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Ends the process where a configuration was named before a command that reads none.
+/// Ends the process if a configuration was named before a command that does not read one.
 fn reads_no_configuration(named: Option<&Path>, command: &str) {
     if named.is_some() {
         let message = format!("'{command}' reads no configuration; leave out --config");
@@ -179,7 +179,7 @@ fn reads_no_configuration(named: Option<&Path>, command: &str) {
     }
 }
 
-/// Writes what a command has to say. A reader that closed the pipe has seen what it wanted.
+/// Writes a command's output. If the reader closed the pipe, it has seen what it wanted.
 fn say(mut to: impl Write, text: &str) {
     let _: io::Result<()> = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }

@@ -1,11 +1,11 @@
-//! Text for people: what others chose, made safe to print, and lists and numbers in words.
+//! Text for people: makes text from others safe to print, and writes lists and numbers in words.
 
 use std::fmt::Write as _;
 
-/// Longest peer text and longest list, in bytes.
+/// Longest text and longest list from a peer, in bytes.
 const LONGEST: usize = 256;
 
-/// A number of things in words: `1 connection`, `2 connections`.
+/// A number of things: `1 connection`, `2 connections`.
 #[must_use]
 pub fn counted(count: usize, thing: &str) -> String {
     match count {
@@ -14,7 +14,7 @@ pub fn counted(count: usize, thing: &str) -> String {
     }
 }
 
-/// The items with commas between them, or `none`. After 256 bytes only the number of the remaining items follows.
+/// The items separated by commas, or `none`. After 256 bytes only the number of the remaining items follows.
 pub fn enumerated(items: impl IntoIterator<Item = String>) -> String {
     let mut items = items.into_iter();
     let mut text = items.next().unwrap_or_else(|| "none".to_owned());
@@ -30,9 +30,9 @@ pub fn enumerated(items: impl IntoIterator<Item = String>) -> String {
     text
 }
 
-/// A peer's bytes as printable ASCII, all other bytes as `\xNN`, cut after 256 bytes and then with their number.
+/// A peer's bytes as printable ASCII; all other bytes become `\xNN`. After 256 bytes only their number follows.
 ///
-/// So nothing that a peer sends can forge a line, move a cursor or reverse the reading direction.
+/// So a peer can't forge a line, move the cursor or reverse the reading direction.
 #[must_use]
 pub fn peer_text(bytes: &[u8]) -> String {
     let shown = bytes.get(..LONGEST).unwrap_or(bytes);
@@ -51,8 +51,8 @@ pub fn peer_text(bytes: &[u8]) -> String {
     text
 }
 
-/// Several values of a peer with `separator` between them, each made safe like [`peer_text`]: at most 256 bytes of
-/// text, and a count of the values that were left out.
+/// Several values of a peer, made safe like in [`peer_text`] and separated by `separator`: at most 256 bytes of text,
+/// and the number of values that were left out.
 pub fn peer_list<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &str) -> String {
     let mut values = values;
     let mut text = String::new();
@@ -72,8 +72,8 @@ pub fn peer_list<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &str) ->
     text
 }
 
-/// `text` on one line, cut after `most` characters. What a terminal would act on is escaped, so a file or a server
-/// cannot forge a report.
+/// `text` on one line, cut after `most` characters. What a terminal would interpret is escaped, so a file or a server
+/// can't forge a report.
 #[must_use]
 pub fn shown(text: &str, most: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(most));
@@ -91,7 +91,7 @@ pub fn shown(text: &str, most: usize) -> String {
     shown
 }
 
-/// Whether a character can't be seen, or changes the order of those around it.
+/// Whether a character is invisible or changes the order of the text around it.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,

@@ -1,4 +1,4 @@
-//! What the services answer: a path and a method each, and whom the admin service does not listen to.
+//! The answers of the services, by path and method, and whom the admin service refuses.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -24,11 +24,11 @@ pub type Body = Full<Bytes>;
 pub enum Service {
     /// Health checks and metrics.
     Probes,
-    /// Those, and the drain.
+    /// Health checks, metrics and the drain.
     Admin,
 }
 
-/// What may be asked for.
+/// The known paths.
 #[derive(Clone, Copy)]
 enum Path {
     Health,
@@ -58,7 +58,7 @@ impl Path {
 }
 
 impl Service {
-    /// The service's name, as the configuration spells it.
+    /// The service's name in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl Service {
         paths.filter(move |path| self == Self::Admin || !matches!(path, Path::Drain))
     }
 
-    /// The answer to a request, whose body is not looked at.
+    /// Answers a request; its body is ignored.
     pub(super) async fn answer<B>(self, request: &Request<B>, state: &State) -> Response<Body> {
         if self == Self::Admin
             && let Err(why) = is_from_no_page(request)
@@ -117,7 +117,7 @@ impl Service {
     }
 
     fn directory(self) -> String {
-        let mut text = "nothing here; there is:".to_owned();
+        let mut text = "not found; the paths are:".to_owned();
         for path in self.paths() {
             // Writing to a String cannot fail.
             let _ = write!(text, "\n  {} {}", path.methods(), path.name());
@@ -126,8 +126,9 @@ impl Service {
     }
 }
 
-/// A page in a browser on this machine reaches loopback too. It can't leave out the Origin of a POST, and one whose host
-/// name was made to lead here (DNS rebinding) can't leave out that name.
+/// Refuses requests from web pages: a page in a browser on this machine can reach loopback addresses too. But it can't
+/// omit the Origin of a POST, and a page whose name was made to resolve to this machine (DNS rebinding) can't omit that
+/// name.
 fn is_from_no_page<B>(request: &Request<B>) -> Result<(), String> {
     if request.headers().contains_key(ORIGIN) {
         return Err("refused: the request has an Origin, so it comes from a web page".to_owned());
@@ -161,7 +162,7 @@ fn is_local_name(host: &str) -> bool {
 
 async fn metrics(state: &State) -> Response<Body> {
     let state = state.clone();
-    // With thousands of routes it takes long enough for tunnels to wait.
+    // With thousands of routes this takes long enough to delay tunnels.
     let page = tokio::task::spawn_blocking(move || scrape::page(&state, &Process::read())).await;
     let Ok(page) = page else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the process is ending");
@@ -182,7 +183,7 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
     secured(answer)
 }
 
-/// What no cache keeps, and no browser takes for something else.
+/// Keeps the answer out of caches, and keeps browsers from guessing its type.
 fn secured(mut answer: Response<Body>) -> Response<Body> {
     let fields = answer.headers_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

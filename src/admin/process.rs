@@ -1,4 +1,4 @@
-//! What the system says of this process: procfs (proc(5)), clocks and limits.
+//! What the system reports about this process: procfs (proc(5)), clocks and limits.
 
 use std::fs;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What could be learnt; `None` where the system does not tell.
+/// The values; `None` if the system does not provide one.
 #[derive(Debug, Default)]
 pub(super) struct Process {
-    /// Processor time of all threads so far.
+    /// Processor time of all threads.
     pub cpu: Option<Duration>,
     /// Resident memory in bytes.
     pub resident: Option<u64>,
     /// Open descriptors.
     pub open: Option<u64>,
-    /// How many may be open.
+    /// Limit of open descriptors.
     pub most_open: Option<u64>,
 }
 
 impl Process {
-    /// Asks the system. Takes some milliseconds where many descriptors are open and the kernel is older than 6.2.
+    /// Asks the system. This takes some milliseconds if many descriptors are open and the kernel is older than 6.2.
     pub fn read() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
@@ -46,9 +46,9 @@ fn resident() -> Option<u64> {
 
 fn open() -> Option<u64> {
     const FOLDER: &str = "/proc/self/fd";
-    // Since 6.2 its size is their number, and before it is 0.
+    // Since Linux 6.2 the size is the number of descriptors; before, it is 0.
     match fs::metadata(FOLDER).ok()?.len() {
-        // The one that reads the folder is there while it reads.
+        // Without the descriptor that is open for reading the folder.
         0 => Some((fs::read_dir(FOLDER).ok()?.count() as u64).saturating_sub(1)),
         count => Some(count),
     }

@@ -1,4 +1,4 @@
-//! The answer to `GET /metrics`: what was counted, and the state of the process at this moment.
+//! The answer to `GET /metrics`: the counters, and the current state of the process.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::state::{Phase, State};
 use crate::generation::Generation;
 use crate::metrics::{MetricType, Text, seconds};
 
-/// All metrics. How long it is follows from the configuration and from `reason.rs`, not from what peers do.
+/// All metrics. Their number depends on the configuration and on `reason.rs`, not on what peers do.
 pub(super) fn page(state: &State, process: &Process) -> String {
     let mut text = Text::default();
     let generation = state.generation();

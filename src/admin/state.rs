@@ -1,4 +1,4 @@
-//! How far the process is in its life: what the services answer, and how one of them asks for a drain.
+//! The phase of the process: services report it, and one of them can ask for a drain.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use crate::generation::Generation;
 use crate::metrics::Metrics;
 use crate::text::counted;
 
-/// How long whoever asks for a drain waits until it has begun, which takes a turn of one task.
+/// How long to wait until a requested drain has begun; it begins as soon as another task runs.
 const BEGINNING: Duration = Duration::from_secs(1);
 
-/// How far the process is.
+/// The phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It serves.
     Ready,
-    /// A drain has been asked for.
+    /// A drain was requested.
     Asked,
     /// `shutdown.delay` is running: everything is still served.
     Delay,
-    /// New handshakes are refused, and open tunnels get their Close.
+    /// New handshakes are refused, and open tunnels are closed.
     Draining,
-    /// Every connection that was there has ended, this many by a cut; the process waits for its signal.
+    /// All earlier connections have ended, this many of them because they were cut; the process waits for a signal.
     Drained(usize),
 }
 
-/// The phase of the process, and how many connections are open; all clones are one.
+/// What the services know about the process; clones share it.
 #[derive(Clone, Debug)]
 pub struct State {
     phase: watch::Sender<Phase>,
@@ -39,8 +39,7 @@ pub struct State {
 }
 
 impl State {
-    /// A process that serves with the latest `generation`; `connections` counts each connection that is or may become
-    /// a tunnel, and `metrics` is where everything is counted.
+    /// The state of a process that serves. `connections` counts every connection that is or may become a tunnel.
     #[must_use]
     pub fn new(
         connections: TaskTracker,
@@ -55,36 +54,36 @@ impl State {
         }
     }
 
-    /// Open connections that are a tunnel or may become one.
+    /// The number of open connections that are or may become a tunnel.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// What has been counted.
+    /// The metrics of the process.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What it serves with now.
+    /// The current configuration.
     #[must_use]
     pub fn generation(&self) -> Arc<Generation> {
         Arc::clone(&self.generation.borrow())
     }
 
-    /// How far the process is.
+    /// The current phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    /// The process has come to `phase`.
+    /// Changes the phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.send_replace(phase);
     }
 
-    /// Asks for a drain, and waits until it has begun. Gives whether none had been asked for before.
+    /// Requests a drain and waits until it has begun. Returns whether this is the first request.
     pub async fn ask(&self) -> bool {
         let is_first = self.phase.send_if_modified(|phase| {
             let is_first = *phase == Phase::Ready;
@@ -95,20 +94,20 @@ impl State {
         });
         let mut phase = self.phase.subscribe();
         let begun = phase.wait_for(|phase| !matches!(phase, Phase::Ready | Phase::Asked));
-        // One that takes longer has been asked for all the same.
+        // A drain that begins later has been requested all the same.
         let _ = tokio::time::timeout(BEGINNING, begun).await;
         is_first
     }
 
-    /// Completes when a drain has been asked for.
+    /// Completes when a drain has been requested.
     pub async fn asked(&self) {
         let mut phase = self.phase.subscribe();
-        // It can't fail, as this is a sender.
+        // This can't fail, because `self` holds the sender.
         let _ = phase.wait_for(|phase| *phase != Phase::Ready).await;
     }
 }
 
-/// One line, whose first word is the phase: `ready`, `draining` or `drained`.
+/// One line whose first word is the phase: `ready`, `draining` or `drained`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = counted(self.connections(), "connection");

@@ -1,4 +1,5 @@
-//! One small HTTP request to the running proxy, for the commands that speak to it: no runtime and no certificate.
+//! Sends one small HTTP request to the running proxy, for the commands that need it; works without a runtime and
+//! without certificates.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,18 +14,18 @@ use super::{WRONG, say};
 use crate::config::{self, Config, Problem, Severity};
 use crate::text::shown;
 
-/// More than any answer of the services has.
+/// The longest answer that is read; the services' answers are shorter.
 const LONGEST: u64 = 16 * 1024;
 
 /// What the proxy answered.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub status: u16,
-    /// On one line.
+    /// The body on one line.
     pub text: String,
 }
 
-/// The service of the running proxy that a command speaks to.
+/// A service of the running proxy.
 pub(super) struct Service {
     /// Its key in the configuration.
     pub name: &'static str,
@@ -32,16 +33,16 @@ pub(super) struct Service {
     pub example: &'static str,
 }
 
-/// Where a service is asked: an address, or a name with a port.
+/// The address of a service: an IP address or a name, with a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Address(SocketAddr),
-    /// As it was written.
+    /// As the user wrote it.
     Name(String),
 }
 
 impl Target {
-    /// Reads `127.0.0.1:9900`, `[::1]:9900` or `localhost:9900`. An address of all interfaces is asked on loopback.
+    /// Reads `127.0.0.1:9900`, `[::1]:9900` or `localhost:9900`. The address of all interfaces becomes loopback.
     ///
     /// # Errors
     /// What was expected, for the command line.
@@ -65,13 +66,13 @@ impl Target {
         }
     }
 
-    /// All addresses that it stands for, looked up before `deadline`.
+    /// All addresses of the target, looked up before `deadline`.
     fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, NoAnswer> {
         let name = match self {
             Self::Address(address) => return Ok(vec![*address]),
             Self::Name(name) => name.clone(),
         };
-        // The system's look-up has no deadline, so it has a thread that is left behind.
+        // The system's look-up has no deadline, so it runs on a thread that may be left behind.
         let (sender, receiver) = mpsc::channel();
         let looked = name.clone();
         thread::spawn(move || sender.send(looked.to_socket_addrs().map(Vec::from_iter)));
@@ -99,9 +100,9 @@ impl fmt::Display for Target {
     }
 }
 
-/// Where `service` is reached from this machine as `file` says, and what could be read of the configuration. The proxy may
-/// be serving well with what the file held before, so errors elsewhere in the file are no matter here. What keeps the
-/// address from being known has been said, with the exit code.
+/// The address at which `file` says that this machine can reach `service`, and as much of the configuration as could be
+/// read. Other errors in the file do not matter here: the proxy may still be serving with the file's previous content.
+/// If the address is not known, the reason has been printed, and the exit code is returned.
 pub(super) fn reachable(file: &Path, service: &Service) -> Result<(Target, Option<Config>), u8> {
     let outcome = config::read(file);
     let config = outcome.config.or(outcome.draft);
@@ -127,7 +128,7 @@ pub(super) fn reachable(file: &Path, service: &Service) -> Result<(Target, Optio
     Err(WRONG)
 }
 
-/// An address to dial for one that is listened on.
+/// The address to connect to for an address that a service listens on.
 pub(super) fn here(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -137,18 +138,18 @@ pub(super) fn here(listening: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listening.port())
 }
 
-/// Why there is no answer.
+/// Why there was no answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    /// The name stands for no address that could be found.
+    /// The name has no known address.
     Unknown(String),
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     Refused(io::Error),
-    /// It did not come within the time.
+    /// It did not arrive in time.
     Late(Duration),
-    /// Anything else of the system's words.
+    /// Any other error.
     Failed(io::Error),
-    /// It is not what the proxy would say.
+    /// It is not an answer of the proxy.
     Foreign,
 }
 
@@ -170,11 +171,11 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Asks the service at `target`, and reads its answer, all within `timeout`. Of several addresses the first that can be
-/// connected to is asked.
+/// Asks the service at `target` and reads its answer, all within `timeout`. If the target has several addresses, the
+/// first that accepts a connection is asked.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there was no answer.
 pub(super) fn ask(
     target: &Target,
     method: &str,
@@ -204,7 +205,8 @@ pub(super) fn ask(
         .map_err(failed)?;
     let mut bytes = Vec::new();
     let mut piece = [0; 1024];
-    // A read has a deadline of its own: without a new one each time, a byte at a time could take for ever.
+    // A timeout applies to each read, so it is set again each time: otherwise a server that sends single bytes could
+    // take forever.
     while (bytes.len() as u64) < LONGEST {
         socket
             .set_read_timeout(Some(left(deadline)))
@@ -217,7 +219,7 @@ pub(super) fn ask(
     parse(&bytes).ok_or(NoAnswer::Foreign)
 }
 
-/// What is left of the time; never zero, which would mean for ever.
+/// The time that is left; never zero, which would mean no timeout.
 fn left(deadline: Instant) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left.max(Duration::from_millis(1))

@@ -12,17 +12,16 @@ use crate::config::{Config, Problem, Severity};
 use crate::server::{Plan, Purpose};
 use crate::text::counted;
 
-/// How the problems are told.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// One line each, and one that sums them up.
+    /// One line per problem, then a summary.
     Text,
-    /// One document with all of them.
+    /// One document.
     Json,
 }
 
-/// Reports every problem of a configuration on standard output. Warnings are told apart in the exit code only where they
-/// are denied.
+/// Reports every problem of a configuration on standard output. Warnings change the exit code only if they are denied.
 pub(super) fn check(file: &Path, format: Format, deny_warnings: bool) -> u8 {
     let (problems, config) = match Plan::load(file, Purpose::Check) {
         Ok(plan) => (plan.warnings, Some(plan.config)),
@@ -41,7 +40,7 @@ pub(super) fn check(file: &Path, format: Format, deny_warnings: bool) -> u8 {
     code
 }
 
-/// What a program reads. Fields are added, never changed or taken away.
+/// The document for programs. Fields may be added, but not changed or removed.
 fn document(file: &Path, ok: bool, problems: &[Problem]) -> Value {
     let problems: Vec<_> = problems
         .iter()
@@ -79,7 +78,7 @@ fn summary(file: &Path, config: Option<&Config>, problems: &[Problem]) -> String
     format!("{file}: ok: {}{warnings}\n", parts.join(", "))
 }
 
-/// One line a problem.
+/// One line per problem.
 pub(super) fn lines(problems: &[Problem]) -> String {
     problems.iter().fold(String::new(), |mut text, problem| {
         // Writing to a String cannot fail.

@@ -1,4 +1,4 @@
-//! `wsgate drain`: empties the running proxy without ending it.
+//! `wsgate drain`: closes the tunnels of the running proxy without ending the process.
 
 use std::io;
 use std::path::Path;
@@ -13,21 +13,21 @@ const ADMIN: Service = Service {
     example: "127.0.0.1:9901",
 };
 
-/// For one answer.
+/// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two questions of how far it is.
+/// How often to ask for the progress.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Beyond the drain's own times: cut connections take a moment to end, and answers to come.
+/// How long to wait beyond the drain's own deadline, for cut connections to end and for answers.
 const SPARE: Duration = Duration::from_secs(5);
 
-/// Where no configuration says how long a drain may take: whoever waits for the command has a shorter time.
+/// How long to wait if the configuration is not known; callers usually have a shorter limit.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Asks `admin.address`, or `address` in its place, for a drain; with `is_waiting` returns when it is over.
+/// Asks `admin.address`, or `address` if given, for a drain. With `is_waiting`, returns when the drain is over.
 pub(super) fn drain(file: &Path, address: Option<Target>, is_waiting: bool) -> u8 {
-    // Not even opened then: it may be anything, such as a pipe that nobody writes to.
+    // The file is not opened: it may be a pipe without a writer, for example.
     let (address, config) = match address {
         Some(address) => (address, None),
         None => match reachable(file, &ADMIN) {
@@ -61,7 +61,7 @@ pub(super) fn drain(file: &Path, address: Option<Target>, is_waiting: bool) -> u
     }
 }
 
-/// Waits until the drain is over, and gives the words for its end, or for what keeps it from being known.
+/// Waits until the drain is over; returns the answer for its end, or why it is not known.
 fn wait(address: &Target, most: Duration) -> Result<String, String> {
     let deadline = Instant::now() + most;
     loop {
@@ -69,11 +69,11 @@ fn wait(address: &Target, most: Duration) -> Result<String, String> {
             Ok(answer) if answer.text.starts_with("drained") => return Ok(answer.text),
             Ok(answer) if Instant::now() >= deadline => return Err(answer.text),
             Err(error) if Instant::now() >= deadline => return Err(error.to_string()),
-            // A signal ended the process with its drain.
+            // A signal ended both the drain and the process.
             Err(NoAnswer::Refused(_)) => {
                 return Ok("drained: the proxy has ended".to_owned());
             }
-            // An answer that does not come may be one that was on its way when the process ended.
+            // The missing answer may have been under way when the process ended.
             Ok(_) | Err(_) => std::thread::sleep(EVERY),
         }
     }

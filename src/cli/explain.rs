@@ -1,4 +1,4 @@
-//! `wsgate explain`, and the reference that is generated from the same source, in English and in Chinese.
+//! `wsgate explain`, and the references in English and Chinese, which are generated from the same tables.
 
 mod words;
 
@@ -10,7 +10,7 @@ use crate::reason::{By, NoteCode, Reason, Stage, Status};
 
 pub(super) use words::Language;
 
-/// Explains one code, or lists all.
+/// Explains one code, or lists all codes.
 pub(super) fn explain(code: Option<&str>, markdown: bool, language: Language) -> u8 {
     let Some(code) = code else {
         let all = if markdown { reference } else { list };
@@ -32,7 +32,7 @@ pub(super) fn explain(code: Option<&str>, markdown: bool, language: Language) ->
         say(io::stdout(), &text);
         return OK;
     }
-    // Below this two words have little more in common than their letters.
+    // Words that score lower have little in common.
     const ALIKE: f64 = 0.8;
     let nearest = Reason::ALL
         .iter()
@@ -114,7 +114,7 @@ fn status(status: Status, language: Language) -> String {
     }
 }
 
-/// `docs/reasons.md` and `docs/reasons.zh-CN.md`.
+/// The text of `docs/reasons.md` or `docs/reasons.zh-CN.md`.
 fn reference(language: Language) -> String {
     let words = language.words();
     let colon = words.colon_inline;

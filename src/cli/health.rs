@@ -1,4 +1,4 @@
-//! `wsgate health`: whether the proxy of a configuration runs, for images that hold no other program to ask with.
+//! `wsgate health`: whether the proxy runs; for images without any other program that could ask.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ const PROBES: Service = Service {
     example: "127.0.0.1:9900",
 };
 
-/// Asks `probes.address`, or `address` in its place, whether the process runs, or whether it is ready.
+/// Asks `probes.address`, or `address` if given, whether the process runs or is ready.
 pub(super) fn health(
     file: &Path,
     address: Option<Target>,
@@ -37,7 +37,7 @@ pub(super) fn health(
         Ok(answer) => (FAILED, format!("{} {}", answer.status, answer.text)),
         Err(error) => (FAILED, error.to_string()),
     };
-    // Health checks of containers keep what is said on either stream.
+    // The health checks of containers keep the output of both streams.
     say(io::stdout(), &format!("http://{address}{path}: {said}\n"));
     code
 }

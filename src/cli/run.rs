@@ -17,10 +17,10 @@ use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
 use crate::server::{Inherited, Plan, Purpose, Server, descriptor_shortage};
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends the process.
 pub(super) fn run(file: &Path) -> u8 {
     start_diagnostics();
-    // While there is one thread.
+    // It changes the environment, so there must be only one thread.
     let inherited = match Inherited::from_environment() {
         Ok(inherited) => inherited,
         Err(error) => {
@@ -28,7 +28,7 @@ pub(super) fn run(file: &Path) -> u8 {
             return FAILED;
         }
     };
-    // Before anything is read: a pipe may have no writer, and a network file system may never answer.
+    // Before any file is read: a pipe may have no writer, and a network file system may never answer.
     let signals = match Signals::take() {
         Ok(signals) => signals,
         Err(error) => {
@@ -91,14 +91,14 @@ fn serve(
             .await;
         Ok(())
     });
-    // Every connection has ended. What may still run is a file being read, which can't be cancelled and takes longer than
-    // any drain where a network file system does not answer.
+    // Every connection has ended. Only the reading of a file may still run; it can't be cancelled, and on a network
+    // file system that does not answer it takes longer than any drain.
     runtime.shutdown_background();
     served
 }
 
-/// A signal that means nothing here. Scripts that rotate logs send such, and by default it would end the process, with
-/// every tunnel and without a record.
+/// Ignores a signal that has no meaning here. Scripts that rotate logs send such signals, and by default they would end
+/// the process, with every tunnel and without a record.
 async fn ignore(mut signal: Signal, name: &'static str) {
     while signal.recv().await.is_some() {
         tracing::warn!(
@@ -120,7 +120,7 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// The program's own diagnostics go to standard error; `RUST_LOG` chooses which.
+/// Diagnostics of the program go to standard error; `RUST_LOG` filters them.
 fn start_diagnostics() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -129,12 +129,13 @@ fn start_diagnostics() {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
-        // It would say on standard error that standard error is closed, and panic there.
+        // Otherwise a closed standard error would be reported on standard error, which panics.
         .log_internal_errors(false)
         .init();
 }
 
-/// Every tunnel takes two descriptors: the soft limit is raised to the hard one, and too low a hard one is said.
+/// Raises the soft limit of descriptors to the hard limit, because every tunnel needs two, and warns if that is too
+/// low.
 fn raise_descriptor_limit(config: &Config) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(
@@ -151,7 +152,7 @@ fn raise_descriptor_limit(config: &Config) {
     }
 }
 
-/// What an operator wants to see at the start: where it listens, what it serves, how to try it.
+/// What an operator wants to see at the start: where the proxy listens, what it serves and how to try it.
 fn banner(config: &Config, server: &Server) -> String {
     let addresses: Vec<_> = server.addresses().collect();
     let mut text = format!("wsgate {}\n", env!("CARGO_PKG_VERSION"));
@@ -175,7 +176,7 @@ fn banner(config: &Config, server: &Server) -> String {
     text
 }
 
-/// What becomes of a request for a route.
+/// What happens to a request for a route.
 fn served(config: &Config, route: &Route) -> String {
     let listed = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     let forward = match &route.serves {
@@ -201,8 +202,8 @@ fn served(config: &Config, route: &Route) -> String {
     text
 }
 
-/// A command to paste: the opening handshake of the first route on the first listener. None where a host, an origin or
-/// a path stands for many, or would have to be quoted for a shell.
+/// A command to paste: the opening handshake for the first route on the first listener. `None` if a host, an origin or
+/// a path is a pattern, or needs quotes in a shell.
 fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
     let (address, listener) = (addresses.first()?, config.listeners.first()?);
     let route = config.routes.first()?;
@@ -231,7 +232,7 @@ fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
         None => reachable.to_string(),
         Some(name) => {
             if name != "localhost" {
-                // Its name may lead to the machine that serves it today.
+                // The name may resolve to the machine that serves it now.
                 options.push_str(&format!("--connect-to ::{reachable} "));
             }
             format!("{name}:{}", reachable.port())

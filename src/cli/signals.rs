@@ -1,8 +1,8 @@
-//! The signals that end the process, and an end that nothing holds up.
+//! The signals that end the process, even if the rest of it is stuck.
 //!
-//! They are waited for on a thread with a runtime of its own. What ends the process in order runs where the connections
-//! do, and there every thread may be stuck, such as in writing to a standard error that nobody reads. So the process ends
-//! from here where it has not done so by itself in time.
+//! They are handled on a thread with a runtime of its own. The ordered shutdown runs on the threads of the connections,
+//! and all of these may be blocked, for example by writing to a standard error that nobody reads. If the process has
+//! not ended at the deadline, this thread ends it.
 
 use std::future::pending;
 use std::io;
@@ -20,13 +20,13 @@ use tokio::time::{Instant, sleep_until};
 use super::{FAILED, OK};
 use crate::server::ENDING;
 
-/// Signals that may wait until they are taken up: the second one says all that signals can say.
+/// How many signals may wait to be handled. A third signal means no more than the second.
 const WAITING: usize = 4;
 
-/// How long standard error may take for the last words.
+/// How long the last message on standard error may take.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// The names of the signals that come.
+/// The names of the signals as they arrive.
 pub(super) struct Signals {
     names: Receiver<&'static str>,
     is_loaded: Arc<AtomicBool>,
@@ -36,13 +36,14 @@ pub(super) struct Signals {
 type Grace = Box<dyn Fn() -> Duration + Send + Sync>;
 
 impl Signals {
-    /// Takes them from the kernel from now on, which ignores them for process 1 of a container. Until [`Signals::loaded`]
-    /// each ends the process at once, with status 0. After it, they are there to be taken up: where the process has not
-    /// ended [`ENDING`] after the second one, or after the first one and what [`Signals::allow`] said, it is ended with
-    /// status 1.
+    /// Handles the signals from now on; otherwise the kernel ignores them for process 1 of a container.
+    ///
+    /// Until [`Signals::loaded`], a signal ends the process at once with status 0. After that, [`Signals::next`] gives
+    /// the signals. If the process has not ended [`ENDING`] after the second signal, or [`ENDING`] and the time from
+    /// [`Signals::allow`] after the first one, it is ended with status 1.
     ///
     /// # Errors
-    /// When the system has no descriptor or no thread for it.
+    /// If no descriptor or thread is left.
     pub fn take() -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -79,7 +80,7 @@ impl Signals {
                     Some(until) => until.min(end),
                     None => end + allowed.get().map(|allowed| allowed()).unwrap_or_default(),
                 });
-                // Where nobody takes them up, those that wait are enough.
+                // If nobody reads them, the ones that wait are enough.
                 let _ = sender.try_send(name);
             }
         };
@@ -93,18 +94,18 @@ impl Signals {
         })
     }
 
-    /// Says that what is waited for at the start has been read.
+    /// The configuration has been read.
     pub fn loaded(&self) {
         self.is_loaded.store(true, Relaxed);
     }
 
-    /// Says how long a shutdown may take, which is asked when the first one comes.
+    /// Sets how long a shutdown may take; `patience` is called when the first signal arrives.
     pub fn allow(&self, patience: impl Fn() -> Duration + Send + Sync + 'static) {
-        // It is said once.
+        // This is called only once.
         let _ = self.patience.set(Box::new(patience));
     }
 
-    /// The name of the next one.
+    /// The name of the next signal.
     pub async fn next(&mut self) -> &'static str {
         match self.names.recv().await {
             Some(name) => name,
@@ -121,13 +122,13 @@ async fn passed(until: Option<Instant>) {
     }
 }
 
-/// Ends the process as it is.
+/// Ends the process immediately.
 fn leave(status: u8, say: impl FnOnce() + Send + 'static) -> ! {
-    // Standard error may be what everything waits for.
+    // Standard error may be blocked, so the message is written by another thread.
     let (said, is_said) = std::sync::mpsc::channel();
     let saying = thread::Builder::new().spawn(move || {
         say();
-        // Nobody listens any more where it took too long.
+        // If it took too long, nobody waits any more.
         let _ = said.send(());
     });
     if saying.is_ok() {
@@ -136,7 +137,7 @@ fn leave(status: u8, say: impl FnOnce() + Send + 'static) -> ! {
     process::exit(status.into())
 }
 
-/// SIGQUIT is what other proxies are asked with to let their connections finish.
+/// SIGTERM, SIGINT and SIGQUIT; other proxies use SIGQUIT for a graceful end.
 struct Ends {
     terminate: Signal,
     interrupt: Signal,
@@ -144,7 +145,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// Needs a runtime.
+    /// Must be called inside a runtime.
     fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

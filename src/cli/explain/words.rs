@@ -1,10 +1,10 @@
-//! The languages of `wsgate explain`: what stands around a reason's own texts.
+//! The languages of `wsgate explain`: the words around a reason's own texts.
 
 use clap::ValueEnum;
 
 use crate::reason::{By, NoteCode, Reason, Stage, zh};
 
-/// A language that every reason has texts in.
+/// A language in which every reason is described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
     /// English.
@@ -14,7 +14,7 @@ pub(crate) enum Language {
     Zh,
 }
 
-/// What stands around the texts.
+/// The words around the texts.
 pub(super) struct Words {
     pub(super) stage: &'static str,
     pub(super) by: &'static str,
@@ -23,31 +23,31 @@ pub(super) struct Words {
     pub(super) cause: &'static str,
     pub(super) client_sees: &'static str,
     pub(super) fix: &'static str,
-    /// Behind a name where values stand in a column.
+    /// After a name in a column.
     pub(super) colon: &'static str,
-    /// Behind a name in running text.
+    /// After a name in running text.
     pub(super) colon_inline: &'static str,
     pub(super) full_stop: &'static str,
-    /// The stage of a reason that has none of its own.
+    /// The stage of a reason that can happen at several stages.
     pub(super) anywhere: &'static str,
-    /// The culprit where the case decides.
+    /// The causer, if the case decides.
     pub(super) either: &'static str,
     pub(super) no_status: &'static str,
     pub(super) status_varies: &'static str,
-    /// Behind the code of a note.
+    /// After the code of a note.
     pub(super) is_a_note: &'static str,
-    /// Before what the note means.
+    /// Before the meaning of a note.
     pub(super) meaning: &'static str,
-    /// The top of the reference.
+    /// The beginning of the reference.
     pub(super) introduction: &'static str,
-    /// The top of its last section.
+    /// The beginning of its last section.
     pub(super) notes: &'static str,
-    /// Columns that a name and its padding take.
+    /// The width of a name and its padding, in columns.
     column: usize,
 }
 
 impl Words {
-    /// The spaces between a name with its colon and its value. A Chinese character is two columns wide.
+    /// The spaces between a name with its colon and its value. A Chinese character takes two columns.
     pub(super) fn padding(&self, name: &str) -> String {
         let wide: usize = name.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
         " ".repeat(self.column.saturating_sub(wide))
@@ -65,18 +65,18 @@ const ENGLISH: Words = Words {
     colon: ":",
     colon_inline: ": ",
     full_stop: ".",
-    anywhere: "wherever the connection was",
+    anywhere: "the stage that the connection had reached",
     either: "client or upstream",
     no_status: "none",
     status_varies: "varies",
-    is_a_note: " is a note: it ended nothing.",
+    is_a_note: " is a note: it did not end anything.",
     meaning: "meaning: ",
     introduction: "# Reasons\n\n\
          Every refused handshake and every ended tunnel has one of these codes in the field `reason` of its record.\n\
-         `stage` says how far the connection had come, `by` whose doing the end was, `status` what HTTP status the\n\
-         client was answered with, if any. A code keeps its meaning for ever.\n\n\
-         This page is written by `wsgate explain --markdown`; `wsgate explain CODE` prints one entry.\n",
-    notes: "\n## Notes\n\nA record's `notes` say what is worth knowing and ended nothing.\n\n",
+         `stage` says how far the connection got, and `by` says who caused the end. `status` is the HTTP status that the\n\
+         client received, if any. The meaning of a code never changes.\n\n\
+         `wsgate explain --markdown` generates this page; `wsgate explain CODE` prints one entry.\n",
+    notes: "\n## Notes\n\nThe `notes` of a record report what is worth knowing but did not end anything.\n\n",
     column: 12,
 };
 
@@ -142,7 +142,7 @@ impl Language {
         }
     }
 
-    /// The name that records have, and in Chinese what it stands for.
+    /// The name in records; in Chinese followed by its meaning.
     pub(super) fn stage(self, stage: Stage) -> String {
         match self {
             Self::En => stage.name().to_owned(),
@@ -150,7 +150,7 @@ impl Language {
         }
     }
 
-    /// The name that records have, and in Chinese what it stands for.
+    /// The name in records; in Chinese followed by its meaning.
     pub(super) fn by(self, by: By) -> String {
         match self {
             Self::En => by.name().to_owned(),
