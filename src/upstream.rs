@@ -6,6 +6,7 @@
 
 mod answer;
 mod connect;
+#[cfg(feature = "echo")]
 mod echo;
 mod forward;
 mod group;

@@ -108,6 +108,7 @@ impl Plan {
             return Err(refused(problems));
         };
         problems.extend(upstreams::own_endpoints(&config, source));
+        problems.extend(upstreams::left_out_endpoints(&config, source));
         problems.extend(uncovered_hosts(&config, &materials.identities, source));
         // Not at each reload: a renewed certificate has the issuer of the one before.
         if before.is_none() {

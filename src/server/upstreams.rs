@@ -119,3 +119,24 @@ pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
     }
     problems
 }
+
+/// Endpoints that need a feature which this build leaves out.
+pub(super) fn left_out_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if cfg!(feature = "echo") {
+        return problems;
+    }
+    for upstream in config.upstreams.values() {
+        for (index, endpoint) in upstream.endpoints.iter().enumerate() {
+            if *endpoint == Endpoint::Echo {
+                let site = format!("upstreams.{}.endpoints[{index}]", upstream.name);
+                let message = format!(
+                    "found \"{endpoint}\", which this build leaves out; write the address of a backend, or build wsgate with the \
+                     feature `echo`"
+                );
+                problems.push(source.problem(Severity::Error, &site, message));
+            }
+        }
+    }
+    problems
+}

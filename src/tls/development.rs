@@ -1,29 +1,27 @@
-//! The development certificate of `tls.self_signed`.
+//! The development certificate of `tls.self_signed`. A build without the feature `self-signed` serves one that is there, and can't
+//! make one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+#[cfg(feature = "self-signed")]
+mod make;
+
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::identity;
 use crate::config::CertificateFiles;
 
-/// Names that the development certificate is made for.
-const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
-
-/// Days that it is valid: some clients refuse more than 398.
-const DAYS: i64 = 365;
-
 /// What can't be done with a file.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Read,
     Make,
+    /// Make it, by a build without the feature.
+    LeftOut,
 }
 
 /// Why there is no development certificate.
@@ -52,12 +50,22 @@ impl std::fmt::Display for DevelopmentCertificateError {
         let Self { act, path, cause } = self;
         let path = path.display();
         let (act, remedy) = match act {
-            Act::Read => ("read", "read it, or remove it"),
-            Act::Make => ("make", "write there, or name certificates"),
+            Act::Read => (
+                "read",
+                "let the user that wsgate runs as read it, or remove it",
+            ),
+            Act::Make => (
+                "make",
+                "let the user that wsgate runs as write there, or name certificates",
+            ),
+            Act::LeftOut => (
+                "make",
+                "name certificates, or build wsgate with the feature `self-signed`",
+            ),
         };
         write!(
             f,
-            "can't {act} the development certificate {path}: {cause}; let the user that wsgate runs as {remedy}"
+            "can't {act} the development certificate {path}: {cause}; {remedy}"
         )
     }
 }
@@ -79,14 +87,10 @@ pub fn ensure_development_certificate(
     if is_there(files)? {
         return Ok(false);
     }
-    let (cert, key) = make().map_err(DevelopmentCertificateError::of(Act::Make, &files.cert))?;
-    for (file, content, mode) in [(&files.key, key, 0o600), (&files.cert, cert, 0o644)] {
-        let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
-        folder
-            .and_then(|()| replace(file, &content, mode))
-            .map_err(DevelopmentCertificateError::of(Act::Make, file))?;
-    }
-    Ok(true)
+    #[cfg(feature = "self-signed")]
+    return make::make(files).map(|()| true);
+    #[cfg(not(feature = "self-signed"))]
+    Err(left_out(files))
 }
 
 /// Whether a development certificate is there that can be used, and nothing is to be said of it. Else the start makes a
@@ -100,6 +104,9 @@ pub fn has_development_certificate(
     if is_there(files)? {
         return Ok(true);
     }
+    if cfg!(not(feature = "self-signed")) {
+        return Err(left_out(files));
+    }
     for file in [&files.key, &files.cert] {
         let folders = file.ancestors().skip(1).map(or_here);
         let mut found = folders.map(|folder| access(folder, Access::WRITE_OK | Access::EXEC_OK));
@@ -110,6 +117,11 @@ pub fn has_development_certificate(
             .map_err(DevelopmentCertificateError::of(Act::Make, file))?;
     }
     Ok(false)
+}
+
+/// What a build without the feature says of a certificate that is not there.
+fn left_out(files: &CertificateFiles) -> DevelopmentCertificateError {
+    DevelopmentCertificateError::of(Act::LeftOut, &files.cert)("this build leaves that out")
 }
 
 fn or_here(folder: &Path) -> &Path {
@@ -129,35 +141,4 @@ fn is_there(files: &CertificateFiles) -> Result<bool, DevelopmentCertificateErro
     // Whatever else is wrong with it, such as its age, is mended by a new one.
     let (found, findings) = identity::load(files, SystemTime::now());
     Ok(found.is_some() && findings.is_empty())
-}
-
-fn make() -> Result<(String, String), rcgen::Error> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "wsgate development certificate");
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let now = time::OffsetDateTime::now_utc();
-    // A client's clock may be a little behind ours.
-    params.not_before = now - time::Duration::hours(1);
-    params.not_after = now + time::Duration::days(DAYS);
-    Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
-}
-
-/// Writes a file beside its final place and moves it there, so that no reader sees half of it and no key is ever
-/// readable by others.
-fn replace(path: &Path, content: &str, mode: u32) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    // Left from a process of the same id that was killed here.
-    let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&beside)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }

@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
+#[cfg(feature = "echo")]
 use super::echo;
 use super::group::{Busy, Group, Member};
 use crate::config::Endpoint;
@@ -114,6 +115,9 @@ impl Group {
             deadline: Instant::now() + timeout,
         };
         match endpoint {
+            #[cfg(not(feature = "echo"))]
+            Endpoint::Echo => unreachable!("{endpoint} with {subprotocols:?} in a plan"),
+            #[cfg(feature = "echo")]
             Endpoint::Echo => {
                 let stream = UpstreamStream::Echo(echo::start(subprotocols.to_vec()));
                 trying.tried(&endpoint.to_string(), Instant::now(), None);

@@ -27,6 +27,9 @@ mod docs;
 mod drain;
 /// Malformed requests, and requests that are no opening handshake.
 mod http;
+/// A build without the default features.
+#[cfg(not(any(feature = "echo", feature = "self-signed")))]
+mod lean;
 /// What one client may use, and what happens when descriptors run out.
 mod limits;
 /// What clients that want to cost much cost in memory.
