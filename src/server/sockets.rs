@@ -1,25 +1,24 @@
 //! The bound addresses: which ones a configuration needs, and what each serves.
 //!
-//! A listener that stays keeps its socket, so that nobody who connects while the configuration changes is refused. One
-//! whose address goes is closed some time later, when what was on its way to it has arrived; where a listener of every
-//! address (`0.0.0.0`, `[::]`) takes over its port, it stays open and serves what that one serves. Where a service or
-//! another listener has its very address next, that one goes on with its socket, and it ends at once.
+//! A listener that stays keeps its socket, so nobody who connects during a reload is refused. A listener whose address is
+//! removed is closed a little later, after the connections on their way to it have arrived. If a listener on all addresses
+//! (`0.0.0.0`, `[::]`) takes over its port, it stays open and serves the same as that listener. If a service or another
+//! listener takes over exactly its address, that one continues with its socket, and the old one ends at once.
 
 mod accept;
+mod bind;
 mod change;
 mod error;
 mod gate;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, End, Service};
-use crate::config::{Config, overlap};
+use crate::admin::{End, Service};
+use crate::config;
 use crate::connection::{Claims, Place, Repeats, Shared, Stop};
 use crate::generation::Generation;
 use crate::http::via::Pseudonym;
@@ -30,12 +29,13 @@ use crate::record::Sink;
 use crate::tls;
 use crate::upstream::Names;
 pub(super) use accept::Fresh;
+use bind::Next;
 use change::asks;
 pub(super) use change::{Change, FreshService};
 pub use error::BindError;
 use gate::Gate;
 
-/// What connections share whatever the configuration is.
+/// What connections share under every configuration.
 #[derive(Debug)]
 pub(super) struct Common {
     pub sink: Sink,
@@ -46,11 +46,11 @@ pub(super) struct Common {
     pub tasks: TaskTracker,
     pub slots: Slots,
     pub via: Arc<Pseudonym>,
-    /// Of upstreams.
+    /// Look-ups of the upstreams' names.
     pub names: Names,
 }
 
-/// What a configuration needs beside its sockets.
+/// What a configuration needs in addition to its sockets.
 #[derive(Debug)]
 pub(super) struct Needs<'a> {
     pub generation: &'a Arc<Generation>,
@@ -58,21 +58,21 @@ pub(super) struct Needs<'a> {
     pub clients: &'a Arc<Clients>,
 }
 
-/// All of them.
+/// All bound addresses.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     /// In the configuration's order.
     listeners: Vec<Open>,
-    /// Those that the configuration no longer has, and that are not closed, or not yet.
+    /// Those that the configuration no longer has, but that are still open.
     others: Vec<Open>,
     services: Vec<OpenService>,
-    /// What was bound before the process began.
+    /// Sockets that a service manager passed.
     inherited: Inherited,
 }
 
 #[derive(Clone, Debug)]
 struct Open {
-    /// As the configuration has it, where the port may be 0.
+    /// As in the configuration. The port may be 0.
     configured: SocketAddr,
     bound: SocketAddr,
     place: Arc<Place>,
@@ -90,7 +90,7 @@ struct OpenService {
 }
 
 impl Sockets {
-    /// None yet.
+    /// No bound address yet.
     pub fn new(inherited: Inherited) -> Self {
         Self {
             inherited,
@@ -98,138 +98,103 @@ impl Sockets {
         }
     }
 
-    /// Sees that every inherited socket has been taken.
+    /// Checks that every inherited socket is in use.
     ///
     /// # Errors
-    /// One that no key has the address of.
+    /// An inherited socket whose address is in no key.
     pub fn leave_none(&self) -> Result<(), BindError> {
         self.inherited
             .left()
             .map_or(Ok(()), |address| Err(BindError::unclaimed(address)))
     }
 
-    /// The bound addresses of the configuration's listeners, in its order.
+    /// The bound addresses of the configuration's listeners, in the same order.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().map(|open| open.bound)
     }
 
-    /// Those of the services, each with the name of its key.
+    /// The bound addresses of the services, each with the name of its key.
     pub fn services(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         let services = self.services.iter();
         services.map(|open| (open.service.name(), open.bound))
     }
 
-    /// Makes the sockets those of a configuration: what it has new is bound, what it no longer has is left, and all that
-    /// connect from now on are served with it.
+    /// Applies a configuration: binds its new addresses, leaves those that it no longer has, and serves all later
+    /// connections with it.
     ///
     /// # Errors
-    /// The first address that can't be bound; everything is as it was then.
+    /// The first address that can't be bound; everything is then as it was before.
     pub fn apply(&mut self, needs: &Needs<'_>, common: &Common) -> Result<Change, BindError> {
-        let config = &needs.generation.config;
         self.others.retain(|open| !open.gate.is_gone());
-        let mut next = Vec::new();
-        let bound = self
-            .bind_listeners(config, common, &mut next)
-            .and_then(|()| self.bind_services(config));
-        let (services, fresh_services) = match bound {
-            Ok(bound) => bound,
-            Err(error) => {
-                for next in next {
-                    if let Next::Kept(open, WasLeaving(true)) = next {
-                        open.gate.leave();
-                    }
-                }
-                return Err(error);
-            }
-        };
+        let bound = self.bind_all(&needs.generation.config, common)?;
         // From here on nothing fails.
         let mut change = Change {
-            services: fresh_services,
+            services: bound.fresh_services,
             ..Change::default()
         };
-        let mut listeners = Vec::new();
-        for (index, (next, settings)) in next.into_iter().zip(&config.listeners).enumerate() {
-            let shared = Arc::new(Shared {
-                generation: Arc::clone(needs.generation),
-                listener: next.bound(),
-                tls: needs.tls.get(index).cloned().flatten(),
-                redirect_to_https: settings.redirect_to_https,
-                proxy_protocol: settings.proxy_protocol,
-                sink: common.sink.clone(),
-                repeats: Arc::clone(&common.repeats),
-                claims: Arc::clone(&common.claims),
-                stop: common.stop.clone(),
-                tasks: common.tasks.clone(),
-                clients: Arc::clone(needs.clients),
-                via: Arc::clone(&common.via),
-            });
-            listeners.push(match next {
-                Next::Kept(open, _) => {
-                    let before = open.place.current();
-                    if before.is_none_or(|before| asks(&before) != asks(&shared)) {
-                        change.altered.push(Arc::clone(&shared));
-                    }
-                    open.place.set(Some(shared));
-                    open
-                }
-                Next::Fresh(listener) => {
-                    let open = Open {
-                        configured: settings.address,
-                        bound: listener.address(),
-                        place: Arc::new(Place::new(shared)),
-                        gate: Gate::default(),
-                        handle: listener.handle(),
-                    };
-                    change.listeners.push(Fresh {
-                        listener,
-                        place: Arc::clone(&open.place),
-                        gate: open.gate.clone(),
-                    });
-                    open
-                }
-            });
-        }
-        let stays = |open: &Open| {
-            listeners
-                .iter()
-                .any(|other: &Open| other.gate.is(&open.gate))
-        };
-        let fresh = change
-            .listeners
-            .iter()
-            .map(|fresh| fresh.listener.address());
-        let services_too = change.services.iter().map(|fresh| fresh.listener.address());
-        let taken_over: Vec<_> = fresh.chain(services_too).collect();
+        let listeners = serve(bound.listeners, needs, common, &mut change);
+        let fresh_listeners = change.listeners.iter().map(|fresh| &fresh.listener);
+        let fresh_services = change.services.iter().map(|fresh| &fresh.listener);
+        let taken_over: Vec<_> = fresh_listeners
+            .chain(fresh_services)
+            .map(Listener::address)
+            .collect();
         let is_taken_over = |bound: SocketAddr| taken_over.contains(&bound);
-        let before = std::mem::take(&mut self.listeners);
+        self.retire_listeners(listeners, is_taken_over, &mut change);
+        self.retire_services(bound.services, is_taken_over, &mut change);
+        let listened = self.listeners.iter().map(|open| open.bound);
+        let served = self.services.iter().map(|open| open.bound);
+        let all: Vec<_> = listened.chain(served).collect();
+        change.gone.retain(|address| !all.contains(address));
+        Ok(change)
+    }
+
+    /// Leaves the listeners that the configuration no longer has, unless a listener on all addresses takes over their port.
+    fn retire_listeners(
+        &mut self,
+        next: Vec<Open>,
+        is_taken_over: impl Fn(SocketAddr) -> bool,
+        change: &mut Change,
+    ) {
+        let before = std::mem::replace(&mut self.listeners, next);
         let others = std::mem::take(&mut self.others);
         let was_served = before.len();
-        let all = before.into_iter().chain(others).enumerate();
-        for (index, open) in all.filter(|(_, open)| !stays(open)) {
-            let heir = listeners.iter().find(|heir| covers(heir.bound, open.bound));
+        for (index, open) in before.into_iter().chain(others).enumerate() {
+            if self.listeners.iter().any(|next| next.gate.is(&open.gate)) {
+                continue;
+            }
+            let mut listeners = self.listeners.iter();
+            let heir = listeners.find(|heir| covers(heir.bound, open.bound));
             let serves = heir.and_then(|heir| heir.place.current());
-            match serves.is_some() && open.gate.stay() {
-                true => open.place.set(serves),
-                false => {
-                    open.place.set(None);
-                    match is_taken_over(open.bound) {
-                        true => open.gate.hand_over(),
-                        false => open.gate.leave(),
-                    }
-                    if index < was_served {
-                        change.gone.push(open.bound);
-                    }
+            if serves.is_some() && open.gate.stay() {
+                open.place.set(serves);
+            } else {
+                open.place.set(None);
+                match is_taken_over(open.bound) {
+                    true => open.gate.hand_over(),
+                    false => open.gate.leave(),
+                }
+                if index < was_served {
+                    change.gone.push(open.bound);
                 }
             }
             self.others.push(open);
         }
-        self.listeners = listeners;
+    }
+
+    /// Ends the services that the configuration no longer has at their address.
+    fn retire_services(
+        &mut self,
+        next: Vec<OpenService>,
+        is_taken_over: impl Fn(SocketAddr) -> bool,
+        change: &mut Change,
+    ) {
         for open in &self.services {
-            // By what it is: another service may have its address now.
+            // The address is not enough: another service may have it now.
             let is_kept = |next: &OpenService| {
                 next.service == open.service && next.configured == open.configured
             };
-            if !services.iter().any(is_kept) {
+            if !next.iter().any(is_kept) {
                 open.ending
                     .send_replace(Some(match is_taken_over(open.bound) {
                         true => End::HandedOver,
@@ -238,156 +203,71 @@ impl Sockets {
                 change.gone.push(open.bound);
             }
         }
-        self.services = services;
-        let listened = self.listeners.iter().map(|open| open.bound);
-        let served = self.services.iter().map(|open| open.bound);
-        let all: Vec<_> = listened.chain(served).collect();
-        change.gone.retain(|address| !all.contains(address));
-        Ok(change)
-    }
-
-    /// For each listener of a configuration the socket that it keeps, or a new one.
-    fn bind_listeners(
-        &mut self,
-        config: &Config,
-        common: &Common,
-        next: &mut Vec<Next>,
-    ) -> Result<(), BindError> {
-        for settings in &config.listeners {
-            let is_taken = |open: &Open| {
-                next.iter()
-                    .any(|next| matches!(next, Next::Kept(kept, _) if kept.gate.is(&open.gate)))
-            };
-            let open = self.listeners.iter().chain(&self.others);
-            let kept = open
-                .filter(|open| open.configured == settings.address && !is_taken(open))
-                .map(|open| (open, open.gate.is_leaving()))
-                .find(|(open, _)| open.gate.stay());
-            if let Some((open, was_leaving)) = kept {
-                next.push(Next::Kept(open.clone(), WasLeaving(was_leaving)));
-                continue;
-            }
-            let slots = common.slots.clone();
-            let listener = self.bind(settings.address, slots, config.limits.write_stall);
-            let listener = listener.map_err(|cause| BindError {
-                key: "listeners[].address".to_owned(),
-                address: settings.address,
-                cause,
-            })?;
-            next.push(Next::Fresh(listener));
-        }
-        Ok(())
-    }
-
-    fn bind_services(
-        &mut self,
-        config: &Config,
-    ) -> Result<(Vec<OpenService>, Vec<FreshService>), BindError> {
-        let (mut services, mut fresh) = (Vec::new(), Vec::new());
-        for (service, address) in [
-            (Service::Probes, config.probes),
-            (Service::Admin, config.admin),
-        ] {
-            let Some(address) = address else {
-                continue;
-            };
-            let is_it = |open: &&OpenService| open.service == service && open.configured == address;
-            if let Some(open) = self.services.iter().find(is_it) {
-                services.push(open.clone());
-                continue;
-            }
-            let listener = self.bind(address, admin::slots(), config.limits.write_stall);
-            let listener = listener.map_err(|cause| BindError {
-                key: format!("{}.address", service.name()),
-                address,
-                cause,
-            })?;
-            let ending = watch::Sender::new(None);
-            let listened = ending.subscribe();
-            services.push(OpenService {
-                service,
-                configured: address,
-                bound: listener.address(),
-                ending: Arc::new(ending),
-                handle: listener.handle(),
-            });
-            fresh.push(FreshService {
-                listener,
-                service,
-                ending: listened,
-            });
-        }
-        Ok((services, fresh))
-    }
-
-    /// Takes an address's inherited socket, or binds it, also one that overlaps with another of this process, as when
-    /// `127.0.0.1` becomes `0.0.0.0`.
-    fn bind(
-        &mut self,
-        address: SocketAddr,
-        slots: Slots,
-        write_stall: Duration,
-    ) -> io::Result<Listener> {
-        let inherited = &mut self.inherited;
-        if let Some(listener) = Listener::inherit(address, inherited, slots.clone(), write_stall)? {
-            return Ok(listener);
-        }
-        let listeners = self.listeners.iter().chain(&self.others);
-        let listeners = listeners.map(|open| (open.bound, &open.handle));
-        let services = self.services.iter();
-        let own: Vec<_> = listeners
-            .chain(services.map(|open| (open.bound, &open.handle)))
-            .collect();
-        // Who waits in the queue of what has this very address stays there for the one that takes it over.
-        for (_, handle) in own.iter().filter(|(bound, _)| *bound == address) {
-            if let Some(listener) = Listener::share(handle, slots.clone(), write_stall)? {
-                return Ok(listener);
-            }
-        }
-        let bound = match Listener::bind(address, slots.clone(), write_stall) {
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse
-                    && own.iter().any(|(own, _)| overlap(*own, address)) =>
-            {
-                // What is in the way is this process's own: another's at this very address would have kept it from that one.
-                Listener::bind_beside(address, slots, write_stall)
-            }
-            bound => bound,
-        };
-        bound.map_err(|error| {
-            let mut passed = self.inherited.addresses();
-            let in_the_way = passed.find(|passed| overlap(*passed, address));
-            match in_the_way.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-                // The manager keeps it open, and as another user: only a restart of both can change it.
-                Some(passed) => io::Error::other(format!(
-                    "the inherited socket {passed} has that port; keep its address, or change ListenStream= and \
-                     restart the socket unit and the service"
-                )),
-                None => error,
-            }
-        })
+        self.services = next;
     }
 }
 
-/// A listener of the next configuration.
-enum Next {
-    Kept(Open, WasLeaving),
-    Fresh(Listener),
+/// What a listener serves with.
+fn shared(
+    index: usize,
+    bound: SocketAddr,
+    settings: &config::Listener,
+    needs: &Needs<'_>,
+    common: &Common,
+) -> Arc<Shared> {
+    Arc::new(Shared {
+        generation: Arc::clone(needs.generation),
+        listener: bound,
+        tls: needs.tls.get(index).cloned().flatten(),
+        redirect_to_https: settings.redirect_to_https,
+        proxy_protocol: settings.proxy_protocol,
+        sink: common.sink.clone(),
+        repeats: Arc::clone(&common.repeats),
+        claims: Arc::clone(&common.claims),
+        stop: common.stop.clone(),
+        tasks: common.tasks.clone(),
+        clients: Arc::clone(needs.clients),
+        via: Arc::clone(&common.via),
+    })
 }
 
-/// Whether the configuration in use had it no more, so that it leaves again where the next one is refused.
-struct WasLeaving(bool);
-
-impl Next {
-    fn bound(&self) -> SocketAddr {
-        match self {
-            Self::Kept(open, _) => open.bound,
-            Self::Fresh(listener) => listener.address(),
-        }
+/// Serves the listeners with the next configuration. `change` gets the new ones, and those that now ask something else of
+/// clients.
+fn serve(next: Vec<Next>, needs: &Needs<'_>, common: &Common, change: &mut Change) -> Vec<Open> {
+    let settings = needs.generation.config.listeners.iter();
+    let mut listeners = Vec::new();
+    for (index, (next, settings)) in next.into_iter().zip(settings).enumerate() {
+        let shared = shared(index, next.bound(), settings, needs, common);
+        listeners.push(match next {
+            Next::Kept(open, _) => {
+                let before = open.place.current();
+                if before.is_none_or(|before| asks(&before) != asks(&shared)) {
+                    change.altered.push(Arc::clone(&shared));
+                }
+                open.place.set(Some(shared));
+                open
+            }
+            Next::Fresh(listener) => {
+                let open = Open {
+                    configured: settings.address,
+                    bound: listener.address(),
+                    place: Arc::new(Place::new(shared)),
+                    gate: Gate::default(),
+                    handle: listener.handle(),
+                };
+                change.listeners.push(Fresh {
+                    listener,
+                    place: Arc::clone(&open.place),
+                    gate: open.gate.clone(),
+                });
+                open
+            }
+        });
     }
+    listeners
 }
 
-/// Whether what connects to `address` reaches a listener on `all` when nobody listens there.
+/// Whether connections to `address` reach a listener on `all` if nothing else listens there.
 fn covers(all: SocketAddr, address: SocketAddr) -> bool {
     all.ip().is_unspecified() && all.is_ipv4() == address.is_ipv4() && all.port() == address.port()
 }
