@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use rustls::crypto::CryptoProvider;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{Accepted, NoServerSessionStorage};
 use rustls::{AlertDescription, ProtocolVersion, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -50,6 +50,7 @@ use crate::reason::{Failure, Reason};
 use crate::record::{Served, millis};
 use crate::stream::{ClientStream, Replay, Socket};
 use crate::text::peer_text;
+use hello::Chosen;
 use serving::{Identities, Only, Order};
 
 /// The ALPN name of HTTP/1.1 (RFC 7301), which every route speaks.
@@ -204,7 +205,7 @@ impl Server {
     }
 }
 
-/// Does the server's side of a handshake, until `deadline`, which is `limit` after the connection was accepted.
+/// Performs the server's side of a handshake until `deadline`, which is `limit` after the connection was accepted.
 ///
 /// # Errors
 /// A `tls_…` reason; `facts` holds what was learned before.
@@ -216,22 +217,12 @@ pub async fn accept(
     limit: Duration,
     facts: &mut Facts,
 ) -> Result<ClientStream, Failed> {
-    match first.looks {
-        Looks::Tls => {}
-        Looks::Http => {
-            return Err(Failed {
-                failure: Failure::new(Reason::TlsPlainHttpOnTlsPort, first.describe()),
-                plain: Some(socket),
-                told: None,
-            });
-        }
-        Looks::Proxy => {
-            return Err(Failure::new(Reason::ProxyProtocolUnexpected, first.describe()).into());
-        }
-        Looks::Other => {
-            let failure = Failure::new(Reason::TlsNotTls, first.describe());
-            return Err(alert::say(failure, "no alert was sent").into());
-        }
+    if let Some(failure) = not_tls(&first) {
+        let plain = (first.looks == Looks::Http).then_some(socket);
+        return Err(Failed {
+            plain,
+            ..failure.into()
+        });
     }
     let beginning = first.bytes.clone();
     let (mut socket, counter) = Replay::counting(first.bytes, Socket::new(socket));
@@ -247,48 +238,19 @@ pub async fn accept(
         );
         Failure::new(Reason::TlsHandshakeTimeout, detail)
     };
-    let accepted = match timeout_at(deadline, start::read_hello(&mut socket)).await {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => {
-            let (failure, alert) = failure::before_hello(&error, &beginning);
-            return Err(match alert {
-                Some(alert) => start::refuse(socket, failure, alert, deadline).await,
-                None => failure.into(),
-            });
+    let chosen = match timeout_at(deadline, start::read_hello(&mut socket)).await {
+        Ok(Ok(accepted)) => {
+            choose(accepted, server, facts).map_err(|(failure, alert)| (failure, Some(alert)))
         }
-        Err(_) => {
-            return Err(late("no complete ClientHello arrived").into());
-        }
+        Ok(Err(error)) => Err(failure::before_hello(&error, &beginning)),
+        Err(_) => Err((late("no complete ClientHello arrived"), None)),
     };
-    let chosen = {
-        let hello = accepted.client_hello();
-        facts.sni = hello.server_name().map(str::to_ascii_lowercase);
-        hello::choose(&hello, server)
-    };
-    if let Some(name) = &facts.sni
-        && server.unknown_sni == UnknownSni::Refuse
-        && !server.names().covers(name)
-    {
-        let failure = failure::unknown_name(server.names());
-        let alert = AlertDescription::UnrecognisedName;
-        return Err(start::refuse(socket, failure, alert, deadline).await);
-    }
-    let chosen = match chosen {
+    let (accepted, chosen) = match chosen {
         Ok(chosen) => chosen,
-        Err(lacking) => {
-            // The version stands above all else, and only the library tells it.
-            let tried = accepted.into_connection(Arc::clone(&server.without));
-            let unsupported = tried
-                .err()
-                .and_then(|(error, _)| failure::version_unsupported(&error, server.min_version));
-            let failure = unsupported.unwrap_or(lacking);
-            let alert = match failure.reason {
-                Reason::TlsVersionUnsupported => AlertDescription::ProtocolVersion,
-                Reason::TlsAlpnNoOverlap => AlertDescription::NoApplicationProtocol,
-                _ => AlertDescription::HandshakeFailure,
-            };
+        Err((failure, Some(alert))) => {
             return Err(start::refuse(socket, failure, alert, deadline).await);
         }
+        Err((failure, None)) => return Err(failure.into()),
     };
     let start = StartHandshake::from_parts(accepted, socket);
     let handshake = start.into_stream_with(Arc::clone(chosen.config), |tls| {
@@ -316,6 +278,57 @@ pub async fn accept(
     facts.version = tls.protocol_version().map(version_name);
     facts.alpn = tls.alpn_protocol().map(peer_text);
     Ok(ClientStream::Tls(Box::new(stream)))
+}
+
+/// Why the first bytes can't begin a handshake.
+fn not_tls(first: &FirstBytes) -> Option<Failure> {
+    let reason = match first.looks {
+        Looks::Tls => return None,
+        Looks::Http => Reason::TlsPlainHttpOnTlsPort,
+        Looks::Proxy => Reason::ProxyProtocolUnexpected,
+        Looks::Other => {
+            let failure = Failure::new(Reason::TlsNotTls, first.describe());
+            return Some(alert::say(failure, "no alert was sent"));
+        }
+    };
+    Some(Failure::new(reason, first.describe()))
+}
+
+/// Chooses what answers a hello.
+///
+/// # Errors
+/// Why it can't be answered, and the alert that says so.
+fn choose<'s>(
+    accepted: Accepted,
+    server: &'s Server,
+    facts: &mut Facts,
+) -> Result<(Accepted, Chosen<'s>), (Failure, AlertDescription)> {
+    let hello = accepted.client_hello();
+    facts.sni = hello.server_name().map(str::to_ascii_lowercase);
+    let chosen = hello::choose(&hello, server);
+    if let Some(name) = &facts.sni
+        && server.unknown_sni == UnknownSni::Refuse
+        && !server.names().covers(name)
+    {
+        let failure = failure::unknown_name(server.names());
+        return Err((failure, AlertDescription::UnrecognisedName));
+    }
+    let lacking = match chosen {
+        Ok(chosen) => return Ok((accepted, chosen)),
+        Err(lacking) => lacking,
+    };
+    // An unsupported version matters most, and only the library can tell it.
+    let tried = accepted.into_connection(Arc::clone(&server.without));
+    let unsupported = tried
+        .err()
+        .and_then(|(error, _)| failure::version_unsupported(&error, server.min_version));
+    let failure = unsupported.unwrap_or(lacking);
+    let alert = match failure.reason {
+        Reason::TlsVersionUnsupported => AlertDescription::ProtocolVersion,
+        Reason::TlsAlpnNoOverlap => AlertDescription::NoApplicationProtocol,
+        _ => AlertDescription::HandshakeFailure,
+    };
+    Err((failure, alert))
 }
 
 fn version_name(version: ProtocolVersion) -> &'static str {
