@@ -1,5 +1,9 @@
 //! The timers of a tunnel: what happens when nothing arrives.
 
+use std::time::Duration;
+
+use humantime::format_duration;
+
 use super::ending::{self, First, Side};
 use super::leg::Leg;
 use super::moment::Moment;
@@ -121,72 +125,92 @@ impl Tunnel {
     /// Does what the expired timers require; returns the failure if that ends the tunnel at once.
     pub(super) fn expired(&mut self) -> Option<Failure> {
         let now = Moment::now();
-        let is_over = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
-        let Settings {
-            write_stall,
-            close_wait,
-            ..
-        } = *self.settings;
+        if let Some(failure) = self.stalled(now).or_else(|| self.unanswered(now)) {
+            return Some(failure);
+        }
+        if self.first.is_some() {
+            return self.ending_expired(now);
+        }
+        self.open_expired(now);
+        None
+    }
+
+    /// The failure if one side has not read for too long.
+    fn stalled(&self, now: Moment) -> Option<Failure> {
+        let limit = self.settings.write_stall;
         for (leg, reason) in [
             (&self.client, Reason::ClientWriteStalled),
             (&self.upstream, Reason::UpstreamWriteStalled),
         ] {
-            if is_over(leg.stalled_since().map(|since| since + write_stall)) {
-                let stalled = ending::stalled(reason, leg.waiting(), write_stall);
+            if is_over(leg.stalled_since().map(|since| since + limit), now) {
+                let stalled = ending::stalled(reason, leg.waiting(), limit);
                 return Some(match &self.first {
                     None => stalled,
                     Some(_) => self.cut(&stalled.detail.unwrap_or_default()),
                 });
             }
         }
+        None
+    }
+
+    /// Stops waiting for an answer to the proxy's own Close; the failure if the peer's Close was not answered.
+    fn unanswered(&mut self, now: Moment) -> Option<Failure> {
+        let limit = self.settings.close_wait;
         let is_farewell = self.farewell().is_some();
         for (side, leg) in [
             (Side::Client, &mut self.client),
             (Side::Upstream, &mut self.upstream),
         ] {
-            if !is_over(leg.owes_close_since().map(|since| since + close_wait)) {
+            if !is_over(leg.owes_close_since().map(|since| since + limit), now) {
                 continue;
             }
             // If the Close is not the proxy's own, its sender waits for this answer.
             let is_ours = leg.told.as_ref().is_some_and(|told| told.is_ours);
             if !is_ours && !is_farewell {
-                return Some(ending::never_answered(side, close_wait));
+                return Some(ending::never_answered(side, limit));
             }
             leg.give_up();
         }
-        let shown = humantime::format_duration;
-        let until = Some(now + close_wait);
-        let codes = (GOING_AWAY, GOING_AWAY);
-        let lived = |most| Failure::new(Reason::MaxLifetime, format!("open for {}", shown(most)));
-        if let (Some(most), true) = (self.settings.max_lifetime, is_over(self.half_lifetime())) {
+        None
+    }
+
+    /// The timers of a tunnel whose end has begun.
+    fn ending_expired(&mut self, now: Moment) -> Option<Failure> {
+        let close_wait = self.settings.close_wait;
+        if let (Some(most), true) = (
+            self.settings.max_lifetime,
+            is_over(self.half_lifetime(), now),
+        ) {
             if !self.client.can_be_told(&self.upstream) {
-                return Some(lived(most));
+                return Some(outlived(most));
             }
-            self.leave(lived(most), codes, until);
-            return None;
+            self.leave_waiting(outlived(most), now);
+        } else if is_over(self.half_drain(), now) {
+            self.drain();
+        } else if is_over(self.unsaid(), now)
+            || is_over(self.half_closed().map(|since| since + close_wait), now)
+        {
+            return Some(self.verdict_of_silence());
         }
-        if is_over(self.half_drain()) || (self.first.is_none() && is_over(self.drain_at)) {
-            let codes = (self.settings.drain_code, GOING_AWAY);
-            self.leave(Reason::DrainGraceful.into(), codes, None);
-            return None;
-        }
-        if self.first.is_some() {
-            let is_late = is_over(self.unsaid())
-                || is_over(self.half_closed().map(|since| since + close_wait));
-            return is_late.then(|| self.verdict_of_silence());
-        }
-        if let (Some(most), true) = (self.settings.max_lifetime, is_over(self.lifetime())) {
-            self.leave(lived(most), codes, until);
-        } else if let (Some(idle), true) = (self.settings.idle, is_over(self.idle())) {
-            let detail = format!("no frame in either direction for {}", shown(idle));
-            self.leave(Failure::new(Reason::IdleTimeout, detail), codes, until);
-        } else if let (Some(ping), true) = (self.settings.ping, is_over(self.pong())) {
-            let detail = format!(
-                "no byte from the client for {} after a Ping",
-                shown(ping.timeout)
-            );
-            self.leave(Failure::new(Reason::PongTimeout, detail), codes, until);
-        } else if self.pong().is_none() && is_over(self.next_ping()) {
+        None
+    }
+
+    /// The timers of a tunnel that is open on both sides.
+    fn open_expired(&mut self, now: Moment) {
+        let settings = &self.settings;
+        if is_over(self.drain_at, now) {
+            self.drain();
+        } else if let (Some(most), true) = (settings.max_lifetime, is_over(self.lifetime(), now)) {
+            self.leave_waiting(outlived(most), now);
+        } else if let (Some(idle), true) = (settings.idle, is_over(self.idle(), now)) {
+            let shown = format_duration(idle);
+            let detail = format!("no frame in either direction for {shown}");
+            self.leave_waiting(Failure::new(Reason::IdleTimeout, detail), now);
+        } else if let (Some(ping), true) = (settings.ping, is_over(self.pong(), now)) {
+            let shown = format_duration(ping.timeout);
+            let detail = format!("no byte from the client for {shown} after a Ping");
+            self.leave_waiting(Failure::new(Reason::PongTimeout, detail), now);
+        } else if self.pong().is_none() && is_over(self.next_ping(), now) {
             self.pinged = Some(now);
             self.client.tag = None;
             if self.upstream.is_whole() && self.client.is_open() && self.client.waiting() == 0 {
@@ -194,7 +218,18 @@ impl Tunnel {
                 self.pings += 1;
             }
         }
-        None
+    }
+
+    /// Ends the tunnel; both sides get a Close if they can be told within `close_wait`.
+    fn leave_waiting(&mut self, failure: Failure, now: Moment) {
+        let until = Some(now + self.settings.close_wait);
+        self.leave(failure, (GOING_AWAY, GOING_AWAY), until);
+    }
+
+    /// Ends the tunnel because of a shutdown, whose own deadline limits the end.
+    fn drain(&mut self) {
+        let codes = (self.settings.drain_code, GOING_AWAY);
+        self.leave(Reason::DrainGraceful.into(), codes, None);
     }
 
     /// The failure for a tunnel in which one side has ended and the other is silent.
@@ -219,4 +254,13 @@ impl Tunnel {
             _ => ending::forced(cause, &self.client, &self.upstream),
         }
     }
+}
+
+fn is_over(deadline: Option<Moment>, now: Moment) -> bool {
+    deadline.is_some_and(|deadline| deadline <= now)
+}
+
+fn outlived(most: Duration) -> Failure {
+    let shown = format_duration(most);
+    Failure::new(Reason::MaxLifetime, format!("open for {shown}"))
 }

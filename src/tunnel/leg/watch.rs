@@ -2,11 +2,14 @@
 
 use std::num::NonZeroU64;
 
-use super::super::frame::{self, Event};
+use super::super::frame::{self, Close, Event, Violation};
 use super::{Leg, Over, TAG, Told};
 
 /// Length of a client's answer to our Ping: two bytes, a masking key, the tag.
 const OUR_PONG: usize = 2 + 4 + TAG;
+
+/// Most bytes of an invalid frame that are kept for the record.
+const SHOWN: usize = 16;
 
 /// First byte of an unfragmented Pong.
 const PONG_FIRST: u8 = 0x80 | frame::PONG;
@@ -47,22 +50,8 @@ impl Leg {
             let (count, event) = match self.frames.read(rest) {
                 Ok(read) => read,
                 Err(violation) => {
-                    if !self.muted {
-                        self.dangling = !begins_here && self.held.is_empty();
-                    }
-                    // The beginning of a frame from an earlier piece is gone, so only its header can be reported.
-                    let begins_here = begins_here && std::mem::take(&mut self.held).is_empty();
-                    let seen = match begins_here {
-                        true => piece
-                            .get(from..)
-                            .unwrap_or_default()
-                            .iter()
-                            .take(16)
-                            .copied()
-                            .collect(),
-                        false => self.frames.header().to_vec(),
-                    };
-                    self.over = Some(Box::new(Over::Violated(violation, seen)));
+                    let frame = piece.get(from..).filter(|_| begins_here);
+                    self.violated(violation, frame);
                     return kept;
                 }
             };
@@ -83,29 +72,12 @@ impl Leg {
                 }
                 Some(Event::End) => {
                     swallowed =
-                        may_be_ours && self.is_ours(piece.get(from..at).unwrap_or_default());
-                    if swallowed {
-                        self.tag = None;
-                        self.pongs += 1;
-                    }
+                        may_be_ours && self.swallows(piece.get(from..at).unwrap_or_default());
                     if !self.muted {
                         self.messages = self.frames.messages();
                     }
                 }
-                Some(Event::Close(close)) => {
-                    if !self.muted {
-                        other.told.get_or_insert_with(|| {
-                            Box::new(Told {
-                                code: close.code,
-                                is_ours: false,
-                                is_readable: close.is_readable(),
-                                delivered: None,
-                            })
-                        });
-                        other.wants = None;
-                    }
-                    self.close = Some(Box::new(close));
-                }
+                Some(Event::Close(close)) => self.closed(close, other),
                 None if may_be_ours => {
                     // The piece ends inside the frame.
                     self.held
@@ -132,6 +104,45 @@ impl Leg {
                 return kept;
             }
         }
+    }
+
+    /// Ends this direction at an invalid frame; `frame` has the frame's bytes if it begins in the current piece.
+    fn violated(&mut self, violation: Violation, frame: Option<&[u8]>) {
+        if !self.muted {
+            self.dangling = frame.is_none() && self.held.is_empty();
+        }
+        let seen = match frame {
+            Some(frame) => frame.get(..SHOWN).unwrap_or(frame),
+            // The beginning of a frame from an earlier piece is gone, so only its header can be reported.
+            None => self.frames.header(),
+        };
+        self.over = Some(Box::new(Over::Violated(violation, seen.to_vec())));
+    }
+
+    /// Remembers the peer's Close. Unless this side is muted, it goes to the other side.
+    fn closed(&mut self, close: Close, other: &mut Self) {
+        if !self.muted {
+            other.told.get_or_insert_with(|| {
+                Box::new(Told {
+                    code: close.code,
+                    is_ours: false,
+                    is_readable: close.is_readable(),
+                    delivered: None,
+                })
+            });
+            other.wants = None;
+        }
+        self.close = Some(Box::new(close));
+    }
+
+    /// Counts a Pong that answers our Ping; it ends with `end`. Returns whether it does.
+    fn swallows(&mut self, end: &[u8]) -> bool {
+        let is_ours = self.is_ours(end);
+        if is_ours {
+            self.tag = None;
+            self.pongs += 1;
+        }
+        is_ours
     }
 
     /// Whether a complete Pong from the peer, which ends with `end`, answers our Ping.
