@@ -166,7 +166,7 @@ impl Exchange {
         let handover = Handover::new(request_sender, answer_receiver);
         let connection = http1::Builder::new()
             .preserve_header_case(true)
-            .max_headers(head::MAX_FIELDS)
+            .max_headers(fields::MAX_FIELDS)
             .max_buf_size(limit.max(HYPER_MIN_BUFFER))
             .timer(TokioTimer::new())
             // hyper's default must not apply; the head is already complete.

@@ -10,7 +10,9 @@ mod client;
 mod client_auth;
 mod development;
 mod failure;
+mod finding;
 mod hello;
+mod host_names;
 mod identity;
 mod library_words;
 mod pem;
@@ -38,7 +40,8 @@ pub use development::{
     DevelopmentCertificateError, ensure_development_certificate, has_development_certificate,
 };
 pub use failure::{broken, ended_words, is_truncation, record_error, unused};
-pub use identity::{Finding, Identity, load};
+pub use finding::Finding;
+pub use identity::{Identity, load};
 pub use refused::refused_late;
 pub use rustls::Error;
 pub use validity::{Certificate, Leaf, ShownTo};

@@ -12,6 +12,7 @@ mod ending;
 pub mod frame;
 mod leg;
 mod moment;
+mod side;
 mod suspect;
 mod timers;
 
@@ -31,10 +32,11 @@ use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
 use crate::stream::{ClientStream, UpstreamStream};
 pub use ending::Closed;
-use ending::{First, Side};
+use ending::First;
 use frame::{Extensions, Sender};
 use leg::{Leg, Outgoing, begin, pump, say_close};
 use moment::Moment;
+use side::Side;
 
 /// The settings of the tunnels of one route.
 #[derive(Clone, Debug)]

@@ -3,8 +3,7 @@
 //! hyper decodes the body. This file only finds its end, so that exactly what follows is read as the next request. It
 //! refuses chunks and trailers that could be read in two ways, and everything that hyper would refuse in its own words.
 
-use super::framing::conflict;
-use super::head::{MAX_FIELDS, is_token};
+use super::fields::{MAX_FIELDS, is_token};
 use crate::reason::{Failure, Reason};
 
 /// Longest size line of a chunk, in bytes.
@@ -223,6 +222,11 @@ impl Chunks {
             }
         }
     }
+}
+
+/// The failure for a body whose end could be read in two ways.
+pub(super) fn conflict(detail: impl Into<String>) -> Failure {
+    Failure::new(Reason::HttpFramingConflict, detail)
 }
 
 /// A fault in a line of the trailer section; lines count from 1.

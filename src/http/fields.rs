@@ -4,7 +4,13 @@ use std::collections::HashSet;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::head::is_token;
+/// Most fields in a head. It is hyper's own limit; the check here gives it a reason.
+pub(crate) const MAX_FIELDS: usize = 100;
+
+/// Whether a byte is a `tchar` (RFC 9110 section 5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
 
 /// The value of a field that must not be repeated.
 ///

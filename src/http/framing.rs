@@ -1,7 +1,7 @@
 //! Checks how a head says where its body ends. Only one way is allowed.
 
-use super::body::Rest;
-use crate::reason::{Failure, Reason};
+use super::body::{Rest, conflict};
+use crate::reason::Failure;
 use crate::secrets::{self, words};
 
 /// The fields that determine the length of the body (RFC 9112 section 6).
@@ -65,9 +65,4 @@ fn digits(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let is_plain = value.iter().all(u8::is_ascii_digit);
     is_plain.then(|| text.parse().ok())?
-}
-
-/// The failure for a body whose end could be read in two ways.
-pub(super) fn conflict(detail: impl Into<String>) -> Failure {
-    Failure::new(Reason::HttpFramingConflict, detail)
 }

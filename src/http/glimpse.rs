@@ -2,7 +2,8 @@
 //!
 //! Takes whatever bytes were read. Believes only an ordinary request line and three fields.
 
-use super::head::{absolute, is_token};
+use super::fields::is_token;
+use super::head::absolute;
 
 /// Records cut a path of this length, so it need not be complete.
 const LONG: usize = 256;

@@ -12,14 +12,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::Rest;
+use super::fields::{MAX_FIELDS, is_token};
 use super::framing::Framing;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
 use crate::text::peer_text;
 use told::{NOT_A_HEAD, begins_like_a_request, too_large, too_many};
-
-/// Most fields in a head. It is hyper's own limit; the check here gives it a reason.
-pub(crate) const MAX_FIELDS: usize = 100;
 
 /// Most bytes read at once, so that few bytes after a long head have to be moved for each further request.
 const PIECE: usize = 16 * 1024;
@@ -415,11 +413,6 @@ fn check_field(line: &[u8], number: usize) -> Result<(&[u8], &[u8]), Failure> {
         ))),
         None => Ok((name, value)),
     }
-}
-
-/// Whether a byte is a `tchar` (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

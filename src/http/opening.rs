@@ -9,8 +9,7 @@ use http::request::Parts;
 use http::{Method, Version};
 use sha1::{Digest as _, Sha1};
 
-use super::fields::{list_tokens, members, only, tokens};
-use super::head::is_token;
+use super::fields::{is_token, list_tokens, members, only, tokens};
 use crate::policy::Authority;
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, known, words};

@@ -11,12 +11,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Purpose;
 use super::files::Contents;
 use super::upstreams::{self, Clients};
 use crate::config::{CertificateFiles, Config, Listener, Problem, Severity, Source, Tls};
 use crate::tls::{self, Authorities, Certificate, Finding, Identity};
 pub(super) use piece::{Outcome, Piece};
+
+/// Whether missing development certificates are created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve: they are.
+    Run,
+    /// To report: no file is written.
+    Check,
+}
 
 /// The pieces, and what they were read from.
 #[derive(Clone, Debug, Default)]

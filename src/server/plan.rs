@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::Contents;
-use super::materials::{Materials, Outcome, Piece, predecessor};
+use super::materials::{Materials, Outcome, Piece, Purpose, predecessor};
 use super::upstreams;
 use crate::config::{self, Config, Problem, Severity, Source};
 use crate::policy::HostPattern;
@@ -14,15 +14,6 @@ use crate::tls;
 /// Routes that are told one by one to have a host which no certificate covers, and certificates of unknown authorities: to
 /// find the place of each takes reading the file once more.
 const MOST_TOLD: usize = 20;
-
-/// Whether development certificates are made where they are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To serve: yes.
-    Run,
-    /// To report: no file is written.
-    Check,
-}
 
 /// A configuration with its certificates loaded.
 #[derive(Debug)]

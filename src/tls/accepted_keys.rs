@@ -10,7 +10,7 @@ use x509_parser::prelude::X509Certificate;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::identity::Finding;
+use super::finding::Finding;
 
 /// The finding about a key that no client accepts.
 pub(super) fn refused(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding> {

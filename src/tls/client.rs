@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::identity::{self, Finding};
+use super::finding::Finding;
+use super::identity;
 use super::validity::Certificate;
 use super::{ALPN_HTTP11, SEND_BUFFER, refused};
 use crate::config::UpstreamTls;

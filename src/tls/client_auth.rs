@@ -7,7 +7,8 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertificateError, Error, RootCertStore};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::identity::{Finding, read_certificates};
+use super::finding::Finding;
+use super::identity::read_certificates;
 use crate::config::{ClientAuth, ClientAuthMode, Severity};
 use crate::reason::{Failure, Reason};
 

@@ -10,9 +10,6 @@ use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
 use crate::secrets::first_bytes;
 
-/// Said of a hello of that time, whoever notices it first.
-pub(super) const AT_MOST_TLS11: &str = "the client offers at most TLS 1.1";
-
 /// An error before the ClientHello was complete, and the alert that answers it, if one does.
 pub(super) fn before_hello(
     error: &io::Error,
@@ -82,7 +79,7 @@ pub(super) fn after_hello(error: &io::Error, least: TlsVersion) -> Failure {
 /// The library looks at the version first, and is right about it whatever else the hello lacks.
 pub(super) fn version_unsupported(error: &Error, least: TlsVersion) -> Option<Failure> {
     let detail = match error {
-        Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => AT_MOST_TLS11,
+        Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => hello::AT_MOST_TLS11,
         Error::PeerIncompatible(PeerIncompatible::SupportedVersionsExtensionRequired) => {
             "the client offers at most TLS 1.2"
         }

@@ -9,7 +9,6 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::ClientHello;
 use rustls::{CipherSuite, ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite};
 
-use super::failure::AT_MOST_TLS11;
 use super::serving::Order;
 use super::{ALPN, Identity, Server};
 use crate::reason::{Failure, Reason};
@@ -31,6 +30,9 @@ const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::RSA_PKCS1_SHA384,
     SignatureScheme::RSA_PKCS1_SHA512,
 ];
+
+/// The detail for a client that knows no newer version, whether the proxy or the library notices it.
+pub(super) const AT_MOST_TLS11: &str = "the client offers at most TLS 1.1";
 
 /// What serves a client.
 pub(super) struct Chosen<'s> {

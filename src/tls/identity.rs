@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,15 +9,17 @@ use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::{
     OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_PKIX_AUTHORITY_INFO_ACCESS,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::finding::Finding;
+use super::host_names::names;
 use super::validity::{self, Certificate, ShownTo};
 use super::{accepted_keys, pem, roots};
-use crate::config::{CertificateFiles, Severity};
+use crate::config::CertificateFiles;
 use crate::policy::HostSet;
 
 /// A certificate chain with its key.
@@ -78,35 +79,6 @@ impl Identity {
 
     pub(super) fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
-    }
-}
-
-/// Something found in a certificate or key file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Errors keep the proxy from starting.
-    pub severity: Severity,
-    /// `cert`, `key` or `ca`.
-    pub field: &'static str,
-    /// What, in words for the operator.
-    pub message: String,
-}
-
-impl Finding {
-    pub(super) fn error(field: &'static str, message: String) -> Self {
-        Self {
-            severity: Severity::Error,
-            field,
-            message,
-        }
-    }
-
-    pub(super) fn warning(field: &'static str, message: String) -> Self {
-        Self {
-            severity: Severity::Warning,
-            field,
-            message,
-        }
     }
 }
 
@@ -365,32 +337,6 @@ fn parse<'c>(
         })
     };
     chain.iter().enumerate().map(parse).collect()
-}
-
-pub(super) fn names(leaf: &X509Certificate<'_>) -> HostSet {
-    let mut names = HostSet::default();
-    if let Ok(Some(extension)) = leaf.subject_alternative_name() {
-        for name in &extension.value.general_names {
-            match name {
-                GeneralName::DNSName(name) => names.insert(name),
-                GeneralName::IPAddress(bytes) => {
-                    if let Some(address) = ip_address(bytes) {
-                        names.insert(&address.to_string());
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    names
-}
-
-fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
-        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
-        _ => None,
-    }
 }
 
 /// Whether the leaf says where its issuer can be fetched (RFC 5280 section 4.2.2.1): a sign that the issuer is not

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::prelude::X509Certificate;
 
-use super::identity::{self, Finding};
+use super::finding::Finding;
+use super::host_names;
 use crate::record;
 use crate::text::peer_text;
 
@@ -49,7 +50,7 @@ impl Certificate {
         let times = || chain.iter().map(validity);
         let subject = match leaf.subject().to_string() {
             // Authorities of today leave it empty, and name the hosts elsewhere.
-            empty if empty.is_empty() => identity::names(leaf).names().next().unwrap_or_default(),
+            empty if empty.is_empty() => host_names::names(leaf).names().next().unwrap_or_default(),
             subject => subject,
         };
         let issuer = leaf.issuer().to_string();

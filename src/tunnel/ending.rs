@@ -9,6 +9,7 @@ use humantime::format_duration;
 use super::frame::{ABNORMAL, Close, NO_CODE};
 use super::leg::{Leg, Over};
 use super::moment::Moment;
+use super::side::Side;
 use super::suspect::{Guess, suspect};
 use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
 use crate::config::LoadBalancer;
@@ -19,22 +20,6 @@ use crate::tls;
 
 /// A server that sends an empty Close this soon, and nothing before it, does not serve WebSocket at this path.
 const IMMEDIATE: Duration = Duration::from_millis(250);
-
-/// A side of a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Client,
-    Upstream,
-}
-
-impl Side {
-    pub fn by(self) -> By {
-        match self {
-            Self::Client => By::Client,
-            Self::Upstream => By::Upstream,
-        }
-    }
-}
 
 /// What ended a tunnel first.
 #[derive(Debug)]

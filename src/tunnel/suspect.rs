@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::ending::Side;
+use super::side::Side;
 use crate::config::LoadBalancer;
 use crate::config::hops::{HOPS, Habit};
 use crate::record::Suspect;

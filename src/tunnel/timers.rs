@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::ending::{self, First, Side};
+use super::ending::{self, First};
 use super::leg::Leg;
 use super::moment::Moment;
+use super::side::Side;
 use super::{GOING_AWAY, Settings, Tunnel, random};
 use crate::policy::Ping;
 use crate::reason::{Failure, Reason};

@@ -14,7 +14,7 @@ use super::answer;
 use super::group::{Busy, Group, Member};
 use super::line::{Line, Seen, Unanswered};
 use super::outgoing::Outgoing;
-use super::pool;
+use super::pool::{self, Idle};
 use super::relay::{BodyDeadline, BodyOutcome, RelayBody};
 use super::request;
 use super::upload::Upload;
@@ -89,7 +89,7 @@ pub async fn forward(
             let asking = Asking {
                 line,
                 busy,
-                member: Arc::clone(&member),
+                idle: Arc::clone(member.idle()),
                 rules: permit.rules(),
                 is_login,
             };
@@ -154,7 +154,7 @@ fn is_idempotent(method: &Method) -> bool {
 struct Asking<'a> {
     line: Line,
     busy: Busy,
-    member: Arc<Member>,
+    idle: Arc<Idle>,
     rules: &'a HttpRules,
     /// Whether the request says who owns the connection.
     is_login: bool,
@@ -207,7 +207,7 @@ impl Asking<'_> {
         let Self {
             line,
             busy,
-            member,
+            idle,
             rules,
             is_login,
         } = self;
@@ -215,7 +215,7 @@ impl Asking<'_> {
         let home = Box::new(move |line| {
             drop(busy);
             if let Some(lifetime) = lifetime {
-                pool::keep(&member, line, lifetime);
+                idle.keep(line, lifetime);
             }
         });
         let patience = BodyDeadline::Between(rules.idle_timeout);

@@ -44,7 +44,7 @@ pub struct Member {
     state: Mutex<Condition>,
     /// Of those who wait for room in the backlog of a unix socket.
     pub(super) turn: tokio::sync::Mutex<()>,
-    idle: Idle,
+    idle: Arc<Idle>,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Group {
                 not_connected: AtomicU64::new(0),
                 state: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
-                idle: Idle::default(),
+                idle: Arc::default(),
             })
         };
         Arc::new(Self {
@@ -260,7 +260,7 @@ impl Member {
     }
 
     /// Its connections that wait for another plain request.
-    pub(super) fn idle(&self) -> &Idle {
+    pub(super) fn idle(&self) -> &Arc<Idle> {
         &self.idle
     }
 

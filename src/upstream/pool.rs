@@ -9,7 +9,6 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, sleep_until};
 
-use super::group::Member;
 use super::line::Line;
 use crate::http::fields::tokens;
 
@@ -52,6 +51,29 @@ impl Idle {
             }
         }
         None
+    }
+
+    /// Keeps a connection for `lifetime`.
+    pub fn keep(self: &Arc<Self>, line: Line, lifetime: Duration) {
+        let until = Instant::now() + lifetime;
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.len() >= KEPT_MAX {
+            state.waiting.remove(0);
+        }
+        state.waiting.push((until, line));
+        if !std::mem::replace(&mut state.is_watched, true) {
+            let idle = Arc::downgrade(self);
+            tokio::spawn(async move {
+                let mut next = until;
+                loop {
+                    sleep_until(next).await;
+                    match idle.upgrade().and_then(|idle| idle.sweep()) {
+                        Some(instant) => next = instant,
+                        None => return,
+                    }
+                }
+            });
+        }
     }
 
     /// Drops those whose time is over; gives when the next one's is.
@@ -103,33 +125,6 @@ pub(super) fn lifetime(asked_login: bool, fields: &HeaderMap) -> Option<Duration
             .min(LONGEST)
             .checked_sub(MARGIN)
             .filter(|left| !left.is_zero()),
-    }
-}
-
-/// Keeps a connection for so long.
-pub(super) fn keep(member: &Arc<Member>, line: Line, lifetime: Duration) {
-    let until = Instant::now() + lifetime;
-    let mut state = member
-        .idle()
-        .0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    if state.waiting.len() >= KEPT_MAX {
-        state.waiting.remove(0);
-    }
-    state.waiting.push((until, line));
-    if !std::mem::replace(&mut state.is_watched, true) {
-        let member = Arc::downgrade(member);
-        tokio::spawn(async move {
-            let mut next = until;
-            loop {
-                sleep_until(next).await;
-                match member.upgrade().and_then(|member| member.idle().sweep()) {
-                    Some(instant) => next = instant,
-                    None => return,
-                }
-            }
-        });
     }
 }
 

@@ -4,9 +4,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Uri, Version, response};
 
+use crate::http::fields::MAX_FIELDS;
 use crate::http::fields::{named_by_connection, tokens};
 use crate::http::forwarded::{Identity, is_identity, is_never_passed_on};
-use crate::http::head::MAX_FIELDS;
 use crate::http::opening::{is_hop_by_hop, is_protected};
 use crate::http::respond::X_REQUEST_ID;
 use crate::http::via::Pseudonym;

@@ -1,7 +1,7 @@
 //! Details about a head that is too large, and about bytes that are not a head. Of the bytes they show only the name of
 //! a field.
 
-use super::MAX_FIELDS;
+use super::super::fields::MAX_FIELDS;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::server::files::Contents;
 use crate::server::materials::Piece;
-use crate::server::plan::{Plan, Purpose, Refused};
+use crate::server::materials::Purpose;
+use crate::server::plan::{Plan, Refused};
 
 /// Why it is looked at again.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Hints about the cause of a tunnel's end, if the end shows more than its reason says.
 
 use super::super::frame::Violation;
-use super::Side;
+use super::super::side::Side;
 use crate::secrets;
 
 const REQUEST: &str = "an HTTP message came inside the tunnel: a hop in front that uses the connection for other requests too, or \
