@@ -711,27 +711,29 @@ impl Reason {
     const fn close_seen(self) -> &'static str {
         match self {
             Self::ClientClose | Self::ClientGoingAway => {
-                "the code of the Close frame that answered its own; 1006 if none came"
+                "the code in the answer to its own Close frame; 1006 if no answer came"
             }
             Self::UpstreamClose
             | Self::UpstreamClosePolicy
             | Self::UpstreamCloseTooBig
             | Self::UpstreamCloseError
-            | Self::UpstreamCloseRestart => "the upstream's code; 1005 if the frame has none",
+            | Self::UpstreamCloseRestart => "the upstream's code; 1005 if the frame has no code",
             Self::UpstreamCloseImmediate => "1005, right after the open event",
             Self::UpstreamEofNoClose | Self::UpstreamReset | Self::UpstreamTimeout => {
-                "1014; 1006 with `on_abort: transparent`, or when the upstream ended inside a frame"
+                "1014; 1006 with `on_abort: transparent`, or if the upstream ended inside a frame"
             }
             Self::IdleTimeout | Self::MaxLifetime | Self::PongTimeout => {
-                "1001, or 1006 if it is out of reach"
+                "1001; 1006 if the client is out of reach"
             }
-            Self::MessageTooBig => "1009; 1006 if the message had begun to pass",
+            Self::MessageTooBig => "1009; 1006 if the beginning of the message had been passed on",
             Self::ClientProtocolError | Self::UpstreamProtocolError => {
-                "1002; 1006 if a frame had begun to pass"
+                "1002; 1006 if the beginning of the frame had been passed on"
             }
-            Self::ReservedCloseCodeOnWire => "1006 for 1005, 1006 and 1015; else the code",
+            Self::ReservedCloseCodeOnWire => {
+                "1006 for the codes 1005, 1006 and 1015; otherwise the code itself"
+            }
             Self::DrainGraceful => "the code of `shutdown.close_code`, 1012 unless changed",
-            _ => "1006, unless a Close frame came through before the end",
+            _ => "1006, unless a Close frame arrived before the end",
         }
     }
 
@@ -743,7 +745,7 @@ impl Reason {
         match (spec.stage, spec.status) {
             (_, Status::Fixed(status)) if self.is_plain() => format!("HTTP status {status}"),
             (_, Status::Stage) if self.is_plain() => {
-                "the status that the upstream had sent, and an answer that is cut off".to_owned()
+                "the status that the upstream sent, and an incomplete answer".to_owned()
             }
             (_, Status::Fixed(status)) => format!("HTTP status {status}; {HANDSHAKE}"),
             (_, Status::Stage) => format!("an HTTP status of 200 to 599 other than 101; {HANDSHAKE}"),

@@ -1,7 +1,7 @@
 //! The vocabulary in Simplified Chinese: what `wsgate explain --lang zh` prints. Records stay English.
 //!
-//! Each text says the same as its English one in `reason.rs`, in the words of people who run Chinese sites; what stands
-//! in back-ticks is the same in both. A reason, a note, a stage or a culprit without a text does not compile.
+//! Each text says the same as its English counterpart in `reason.rs`, in the terms of Chinese engineers. Words in
+//! backticks are the same in both. The compiler checks that every reason, note, stage and party has a text.
 
 mod table;
 
@@ -24,39 +24,41 @@ pub const fn fix(reason: Reason) -> &'static str {
 pub const fn meaning(note: NoteCode) -> &'static str {
     match note {
         NoteCode::WouldRefuse => {
-            "该路由的 policy 是 report：若为 enforce，这个请求会被拒绝，原因见 detail"
+            "该路由的 policy 为 report；若为 enforce，这个请求会因 detail 中的原因被拒绝"
         }
         NoteCode::SniHostMismatch => "Host 与 TLS 的 SNI 不同，但两者都是本代理服务的域名",
         NoteCode::SpoofedHeaderStripped => {
-            "不在 trusted_proxies 中的对端发来了只有代理才能写的字段；已删除。若该对端是自己的前置代理，把它的地址加进 `trusted_proxies`"
+            "不在 trusted_proxies 中的对端发来了只有代理才能设置的字段；这些字段已被删除。若该对端是自己的前置代理，把它的地址加进 `trusted_proxies`"
         }
         NoteCode::QuerySecondQuestionMark => {
-            "查询串里有第二个问号；express-ws 会丢掉它之后的所有内容"
+            "查询字符串里有第二个问号；express-ws 会丢弃它之后的所有内容"
         }
         NoteCode::RequestIdReplaced => {
-            "客户端的 X-Request-ID 太长，或含有不该进日志的字符，已被替换"
+            "客户端的 X-Request-ID 太长，或含有不允许写入日志的字符，已被替换"
         }
         NoteCode::WechatRefererMissing => {
-            "所有小程序的 Origin 都相同，而请求没有能指明小程序的 Referer；来源 wechat 仍然放行"
+            "所有小程序的 Origin 都相同，而请求没有能指明是哪个小程序的 Referer；来源 wechat 仍予放行"
         }
-        NoteCode::EarlyBytesHeld => "客户端在 101 之前就发了数据；先暂存，在 101 之后转发",
-        NoteCode::UpstreamInterim => "上游在正式应答之前发了临时响应（1xx）；已吸收，没有转发",
+        NoteCode::EarlyBytesHeld => {
+            "客户端在收到 101 之前就发送了数据；这些数据先暂存，在 101 之后转发"
+        }
+        NoteCode::UpstreamInterim => "上游在正式应答之前发送了临时响应（1xx）；没有转发",
         NoteCode::UpstreamSubprotocolIgnored => {
-            "客户端提出了子协议，而上游一个也没选；有些浏览器会因此断开连接"
+            "客户端提出了子协议，而上游一个也没有选择；有些浏览器会因此断开连接"
         }
-        NoteCode::ResponseNotDelivered => "应答还没写完，客户端就不在了",
-        NoteCode::RelayCut => "上游的应答中途断开，或没有按时结束；已到的部分已转发",
+        NoteCode::ResponseNotDelivered => "应答尚未全部写出，客户端就离开了",
+        NoteCode::RelayCut => "上游的应答中途断开，或没有在期限内结束；已收到的部分已转发",
         NoteCode::RefusalExplained => {
-            "该路由开启了 explain_refusals：以 101 加一个带原因码的 Close 帧应答客户端；这个应答不会给上游带来任何数据"
+            "该路由开启了 explain_refusals：客户端收到的是 101 和一个带原因码的 Close 帧；没有任何数据到达上游"
         }
         NoteCode::BytesAfterClose => {
-            "某一侧在 Close 帧之后又发了数据，而那里不该再有任何数据；没有转发"
+            "某一侧在 Close 帧之后又发送了数据，这是协议不允许的；没有转发"
         }
         NoteCode::EndpointSkipped => {
-            "某个端点连不上，或与它保持的连接已经失效，于是又试了一次；见 attempts"
+            "与某个端点建立连接失败，或与它保持的连接已失效，于是又尝试了一次；见 attempts"
         }
         NoteCode::DnsAnswerStale => {
-            "上游的域名没有及时解析出来，或暂时解析失败，于是沿用了上一次成功解析的地址；detail 写明它有多旧、出了什么问题"
+            "上游域名的解析超时或暂时失败，于是沿用上一次成功解析的地址；detail 写明这些地址有多旧，以及出现了什么错误"
         }
     }
 }
@@ -89,25 +91,25 @@ pub const fn by(by: By) -> &'static str {
 const fn close_seen(reason: Reason) -> &'static str {
     match reason {
         Reason::ClientClose | Reason::ClientGoingAway => {
-            "应答它自己那个 Close 帧的关闭码；没有收到应答则为 1006"
+            "对它的 Close 帧的应答中的关闭码；没有收到应答则为 1006"
         }
         Reason::UpstreamClose
         | Reason::UpstreamClosePolicy
         | Reason::UpstreamCloseTooBig
         | Reason::UpstreamCloseError
-        | Reason::UpstreamCloseRestart => "上游的关闭码；帧里没有关闭码则为 1005",
-        Reason::UpstreamCloseImmediate => "紧接着 open 事件得到 1005",
+        | Reason::UpstreamCloseRestart => "上游的关闭码；该帧没有关闭码则为 1005",
+        Reason::UpstreamCloseImmediate => "1005，紧接在 open 事件之后",
         Reason::UpstreamEofNoClose | Reason::UpstreamReset | Reason::UpstreamTimeout => {
-            "1014；若设置了 `on_abort: transparent`，或上游在一帧中间断开，则为 1006"
+            "1014；若设置了 `on_abort: transparent`，或上游在一帧的中间断开，则为 1006"
         }
         Reason::IdleTimeout | Reason::MaxLifetime | Reason::PongTimeout => {
             "1001；客户端已失联则为 1006"
         }
-        Reason::MessageTooBig => "1009；该消息已开始转发则为 1006",
+        Reason::MessageTooBig => "1009；若该消息的开头已经转发，则为 1006",
         Reason::ClientProtocolError | Reason::UpstreamProtocolError => {
-            "1002；某一帧已开始转发则为 1006"
+            "1002；若该帧的开头已经转发，则为 1006"
         }
-        Reason::ReservedCloseCodeOnWire => "1005、1006 和 1015 都报告为 1006；其他码照原样报告",
+        Reason::ReservedCloseCodeOnWire => "1005、1006 和 1015 报告为 1006；其他关闭码原样报告",
         Reason::DrainGraceful => "`shutdown.close_code` 设定的关闭码，默认 1012",
         _ => "1006，除非结束之前已有 Close 帧到达",
     }
@@ -120,19 +122,18 @@ pub fn client_sees(reason: Reason) -> String {
     let spec = reason.spec();
     match (spec.stage, spec.status) {
         (_, Status::Fixed(status)) if reason.is_plain() => format!("HTTP 状态码 {status}"),
-        (_, Status::Stage) if reason.is_plain() => {
-            "上游已经发出的状态码，以及不完整的应答".to_owned()
-        }
+        (_, Status::Stage) if reason.is_plain() => "上游发来的状态码，以及不完整的应答".to_owned(),
         (_, Status::Fixed(status)) => format!("HTTP 状态码 {status}；{HANDSHAKE}"),
         (_, Status::Stage) => {
-            format!("200 到 599 之间、101 以外的 HTTP 状态码；{HANDSHAKE}")
+            format!("除 101 以外、200 到 599 之间的 HTTP 状态码；{HANDSHAKE}")
         }
         (Stage::Tls, Status::None) => {
             "TLS 握手失败：关闭码 1006，微信小程序为 `_code:8` 或 `_code:5`".to_owned()
         }
         (Stage::Tunnel, Status::None) => close_seen(reason).to_owned(),
         (_, Status::None) => {
-            "连接结束而没有 HTTP 应答：关闭码 1006，微信小程序为 `_code:2` 或 `_code:9`".to_owned()
+            "连接在没有 HTTP 应答的情况下结束：关闭码 1006，微信小程序为 `_code:2` 或 `_code:9`"
+                .to_owned()
         }
     }
 }

@@ -95,14 +95,14 @@ const CHINESE: Words = Words {
     either: "client 或 upstream（客户端或上游，视情况而定）",
     no_status: "无",
     status_varies: "视情况而定",
-    is_a_note: " 是一条备注（note）：它没有结束任何连接。",
+    is_a_note: " 是一条备注（note）：它没有导致任何连接结束。",
     meaning: "含义：",
     introduction: "# 原因码\n\n\
-         每一次被拒绝的握手、每一条结束的隧道，其记录的 `reason` 字段都是下列原因码之一。\n\
-         `stage` 表示连接走到了哪个阶段，`by` 表示责任在谁，`status` 是返回给客户端的 HTTP 状态码（如果有）。\n\
-         原因码一经发布，含义不再改变。记录里的 `hint` 是英文，一般与这里的「处理办法」内容相同；若针对当时的情形另有说明，以记录里的为准。\n\n\
+         每一次被拒绝的握手、每一条结束的隧道，记录的 `reason` 字段都是下列原因码之一。\n\
+         `stage` 表示连接到了哪个阶段，`by` 表示由谁造成，`status` 是返回给客户端的 HTTP 状态码（如果有）。\n\
+         原因码一经发布，含义不再改变。记录里的 `hint` 是英文，一般与这里的「处理办法」内容相同；如果记录里的提示针对具体情况另有说明，以记录里的为准。\n\n\
          本页由 `wsgate explain --markdown --lang zh` 生成；`wsgate explain CODE --lang zh` 打印其中一条。\n",
-    notes: "\n## 备注\n\n记录的 `notes` 写明值得知道、但没有结束连接的事情。\n\n",
+    notes: "\n## 备注\n\n记录的 `notes` 写明值得注意、但没有导致连接结束的情况。\n\n",
     column: 12,
 };
 
