@@ -1,7 +1,6 @@
 //! WebSocket frames (RFC 6455 section 5): a reader of headers as bytes pass, and the few frames that the proxy sends.
 //!
-//! The reader accepts pieces of any size. It keeps at most the 14 bytes of a header and the 125 of a Close frame, and
-//! never any other payload.
+//! The reader accepts pieces of any size. It keeps only a header (14 bytes at most) and a Close frame's payload (125).
 
 /// Opcode of a continuation frame.
 pub const CONTINUATION: u8 = 0x0;
