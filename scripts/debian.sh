@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by `run` and `tests/run`: what a program needs from Debian, installed or listed.
+# Sourced by `run` and `tests/run`: installs the Debian packages that a program needs, or lists them.
 
-# A bare environment, as of a CI, has no PATH to a toolchain that rustup put into the home directory.
+# The bare environment of a CI has no PATH to a toolchain that rustup installed in the home directory.
 PATH="$PATH:${HOME:-/root}/.cargo/bin"
 
 die() {
@@ -9,7 +9,7 @@ die() {
   exit 1
 }
 
-# Says nothing unless it fails.
+# Quiet unless it fails.
 quietly() {
   local output
   output=$(mktemp)
@@ -23,14 +23,14 @@ quietly() {
 
 has() { command -v "$1" >/dev/null; }
 
-# Debian's packages without which nothing is built.
+# The Debian packages that every build needs.
 missing_to_build() {
   has cc || echo gcc libc6-dev # aws-lc, under rustls, is C
   has make || echo make        # jemalloc's own build
 }
 
-# Debian starts a server when it installs one, unless this file says no. It goes away with the shell that wrote it; one
-# that was there before stays as it is.
+# Debian starts every server that it installs unless this file forbids it. The file is removed when the shell ends; an
+# existing one stays.
 start_nothing() {
   [ ! -e /usr/sbin/policy-rc.d ] || return 0
   trap 'rm -f /usr/sbin/policy-rc.d' EXIT
@@ -38,7 +38,7 @@ start_nothing() {
   chmod +x /usr/sbin/policy-rc.d
 }
 
-# Installs what the function named by the argument lists, and asks it again.
+# Installs the packages that the function named by the argument lists, and then checks again.
 install_missing() {
   local packages
   has cargo || die "no cargo: install Rust (rustup.rs)"

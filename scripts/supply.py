@@ -21,10 +21,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What is shipped; the same crates on both, which the graph is drawn for together.
+# The shipped targets. The graph is made for both together, because they need the same crates.
 TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 LICENCE_FILE = re.compile(r"^(LICEN[CS]E|COPYING|NOTICE|COPYRIGHT|UNLICENSE)([._-].*)?$", re.IGNORECASE)
-# Folders of sources that are never compiled into a program.
+# Folders of sources that are never compiled into the program.
 NOT_COMPILED = {"benches", "doc", "docs", "examples", "test", "tests", "tests-data", "util", "tool", "fuzz"}
 
 
@@ -81,7 +81,7 @@ def texts(package, apache):
         for name in sorted(files):
             path = Path(place, name)
             if LICENCE_FILE.match(name) and path.suffix not in {".rs", ".c", ".h", ".py", ".in"}:
-                # What lies deeper is another project's, brought along: jemalloc's in its crate.
+                # Deeper files belong to another project that the crate contains, such as jemalloc.
                 if not apache or "NOTICE" in name.upper() or Path(place) != folder:
                     found.append(path.read_text(encoding="utf-8", errors="replace"))
     if not found and not apache:

@@ -1,4 +1,4 @@
-//! The server behind the proxy: echoes each message, or takes requests and never answers.
+//! The server behind the proxy: echoes each message, or reads requests and never answers.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,28 +10,28 @@ use crate::Failure;
 /// How the backend behaves.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Read requests and answer none.
+    /// Read requests, but do not answer them.
     #[arg(long)]
     withhold: bool,
-    /// Read heads alone; answer GET with a body without end.
+    /// Read only heads; answer GET with an endless body.
     #[arg(long)]
     plain: bool,
-    /// Open tunnels and read nothing of them.
+    /// Open tunnels, but read nothing from them.
     #[arg(long)]
     deaf: bool,
 }
 
-/// The library's own buffer of 128 KiB is much for thousands of idle connections.
+/// The library's default buffer of 128 KiB is too large for thousands of idle connections.
 pub fn small_buffers() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
         .write_buffer_size(0)
 }
 
-/// Serves, at every address of this machine, until standard input ends.
+/// Serves on every address of this machine until standard input ends.
 ///
 /// # Errors
-/// When it can't listen or accept.
+/// If it can't listen or accept.
 pub async fn run(options: Options) -> Result<(), Failure> {
     let listener = TcpListener::bind("0.0.0.0:0").await?;
     println!("{}", listener.local_addr()?.port());
@@ -47,7 +47,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
 }
 
-/// A connection that breaks is missed by the client, which says so.
+/// Errors are ignored here: the client notices a broken connection and reports it.
 async fn connection(mut socket: TcpStream, options: Options) {
     if options.plain {
         return plain(socket).await;
@@ -64,7 +64,7 @@ async fn connection(mut socket: TcpStream, options: Options) {
     if options.deaf {
         return std::future::pending().await;
     }
-    // A Close is answered by the library, on the way to the stream's end.
+    // The library answers a Close before the stream ends.
     while let Some(Ok(message)) = stream.next().await {
         if message.is_binary() && stream.send(message).await.is_err() {
             return;

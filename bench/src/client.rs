@@ -1,4 +1,4 @@
-//! The peers in front of the proxy: many connections, brought to one stage and held there.
+//! The clients in front of the proxy: many connections, each brought to one stage and held there.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -24,66 +24,67 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use crate::Failure;
 use crate::backend::small_buffers;
 
-/// Connections that are opened or closed at once: enough to keep the proxy busy, too few to be refused.
+/// How many connections are opened or closed at a time: enough to keep the proxy busy, too few to be refused.
 const AT_ONCE: usize = 32;
 
-/// For one connection to be opened and used, and to be closed.
+/// How long opening and using one connection may take, and how long closing it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a browser says of itself is kept for the record, so it is part of what a tunnel costs.
+/// The record keeps a browser's name, so it is part of the cost of a tunnel.
 const ORIGIN: HeaderValue = HeaderValue::from_static("https://app.example.com");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
 );
-/// Where the tunnels go.
+/// The path of the tunnels.
 const PATH: &str = "/stream";
 
-/// How far a connection is brought before it is held.
+/// The stage to which a connection is brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Stage {
-    /// A TCP connection on which nothing is sent.
+    /// A TCP connection without a byte.
     Silent,
-    /// TLS is done and no request is sent.
+    /// A finished TLS handshake without a request.
     Tls,
-    /// A request was sent and the backend has not answered.
+    /// A request that the backend has not answered.
     Pending,
-    /// As pending, and the request's head is as large as it may be, in one field.
+    /// The same, with the largest possible head, in one field.
     Head,
-    /// The same in as many fields as there may be.
+    /// The same, with the largest possible head, in as many fields as possible.
     Fields,
-    /// As pending, and 16 KiB were sent ahead of the answer.
+    /// Like `pending`, with 16 KiB sent before the answer.
     Ahead,
-    /// As head, and 16 KiB were sent ahead of the answer.
+    /// Like `head`, with 16 KiB sent before the answer.
     HeadAhead,
-    /// As fields, and 16 KiB were sent ahead of the answer.
+    /// Like `fields`, with 16 KiB sent before the answer.
     FieldsAhead,
     /// A plain request with a body that the backend does not read.
     Upload,
-    /// The same with a large head in many fields.
+    /// The same, with a large head in many fields.
     FieldsUpload,
-    /// The same with a body in chunks, of which extensions and trailers came, and not their end.
+    /// The same, with a chunked body of which only extensions and trailers arrived, but not the end.
     FieldsChunks,
-    /// A plain request that is kept for another endpoint, with a large head in many fields, not answered.
+    /// An unanswered plain request with a large head in many fields, which is kept in case another endpoint has to be
+    /// tried.
     Kept,
-    /// The same, with 16 KiB sent ahead of the answer.
+    /// The same, with 16 KiB sent before the answer.
     KeptAhead,
     /// A plain request whose answer is not read.
     Download,
-    /// The same behind a large head in many fields, with 16 KiB sent ahead.
+    /// The same, with a large head in many fields and 16 KiB sent before the answer.
     FieldsDownload,
-    /// A tunnel whose backend reads nothing, and of which as much was sent as was taken.
+    /// A tunnel whose backend reads nothing; as much was sent as the proxy accepted.
     TunnelStuck,
     /// An open tunnel.
     Tunnel,
 }
 
 impl Stage {
-    /// Whether a request is sent, so that the proxy has a second socket.
+    /// Whether a request is sent, so that the proxy needs a second socket.
     pub fn has_request(self) -> bool {
         !matches!(self, Self::Silent | Self::Tls)
     }
 
-    /// The request of a client that wants to cost much, and whether it sends ahead; `None` for the other stages.
+    /// The request of a client that tries to cost much, and whether it sends early bytes; `None` for the other stages.
     fn hostile(self) -> Option<(Vec<u8>, bool)> {
         let opening = format!(
             "GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -131,16 +132,16 @@ impl Stage {
 /// The proxy's default for `limits.header_bytes`.
 const LARGEST_HEAD: usize = 16 * 1024;
 
-/// Fields beside those of a handshake, of the 100 that a head may have.
+/// Fields in addition to those of a handshake; a head may have 100.
 const FIELDS: usize = 90;
 
-/// What is sent ahead of an answer.
+/// The number of early bytes.
 const AHEAD: usize = 16 * 1024;
 
-/// After which nobody takes more of what is sent.
+/// If nothing is accepted for this long, nothing more will be.
 const UNTAKEN: Duration = Duration::from_millis(500);
 
-/// The most of what stands around chunks that a body may have, without its end: extensions and trailers.
+/// The largest amount of extensions and trailers that a chunked body may have, without its end.
 fn begun_chunks() -> Vec<u8> {
     let mut body = Vec::new();
     for _ in 0..4 {
@@ -153,7 +154,7 @@ fn begun_chunks() -> Vec<u8> {
     body
 }
 
-/// What the client does.
+/// The options of the client.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The proxy's port on 127.0.0.1.
@@ -162,34 +163,34 @@ pub struct Options {
     /// PEM file with the certificate to trust.
     #[arg(long)]
     certificate: PathBuf,
-    /// How far connections are brought.
+    /// The stage to which connections are brought.
     #[arg(long)]
     stage: Stage,
-    /// How many.
+    /// How many connections.
     #[arg(long)]
     connections: usize,
-    /// Bytes of each message.
+    /// Bytes in each message.
     #[arg(long)]
     size: usize,
-    /// Messages that go there and back on each tunnel.
+    /// How many messages each tunnel echoes.
     #[arg(long)]
     messages: usize,
 }
 
-/// A connection that is held.
+/// A connection that is held open.
 enum Held {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    /// With bytes on their way, so that it can't be ended in order.
+    /// Has bytes under way, so it can't be closed cleanly.
     Stuck(Box<TlsStream<TcpStream>>),
     Tunnel(Box<WebSocketStream<TlsStream<TcpStream>>>),
 }
 
-/// Opens the connections, prints `open` and the seconds it took, holds them until standard input ends, closes them in
-/// order and prints `closed`.
+/// Opens the connections, prints `open` and the seconds that it took, holds them until standard input ends, closes them
+/// cleanly and prints `closed`.
 ///
 /// # Errors
-/// The first connection that failed: a table of fewer connections than it says would be wrong.
+/// If any connection fails: a table for fewer connections than it says would be wrong.
 pub async fn run(options: Options) -> Result<(), Failure> {
     let options = Arc::new(options);
     let tls = connector(&options)?;
@@ -228,7 +229,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Full handshakes: what a resumed one costs depends on which connection came before.
+/// Makes full handshakes only: the cost of a resumed one depends on the connections before it.
 fn connector(options: &Options) -> Result<TlsConnector, Failure> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&options.certificate)?)?;
@@ -257,7 +258,7 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
     if let Some((head, is_ahead)) = options.stage.hostile() {
         stream.write_all(&head).await?;
         stream.flush().await?;
-        // For what is sent ahead not to come with the head, which would be refused.
+        // Early bytes that arrive together with the head would be refused.
         tokio::time::sleep(Duration::from_millis(200)).await;
         if is_ahead {
             stream.write_all(&[b'x'; AHEAD]).await?;
@@ -310,14 +311,15 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
     Ok(Held::Tunnel(Box::new(tunnel)))
 }
 
-/// Closes as a well-behaved peer does, and notices a connection that did not last.
+/// Closes like a well-behaved peer, and notices if the connection did not last.
 async fn close(held: Held) -> Result<(), Failure> {
     match held {
         Held::Tcp(mut socket) => socket.shutdown().await?,
         Held::Tls(mut stream) => stream.shutdown().await?,
         Held::Stuck(stream) => drop(stream),
         Held::Tunnel(mut tunnel) => {
-            // By its name: SinkExt has a `close` as well, which some features of its crate give the Box.
+            // Called by its full name, because SinkExt also has a `close`, which some features of its crate implement
+            // for Box.
             WebSocketStream::close(&mut tunnel, None).await?;
             while let Some(message) = tunnel.next().await {
                 message?;

@@ -1,5 +1,5 @@
-//! Measures what the proxy costs. `memory` is the driver; it starts `backend` and `client` as processes of their own, so
-//! that nothing of them is counted with the proxy.
+//! Measures what the proxy costs. `memory` is the driver. It starts `backend` and `client` as separate processes, so
+//! that only the proxy is measured.
 
 mod backend;
 mod client;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Whatever went wrong, in words.
+/// Any error, with its message.
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// Measures what the proxy costs.
@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Memory per idle connection, as a table.
+    /// Measure the memory per idle connection, as a table.
     Memory(memory::Options),
     /// A WebSocket echo server on a free port, which it prints; ends with its standard input.
     Backend(backend::Options),
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread: the cores are for the proxy.
+/// Uses one thread, because the proxy needs the cores.
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -56,10 +56,10 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
         .block_on(work)
 }
 
-/// Completes when standard input ends: the process that started this one wants no more, or is gone.
+/// Completes when standard input ends: the parent process is done or gone.
 async fn input_ended() {
     let (end, ended) = tokio::sync::oneshot::channel();
-    // A thread of its own: one of the runtime's would keep the process from ending on an error before that.
+    // A separate thread: a thread of the runtime would keep the process from ending on an error.
     std::thread::spawn(move || {
         let _: std::io::Result<u64> = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         let _: Result<(), ()> = end.send(());

@@ -1,4 +1,5 @@
-//! The driver: for each stage a fresh proxy, read before the first connection, with many idle ones, and after them.
+//! The driver: for each stage it starts a new proxy and reads its memory before the first connection, with many idle
+//! connections, and after them.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,10 +15,10 @@ use crate::client::Stage;
 use crate::process::{Reading, Started, wait_for_listener};
 use crate::proxy::{Against, Proxy, Setup};
 
-/// Beside the connections that are measured.
+/// In addition to the connections that are measured.
 const SPARE_CONNECTIONS: usize = 16;
 
-/// What is measured.
+/// The options of the measurement.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Open tunnels.
@@ -26,13 +27,13 @@ pub struct Options {
     /// Connections of each stage before a tunnel is open.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     early: usize,
-    /// Which rows to measure; all of them when none is named.
+    /// Which rows to measure; all if none is named.
     #[arg(long = "stage", value_name = "STAGE", value_delimiter = ',')]
     stages: Vec<Stage>,
-    /// Bytes of each message.
+    /// Bytes in each message.
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024)]
     size: usize,
-    /// Messages that each tunnel carries both ways before it is left idle.
+    /// Messages that each tunnel echoes before it is idle.
     #[arg(long, value_name = "N", default_value_t = 1)]
     messages: usize,
     /// Seconds of quiet before a reading.
@@ -41,10 +42,10 @@ pub struct Options {
     /// Seconds of quiet before the second reading, which shows whether the first was final.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     later: u64,
-    /// Another build of wsgate in place of the release build.
+    /// Another build of wsgate instead of the release build.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// What the table calls it.
+    /// Its name in the table.
     #[arg(long, default_value = "wsgate")]
     name: String,
     /// Other proxies to measure in the same way.
@@ -52,12 +53,12 @@ pub struct Options {
     against: Vec<Against>,
 }
 
-/// One row's readings.
+/// The readings of one row.
 struct Row {
     idle: Reading,
     full: Reading,
     later: Reading,
-    /// The same time after the last connection was closed.
+    /// After the last connection was closed, and the same time of quiet.
     after: Reading,
     /// Lines in the proxy's log.
     records: usize,
@@ -66,8 +67,7 @@ struct Row {
 /// Measures and prints the table, row by row.
 ///
 /// # Errors
-/// Whatever kept a row from being measured as asked for: a proxy that is not installed, a connection that failed, one
-/// that did not stay open.
+/// If a row could not be measured as requested: a proxy is not installed, or a connection failed or did not stay open.
 pub fn run(options: &Options) -> Result<(), Failure> {
     if options.later < options.quiet {
         return Err(format!(
@@ -113,7 +113,7 @@ fn connections(options: &Options, stage: Stage) -> usize {
     }
 }
 
-/// One row. The folder is kept when it fails, as what the proxy said is in it.
+/// Measures one row. The folder is kept after a failure, because it contains the proxy's output.
 fn measure(own: &Path, proxy: &Proxy, stage: Stage, options: &Options) -> Result<Row, Failure> {
     let folder = tempfile::tempdir()?;
     let row = measure_in(folder.path(), own, proxy, stage, options);
@@ -205,7 +205,7 @@ fn measure_in(
     })
 }
 
-/// A port that nothing listens on now. Proxies that take port 0 don't all say which one they got.
+/// A port on which nothing listens now. Not all proxies report which port they got for port 0.
 fn free_port() -> Result<u16, Failure> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
@@ -217,7 +217,7 @@ fn word(stage: Stage) -> String {
         .unwrap_or_default()
 }
 
-/// What the numbers hold for, and the table's head.
+/// The conditions of the measurement, and the table's head.
 fn introduction(options: &Options) -> Result<String, Failure> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let cores = std::thread::available_parallelism()?;

@@ -1,4 +1,4 @@
-//! Processes that the driver starts, and what the kernel says of their memory.
+//! Starts processes, and reads their memory from the kernel.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,33 +10,33 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Failure;
 
-/// For a process to end when asked, before it is killed.
+/// How long a process may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often something that gives no event is looked at.
+/// How often to poll for conditions without an event.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A process that ends with this value.
+/// A process that is ended when this value is dropped.
 pub struct Started {
     child: Child,
     lines: Option<BufReader<ChildStdout>>,
 }
 
 impl Started {
-    /// Starts a helper whose lines are read, and which ends when its standard input does.
+    /// Starts a helper, which ends when its standard input does, and reads its lines.
     ///
     /// # Errors
-    /// When the program can't be started.
+    /// If the program can't be started.
     pub fn helper(command: &mut Command) -> Result<Self, Failure> {
         let mut started = Self::quiet(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         started.lines = started.child.stdout.take().map(BufReader::new);
         Ok(started)
     }
 
-    /// Starts a program as it is set up.
+    /// Starts a program.
     ///
     /// # Errors
-    /// When the program can't be started.
+    /// If the program can't be started.
     pub fn quiet(command: &mut Command) -> Result<Self, Failure> {
         let program = command.get_program().to_owned();
         let child = command
@@ -53,7 +53,7 @@ impl Started {
     /// The helper's next line.
     ///
     /// # Errors
-    /// When it ended instead; its own words are on standard error.
+    /// If the helper ended; its own message is on standard error.
     pub fn line(&mut self) -> Result<String, Failure> {
         let mut line = String::new();
         if let Some(lines) = &mut self.lines {
@@ -70,10 +70,10 @@ impl Started {
         drop(self.child.stdin.take());
     }
 
-    /// Whether it runs.
+    /// Whether it is running.
     ///
     /// # Errors
-    /// When that can't be told.
+    /// If that can't be found out.
     pub fn is_running(&mut self) -> Result<bool, Failure> {
         Ok(self.child.try_wait()?.is_none())
     }
@@ -107,12 +107,12 @@ impl Drop for Started {
     }
 }
 
-/// Waits until `process` listens on `port` of 127.0.0.1, without connecting: the first connection is to be counted.
+/// Waits until `process` listens on `port` of 127.0.0.1. It does not connect, because the first connection is measured.
 ///
 /// # Errors
-/// When it ended or took too long.
+/// If the process ended or took too long.
 pub fn wait_for_listener(process: &mut Started, port: u16) -> Result<(), Failure> {
-    // proc_pid_net(5): the address in hexadecimal and host order, then the remote one, then the state; 0A listens.
+    // proc_pid_net(5): the local address in hexadecimal and host order, the remote one, and the state; 0A is LISTEN.
     let wanted = format!(
         "{:08X}:{port:04X} 00000000:0000 0A",
         u32::from_ne_bytes([127, 0, 0, 1])
@@ -130,26 +130,26 @@ pub fn wait_for_listener(process: &mut Started, port: u16) -> Result<(), Failure
     Ok(())
 }
 
-/// One look at a process and its children, and at the kernel. All in KiB but `descriptors`.
+/// One reading of a process with its children, and of the kernel. In KiB, except `descriptors`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
-    /// Proportional set size: resident pages, shared ones divided by those who share them.
+    /// Proportional set size: resident pages, with shared pages divided by the number of sharers.
     pub pss: u64,
     /// Resident set size.
     pub rss: u64,
-    /// Open files, sockets among them.
+    /// Open files, including sockets.
     pub descriptors: usize,
-    /// The kernel's small objects, of the whole machine.
+    /// The kernel's small objects on the whole machine.
     pub slab: u64,
-    /// Bytes in TCP buffers, of the whole machine.
+    /// TCP buffers on the whole machine.
     pub tcp: u64,
 }
 
 impl Reading {
-    /// Reads now.
+    /// Takes a reading.
     ///
     /// # Errors
-    /// When the process is gone, or the kernel does not say.
+    /// If the process is gone, or the kernel does not report a value.
     pub fn take(process: u32) -> Result<Self, Failure> {
         let mut reading = Self {
             slab: field("/proc/meminfo", "Slab:")?,
@@ -166,7 +166,7 @@ impl Reading {
     }
 }
 
-/// The number behind `name`.
+/// The number after `name`.
 fn field(file: &str, name: &str) -> Result<u64, Failure> {
     let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let mut words = text.split_whitespace();
@@ -175,7 +175,7 @@ fn field(file: &str, name: &str) -> Result<u64, Failure> {
     Ok(number.parse()?)
 }
 
-/// A process and all that it started.
+/// A process and all its descendants.
 fn family(root: u32) -> Result<Vec<u32>, Failure> {
     let mut all = vec![root];
     let mut next = 0;

@@ -1,5 +1,5 @@
-//! The proxies that can be measured, each with the least configuration that does the same work: one TLS listener, every
-//! WebSocket request passed on, a line per connection in a file, and time limits that no measurement reaches.
+//! The proxies that can be measured, each with the smallest configuration for the same work: one TLS listener, every
+//! WebSocket request passed on, one line per connection in a file, and time limits that no measurement reaches.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::Failure;
 use crate::process::Started;
 
-/// A proxy other than this project's.
+/// Another proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Against {
     /// Debian's package `nginx`.
@@ -17,27 +17,27 @@ pub enum Against {
     Haproxy,
 }
 
-/// A program, and how it is configured.
+/// A program and how it is configured.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// Its name in the table.
     pub name: String,
     /// The executable.
     pub program: PathBuf,
-    /// `None`: it reads a `proxy.yaml`.
+    /// `None`: it is configured by a `proxy.yaml`.
     pub kind: Option<Against>,
 }
 
-/// What a proxy is configured with.
+/// The settings of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
-    /// For its files; `cert.pem` and `key.pem` are there.
+    /// The folder for its files; contains `cert.pem` and `key.pem`.
     pub folder: &'a Path,
-    /// Where it listens on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub port: u16,
     /// The backend's port on 127.0.0.1.
     pub backend: u16,
-    /// Connections that it must be able to hold.
+    /// How many connections it must be able to hold.
     pub connections: usize,
 }
 
@@ -45,13 +45,13 @@ impl Against {
     /// Finds the installed program.
     ///
     /// # Errors
-    /// When it is not installed, with the package that has it.
+    /// If it is not installed; the message names the package.
     pub fn find(self) -> Result<Proxy, Failure> {
         let name = match self {
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
         };
-        // Debian has them in a folder that is not in everybody's PATH.
+        // Debian installs them in a folder that is not in every PATH.
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
         let program = folders
@@ -67,10 +67,10 @@ impl Against {
 }
 
 impl Proxy {
-    /// Starts it in the foreground; its records go to `records` in the folder, its other words to `messages`.
+    /// Starts it in the foreground. Its records go to `records` in the folder, other output to `messages`.
     ///
     /// # Errors
-    /// When a file can't be written or the program can't be started.
+    /// If a file can't be written or the program can't be started.
     pub fn start(&self, setup: Setup<'_>) -> Result<Started, Failure> {
         let folder = setup.folder;
         let mut command = Command::new(&self.program);
@@ -110,7 +110,7 @@ impl Proxy {
         Started::quiet(&mut command)
     }
 
-    /// Sockets that it has open for one connection: to the client, and once there is a request to the backend.
+    /// How many sockets it needs for one connection: one to the client, and one to the backend once there is a request.
     pub fn sockets(has_request: bool) -> usize {
         1 + usize::from(has_request)
     }
@@ -155,8 +155,8 @@ fn nginx(setup: Setup<'_>) -> String {
         connections,
     } = setup;
     let folder = folder.display();
-    // A worker counts both sockets of a tunnel and a few of its own, and closes connections that wait for a request
-    // when a sixteenth is left. TLS 1.3 is not on by default before 1.23.4.
+    // A worker counts both sockets of a tunnel and some of its own, and closes connections that wait for a request when
+    // only a sixteenth is left. TLS 1.3 is off by default before 1.23.4.
     let sockets = 2 * connections + connections / 4 + 64;
     format!(
         "\

@@ -1,11 +1,12 @@
-//! Frames of either side: read whole and in pieces, with the same outcome, and no byte lost, invented or read twice.
+//! Reads frames of either side at once and in pieces: the outcome must be the same, and no byte may be lost, invented
+//! or read twice.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use wsgate::tunnel::frame::{CONTROL_MAX, Event, Extensions, Reader, Sender, Violation};
 
-/// What the bytes were read as, with the bytes taken until then.
+/// The events, each with the number of bytes before its end, and the violation.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     events: Vec<(usize, Event)>,
@@ -46,7 +47,7 @@ fn read<'a>(mut reader: Reader, pieces: impl Iterator<Item = &'a [u8]>) -> Outco
     outcome
 }
 
-/// What holds for every sequence of events.
+/// Checks what must hold for every sequence of events.
 fn check(outcome: &Outcome) {
     let mut payload = None;
     let mut data = 0;
@@ -98,7 +99,7 @@ fuzz_target!(|data: &[u8]| {
     let one_by_one = read(reader(), bytes.chunks(1));
     assert_eq!(at_once, one_by_one);
 
-    // Pieces of two lengths in turn.
+    // Pieces of two lengths alternate.
     let lengths = [usize::from(*first) + 1, usize::from(*second) + 1];
     let mut rest = bytes;
     let pieces = lengths.into_iter().cycle().map_while(|length| {

@@ -1,11 +1,11 @@
-//! The PROXY header before everything else: read once and for all, bounded, and the same whatever is behind it.
+//! Parses a PROXY header: the result must be bounded, final, and independent of what follows the header.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use wsgate::listener::proxy_header::{Progress, parse};
 
-/// The longest header: the fixed part of version 2 and what may follow it.
+/// The longest header: the fixed part of version 2, and the most that may follow it.
 const LONGEST: usize = 16 + 4096;
 
 fuzz_target!(|data: &[u8]| {

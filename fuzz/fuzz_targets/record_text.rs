@@ -1,4 +1,4 @@
-//! A peer's words on their way into a record: printable ASCII, bounded, and without the values of a query.
+//! Prepares a peer's text for a record: it must become printable ASCII, bounded, and without the values of a query.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use wsgate::secrets::redact_query;
 use wsgate::text::{peer_list, peer_text};
 
-/// Bytes of a peer that are shown, each as four at most; then how many there were.
+/// At most 256 bytes of a peer are shown, with up to four characters each; then their number.
 const LONGEST: usize = 256 * 4 + 40;
 
 fn check(text: &str) {
@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         .expect("the path first");
     let redacted = redacted.strip_prefix('?').expect("then the query");
     if query.len() <= 60 {
-        // Short enough not to be cut: one for each, and only what is kept has a value.
+        // Short enough not to be cut: every parameter is shown, and only the kept one with its value.
         let parameters = query.split(|&byte| byte == b'&');
         let shown = redacted.split('&');
         assert_eq!(parameters.clone().count(), shown.clone().count());

@@ -1,4 +1,4 @@
-//! The head of a first request, in two pieces: bounded, complete, and with one reading only.
+//! Reads the head of a first request in two pieces: it must be bounded, complete, and have only one meaning.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use wsgate::http::glimpse::Glimpse;
 use wsgate::http::head::{self, NoHead};
 
-/// Bytes of a head.
+/// The limit of a head in bytes.
 const LIMIT: usize = 512;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -20,7 +20,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     runtime.expect("a runtime with nothing but a clock")
 });
 
-/// Whatever, or a valid head around it: few arbitrary bytes are one.
+/// The bytes as they are, or inside a valid head: arbitrary bytes alone are rarely valid.
 fn around(kind: u8, bytes: &[u8]) -> Vec<u8> {
     let (before, behind): (&[u8], &[u8]) = match kind % 4 {
         0 => (b"", b""),
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
             let glimpse = Glimpse::of(&raw.head).expect("a request line");
             assert_eq!(glimpse.version, Some("1.1"));
 
-            // The parser behind it may refuse more, but finds no other end and no other fields.
+            // The parser behind it may refuse more, but must not find another end or other fields.
             let mut fields = [httparse::EMPTY_HEADER; 128];
             let mut request = httparse::Request::new(&mut fields);
             if let Ok(status) = request.parse(&raw.head) {
@@ -72,6 +72,6 @@ fuzz_target!(|data: &[u8]| {
         Err(NoHead::Unused(error)) => assert!(error.is_none() && bytes.is_empty()),
         Err(NoHead::Broken(error)) => panic!("a slice does not break: {error}"),
     }
-    // What was read of a refused head is looked at, whatever it is.
+    // A glimpse of a refused head must not fail, whatever the head is.
     let _ = Glimpse::of(bytes);
 });
