@@ -8,19 +8,19 @@
 //! ([`head`]), and what the client sends after the request is held below hyper.
 
 mod body;
-pub mod fields;
-pub mod forwarded;
+pub(crate) mod fields;
+pub(crate) mod forwarded;
 mod framing;
 pub mod glimpse;
 mod handover;
 pub mod head;
 mod hold;
-pub mod opening;
+pub(crate) mod opening;
 pub(crate) mod pace;
 mod request_body;
-pub mod respond;
-pub mod trace;
-pub mod via;
+pub(crate) mod respond;
+pub(crate) mod trace;
+pub(crate) mod via;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -42,7 +42,7 @@ use crate::stream::{ClientStream, Watch};
 use handover::{HandedOver, Handover};
 use head::RawHead;
 use hold::{End, Hold, Link};
-pub use request_body::RequestBody;
+pub(crate) use request_body::RequestBody;
 
 /// The smallest buffer that hyper allows.
 pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
@@ -51,13 +51,13 @@ pub(crate) const HYPER_MIN_BUFFER: usize = 8192;
 pub(crate) const HYPER_PIECE: usize = HYPER_MIN_BUFFER - 1;
 
 /// The body of a response: the proxy's own short text, or the upstream's body as it arrives.
-pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, BodyError>;
 
 /// Why a body ended early.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection whose request waits for its answer.
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Boxed because it is large and moves from one wait to the next.
     connection: Box<http1::Connection<TokioIo<Hold>, Handover>>,
     answer: oneshot::Sender<Response<Body>>,
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Exchange {
 
 /// A connection whose head hyper could not parse, before any answer.
 #[derive(Debug)]
-pub struct Unparsed {
+pub(crate) struct Unparsed {
     /// `http_malformed`, with hyper's message.
     pub failure: Failure,
     /// The head.
@@ -87,7 +87,7 @@ pub struct Unparsed {
 
 /// A client that did not wait for its answer.
 #[derive(Debug)]
-pub struct Gone {
+pub(crate) struct Gone {
     /// What it did instead.
     pub how: Leaving,
     /// The stream, taken back from hyper; still open after [`Leaving::Misframed`].
@@ -96,7 +96,7 @@ pub struct Gone {
 
 /// What a client did instead of waiting for its answer.
 #[derive(Debug)]
-pub enum Leaving {
+pub(crate) enum Leaving {
     /// It left while it was sending its request's body or should have waited.
     Left {
         /// How its connection broke; `None`: it was closed cleanly.
@@ -110,7 +110,7 @@ pub enum Leaving {
 
 /// A connection after its answer was written.
 #[derive(Debug)]
-pub struct Answered {
+pub(crate) struct Answered {
     /// The stream, taken back from hyper.
     pub stream: ClientStream,
     /// What the client had sent in the meantime.
@@ -121,7 +121,7 @@ pub struct Answered {
 
 /// A connection after the answer to a plain request.
 #[derive(Debug)]
-pub struct Delivered {
+pub(crate) struct Delivered {
     /// The stream, taken back from hyper.
     pub stream: ClientStream,
     /// What the client had sent after its request.
@@ -138,7 +138,7 @@ pub struct Delivered {
 
 /// Why an answer was not written completely.
 #[derive(Debug)]
-pub enum Undelivered {
+pub(crate) enum Undelivered {
     /// The client left, or its connection broke.
     Left(String),
     /// The client stopped reading.

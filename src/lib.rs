@@ -1,6 +1,6 @@
 //! A sidecar reverse proxy for WebSocket backends that says why every handshake failed and every tunnel ended.
 //!
-//! A connection passes the stages in one direction. Only [`connection`] knows their order:
+//! A connection passes the stages in one direction. Only `connection` knows their order:
 //!
 //! ```text
 //! accept -> tls -> http -> policy -> upstream -> tunnel -> record
@@ -8,23 +8,25 @@
 //!
 //! Each stage's output is the only way to make the next stage's input, and each fails with a
 //! [`reason::Failure`]. Whatever happens, a connection ends in exactly one terminal [`record`].
+//!
+//! Only `cli` is for the program. The other public modules are for tests and fuzz targets.
 
-pub mod admin;
+mod admin;
 pub mod cli;
 pub mod config;
-pub mod connection;
-pub mod generation;
+mod connection;
+mod generation;
 pub mod http;
-pub mod limits;
+mod limits;
 pub mod listener;
 pub mod metrics;
-pub mod policy;
+mod policy;
 pub mod reason;
 pub mod record;
 pub mod secrets;
 pub mod server;
-pub mod stream;
+mod stream;
 pub mod text;
-pub mod tls;
+mod tls;
 pub mod tunnel;
-pub mod upstream;
+mod upstream;

@@ -3,7 +3,7 @@
 //! Takes an address. Gives [`Accepted`] connections and their first bytes. Fails with the `tcp_…` reasons and those for
 //! a protocol that the listener does not speak. Accepting never waits for a connection that was accepted before.
 
-pub mod inherited;
+pub(crate) mod inherited;
 pub mod proxy_header;
 
 use std::fs::File;
@@ -26,7 +26,7 @@ use crate::stream::keep_alive;
 use inherited::Inherited;
 
 /// How many connections may wait in the kernel's queue; more than any burst between two rounds of the accept loop.
-pub const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// How long to pause after accepting failed for lack of descriptors or memory: long enough not to spin, short enough to
 /// use freed descriptors before clients give up.
@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// How many bytes of a connection's beginning are kept: enough for the record and to recognise the protocol.
-pub const FIRST_BYTES: usize = 16;
+pub(crate) const FIRST_BYTES: usize = 16;
 
 /// Content type of a TLS connection's first record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -46,7 +46,7 @@ const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// A bound address.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Arc<TcpListener>,
     address: SocketAddr,
     slots: Slots,
@@ -60,11 +60,11 @@ pub struct Listener {
 
 /// A reference to a listener's socket; it becomes empty when the listener is dropped.
 #[derive(Clone, Debug)]
-pub struct Handle(Weak<TcpListener>);
+pub(crate) struct Handle(Weak<TcpListener>);
 
 /// A connection from which nothing has been read yet.
 #[derive(Debug)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// The client's socket.
     pub socket: TcpStream,
     /// The address that connected.
@@ -77,7 +77,7 @@ pub struct Accepted {
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub struct NotAccepted {
+pub(crate) struct NotAccepted {
     /// The failure, for the record.
     pub failure: Failure,
     /// The address that connected, if a connection was accepted.
@@ -334,7 +334,7 @@ fn reserve() -> Option<File> {
 }
 
 /// Ends a connection with RST, so that the kernel keeps no state of it.
-pub fn reset(socket: TcpStream) {
+pub(crate) fn reset(socket: TcpStream) {
     // A failure means that the socket is already dead.
     let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     drop(socket);
@@ -342,7 +342,7 @@ pub fn reset(socket: TcpStream) {
 
 /// The protocol that a connection's first bytes suggest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looks {
+pub(crate) enum Looks {
     /// A TLS handshake record.
     Tls,
     /// An HTTP method and a space.
@@ -355,7 +355,7 @@ pub enum Looks {
 
 /// A connection's first bytes, which were read from the socket and must be replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirstBytes {
+pub(crate) struct FirstBytes {
     /// At least 1 and at most [`FIRST_BYTES`] bytes.
     pub bytes: Vec<u8>,
     /// The protocol that they suggest.
@@ -374,7 +374,10 @@ impl FirstBytes {
 ///
 /// # Errors
 /// `tcp_probe` and `tcp_first_byte_timeout` if no byte arrived; `tcp_reset_before_request`.
-pub async fn first_bytes(socket: &mut TcpStream, deadline: Instant) -> Result<FirstBytes, Failure> {
+pub(crate) async fn first_bytes(
+    socket: &mut TcpStream,
+    deadline: Instant,
+) -> Result<FirstBytes, Failure> {
     let mut bytes = Vec::new();
     let mut buffer = [0; FIRST_BYTES];
     loop {

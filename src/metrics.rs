@@ -16,15 +16,16 @@ use std::time::SystemTime;
 
 use histogram::Histogram;
 use route::Routes;
-pub use route::{Route, Traffic};
+pub(crate) use route::{Route, Traffic};
 use table::{ByReason, Ended};
-pub use text::{MetricType, Text, seconds};
+pub use text::Text;
+pub(crate) use text::{MetricType, seconds};
 
 use crate::reason::{By, Reason};
 
 /// A step whose duration is measured; the comments name the fields of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// `tls_ms`
     Tls,
     /// `head_ms`
@@ -64,7 +65,7 @@ impl Step {
 
 /// What failed before there was a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failed {
+pub(crate) enum Failed {
     /// A connection, before a complete request was read.
     Connection,
     /// An opening handshake.
@@ -75,7 +76,7 @@ pub enum Failed {
 
 /// The outcome of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
+pub(crate) enum Reload {
     /// The new configuration is in use.
     Applied,
     /// It had errors, so the previous configuration stays in use.
@@ -152,19 +153,19 @@ impl Default for Metrics {
 /// Counting.
 impl Metrics {
     /// A connection arrived; returns its number, starting from 1.
-    pub fn connection(&self) -> u64 {
+    pub(crate) fn connection(&self) -> u64 {
         self.connections.fetch_add(1, Relaxed) + 1
     }
 
     /// A step took `ms` milliseconds.
-    pub fn took(&self, step: Step, ms: u64) {
+    pub(crate) fn took(&self, step: Step, ms: u64) {
         if let Some(histogram) = self.steps.get(step as usize) {
             histogram.observe(ms);
         }
     }
 
     /// Something failed before there was a tunnel. `route` is empty if no route is known.
-    pub fn failed(&self, what: Failed, route: &str, reason: Reason, by: By) {
+    pub(crate) fn failed(&self, what: Failed, route: &str, reason: Reason, by: By) {
         match what {
             Failed::Connection => self.unread.add(reason, by),
             Failed::Handshake => self.refused.add(reason, by),
@@ -176,18 +177,18 @@ impl Metrics {
     }
 
     /// A plain request was answered with `status`, even if the rest of the answer failed.
-    pub fn served(&self, route: &str, status: Option<u16>) {
+    pub(crate) fn served(&self, route: &str, status: Option<u16>) {
         self.routes.get(route).served(status);
     }
 
     /// A tunnel opened; `generation` admitted it.
-    pub fn opened(&self, route: &str, generation: u64) {
+    pub(crate) fn opened(&self, route: &str, generation: u64) {
         self.opened.fetch_add(1, Relaxed);
         self.routes.get(route).opened(generation);
     }
 
     /// A tunnel ended; its client sees `close_code`, if that is known.
-    pub fn closed(
+    pub(crate) fn closed(
         &self,
         route: &str,
         generation: u64,
@@ -200,17 +201,17 @@ impl Metrics {
     }
 
     /// A refusal was counted, but not written.
-    pub fn suppressed(&self, reason: Reason) {
+    pub(crate) fn suppressed(&self, reason: Reason) {
         self.suppressed.add(reason, By::Proxy);
     }
 
     /// A record was lost.
-    pub fn dropped(&self) {
+    pub(crate) fn dropped(&self) {
         self.dropped.fetch_add(1, Relaxed);
     }
 
     /// A new configuration was read, with this outcome.
-    pub fn reloaded(&self, outcome: Reload) {
+    pub(crate) fn reloaded(&self, outcome: Reload) {
         let Reloads {
             applied,
             refused,
@@ -233,14 +234,14 @@ impl Metrics {
 
     /// Sets how many certificates (each with its key) and authorities can't be used as their files are now; their
     /// previous content stays in use.
-    pub fn certificates_refused(&self, count: usize) {
+    pub(crate) fn certificates_refused(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.reloads.certificates_refused.store(count, Relaxed);
     }
 
     /// The counters of a route, for callers that count often.
     #[must_use]
-    pub fn route(&self, name: &str) -> Arc<Route> {
+    pub(crate) fn route(&self, name: &str) -> Arc<Route> {
         self.routes.get(name)
     }
 }
@@ -249,13 +250,13 @@ impl Metrics {
 impl Metrics {
     /// When counting began, which is the start of the process.
     #[must_use]
-    pub fn started(&self) -> SystemTime {
+    pub(crate) fn started(&self) -> SystemTime {
         self.started
     }
 
     /// How often something failed or ended for a reason, whether that was written or not.
     #[must_use]
-    pub fn total(&self, reason: Reason) -> u64 {
+    pub(crate) fn total(&self, reason: Reason) -> u64 {
         let tables = [&self.unread, &self.refused, &self.requests];
         let before: u64 = tables.iter().map(|table| table.total(reason)).sum();
         before + self.ended.total(reason)
@@ -263,14 +264,14 @@ impl Metrics {
 
     /// Refusals that were counted, but not written.
     #[must_use]
-    pub fn suppressed_total(&self) -> u64 {
+    pub(crate) fn suppressed_total(&self) -> u64 {
         let all = Reason::ALL.iter();
         all.map(|reason| self.suppressed.total(*reason)).sum()
     }
 
     /// Records that were lost.
     #[must_use]
-    pub fn dropped_total(&self) -> u64 {
+    pub(crate) fn dropped_total(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
 

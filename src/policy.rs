@@ -15,7 +15,7 @@ mod shadows;
 pub mod wechat;
 
 pub use host::{Authority, HostPattern, HostSet};
-pub use origin::{OriginPattern, OriginRule};
+pub use origin::OriginRule;
 pub use path::PathPattern;
 pub use rules::{
     Enforcement, Forward, HttpRules, METHODS, MissingOrigin, Ping, Respond, Route, Serves,

@@ -6,7 +6,7 @@ mod drain;
 mod expiry;
 mod files;
 mod materials;
-pub mod notify;
+pub(crate) mod notify;
 mod plan;
 mod reload;
 mod sockets;
@@ -29,7 +29,7 @@ use crate::limits::{Clients, Slots};
 pub use crate::listener::inherited::Inherited;
 use crate::record::Sink;
 use crate::upstream::Names;
-pub use descriptors::shortage as descriptor_shortage;
+pub(crate) use descriptors::shortage as descriptor_shortage;
 use drain::Drain;
 pub use materials::Purpose;
 pub use plan::Plan;
@@ -43,7 +43,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long the way from the cut of what is left to the end of [`Server::run`] may take: a second each for listeners and
 /// for the two kinds of connections, then the last words, and one more.
-pub const ENDING: Duration = Duration::from_secs(6);
+pub(crate) const ENDING: Duration = Duration::from_secs(6);
 
 /// Bound listeners, not yet accepting.
 #[derive(Debug)]

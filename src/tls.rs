@@ -36,15 +36,15 @@ use tokio_rustls::StartHandshake;
 
 pub use client::{Client, SystemRoots};
 pub use client_auth::Authorities;
-pub use development::{
-    DevelopmentCertificateError, ensure_development_certificate, has_development_certificate,
-};
-pub use failure::{broken, ended_words, is_truncation, record_error, unused};
+pub use development::{ensure_development_certificate, has_development_certificate};
+pub use failure::{broken, ended_words, is_truncation, unused};
 pub use finding::Finding;
 pub use identity::{Identity, load};
 pub use refused::refused_late;
 pub use rustls::Error;
-pub use validity::{Certificate, Leaf, ShownTo};
+pub use validity::Certificate;
+#[cfg(test)]
+pub(crate) use validity::{Leaf, ShownTo};
 
 use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};

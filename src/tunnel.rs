@@ -31,7 +31,7 @@ use crate::metrics::{Route, Traffic};
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
 use crate::stream::{ClientStream, UpstreamStream};
-pub use ending::Closed;
+pub(crate) use ending::Closed;
 use ending::First;
 use frame::{Extensions, Sender};
 use leg::{Leg, Outgoing, begin, pump, say_close};
@@ -40,7 +40,7 @@ use side::Side;
 
 /// The settings of the tunnels of one route.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// How long no bytes of either peer may pass; `None`: no limit.
     pub idle: Option<Duration>,
     /// How long a tunnel may stay open after the 101; `None`: no limit.
@@ -65,7 +65,7 @@ pub struct Settings {
 
 /// Both ends of a tunnel.
 #[derive(Debug)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// The client's side.
     pub client: ClientStream,
     /// What the client sent before the 101; it is passed on first.
@@ -80,7 +80,7 @@ pub struct Ends {
 
 /// What a shutdown asks of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown<'a> {
+pub(crate) enum Shutdown<'a> {
     /// Nothing.
     No,
     /// Close when its turn comes; the turns of all tunnels are spread over this time.
@@ -93,7 +93,7 @@ pub enum Shutdown<'a> {
 ///
 /// There are many tunnels and most are idle, so fields that few tunnels need at a time are boxed.
 #[derive(Debug)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     client: Leg,
     upstream: Leg,
     client_stream: ClientStream,

@@ -21,9 +21,9 @@ mod relay;
 mod request;
 mod upload;
 
-pub use connect::{Connected, connect};
+pub use connect::connect;
 pub use forward::{Served, forward};
-pub use group::{Busy, Group, InUse, Member, TunnelSlot};
+pub use group::{Busy, Group, InUse, TunnelSlot};
 pub use handshake::{Answer, Opened, Refused, handshake};
 pub use names::Names;
 pub use relay::BodyOutcome;

@@ -42,12 +42,6 @@ impl Slots {
         Arc::clone(&self.free).try_acquire_owned().ok()
     }
 
-    /// How many places there should be.
-    #[must_use]
-    pub fn wanted(&self) -> usize {
-        self.count().wanted
-    }
-
     /// From now on there are this many places. Nobody loses one: where more are taken, the next that become free go
     /// away. Needs a Tokio runtime.
     pub fn resize(&self, places: usize) {

@@ -85,12 +85,6 @@ impl PathPattern {
         })
     }
 
-    /// Whether the pattern ends with `/*`.
-    #[must_use]
-    pub fn is_prefix(&self) -> bool {
-        self.is_prefix
-    }
-
     /// Whether `path` matches, byte by byte. Check [`ambiguity`] first: a prefix takes any bytes below it.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {
@@ -263,7 +257,7 @@ mod tests {
             "/a:b@c",
         ] {
             assert_eq!(pattern(text).to_string(), text);
-            assert_eq!(pattern(text).is_prefix(), text.ends_with('*'));
+            assert_eq!(pattern(text).is_prefix, text.ends_with('*'));
         }
     }
 

@@ -156,12 +156,6 @@ pub fn is_truncation(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof
 }
 
-/// The library's words if a stream broke because of its TLS records rather than its TCP connection.
-#[must_use]
-pub fn record_error(error: &io::Error) -> Option<String> {
-    tls_error(error).map(ToString::to_string)
-}
-
 pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }

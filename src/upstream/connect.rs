@@ -28,10 +28,8 @@ const FULL_WAIT: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Connected {
     pub(super) stream: UpstreamStream,
-    /// The endpoint, with the address where a name was resolved.
-    pub endpoint: String,
     /// Counts the connection on its endpoint.
-    pub busy: Busy,
+    pub(super) busy: Busy,
 }
 
 /// Connects to the first endpoint that can be, of those that `client` may get; `record` gets an attempt for
@@ -91,12 +89,7 @@ impl Group {
             Err(failure) if failure.reason == Reason::UpstreamPortsExhausted => {}
             Err(_) => member.connected(false),
         }
-        let (stream, endpoint) = dialled?;
-        Ok(Connected {
-            stream,
-            endpoint,
-            busy,
-        })
+        dialled.map(|stream| Connected { stream, busy })
     }
 
     /// The same without a permit, for what carries nothing of a client's. At a unix socket without room, who has a `turn`
@@ -108,7 +101,7 @@ impl Group {
         subprotocols: &[String],
         timeout: Duration,
         record: &mut Record,
-    ) -> Result<(UpstreamStream, String), Failure> {
+    ) -> Result<UpstreamStream, Failure> {
         let mut trying = Trying {
             record,
             timeout,
@@ -121,7 +114,7 @@ impl Group {
             Endpoint::Echo => {
                 let stream = UpstreamStream::Echo(echo::start(subprotocols.to_vec()));
                 trying.tried(&endpoint.to_string(), Instant::now(), None);
-                Ok((stream, endpoint.to_string()))
+                Ok(stream)
             }
             Endpoint::Unix(path) => trying.unix(endpoint, path, turn).await,
             Endpoint::Http { host, port } | Endpoint::Https { host, port } => {
@@ -137,7 +130,7 @@ impl Group {
         endpoint: &Endpoint,
         (host, port): (&str, u16),
         mut trying: Trying<'_>,
-    ) -> Result<(UpstreamStream, String), Failure> {
+    ) -> Result<UpstreamStream, Failure> {
         let begun = Instant::now();
         let found = self.names.look_up(host, port, trying.timeout).await;
         let found = found.inspect_err(|failure| {
@@ -158,7 +151,7 @@ impl Group {
             match self.open_address(endpoint, host, address, left).await {
                 Ok(stream) => {
                     trying.tried(&shown, begun, None);
-                    return Ok((stream, shown));
+                    return Ok(stream);
                 }
                 Err(failure) => {
                     trying.tried(&shown, begun, Some(&failure));
@@ -250,14 +243,14 @@ impl Trying<'_> {
         endpoint: &Endpoint,
         path: &Path,
         turn: Option<&Mutex<()>>,
-    ) -> Result<(UpstreamStream, String), Failure> {
+    ) -> Result<UpstreamStream, Failure> {
         let begun = Instant::now();
         let shown = endpoint.to_string();
         let asking = when_there_is_room(turn, || UnixStream::connect(path));
         let failure = match timeout_at(self.deadline, asking).await {
             Ok(Ok(socket)) => {
                 self.tried(&shown, begun, None);
-                return Ok((UpstreamStream::Unix(socket), shown));
+                return Ok(UpstreamStream::Unix(socket));
             }
             Ok(Err(error)) => unix_failure(path, &error),
             Err(_) => {

@@ -62,8 +62,9 @@ pub struct Busy(Arc<Member>);
 #[derive(Debug)]
 pub struct TunnelSlot(Arc<AtomicUsize>);
 
-/// What an open tunnel holds of its upstream.
+/// What an open tunnel holds of its upstream until it ends.
 #[derive(Debug)]
+#[expect(dead_code, reason = "counted until dropped")]
 pub struct InUse {
     /// Its slot among the group's tunnels.
     pub slot: TunnelSlot,

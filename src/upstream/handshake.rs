@@ -73,7 +73,7 @@ pub async fn handshake(
     upstream: &Upstream,
     head_limit: usize,
 ) -> Result<Answer, Failure> {
-    let Connected { stream, busy, .. } = connected;
+    let Connected { stream, busy } = connected;
     let deadline = Instant::now() + upstream.handshake_timeout;
     let seen = Seen::default();
     let is_conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]

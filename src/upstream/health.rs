@@ -133,7 +133,7 @@ async fn ask(
 ) -> Result<StatusCode, String> {
     let deadline = Instant::now() + check.timeout;
     let opened = group.open(&member.endpoint, None, &[], check.timeout, record);
-    let (stream, _) = opened.await.map_err(|failure| {
+    let stream = opened.await.map_err(|failure| {
         let detail = failure.detail.unwrap_or_default();
         format!("{}: {detail}", failure.reason)
     })?;
