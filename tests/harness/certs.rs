@@ -1,4 +1,4 @@
-//! Certificates made for one test run.
+//! Certificates made for one run of the tests.
 
 use std::fs;
 use std::io::Write;
@@ -12,12 +12,12 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// An authority of the test's own.
+/// A certificate authority.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// What makes a leaf special.
+/// What a leaf certificate is made for, or what is wrong with it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Good,
@@ -27,7 +27,7 @@ pub enum Kind {
     /// Made for clients, like the next one.
     Client,
     ExpiredClient,
-    /// Of an authority, which no server may present.
+    /// A CA certificate, which a server must not present.
     Authority,
 }
 
@@ -90,12 +90,12 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// A certificate for a server whose time is over in `left`.
+    /// A server certificate that expires in `left`.
     pub fn issue_for(&self, names: &[&str], left: Duration) -> (String, String) {
         self.issue_between(names, -Duration::days(60), left)
     }
 
-    /// A certificate for a server that is valid `from` a time `to` another, both from now.
+    /// A server certificate that is valid `from` a time `to` another, both relative to now.
     pub fn issue_between(&self, names: &[&str], from: Duration, to: Duration) -> (String, String) {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
@@ -108,7 +108,7 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// A certificate of [`Authority::issue`] as files `NAME.pem` and `NAME-key.pem` in `folder`.
+    /// Writes a certificate from [`Authority::issue`] to `NAME.pem` and `NAME-key.pem` in `folder`.
     pub fn write(
         &self,
         folder: &Path,
@@ -127,7 +127,7 @@ impl Authority {
     }
 }
 
-/// Writes what only its owner may read.
+/// Writes a file that only its owner may read.
 pub fn write_private(path: &Path, text: &str) {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

@@ -1,4 +1,4 @@
-//! Clients that write bytes of the test's choosing, with and without TLS.
+//! Clients that send arbitrary bytes, with and without TLS.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,7 @@ use super::PATIENCE;
 use super::certs::Authority;
 use super::proxy::{HOST, ORIGIN};
 
-/// The key of the RFC's example, and the Accept value that belongs to it.
+/// The key in RFC 6455's example, and its Accept value.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -25,13 +25,13 @@ pub enum Client {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// A socket whose reads and writes give up after [`PATIENCE`].
+/// A socket whose reads and writes time out after [`PATIENCE`].
 pub fn socket(address: SocketAddr) -> TcpStream {
     try_socket(address).unwrap()
 }
 
-/// The same where the proxy may turn the connection away: on a loaded machine its reset can come before the kernel
-/// has told that the connection was made, and connecting itself fails then.
+/// The same if the proxy may turn the connection away: on a loaded machine its reset can arrive before connect()
+/// returns, which then fails.
 pub fn try_socket(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -72,12 +72,12 @@ impl Client {
         Self::tls_with(address, HOST, trusting()).unwrap()
     }
 
-    /// A TLS handshake as the test wants it.
+    /// A TLS handshake with this configuration.
     pub fn tls_with(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<Self> {
         Self::tls_over(try_socket(address)?, name, config)
     }
 
-    /// The same over a connection that has been used before.
+    /// The same over a connection that has already been used.
     pub fn tls_over(mut socket: TcpStream, name: &str, config: ClientConfig) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
@@ -108,7 +108,7 @@ impl Client {
         bytes
     }
 
-    /// Reads one response: its head, and as much body as it announces or as comes until the end.
+    /// Reads one response: its head, and the body that it announces or that arrives until the end.
     #[track_caller]
     pub fn response(&mut self) -> Response {
         let mut response = self.response_head();
@@ -142,7 +142,7 @@ impl Client {
         Response::parse(&head)
     }
 
-    /// A chunked body, as far as it comes: one that is cut has no last chunk and gets [`CUT`] instead.
+    /// Reads a chunked body; a body that is cut off has no last chunk and gets [`CUT`] instead.
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
@@ -169,7 +169,7 @@ impl Client {
         }
     }
 
-    /// Everything until the end; a reset or a TLS stream cut short ends it too.
+    /// Reads until the end; a reset or a truncated TLS stream also counts as the end.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.read_to_end(&mut bytes) {
@@ -184,20 +184,20 @@ impl Client {
         bytes
     }
 
-    /// Ends our side in order: TLS end, then TCP end. The other side may still speak.
+    /// Closes our sending side cleanly, first in TLS and then in TCP. The other side may still send.
     pub fn finish(&mut self) {
         if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();
             stream.flush().unwrap();
         }
         match self.tcp().shutdown(Shutdown::Write) {
-            // The proxy has reset the connection meanwhile, which is an end too.
+            // The proxy has reset the connection in the meantime, which is an end too.
             Err(error) if error.kind() == ErrorKind::NotConnected => {}
             ended => ended.unwrap(),
         }
     }
 
-    /// Ends TCP without the end of TLS.
+    /// Ends TCP without a TLS close_notify.
     pub fn truncate(&self) {
         self.tcp().shutdown(Shutdown::Write).unwrap();
     }
@@ -235,10 +235,10 @@ impl Write for Client {
     }
 }
 
-/// Stands at the end of a chunked body that ended before its last chunk.
+/// Marks the end of a chunked body that ended before its last chunk.
 pub const CUT: &[u8] = b"<cut>";
 
-/// A response as it came.
+/// A response as received.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -269,7 +269,7 @@ impl Response {
         }
     }
 
-    /// The only value of a field.
+    /// The value of a field that occurs once.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self
             .fields
@@ -294,8 +294,8 @@ impl Response {
     }
 }
 
-/// The opening handshake that [`super::Setup`] admits, with `changes`: a field of the same name is replaced, an empty
-/// value removes it, a new name is added.
+/// The opening handshake that [`super::Setup`] admits, with `changes`: each replaces the field of that name, or adds
+/// it; an empty value removes it.
 pub fn handshake(path: &str, changes: &[(&str, &str)]) -> String {
     let fields = [
         ("Host", HOST),
@@ -320,8 +320,7 @@ pub fn handshake(path: &str, changes: &[(&str, &str)]) -> String {
     request + "\r\n"
 }
 
-/// Whether the proxy has read everything that went into a peer's socket, its end included: both kernel queues between
-/// them are empty.
+/// Whether the proxy has read everything that was sent on a socket, including its end: both kernel queues are empty.
 pub fn is_read(socket: &TcpStream) -> bool {
     let own = socket.local_addr().unwrap();
     let proxy = socket.peer_addr().unwrap();
@@ -332,26 +331,26 @@ pub fn is_read(socket: &TcpStream) -> bool {
     is_empty(own, proxy, 0) && is_empty(proxy, own, 1)
 }
 
-/// The timer that the kernel has running for the socket with these ends, and when it fires.
+/// The timer that the kernel runs for the socket with these ends, and when it fires.
 pub fn kernel_timer(local: SocketAddr, remote: SocketAddr) -> Option<(u8, Duration)> {
     let timer = kernel_column(local, remote, 5)?;
     let (kind, ticks) = timer.split_once(':').unwrap();
     let ticks = u64::from_str_radix(ticks, 16).unwrap();
-    // The kernel tells user space hundredths of a second, whatever it counts itself.
+    // The kernel reports hundredths of a second.
     let left = Duration::from_millis(ticks * 10);
     Some((u8::from_str_radix(kind, 16).unwrap(), left))
 }
 
-/// Whether somebody is dialling this address and has no answer.
+/// Whether someone is connecting to this address and has no answer.
 pub fn is_dialled(to: SocketAddr) -> bool {
-    /// What `/proc/net/tcp` calls `SYN_SENT`.
+    /// `SYN_SENT` in `/proc/net/tcp`.
     const DIALLING: &str = "02";
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
     let wanted = [hexadecimal(to).as_str(), DIALLING].join(" ");
     sockets.lines().any(|line| line.contains(&wanted))
 }
 
-/// A column that `/proc/net/tcp` has for the socket with these ends; `None` if there is no such socket.
+/// A column of `/proc/net/tcp` for the socket with these ends; `None` if there is no such socket.
 fn kernel_column(local: SocketAddr, remote: SocketAddr, column: usize) -> Option<String> {
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
     let ends = format!("{} {}", hexadecimal(local), hexadecimal(remote));
@@ -360,10 +359,10 @@ fn kernel_column(local: SocketAddr, remote: SocketAddr, column: usize) -> Option
     Some(found.to_owned())
 }
 
-/// From now on nothing that is sent to this socket arrives, and nothing is acknowledged: its machine is gone, as far as
-/// the proxy can tell. The kernel still sends what the socket writes.
+/// Makes the peer of this socket seem dead: from now on nothing that arrives is seen or acknowledged. The kernel still
+/// sends what is written.
 pub fn vanish(socket: &TcpStream) {
-    // The only instruction of the filter: BPF_RET of the constant 0, "keep no byte of this packet".
+    // The filter's only instruction: BPF_RET of the constant 0, "keep no byte of this packet".
     const RETURN_CONSTANT: u16 = 0x06;
     let nothing = socket2::SockFilter::new(RETURN_CONSTANT, 0, 0, 0);
     socket2::SockRef::from(socket)
@@ -371,7 +370,7 @@ pub fn vanish(socket: &TcpStream) {
         .unwrap();
 }
 
-/// An address as `/proc/net/tcp` spells it: the four bytes as one number of the machine's byte order.
+/// An address in the form of `/proc/net/tcp`: the four bytes as one number in the machine's byte order.
 fn hexadecimal(address: SocketAddr) -> String {
     let SocketAddr::V4(address) = address else {
         panic!("{address} is not IPv4")

@@ -1,10 +1,10 @@
-//! WebSocket frames (RFC 6455 section 5.2), as peers write them and as tests read them.
+//! WebSocket frames (RFC 6455 section 5.2), as peers write them and tests read them.
 
 use std::io::{self, Read, Write};
 
 use super::Client;
 
-/// First bytes of frames that are a message of their own.
+/// First bytes of unfragmented frames.
 pub const TEXT: u8 = 0x81;
 pub const BINARY: u8 = 0x82;
 pub const CLOSE: u8 = 0x88;
@@ -15,20 +15,20 @@ pub const PONG: u8 = 0x8a;
 pub const BINARY_BEGINS: u8 = 0x02;
 pub const MESSAGE_ENDS: u8 = 0x80;
 
-/// The mask where a test does not choose one: no two of its bytes are equal, so that a shift is seen.
+/// The default mask. All its bytes differ, so a shift is noticed.
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
-/// All of a frame that stands before its payload.
+/// The part of a frame before its payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
     pub first: u8,
     pub mask: Option<[u8; 4]>,
-    /// Bytes of payload.
+    /// Length of the payload in bytes.
     pub length: u64,
 }
 
 impl Header {
-    /// As it stands on the wire, in the shortest of the three forms.
+    /// The header on the wire, in the shortest of the three forms.
     pub fn bytes(&self) -> Vec<u8> {
         let bit = if self.mask.is_some() { 0x80 } else { 0 };
         let mut bytes = vec![self.first];
@@ -47,7 +47,7 @@ impl Header {
         bytes
     }
 
-    /// Reads one; a stream that ends before or in it is an error.
+    /// Reads a header; the end of the stream is an error.
     pub fn read(from: &mut impl Read) -> io::Result<Self> {
         let [first, second] = exactly(from)?;
         let length = match second & 0x7f {
@@ -67,12 +67,12 @@ impl Header {
     }
 }
 
-/// A frame of a client's, masked.
+/// A client's frame, masked.
 pub fn masked(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     masked_with(MASK, first, payload)
 }
 
-/// The same with a mask of the test's choosing.
+/// The same with another mask.
 pub fn masked_with(mask: [u8; 4], first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let mut payload = payload.as_ref().to_vec();
     let length = payload.len() as u64;
@@ -86,7 +86,7 @@ pub fn masked_with(mask: [u8; 4], first: u8, payload: impl AsRef<[u8]>) -> Vec<u
     [header.bytes(), payload].concat()
 }
 
-/// A frame of a server's, not masked.
+/// A server's frame, unmasked.
 pub fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let header = Header {
@@ -97,12 +97,12 @@ pub fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     [&header.bytes(), payload].concat()
 }
 
-/// What a Close frame with a code says (RFC 6455 section 5.5.1).
+/// The payload of a Close frame (RFC 6455 section 5.5.1).
 pub fn closing(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()
 }
 
-/// Reads one frame whole: its first byte, and its payload without the mask.
+/// Reads a whole frame: its first byte, and its unmasked payload.
 pub fn read(from: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     let header = Header::read(from)?;
     let mut payload = vec![0; usize::try_from(header.length).unwrap()];
@@ -111,7 +111,7 @@ pub fn read(from: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     Ok((header.first, payload))
 }
 
-/// Sends a text through a tunnel to an upstream that echoes, and takes it back.
+/// Sends a text through a tunnel to an upstream that echoes, and reads it back.
 #[track_caller]
 pub fn echoes(client: &mut Client, text: &str) {
     let back = plain(TEXT, text);
@@ -119,11 +119,11 @@ pub fn echoes(client: &mut Client, text: &str) {
     assert_eq!(came, back);
 }
 
-/// Sends every frame of a client back without its mask, as it comes and however large it is, until a Close frame was
-/// sent back; a stream that ends before is an error.
+/// Sends every frame of a client back unmasked, in pieces as they arrive, until a Close frame was sent back. An earlier
+/// end of the stream is an error.
 ///
 /// # Panics
-/// For a frame without a mask, which no proxy may let through.
+/// For an unmasked frame, which a proxy must not let through.
 pub fn echo(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -155,7 +155,7 @@ pub fn echo(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Puts a mask on, or takes it off, where `done` bytes of the payload stand before these.
+/// Masks or unmasks a part of a payload, after `done` earlier bytes.
 fn apply(mask: [u8; 4], done: u64, bytes: &mut [u8]) {
     let skip = usize::try_from(done % 4).unwrap();
     for (byte, mask) in bytes.iter_mut().zip(mask.iter().cycle().skip(skip)) {
@@ -183,7 +183,7 @@ fn frames_are_written_as_the_rfc_shows_them() {
     assert_eq!(plain(CLOSE, closing(1000, "ok")), b"\x88\x04\x03\xe8ok");
 }
 
-/// Gives a few bytes at a time, so that a payload is split where its mask is not at its beginning.
+/// Gives a few bytes at a time, so a payload is split at other places than the mask.
 struct Few<'a>(&'a [u8]);
 
 impl Read for Few<'_> {

@@ -1,8 +1,8 @@
-//! One opening handshake that does not succeed: its answer and its record.
+//! An opening handshake that fails: its answer and its record.
 
 use super::{Client, Line, Response, Setup, frames, handshake};
 
-/// One opening handshake: what the client read until its connection ended, and the record.
+/// Sends one opening handshake; gives everything that the client read, and the record.
 #[track_caller]
 pub fn ask(setup: &Setup) -> (Response, Line) {
     ask_with(setup, &[])
@@ -19,7 +19,7 @@ pub fn ask_with(setup: &Setup, changes: &[(&str, &str)]) -> (Response, Line) {
     (response, proxy.terminal())
 }
 
-/// Holds a refusal of the proxy's own against what every one of them has.
+/// Checks what every refusal by the proxy itself must have.
 #[track_caller]
 pub fn is_own(response: &Response, line: &Line) {
     let reason = line.text("reason");
@@ -50,7 +50,7 @@ pub fn has_timings(line: &Line, names: &[&str]) {
     }
 }
 
-/// The endpoints tried and what came of each.
+/// The endpoints that were tried, with their outcomes.
 pub fn attempts(line: &Line) -> Vec<(String, String)> {
     let attempts = line.0.get("attempts").and_then(|list| list.as_array());
     let text = |attempt: &serde_json::Value, name: &str| {
@@ -64,14 +64,14 @@ pub fn attempts(line: &Line) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The milliseconds that a `detail` with "no answer in 301ms" names. Taken just before the attempt's own `ms`, which
-/// may be one more.
+/// The milliseconds in a `detail` such as "no answer in 301ms". The attempt's own `ms` is taken right after and may be
+/// one more.
 pub fn waited(detail: &str) -> u64 {
     let (_, number) = detail.split_once(": no answer in ").expect(detail);
     number.strip_suffix("ms").expect(detail).parse().unwrap()
 }
 
-/// A tunnel through `setup` that echoes; gives its `opened`.
+/// Opens a tunnel through `setup` that echoes; gives its `opened` record.
 #[track_caller]
 pub fn echoes(setup: &Setup) -> Line {
     let proxy = setup.start();

@@ -1,4 +1,4 @@
-//! The library's server inside the test's own process, for what can't be done to a program from outside.
+//! The library's server inside the test's process, for what can't be done to a program from outside.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use super::proxy::is_terminal;
 use super::scrape::Scrape;
 use super::{Line, PATIENCE, Setup};
 
-/// Where records go: lines that can be waited for.
+/// An output for records, whose lines can be waited for.
 #[derive(Clone, Default)]
 pub struct Records(Arc<(Mutex<Vec<u8>>, Condvar)>);
 
@@ -40,7 +40,7 @@ impl Records {
         parse(&self.0.0.lock().unwrap())
     }
 
-    /// Waits until there are `count` terminal records, and gives all there are.
+    /// Waits for `count` terminal records; gives all that exist.
     #[track_caller]
     pub fn terminals(&self, count: usize) -> Vec<Line> {
         let deadline = Instant::now() + PATIENCE;
@@ -68,7 +68,7 @@ fn parse(bytes: &[u8]) -> Vec<Line> {
         .collect()
 }
 
-/// What the sink of a test is told, with a hook.
+/// The settings of a test's sink, with a hook.
 pub fn settings(hook: Option<Arc<StageHook>>) -> Settings {
     Settings {
         log: Log {
@@ -96,7 +96,7 @@ impl Inside {
     pub fn start(setup: &Setup, hook: Arc<StageHook>) -> Self {
         let folder = setup.folder();
         let yaml = setup.yaml();
-        // Inside this process relative names would be looked up in its own working directory.
+        // The test's working directory is not the configuration's folder, so relative names can't be used.
         let file = folder.path().join("proxy.yaml");
         std::fs::write(&file, yaml).unwrap();
         let plan = Plan::load(&file, Purpose::Run).unwrap();
@@ -128,7 +128,7 @@ impl Inside {
         }
     }
 
-    /// What was counted.
+    /// The metrics so far.
     pub fn metrics(&self) -> Scrape {
         let mut text = Text::default();
         let routes = [("/ws".to_owned(), true)].into();
@@ -140,7 +140,7 @@ impl Inside {
         self.address
     }
 
-    /// Waits until every task that could run has run: with one worker, one that is spawned now runs after them.
+    /// Waits until every task that could run has run: the only worker runs a new task after all others.
     pub fn settle(&self) {
         let runtime = self.runtime.as_ref().unwrap();
         for _ in 0..4 {
@@ -148,12 +148,12 @@ impl Inside {
         }
     }
 
-    /// Drops the runtime with every task in it, waiting for none.
+    /// Drops the runtime with all its tasks, without waiting.
     pub fn cancel(&mut self) {
         self.runtime.take().unwrap().shutdown_background();
     }
 
-    /// Waits for `count` terminal records, closes the output, and gives the terminal ones of all that was written.
+    /// Waits for `count` terminal records and closes the output; gives all terminal records that were written.
     #[track_caller]
     pub fn ended(self, count: usize) -> Vec<Line> {
         self.records.terminals(count);
@@ -161,7 +161,7 @@ impl Inside {
         self.records.terminals(count)
     }
 
-    /// Stops the server in order and gives all lines.
+    /// Stops the server cleanly; gives all lines.
     #[track_caller]
     pub fn stop(mut self) -> Vec<Line> {
         self.stop.send(()).unwrap();

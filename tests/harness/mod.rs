@@ -1,6 +1,6 @@
-//! What tests need to drive the real program over real sockets and read the lines that users read.
+//! Drives the real program over real sockets, and reads the lines that users read.
 //!
-//! Nothing here sleeps to wait: everything waits for an event with the deadline [`PATIENCE`].
+//! Nothing here sleeps: everything waits for an event until the deadline [`PATIENCE`].
 
 pub mod certs;
 pub mod client;
@@ -23,10 +23,10 @@ pub use origin::Origin;
 pub use proxy::{Line, Proxy, Setup};
 pub use upstream::{Upstream, switching};
 
-/// How long anything may take that should happen: far more than it does on a slow, loaded machine.
+/// How long an expected event may take: far longer than on a slow, loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks again and again until `ready` gives something.
+/// Polls until `ready` gives something.
 ///
 /// # Panics
 /// After [`PATIENCE`], with `what` was waited for.

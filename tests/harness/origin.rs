@@ -1,4 +1,4 @@
-//! Upstreams that answer plain requests, one after the other on each connection.
+//! Upstreams that answer plain requests, several per connection.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::upstream::field;
 use super::{Upstream, eventually};
 
-/// An upstream whose requests are answered by the test's function.
+/// An upstream whose requests are answered by a function of the test.
 pub struct Origin {
     upstream: Upstream,
     heads: Arc<Mutex<Vec<String>>>,
@@ -17,15 +17,15 @@ pub struct Origin {
 /// A request whose head was read.
 pub struct Ask {
     pub socket: TcpStream,
-    /// As it came, the empty line included.
+    /// As received, including the empty line.
     pub head: String,
-    /// The number of its connection, and its own on that, from 0.
+    /// The number of its connection, and its number on that connection, both from 0.
     pub place: (usize, usize),
     is_over: bool,
 }
 
 impl Origin {
-    /// Calls `handle` with each request; the connection goes on until that ends it, or the proxy.
+    /// Calls `handle` with each request until it or the proxy ends the connection.
     pub fn start(handle: impl Fn(&mut Ask) + Send + Sync + 'static) -> Self {
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = Arc::clone(&heads);
@@ -53,7 +53,7 @@ impl Origin {
         Self { upstream, heads }
     }
 
-    /// Answers each request 200 with its body.
+    /// Answers each request with 200 and its own body.
     pub fn echo() -> Self {
         Self::start(|ask| {
             let body = ask.body();
@@ -61,7 +61,7 @@ impl Origin {
         })
     }
 
-    /// Answers each request with these bytes, once its body has come.
+    /// Answers each request with these bytes after its body has arrived.
     pub fn answering(bytes: &'static str) -> Self {
         Self::start(move |ask| {
             ask.body();
@@ -112,10 +112,10 @@ impl Ask {
         field(&self.head, name)
     }
 
-    /// Reads the body as its framing says; an end before its end gives what came.
+    /// Reads the body as its framing says; if the stream ends early, gives what arrived.
     ///
     /// # Panics
-    /// For a framing that is not exactly one.
+    /// If the framing is ambiguous.
     pub fn body(&mut self) -> Vec<u8> {
         let length = self.field("content-length").map(str::to_owned);
         match (length, self.field("transfer-encoding")) {
@@ -131,7 +131,7 @@ impl Ask {
         }
     }
 
-    /// Reads a chunked body; gives also the trailer section, the empty line included.
+    /// Reads a chunked body and its trailer section, including the empty line.
     pub fn chunks(&mut self) -> (Vec<u8>, String) {
         let mut body = Vec::new();
         loop {
@@ -158,7 +158,7 @@ impl Ask {
         (body, trailers)
     }
 
-    /// Writes; a proxy that is gone already is no fault.
+    /// Writes; a proxy that is already gone is not an error.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.socket.write_all(bytes.as_ref());
         self
@@ -171,7 +171,7 @@ impl Ask {
         self.write([head.as_bytes(), body].concat());
     }
 
-    /// Reads until the proxy ends, and is done with the connection.
+    /// Reads until the proxy ends the connection, and closes it.
     pub fn drain(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         let _ = self.socket.read_to_end(&mut all);
@@ -179,7 +179,7 @@ impl Ask {
         all
     }
 
-    /// Ends the connection in order.
+    /// Closes the connection cleanly.
     pub fn close(&mut self) {
         let _ = self.socket.shutdown(Shutdown::Both);
         self.is_over = true;

@@ -18,7 +18,7 @@ use super::certs::{Authority, Kind};
 
 /// The Origin that [`Setup`]'s route admits.
 pub const ORIGIN: &str = "https://app.example.com";
-/// The name that [`Setup`]'s certificate is for, beside `localhost` and `127.0.0.1`.
+/// The name in [`Setup`]'s certificate, in addition to `localhost` and `127.0.0.1`.
 pub const HOST: &str = "api.example.com";
 
 /// The shipped configurations.
@@ -29,7 +29,7 @@ pub const SHIPPED: [&str; 4] = [
     "deploy/one-image/proxy.yaml",
 ];
 
-/// A configuration with one listener, one route `/ws` and one upstream; each field is YAML put at its place.
+/// A configuration with one listener, one route `/ws` and one upstream; each field is YAML for its place.
 #[derive(Clone)]
 pub struct Setup {
     /// `listeners[0].address`.
@@ -104,7 +104,7 @@ impl Setup {
                 .map(|line| format!("{}{line}\n", " ".repeat(by)))
                 .collect()
         };
-        // Without quotes the brackets of IPv6 would be a list.
+        // Without quotes the brackets of IPv6 would start a list.
         let address = match self.address {
             SocketAddr::V4(address) => address.to_string(),
             SocketAddr::V6(address) => format!("\"{address}\""),
@@ -158,13 +158,13 @@ impl Setup {
         self.start_in(self.folder())
     }
 
-    /// The same in a folder that the test has filled.
+    /// The same in a folder that the test has prepared.
     pub fn start_in(&self, folder: TempDir) -> Proxy {
         fs::write(folder.path().join("proxy.yaml"), self.yaml()).unwrap();
         self.start_bound(folder, 1)
     }
 
-    /// The same where the test has written the configuration too, and `listeners` addresses are bound.
+    /// The same if the test has also written the configuration; `listeners` addresses are bound.
     pub fn start_bound(&self, folder: TempDir, listeners: usize) -> Proxy {
         let Some((first, arguments)) = self.through.split_first() else {
             return Proxy::spawn(folder, self.descriptors, listeners);
@@ -180,7 +180,7 @@ impl Setup {
 pub struct Line(pub Value);
 
 impl Line {
-    /// A field as text; empty when absent.
+    /// A field as text; empty if absent.
     pub fn text(&self, field: &str) -> &str {
         self.0
             .get(field)
@@ -203,7 +203,7 @@ impl Line {
             .collect()
     }
 
-    /// Holds the record against everything that is fixed about its reason.
+    /// Checks the record against everything that is fixed for its reason.
     #[track_caller]
     pub fn expect(self, reason: Reason) -> Self {
         let spec = reason.spec();
@@ -221,7 +221,7 @@ impl Line {
                 "{self:?}"
             ),
         }
-        // What a probe asks again and again is told once.
+        // Repeated probes get level debug.
         let is_repeated = reason == Reason::PlainHttpRequest && self.text("level") == "debug";
         assert!(
             is_repeated || self.text("level") == spec.level.name(),
@@ -237,7 +237,7 @@ impl Line {
         self
     }
 
-    /// Holds the times of a record that ends a tunnel or a refused connection against each other.
+    /// Checks that the times of a terminal record are consistent.
     #[track_caller]
     fn has_its_times(&self) {
         let is_closed = self.text("event") == "closed";
@@ -251,18 +251,18 @@ impl Line {
             .time("time")
             .duration_since(self.time("ended_at"))
             .expect("a tunnel ends before its record");
-        // Each is cut to whole milliseconds.
+        // Each value is truncated to milliseconds.
         assert!(since_end.as_millis() + 1 >= waited.into(), "{self:?}");
         assert!(self.number("lasted_ms") >= Some(waited), "{self:?}");
     }
 
-    /// A field that is a point in time.
+    /// A field with a point in time.
     #[track_caller]
     pub fn time(&self, field: &str) -> SystemTime {
         humantime::parse_rfc3339(self.text(field)).unwrap()
     }
 
-    /// Holds a part of the detail against what is expected there.
+    /// Checks that the detail contains `part`.
     #[track_caller]
     pub fn with_detail(self, part: &str) -> Self {
         assert!(
@@ -313,7 +313,7 @@ impl Proxy {
         Self::launch(folder, command, listeners)
     }
 
-    /// The same by a command of the test's own, which runs the program with the arguments that are added here.
+    /// The same with another command, which runs the program with the arguments that are added here.
     pub fn launch(folder: TempDir, mut command: Command, listeners: usize) -> Self {
         command
             .arg("--config")
@@ -321,13 +321,13 @@ impl Proxy {
         Self::follow(folder, command, listeners)
     }
 
-    /// The same by a command to which nothing is added.
+    /// The same with a command to which nothing is added.
     pub fn follow(folder: TempDir, mut command: Command, listeners: usize) -> Self {
         command.stdin(Stdio::null());
         Self::attach(folder, command, listeners)
     }
 
-    /// The same by a command that has its standard input already.
+    /// The same with a command whose standard input is already set.
     pub fn attach(folder: TempDir, mut command: Command, listeners: usize) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
@@ -380,7 +380,7 @@ impl Proxy {
         self.folder.path()
     }
 
-    /// Waits until `found` finds what it looks for in the lines so far.
+    /// Waits until `found` finds something in the lines so far.
     #[track_caller]
     pub fn wait<T>(&self, what: &str, found: impl Fn(&[Line]) -> Option<T>) -> T {
         let (output, changed) = &*self.output;
@@ -393,7 +393,7 @@ impl Proxy {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || output.ended {
                 let (ended, lines) = (output.ended, output.lines.clone());
-                // Panicking with a lock held would make `drop` panic too, and nobody would read this.
+                // A panic while the lock is held would make `drop` panic too, and hide this message.
                 drop(output);
                 let said = self.diagnostics();
                 panic!("{what} did not come; ended: {ended}\nlines: {lines:#?}\nstderr: {said}");
@@ -402,7 +402,7 @@ impl Proxy {
         }
     }
 
-    /// Waits for the next `refused`, `closed` or `request` that was not taken yet.
+    /// Waits for the next `refused`, `closed` or `request` that was not yet taken.
     #[track_caller]
     pub fn terminal(&mut self) -> Line {
         let index = self.terminals_taken;
@@ -427,7 +427,7 @@ impl Proxy {
         })
     }
 
-    /// Waits until there are `count` events of this name, and gives the last of these.
+    /// Waits for `count` events of this name; gives the last of these.
     #[track_caller]
     pub fn event_number(&self, name: &str, count: usize) -> Line {
         self.wait(&format!("{name} number {count}"), |lines| {
@@ -445,13 +445,13 @@ impl Proxy {
             .count()
     }
 
-    /// Makes `setup` the running program's configuration, says so to it, and waits until it is in use.
+    /// Makes `setup` the configuration of the running program, sends SIGHUP, and waits until it is in use.
     #[track_caller]
     pub fn reload(&self, setup: &Setup) -> Line {
         self.reload_with(&setup.yaml())
     }
 
-    /// The same with the text of a file.
+    /// The same with the text of a configuration.
     #[track_caller]
     pub fn reload_with(&self, yaml: &str) -> Line {
         let count = self.events("reloaded");
@@ -460,7 +460,7 @@ impl Proxy {
         self.event_number("reloaded", count + 1)
     }
 
-    /// Replaces the configuration file, as editors and tools that take care do.
+    /// Replaces the configuration file atomically, as careful editors and tools do.
     pub fn write(&self, yaml: &str) {
         let [next, file] =
             ["proxy.yaml.next", "proxy.yaml"].map(|name| self.folder.path().join(name));
@@ -473,7 +473,7 @@ impl Proxy {
         self.output.0.lock().unwrap().lines.clone()
     }
 
-    /// What the program said on standard error so far.
+    /// The program's standard error so far.
     pub fn diagnostics(&self) -> String {
         self.diagnostics.lock().unwrap().clone()
     }
@@ -483,8 +483,8 @@ impl Proxy {
         self.child.id()
     }
 
-    /// The processor's time that the program's threads have used, once all of them sleep: what a thread uses is added up
-    /// when it gives the processor back.
+    /// The processor time of the program's threads, once all of them sleep: the kernel adds a thread's time when it
+    /// yields.
     #[track_caller]
     pub fn processor_time(&self) -> Duration {
         let folder = format!("/proc/{}/task", self.id());
@@ -492,11 +492,11 @@ impl Proxy {
             let mut sum = Duration::ZERO;
             for thread in fs::read_dir(&folder).unwrap() {
                 let of = |name| fs::read_to_string(thread.as_ref().unwrap().path().join(name));
-                // One that has ended meanwhile has nothing to read.
+                // A thread that has just ended can't be read.
                 let (Ok(stat), Ok(times)) = (of("stat"), of("schedstat")) else {
                     return None;
                 };
-                // Behind the name, which may hold anything.
+                // After the name, which may contain anything.
                 let (_, state) = stat.rsplit_once(") ").unwrap();
                 if !state.starts_with('S') {
                     return None;
@@ -508,8 +508,8 @@ impl Proxy {
         })
     }
 
-    /// The least processor's time of this program in a few tries of `work`, as soon as it is at most `enough`: whatever else
-    /// runs on the machine can only add to it.
+    /// The least processor time of a few runs of `work`, as soon as it is at most `enough`: other programs on the
+    /// machine can only increase it.
     pub fn least_time(&self, enough: Duration, mut work: impl FnMut()) -> Duration {
         let mut least = Duration::MAX;
         for _ in 0..4 {
@@ -528,13 +528,13 @@ impl Proxy {
         super::signal(self.id(), name);
     }
 
-    /// Waits for the program to end by itself.
+    /// Waits for the program to end on its own.
     #[track_caller]
     pub fn ended(&mut self) -> ExitStatus {
         super::eventually("the program's end", || self.child.try_wait().unwrap())
     }
 
-    /// Asks the program to end, waits for it, and gives all its lines.
+    /// Asks the program to end and waits for it; gives all its lines.
     #[track_caller]
     pub fn stop(mut self) -> Vec<Line> {
         self.signal("TERM");
@@ -554,14 +554,14 @@ impl Proxy {
     }
 }
 
-/// Whether a line ends the story of a connection or of one of its requests.
+/// Whether a line is the final one of a connection or of a request.
 pub fn is_terminal(line: &Line) -> bool {
     matches!(line.text("event"), "refused" | "closed" | "request")
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Gone already after `stop`.
+        // It is already gone after `stop`.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let said = self.diagnostics.lock().unwrap();
@@ -603,7 +603,7 @@ fn read_diagnostics(from: impl Read + Send + 'static, text: Arc<Mutex<String>>) 
     })
 }
 
-/// The program on a system that knows the tests' authority and no other.
+/// The program on a system that knows only the tests' authority.
 pub fn knowing_the_authority() -> Command {
     static ROOTS: OnceLock<PathBuf> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
@@ -619,7 +619,7 @@ pub fn knowing_the_authority() -> Command {
     command
 }
 
-/// Runs the program to its end and gives its status, standard output and standard error.
+/// Runs the program to its end; gives its status, standard output and standard error.
 pub fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
     let mut child = knowing_the_authority()
         .args(arguments)
@@ -641,7 +641,7 @@ pub fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
     (status.code().unwrap_or(-1), text, err.join().unwrap())
 }
 
-/// A duration in milliseconds as the configuration spells it.
+/// A duration in milliseconds, in the form of the configuration.
 pub fn spelled(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }

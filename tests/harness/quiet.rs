@@ -1,4 +1,4 @@
-//! The real program with a standard output that the test reads when it wants to, or never.
+//! The real program with a standard output that the test reads late or never.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use super::proxy::program;
 use super::{Line, Setup};
 
-/// A running program of whose output one line was read.
+/// A running program of which only the first line was read.
 pub struct Quiet {
     child: Child,
     output: Option<BufReader<ChildStdout>>,
     diagnostics: Arc<Mutex<String>>,
-    /// The first line, as it came.
+    /// The first line as received.
     pub first: String,
     _folder: TempDir,
 }
@@ -26,7 +26,7 @@ impl Quiet {
         Self::launch(setup, Command::new(program()), Stdio::piped())
     }
 
-    /// The same with a standard error that nobody reads any more, and a limit that the program has to warn about.
+    /// The same with a standard error that nobody reads, and a limit about which the program must warn.
     pub fn unheard(setup: &Setup) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -69,7 +69,7 @@ impl Quiet {
         }
     }
 
-    /// The listener's address, which the first line has in both formats.
+    /// The listener's address, which the first line contains in both formats.
     pub fn address(&self) -> SocketAddr {
         let address = match serde_json::from_str::<Value>(&self.first) {
             Ok(line) => Line(line).text("listener").to_owned(),
@@ -86,7 +86,7 @@ impl Quiet {
         self.output = None;
     }
 
-    /// The output, to be read on.
+    /// The output, to continue reading.
     pub fn take_output(&mut self) -> BufReader<ChildStdout> {
         self.output.take().unwrap()
     }
@@ -100,7 +100,7 @@ impl Quiet {
         super::eventually("the program's end", || self.child.try_wait().unwrap())
     }
 
-    /// Ends the program and gives everything that it wrote after the first line.
+    /// Ends the program; gives everything that it wrote after the first line.
     #[track_caller]
     pub fn stop(mut self) -> String {
         let mut output = self.take_output();
@@ -120,7 +120,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // Gone already where the test waited for it.
+        // It is already gone if the test waited for it.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let said = self.diagnostics.lock().unwrap();

@@ -1,4 +1,4 @@
-//! A scrape of /metrics, read as Prometheus reads it.
+//! A scrape of /metrics, parsed as Prometheus parses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use super::services::{get, probes, start};
 use super::upstream::Nobody;
 use super::{Client, Proxy, Setup, eventually, handshake};
 
-/// One answer.
+/// One scrape.
 #[derive(Debug)]
 pub struct Scrape {
-    /// As it came.
+    /// The text as received.
     pub text: String,
     /// Each family's type.
     pub kinds: BTreeMap<String, String>,
@@ -21,7 +21,7 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Asks for it now.
+    /// Takes a scrape.
     #[track_caller]
     pub fn of(address: SocketAddr) -> Self {
         let (status, text) = get(address, "/metrics");
@@ -29,10 +29,10 @@ impl Scrape {
         Self::read(text)
     }
 
-    /// Reads a text of the format.
+    /// Parses a text.
     ///
     /// # Panics
-    /// Where it breaks a rule of it.
+    /// If it violates the format.
     #[track_caller]
     pub fn read(text: String) -> Self {
         let mut scrape = Self {
@@ -74,7 +74,7 @@ impl Scrape {
         histogram.unwrap_or(name).to_owned()
     }
 
-    /// Sum of all samples of `name` with these labels, whatever others they have; 0 without any.
+    /// The sum of all samples of `name` with these labels, whatever other labels they have; 0 if there are none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let own = self.samples.iter().filter(|(of, has, _)| {
             let has = |(label, value): &(&str, &str)| {
@@ -85,7 +85,7 @@ impl Scrape {
         own.map(|(.., value)| value).sum()
     }
 
-    /// The only sample of `name`.
+    /// The value of the only sample of `name`.
     #[track_caller]
     pub fn one(&self, name: &str) -> f64 {
         let own: Vec<_> = self.samples.iter().filter(|(of, ..)| of == name).collect();
@@ -93,7 +93,7 @@ impl Scrape {
         own[0].2
     }
 
-    /// All labels that samples of a family have.
+    /// All labels of a family's samples.
     pub fn labels(&self, family: &str) -> BTreeSet<&str> {
         let own = self
             .samples
@@ -130,7 +130,7 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
     (name.to_owned(), labels, value.parse().unwrap())
 }
 
-/// Asks until the sum of `name` with these labels is `value`.
+/// Repeats the scrape until the sum of `name` with these labels is `value`.
 #[track_caller]
 pub fn until(proxy: &Proxy, name: &str, labels: &[(&str, &str)], value: f64) -> Scrape {
     let mut last = None;
@@ -145,7 +145,7 @@ pub fn until(proxy: &Proxy, name: &str, labels: &[(&str, &str)], value: f64) -> 
     come.unwrap_or_else(|_| panic!("{name}{labels:?} is {last:?}, not {value}"))
 }
 
-/// A scrape in which every metric has a sample. What tests hold against it are files, so that one is enough for all.
+/// A scrape in which every metric has a sample. All tests compare it with files, so they can share it.
 pub fn full() -> &'static Scrape {
     static FULL: OnceLock<Scrape> = OnceLock::new();
     FULL.get_or_init(|| {
@@ -174,7 +174,7 @@ pub fn full() -> &'static Scrape {
         assert_eq!(status, 101);
         drop(tunnel);
         until(&proxy, "wsgate_tunnels_open", &[], 0.0);
-        // More refusals of a kind than are written.
+        // More refusals of one kind than are written.
         eventually("a suppressed record", || {
             for _ in 0..200 {
                 Client::plain(proxy.address()).send("\r\n?\r\n");

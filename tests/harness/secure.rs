@@ -1,4 +1,4 @@
-//! Upstreams behind TLS and on unix sockets.
+//! Upstreams with TLS and on unix sockets.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -19,29 +19,29 @@ use super::{PATIENCE, frames};
 /// The TLS stream of a connection to a [`SecureUpstream`].
 pub type SecureStream = StreamOwned<ServerConnection, TcpStream>;
 
-/// How a connection to an upstream went, in its own words.
+/// How a connection to an upstream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The handshake failed or no request came.
+    /// The handshake failed or no request arrived.
     Failed(String),
-    /// The proxy ended in order: with TLS by close_notify.
+    /// The proxy ended it cleanly, in TLS by close_notify.
     Ended,
-    /// It ended without.
+    /// It ended without close_notify.
     Cut(String),
 }
 
-/// What an upstream has seen of its connections.
+/// What an upstream has seen on its connections.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Server names that were asked for.
+    /// The server names that clients asked for.
     pub names: Vec<Option<String>>,
-    /// Protocols that were agreed on by ALPN.
+    /// The protocols that ALPN selected.
     pub protocols: Vec<Option<Vec<u8>>>,
     pub heads: Vec<String>,
     pub endings: Vec<Ending>,
 }
 
-/// An echo server behind TLS.
+/// An echo server with TLS.
 pub struct SecureUpstream {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
@@ -52,7 +52,7 @@ pub fn config(authority: &Authority, names: &[&str], kind: Kind) -> ServerConfig
     config_with(authority, names, kind, rustls::ALL_VERSIONS, None)
 }
 
-/// The same with the versions it speaks, and whose certificates it asks clients for.
+/// The same with these versions, and with the authority whose certificates clients must have.
 pub fn config_with(
     authority: &Authority,
     names: &[&str],
@@ -82,12 +82,12 @@ pub fn config_with(
 }
 
 impl SecureUpstream {
-    /// Echoes behind a good certificate for `127.0.0.1`.
+    /// Echoes, with a good certificate for `127.0.0.1`.
     pub fn echo() -> Self {
         Self::start(config(Authority::shared(), &["127.0.0.1"], Kind::Good))
     }
 
-    /// Echoes behind this configuration.
+    /// Echoes with this configuration.
     pub fn start(config: ServerConfig) -> Self {
         Self::handling(config, |mut stream| {
             let head = converse(&mut stream)?;
@@ -95,7 +95,7 @@ impl SecureUpstream {
         })
     }
 
-    /// Does with each connection what `handle` says, which gives the request's head; then waits for its end.
+    /// Passes each connection to `handle`, which returns the request's head; then waits for its end.
     pub fn handling(
         config: ServerConfig,
         handle: impl Fn(SecureStream) -> io::Result<(String, SecureStream)> + Send + Sync + 'static,
@@ -131,7 +131,7 @@ impl SecureUpstream {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Waits until `count` connections have ended, and gives how.
+    /// Waits until `count` connections have ended; gives how they ended.
     #[track_caller]
     pub fn endings(&self, count: usize) -> Vec<Ending> {
         super::eventually("the end of the upstream's connections", || {
@@ -173,8 +173,7 @@ fn serve(
     }
 }
 
-/// Reads a request head, answers 101, and sends every frame back until a Close was; then this side ends. Gives the
-/// head.
+/// Reads a request head, answers 101, echoes all frames including a Close, and ends this side. Gives the head.
 pub fn converse(stream: &mut (impl Read + Write)) -> io::Result<String> {
     let head = switch(stream)?;
     let both = RefCell::new(stream);
@@ -202,7 +201,7 @@ pub fn read_head(stream: &mut impl Read) -> io::Result<String> {
     Ok(String::from_utf8(head).unwrap())
 }
 
-/// One stream as a reader and as a writer.
+/// The reading half or the writing half of one stream.
 struct Half<'a, S>(&'a RefCell<S>);
 
 impl<S: Read> Read for Half<'_, S> {
@@ -229,7 +228,7 @@ pub fn echo_on_unix(path: &Path) {
             let mut socket = socket.unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             std::thread::spawn(move || {
-                // How it ends is what the record says.
+                // The record says how it ended.
                 if converse(&mut socket).is_ok() {
                     let _ = io::copy(&mut socket, &mut io::sink());
                 }

@@ -1,4 +1,4 @@
-//! A proxy with both services of its own, and questions to them.
+//! A proxy with both services, and requests to them.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (response.status, response.text())
 }
 
-/// Writes the configuration as the operator would, who knows the ports beforehand; gives the file's name.
+/// Writes the configuration with the real ports, as an operator would have it; gives the file's name.
 pub fn write_real_ports(proxy: &Proxy) -> &'static str {
     const NAME: &str = "real.yaml";
     let folder: &Path = proxy.folder();

@@ -1,4 +1,4 @@
-//! Upstreams that do exactly what a test wants, with raw bytes.
+//! Upstreams that send exactly the bytes that a test wants.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 
 use super::{PATIENCE, frames};
 
-/// A listening upstream. Each connection is handled by the test's function in a thread of its own.
+/// A listening upstream. A function of the test handles each connection in its own thread.
 pub struct Upstream {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -21,7 +21,7 @@ pub struct Upstream {
 /// A connection whose request head was read.
 pub struct Call {
     pub socket: TcpStream,
-    /// The head as it came, the empty line included.
+    /// The head as received, including the empty line.
     pub head: String,
 }
 
@@ -44,7 +44,7 @@ impl Upstream {
         upstream
     }
 
-    /// Calls `handle` with each connection, nothing read.
+    /// Passes each connection to `handle` before anything is read.
     pub fn raw(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         Self::raw_on(Ipv4Addr::LOCALHOST, handle)
     }
@@ -77,7 +77,7 @@ impl Upstream {
         }
     }
 
-    /// Answers every handshake with a correct 101 and sends back every frame.
+    /// Answers every handshake with a correct 101 and echoes every frame.
     pub fn echo() -> Self {
         Self::start(|mut call| {
             call.switch("");
@@ -85,7 +85,7 @@ impl Upstream {
         })
     }
 
-    /// Answers every request with these bytes, then closes in order once the peer has.
+    /// Answers every request with these bytes, then closes cleanly after the peer has.
     pub fn answering(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         Self::start(move |mut call| {
             call.socket.write_all(bytes.as_ref()).unwrap();
@@ -112,8 +112,8 @@ impl Upstream {
         *self.connections.lock().unwrap()
     }
 
-    /// Waits until every connection so far has been handled to its end: with handlers that read until the peer ends,
-    /// until the proxy has closed them all.
+    /// Waits until every connection so far has been handled. If the handlers read until the peer ends, the proxy has
+    /// then closed all connections.
     #[track_caller]
     pub fn all_ended(&self) {
         super::eventually("the end of all upstream connections", || {
@@ -135,14 +135,14 @@ impl Call {
         self
     }
 
-    /// Sends back every frame, unmasked, until the end; after a Close frame this side ends first.
+    /// Echoes every frame, unmasked, until the end; after a Close frame this side ends first.
     ///
     /// # Panics
-    /// As [`more`], and for a frame that is not masked.
+    /// As [`more`], and for an unmasked frame.
     pub fn echo(&mut self) {
         match frames::echo(&mut BufReader::new(&self.socket), &mut &self.socket) {
             Ok(()) => {
-                // The proxy may be gone already.
+                // The proxy may already be gone.
                 let _ = self.socket.shutdown(Shutdown::Write);
                 self.drain();
             }
@@ -150,7 +150,7 @@ impl Call {
         }
     }
 
-    /// Reads until the peer ends, and gives what came.
+    /// Reads until the peer ends; gives what arrived.
     pub fn drain(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut buffer = [0; 4096];
@@ -160,7 +160,7 @@ impl Call {
         all
     }
 
-    /// Writes; a peer that is gone already is no fault.
+    /// Writes; a peer that is already gone is not an error.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.socket.write_all(bytes.as_ref());
         self
@@ -173,7 +173,7 @@ impl Call {
         bytes
     }
 
-    /// Ends our side in order; the peer may still speak.
+    /// Closes our sending side cleanly; the peer may still send.
     pub fn finish(&mut self) -> &mut Self {
         self.socket.shutdown(Shutdown::Write).unwrap();
         self
@@ -187,10 +187,10 @@ impl Call {
     }
 }
 
-/// Some bytes, or `None` at the end, however it came.
+/// Some bytes, or `None` at the end or after an error.
 ///
 /// # Panics
-/// After [`PATIENCE`]: then there was no end, and whoever waits for one must not think so.
+/// After [`PATIENCE`]: there was no end, and the caller must not believe that there was.
 fn more(socket: &mut TcpStream, buffer: &mut [u8]) -> Option<usize> {
     match socket.read(buffer) {
         Ok(0) => None,
@@ -207,7 +207,7 @@ fn expect_in_time(error: &io::Error) {
     assert!(!is_late, "the proxy neither sent nor ended in {PATIENCE:?}");
 }
 
-/// An address of this machine on which nothing listens, and nothing will while this lives.
+/// An address of this machine on which nothing listens while this value lives.
 pub struct Nobody(socket2::Socket);
 
 impl Nobody {
@@ -249,7 +249,7 @@ impl Full {
         socket.listen(0).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         let mut waiting = Vec::new();
-        // It takes a few; the first that is not answered shows that it is full.
+        // The backlog accepts a few; the first that gets no answer shows that it is full.
         while let Ok(socket) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
             waiting.push(socket);
             assert!(waiting.len() < 64, "this system's backlogs never fill");
@@ -277,7 +277,7 @@ pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// A correct 101 for a request head, with `more` field lines (each ending in CRLF).
+/// A correct 101 for a request head, with `more` field lines, each ending in CRLF.
 pub fn switching(head: &str, more: &str) -> String {
     let key = field(head, "sec-websocket-key").unwrap();
     let digest = Sha1::new()

@@ -1,6 +1,6 @@
 //! The accept stage: connections that end before a protocol is spoken.
 
-/// PROXY protocol headers, where they are wanted.
+/// PROXY protocol headers on listeners that require them.
 pub mod proxy_header;
 
 use std::io::ErrorKind;
@@ -12,18 +12,18 @@ use crate::harness::proxy::HOST;
 use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake};
 use crate::tls::hello::{Hello, ending};
 
-/// Version 1 in text and version 2 in binary, both for a TCP connection over IPv4, with what would follow.
+/// Version 1 in text and version 2 in binary, for a TCP connection over IPv4, with the bytes that would follow.
 const PROXY_HEADERS: [&[u8]; 2] = [
     b"PROXY TCP4 192.0.2.1 192.0.2.2 51234 443\r\nGET /ws HTTP/1.1\r\n",
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc8\x22\x01\xbb\x16\x03\x01",
 ];
 
-/// A proxy without TLS and one with, as most of this happens before TLS matters.
+/// A proxy without TLS and one with TLS: most of this happens before TLS matters.
 fn both(upstream: &Upstream) -> [Proxy; 2] {
     [Setup::plain(&upstream.url()), Setup::tls(&upstream.url())].map(|setup| setup.start())
 }
 
-/// The next record: a refusal that says who dialled, and nothing of a request.
+/// The next record: a refusal that names the peer, but nothing of a request.
 #[track_caller]
 fn refused(proxy: &mut Proxy) -> Line {
     let line = proxy.terminal();
@@ -31,13 +31,13 @@ fn refused(proxy: &mut Proxy) -> Line {
     assert!(line.text("peer").starts_with("127.0.0.1:"), "{line:?}");
     assert_eq!(line.text("client"), "127.0.0.1", "{line:?}");
     assert_eq!(line.text("listener"), proxy.address().to_string());
-    // Only of a request line that was read in full.
+    // Only if a request line was read completely.
     let is_asked = !line.text("method").is_empty();
     assert!(is_asked || line.text("path").is_empty(), "{line:?}");
     line
 }
 
-/// An opening handshake succeeds; `None` while connections are still turned away.
+/// Opens a tunnel; `None` while connections are still turned away.
 fn opens(proxy: &Proxy) -> Option<Client> {
     let mut client = Client::tls_with(proxy.address(), HOST, trusting()).ok()?;
     let response = client.send(handshake("/ws", &[])).response();
@@ -45,8 +45,8 @@ fn opens(proxy: &Proxy) -> Option<Client> {
     Some(client)
 }
 
-/// Idle connections use up every descriptor: who comes then is reset at once, and once they are gone the proxy serves
-/// again by itself.
+/// Idle connections use up all descriptors: a new client is reset at once. After they have ended, the proxy serves
+/// again.
 pub fn tcp_accept_failed() -> Line {
     const DESCRIPTORS: usize = 40;
     const MORE: usize = 300;
@@ -54,7 +54,7 @@ pub fn tcp_accept_failed() -> Line {
     let mut setup = Setup::tls(&upstream.url());
     setup.descriptors = Some(DESCRIPTORS as u64);
     let proxy = setup.start();
-    // Its reset may come before the kernel has told that the connection was made.
+    // Its reset may arrive before connect() returns.
     let idle: Vec<_> = (0..DESCRIPTORS)
         .map(|_| try_socket(proxy.address()))
         .collect();
@@ -77,7 +77,7 @@ pub fn tcp_accept_failed() -> Line {
     assert_eq!(upstream.connections(), 1);
     drop(client);
     upstream.all_ended();
-    // Everybody is accounted for, and of so many of one kind not all are written.
+    // Every client is counted, but not all records of one kind are written.
     let lines = proxy.stop();
     let counts = &lines.last().unwrap().0["counts"];
     let count = |name: &str| counts[name].as_u64().unwrap_or(0);
@@ -87,7 +87,7 @@ pub fn tcp_accept_failed() -> Line {
     line
 }
 
-/// Where not even the descriptor that is held back can be used, clients wait, and nobody is flooded with records.
+/// If not even the reserved descriptor can be used, clients wait, and records are not flooded.
 #[test]
 fn connections_that_cannot_even_be_reset_wait_and_are_served_later() {
     let upstream = Upstream::echo();
@@ -128,7 +128,7 @@ pub fn tcp_conn_limit() -> Line {
     let mut setup = Setup::tls(&upstream.url());
     setup.limits = "connections: 2".to_owned();
     let mut proxy = setup.start();
-    // One that does nothing counts like one with a tunnel.
+    // An idle connection counts like one with a tunnel.
     let idle = Client::plain(proxy.address());
     let open = opens(&proxy).unwrap();
     match try_socket(proxy.address()) {
@@ -141,7 +141,7 @@ pub fn tcp_conn_limit() -> Line {
     let line = refused(&mut proxy);
     assert_eq!(upstream.connections(), 1);
     drop(idle);
-    // A slot is free a moment after the connection's end.
+    // A slot is free only shortly after the connection's end.
     let next = eventually("a free slot", || opens(&proxy));
     drop((open, next));
     line
@@ -150,7 +150,7 @@ pub fn tcp_conn_limit() -> Line {
 pub fn tcp_probe() -> Line {
     let upstream = Upstream::echo();
     let [plain, tls] = both(&upstream).map(|mut proxy| {
-        // Closed in order, and with the sending side closed first as some health checks do.
+        // Closed completely, and with the sending side closed first, as some health checks do.
         drop(Client::plain(proxy.address()));
         refused(&mut proxy).expect(Reason::TcpProbe);
         let mut client = Client::plain(proxy.address());
@@ -185,7 +185,7 @@ pub fn tcp_reset_before_request() -> Line {
 pub fn tcp_first_byte_timeout() -> Line {
     let upstream = Upstream::echo();
     let mut setups = [Setup::plain(&upstream.url()), Setup::tls(&upstream.url())];
-    // Each listener has its own deadline; the other one would come too late for this test.
+    // Each listener has its own deadline; the other one would be too late for this test.
     setups[0].limits = "request_head: 200ms, tls_handshake: 60s".to_owned();
     setups[1].limits = "request_head: 60s, tls_handshake: 200ms".to_owned();
     let [first, second] = setups.map(|setup| {
@@ -225,7 +225,7 @@ fn a_proxy_header_is_told_when_it_comes_byte_by_byte() {
         for header in PROXY_HEADERS {
             let mut client = Client::plain(proxy.address());
             for byte in &header[..16] {
-                // The proxy ends the connection as soon as it knows.
+                // The proxy ends the connection as soon as it knows the protocol.
                 if std::io::Write::write_all(&mut client, &[*byte]).is_err() {
                     break;
                 }
@@ -250,7 +250,7 @@ pub fn tls_on_plain_port() -> Line {
     assert_eq!(answer, b"", "nothing that a TLS client could misread");
     assert_eq!(upstream.connections(), 0);
     let line = refused(&mut proxy);
-    // The record's head and the message's type.
+    // The record's header and the message's type.
     let shown: Vec<_> = Hello::tls12().bytes()[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))

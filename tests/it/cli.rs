@@ -1,10 +1,10 @@
-//! The command line, and what `check` says of certificates.
+//! The command line, and what `check` reports about certificates.
 
-/// What `check` says of files, and how.
+/// What `check` reports about files, and its format.
 mod check;
-/// Where a configuration comes from.
+/// Where a configuration is read from.
 mod input;
-/// What else is found in the place of a certificate or a key.
+/// What may be found instead of a certificate or a key.
 mod pem;
 
 use std::fs;
@@ -19,7 +19,7 @@ use crate::harness::certs::{Authority, Kind};
 use crate::harness::eventually;
 use crate::harness::proxy::run;
 
-/// A folder with a configuration that names `cert.pem` and `key.pem`, and a good pair of them.
+/// A folder with a configuration that names `cert.pem` and `key.pem`, and a valid pair of these.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let yaml = "\
@@ -52,7 +52,7 @@ fn put(folder: &Path, (certificate, key): (String, String)) {
     file.write_all(key.as_bytes()).unwrap();
 }
 
-/// What `check` prints, and its exit code.
+/// The output and the exit code of `check`.
 fn check(folder: &TempDir) -> (i32, String) {
     let (code, out, err) = run(&["check"], folder.path());
     assert_eq!(err, "");
@@ -206,7 +206,7 @@ fn the_dates_of_every_certificate_in_the_file_are_looked_at() {
     );
 }
 
-/// A certificate that says where its issuer can be fetched, without that issuer.
+/// A certificate that says where its issuer can be fetched, without the issuer.
 fn leaf_with_issuer_url() -> (String, String) {
     let mut issuer = CertificateParams::new(Vec::new()).unwrap();
     issuer.distinguished_name = rcgen::DistinguishedName::new();
@@ -426,7 +426,7 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
     }
 }
 
-/// The first thing anyone does: start it by hand, in a terminal.
+/// The first thing that anyone does: start it by hand in a terminal.
 #[test]
 fn on_a_terminal_it_starts_and_writes_records_as_text() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -457,7 +457,7 @@ fn on_a_terminal_it_starts_and_writes_records_as_text() {
     let mut shown = Vec::new();
     let mut piece = [0; 4096];
     let mut asked_to_end = false;
-    // Reading fails once the last program has let go of the terminal.
+    // Reading fails when the last program has closed the terminal.
     while let Ok(count @ 1..) = std::io::Read::read(&mut screen, &mut piece) {
         shown.extend_from_slice(&piece[..count]);
         if !asked_to_end && String::from_utf8_lossy(&shown).contains("try it:") {

@@ -1,4 +1,4 @@
-//! What the documents promise of each other and of the tests.
+//! What the documents promise about each other and about the tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +25,7 @@ fn prose(page: &str) -> String {
     page.split("```").step_by(2).collect()
 }
 
-/// Where a page's links lead, in order.
+/// The targets of a page's links, in order.
 fn links(page: &str) -> Vec<String> {
     let prose = prose(page);
     prose
@@ -45,7 +45,7 @@ fn headings(page: &str) -> Vec<usize> {
         .collect()
 }
 
-/// What stands in back-ticks outside of blocks.
+/// The words in backticks, outside of fenced blocks.
 fn quoted(page: &str) -> BTreeSet<String> {
     let prose = prose(page);
     prose
@@ -62,7 +62,7 @@ fn the_two_readmes_say_the_same() {
     assert_eq!(headings(&english), headings(&chinese));
     assert_eq!(blocks(&english), blocks(&chinese));
     assert_eq!(quoted(&english), quoted(&chinese));
-    // The links beside those to each other, in whatever order a sentence has them.
+    // The links except those between the two pages; each language may order them differently.
     let of = |page: &str, other: &str| -> BTreeSet<String> {
         let mut links: BTreeSet<_> = links(page).into_iter().collect();
         assert!(links.remove(other), "no link to {other}");
@@ -110,7 +110,7 @@ fn links_lead_somewhere() {
     }
 }
 
-/// How a heading is named in a link.
+/// The anchor of a heading.
 fn slug(heading: &str) -> String {
     heading
         .trim_start_matches('#')

@@ -1,4 +1,4 @@
-//! A drain that is asked for through the admin listener: it ends the tunnels, and not the process.
+//! A drain that is requested through the admin service: it ends the tunnels, but not the process.
 
 mod command;
 
@@ -13,10 +13,10 @@ use crate::harness::frames::{CLOSE, closing, echoes, masked, read};
 use crate::harness::services::{admin, ask, get, probes, start};
 use crate::harness::{Client, Line, Proxy, Response, Setup, Upstream, eventually, handshake};
 
-/// Far more than an exit takes that waits for nothing, far less than the drain that these tests set.
+/// Far longer than an exit that waits for nothing, far shorter than the drains that these tests set.
 const PROMPTLY: Duration = Duration::from_secs(8);
 
-/// A drain that no test waits for, and Closes that come long after the test.
+/// A drain that no test waits for, and Close frames that come long after the test.
 const PATIENT: &str = "drain: 300s, spread: 200s";
 
 fn setup(shutdown: &str, endpoint: &str) -> Setup {
@@ -44,7 +44,7 @@ fn refused(proxy: &Proxy) -> Response {
     response
 }
 
-/// Reads the Close of a drain and answers it.
+/// Reads the drain's Close and answers it.
 #[track_caller]
 fn is_sent_away(client: &mut Client) {
     let close = closing(1012, "drain_graceful");
@@ -53,7 +53,7 @@ fn is_sent_away(client: &mut Client) {
     assert_eq!(client.rest(), b"");
 }
 
-/// Waits for the end, which must come long before the drain is over, with status 0.
+/// Waits for the process to end, long before the drain would be over, with status 0.
 #[track_caller]
 fn ends_promptly(proxy: &mut Proxy, since: Instant) -> Vec<Line> {
     let status = proxy.ended();
@@ -85,7 +85,7 @@ fn tunnels_are_sent_away_and_the_process_stays() {
     let begun = ask(admin(&proxy), "POST", "/drain");
     assert_eq!(begun.status, 202);
     assert_eq!(begun.text(), "draining: 2 connections open\n");
-    // From the answer on, not some time later.
+    // From the moment of the answer on.
     assert_eq!(get(probes(&proxy), "/readyz").0, 503);
     let mut late = Client::tls(proxy.address());
     let response = late.send(handshake("/ws", &[])).response();
@@ -233,7 +233,7 @@ fn a_drain_that_is_asked_for_during_a_shutdown_changes_nothing() {
     assert_eq!(details(&lines, "stopped"), ["all connections have ended"]);
 }
 
-/// An upstream that begins a frame with each tunnel and never ends it, so that no Close can go between two.
+/// An upstream that begins a frame in each tunnel and never ends it, so a Close can't be sent.
 fn in_a_frame() -> Upstream {
     Upstream::start(|mut call| {
         call.switch("").write([0x82, 0x7e, 0x10, 0x00]).drain();
@@ -263,7 +263,7 @@ fn what_is_left_at_the_deadline_is_cut_and_later_clients_still_get_their_answer(
     for _ in 0..5 {
         refused(&proxy);
     }
-    // Not cut either: one that takes its time.
+    // Slow clients are not cut either.
     let mut slow = Client::plain(proxy.address());
     let request = handshake("/ws", &[]);
     let (begin, rest) = request.split_at(30);
@@ -351,7 +351,7 @@ fn a_signal_during_the_delay_of_a_drain_ends_the_process_with_it() {
     proxy.wait("the second record", |lines| {
         (details(lines, "draining").len() == 2).then_some(())
     });
-    // The delay is not cut short: who still comes is served.
+    // The delay is not cut short: clients that still arrive are served.
     let mut late = open(&proxy);
     for tunnel in [&mut tunnel, &mut late] {
         is_sent_away(tunnel);
@@ -382,8 +382,8 @@ fn connections_that_have_not_asked_do_not_hold_up_a_drain() {
     proxy.stop();
 }
 
-/// What a page in a browser on the same machine can send: always with its Origin where it is a POST to another site,
-/// and with its own name as Host after its name was made to lead to loopback.
+/// What a page in a browser on the same machine can send: a POST to another site always has its Origin, and a page
+/// whose name was made to resolve to loopback has that name as Host.
 #[test]
 fn pages_are_not_listened_to() {
     let proxy = start(&setup(PATIENT, "\"builtin:echo\""));
@@ -429,7 +429,7 @@ fn pages_are_not_listened_to() {
     assert_eq!(get(address, "/readyz").0, 200, "nothing was drained");
     let (status, _) = send("GET /drain HTTP/1.1\r\nHost: localhost:9901");
     assert_eq!(status, 200);
-    // Probes tell nothing that a page could not know, and load balancers ask by name.
+    // Probes reveal nothing that a page could not know, and load balancers may use a name.
     let mut client = Client::plain(probes(&proxy));
     let response = client
         .send("GET /readyz HTTP/1.1\r\nHost: wsgate.internal\r\n\r\n")
@@ -442,7 +442,7 @@ fn a_body_does_not_keep_a_drain_from_its_answer() {
     let proxy = start(&setup(PATIENT, "\"builtin:echo\""));
     let address = admin(&proxy);
     let mut client = Client::plain(address);
-    // As curl -d sends it, and the body never comes.
+    // Like curl -d, but the body never arrives.
     client.send(format!(
         "POST /drain HTTP/1.1\r\nHost: {address}\r\nContent-Length: 5\r\n\r\n"
     ));

@@ -21,7 +21,7 @@ fn start(limits: &str, extra: &str) -> Proxy {
     setup.start()
 }
 
-/// A handshake that a balancer hands on for `client`; the connection stays open.
+/// A handshake that a balancer forwards for `client`; the connection stays open.
 fn for_client(proxy: &Proxy, client: &str) -> (Client, Response) {
     let mut connection = Client::plain(proxy.address());
     let response = connection
@@ -34,7 +34,7 @@ fn seconds(response: &Response) -> u64 {
     response.field("retry-after").unwrap().parse().unwrap()
 }
 
-/// Behind a balancer the client is who the request names, and its tunnel is what counts.
+/// Behind a balancer the request names the client, and its tunnels count.
 pub fn client_conn_limit() -> Line {
     let mut proxy = start("connections_per_client: 2", TRUSTING);
     for (one, same, other) in [
@@ -52,7 +52,7 @@ pub fn client_conn_limit() -> Line {
         let line = proxy.terminal().expect(Reason::ClientConnLimit);
         assert_eq!(line.text("stage"), "policy");
         assert_eq!(line.text("client"), one);
-        // Others are none of its business, nor are the balancer's own requests and its connections.
+        // Other clients are not affected, nor are the balancer's own requests and connections.
         for client in [other, "127.0.0.9", "127.0.0.9", "127.0.0.9"] {
             let (client, response) = for_client(&proxy, client);
             assert_eq!(response.status, 101);
@@ -84,13 +84,13 @@ pub fn client_conn_limit() -> Line {
     })
 }
 
-/// Without a balancer the peer is the client, and is turned away before it has said a word.
+/// Without a balancer the peer is the client, and is reset before it has sent a byte.
 #[test]
 fn a_peer_with_too_many_connections_is_reset_at_accept() {
     let mut proxy = start("connections_per_client: 2", "");
     let idle = Client::plain(proxy.address());
     let mut open = Client::plain(proxy.address());
-    // A field that anyone can write makes nobody another client.
+    // A field that anyone can write does not change the client.
     let request = handshake("/ws", &[("X-Forwarded-For", "203.0.113.7")]);
     assert_eq!(open.send(&request).response().status, 101);
     if let Ok(mut third) = try_socket(proxy.address()) {
@@ -119,7 +119,7 @@ pub fn rate_limited() -> Line {
         let mut client = Client::plain(proxy.address());
         client.send(request).response()
     };
-    // What is refused counts too, whatever for; what is no opening handshake does not.
+    // Every refused handshake counts; plain requests don't.
     assert_eq!(ask(handshake("/ws", &[])).status, 101);
     assert_eq!(ask(handshake("/ws", &[("Origin", "null")])).status, 403);
     assert_eq!(ask(handshake("/nowhere", &[])).status, 404);
@@ -158,7 +158,7 @@ fn behind_a_balancer_each_client_has_a_rate_of_its_own() {
     assert_eq!(for_client(&proxy, "2001:db8:0:1::2").1.status, 101);
 }
 
-/// The advice to come back later is true: not much later it works.
+/// The advice to come back later is right: shortly after, it works.
 #[test]
 fn a_client_that_waits_as_told_gets_in() {
     let proxy = start("handshakes_per_client: 60", "");

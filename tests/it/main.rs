@@ -1,5 +1,5 @@
-//! The tests that drive the real program, by behaviour. They need no other program than the build does; those that do are
-//! in `tests/peers`.
+//! Tests that drive the real program, by behaviour. They need only what the build needs; tests that need other programs
+//! are in `tests/peers`.
 
 #![allow(
     missing_docs,
@@ -19,22 +19,22 @@ mod harness;
 
 /// Connections that end before a protocol is spoken.
 mod accept;
-/// The command line, and what `check` says of certificates.
+/// The command line, and what `check` reports about certificates.
 mod cli;
 /// What the documents promise.
 mod docs;
-/// Drains that are asked for through the admin listener.
+/// Drains that are requested through the admin service.
 mod drain;
-/// Malformed requests, and requests that are no opening handshake.
+/// Malformed requests, and requests that are not opening handshakes.
 mod http;
 /// A build without the default features.
 #[cfg(not(any(feature = "echo", feature = "self-signed")))]
 mod lean;
 /// What one client may use, and what happens when descriptors run out.
 mod limits;
-/// What clients that want to cost much cost in memory.
+/// The memory that clients can cost which try to cost much.
 mod memory;
-/// What a scrape tells.
+/// What a scrape shows.
 mod metrics;
 /// Plain requests: who may pass, what reaches the upstream, and one record each.
 mod plain;
@@ -44,21 +44,21 @@ mod policy;
 mod probes;
 /// The table of reasons, and what is generated from it.
 mod reasons;
-/// Exactly one record each, whatever happens.
+/// Exactly one record for each request and connection, whatever happens.
 mod record;
-/// Another configuration, and other certificates, for a process that goes on.
+/// A new configuration or new certificates for a running process.
 mod reload;
-/// The JSON Schema of the configuration that is kept for editors.
+/// The JSON Schema of the configuration for editors.
 mod schema;
 /// What happens at the end of the process.
 mod stop;
-/// What a service manager does with the program: sockets that it passes on, and what it is told.
+/// Socket activation and notifications of a service manager.
 mod systemd;
-/// What ARCHITECTURE.md says of the source, held against it.
+/// What ARCHITECTURE.md says about the source.
 mod tidy;
 /// Every way a TLS handshake can fail.
 mod tls;
-/// What passes through tunnels, and who ended them how.
+/// What passes through tunnels, and how they end.
 mod tunnel;
-/// Endpoints that fail, and answers that are not a good 101.
+/// Endpoints that fail, and answers that are not a valid 101.
 mod upstream;

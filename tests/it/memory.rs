@@ -1,4 +1,4 @@
-//! What the proxy's memory does under clients that want to cost much (docs/performance.md has the table).
+//! The proxy's memory with clients that try to cost much (docs/performance.md has the table).
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -10,20 +10,20 @@ use crate::harness::proxy::HOST;
 use crate::harness::upstream::Call;
 use crate::harness::{Client, Proxy, Setup, Upstream, eventually};
 
-/// The most that a connection may cost that waits for its upstream, for its body or for its answer: 96 KiB, so that 10,000
-/// of them stay below 1 GiB, and the little that a debug build takes more.
+/// The most that a connection may cost while it waits for its upstream, its body or its answer: 96 KiB, so that 10,000
+/// of them stay below 1 GiB, and a little more for a debug build.
 const MOST: u64 = 100 * 1024;
 
-/// Connections of each kind: enough that what the process itself grows by does not matter.
+/// Connections of each kind: enough to make the growth of the process itself negligible.
 const MANY: usize = 100;
 
 /// The default of `limits.header_bytes`.
 const HEAD: usize = 16 * 1024;
 
-/// What is sent ahead of an answer.
+/// What is sent before an answer.
 const AHEAD: &[u8] = &[b'x'; 16 * 1024];
 
-/// A configuration under which nothing ends before the test does.
+/// A configuration with which nothing ends before the test does.
 fn setup(upstream: &Upstream) -> Setup {
     Setup {
         routes: "  - path: /plain\n    http: { methods: [GET, POST], max_body: off, response_timeout: 5m, \
@@ -36,8 +36,8 @@ fn setup(upstream: &Upstream) -> Setup {
     }
 }
 
-/// Answers GET for `/plain` with a body without end, and nothing else; of a body it reads nothing. Lets go of its
-/// connections when the sender is gone.
+/// Answers GET for `/plain` with an endless body, and nothing else; does not read bodies. Closes its connections when
+/// the sender is dropped.
 fn silent() -> (Upstream, Sender<()>) {
     let (keeper, kept) = channel::<()>();
     let kept = Mutex::new(kept);
@@ -49,14 +49,14 @@ fn silent() -> (Upstream, Sender<()>) {
                 written = call.socket.write_all(&[b'y'; 16 * 1024]);
             }
         } else {
-            // Nobody sends anything: its end is what comes.
+            // Nothing is sent; this returns when the sender is dropped.
             assert!(kept.lock().unwrap().recv().is_err());
         }
     });
     (upstream, keeper)
 }
 
-/// What the proxy has of memory that no other process can share, in bytes.
+/// The memory of the proxy that it shares with no other process, in bytes.
 fn memory(proxy: &Proxy) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", proxy.id())).unwrap();
     let mut lines = rollup.lines();
@@ -65,7 +65,7 @@ fn memory(proxy: &Proxy) -> u64 {
     kib.parse::<u64>().unwrap() * 1024
 }
 
-/// A head filled up to the largest size with as many fields of equal size.
+/// The largest possible head, with this number of fields of equal size.
 fn filled(begun: &str, fields: usize) -> Vec<u8> {
     let mut head = begun.strip_suffix("\r\n").unwrap().to_owned();
     let each = (HEAD - head.len() - 2) / fields.max(1);
@@ -76,7 +76,7 @@ fn filled(begun: &str, fields: usize) -> Vec<u8> {
     (head + "\r\n").into_bytes()
 }
 
-/// A handshake with the most subprotocols, as long as fit.
+/// A handshake with as many subprotocols as possible, as long as possible.
 fn subprotocols() -> Vec<u8> {
     let names: Vec<_> = (100..200)
         .map(|number| format!("{number}{}", "p".repeat(150)))
@@ -88,20 +88,20 @@ fn plain(method: &str, fields: &str) -> String {
     format!("{method} /plain HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")
 }
 
-/// What a client does once its request is with the upstream.
+/// What a client does after its request has reached the upstream.
 #[derive(Clone, Copy)]
 enum Then {
     /// Nothing.
     Wait,
-    /// Sends so much.
+    /// Sends these bytes.
     Send(&'static [u8]),
-    /// Sends the beginning of a body in chunks: as much around its data as may be, and not the end of that.
+    /// Sends the beginning of a chunked body: as many extensions and trailers as possible, without their end.
     Chunks,
-    /// Sends of its body what is taken.
+    /// Sends as much of its body as the proxy reads.
     Stuff,
 }
 
-/// Opens so many connections that send `head`.
+/// Opens this many connections, which send `head`.
 fn opened(proxy: &Proxy, upstreams: &[Upstream], head: &[u8]) -> Vec<Client> {
     let heads = || upstreams.iter().map(|one| one.heads().len()).sum::<usize>();
     let before = heads();
@@ -118,7 +118,7 @@ fn opened(proxy: &Proxy, upstreams: &[Upstream], head: &[u8]) -> Vec<Client> {
     clients
 }
 
-/// Extensions and trailers of chunks, nearly as many as there may be, without their end.
+/// Nearly as many extensions and trailers of chunks as possible, without their end.
 fn begun_chunks() -> Vec<u8> {
     let mut body = format!("1;{}\r\nx\r\n", "e".repeat(4000)).repeat(4);
     body += "0\r\n";
@@ -128,7 +128,7 @@ fn begun_chunks() -> Vec<u8> {
     body.into_bytes()
 }
 
-/// Goes on with what the clients do.
+/// Lets the clients do this.
 fn go_on(clients: &mut [Client], then: Then) {
     let each = |clients: &mut [Client], bytes: &[u8]| {
         for client in clients {
@@ -143,7 +143,7 @@ fn go_on(clients: &mut [Client], then: Then) {
     }
 }
 
-/// Sends of each client's body what is taken.
+/// Sends as much of each client's body as the proxy reads.
 fn stuff(clients: &mut [Client]) {
     let piece = [b'x'; 16 * 1024];
     for client in &*clients {
@@ -167,8 +167,8 @@ fn stuff(clients: &mut [Client]) {
     });
 }
 
-/// Measures connections of one kind, each behind a first round that touches what the process needs only once. With two
-/// `endpoints` a request is kept until its answer has begun, as the other one may still get it.
+/// Measures connections of one kind, after a first round in which the process allocates what it needs only once. With
+/// two `endpoints` a request is kept until its answer has begun, because the other one might still get it.
 fn costs(what: &str, head: &[u8], then: Then, endpoints: usize) {
     let (upstreams, keepers): (Vec<_>, Vec<_>) = (0..endpoints).map(|_| silent()).unzip();
     let urls: Vec<_> = upstreams.iter().map(Upstream::url).collect();
@@ -183,9 +183,9 @@ fn costs(what: &str, head: &[u8], then: Then, endpoints: usize) {
         clients
     };
     let idle = memory(&proxy);
-    // What a client has not sent yet would keep its end from arriving.
+    // Unsent bytes of a client would keep its end from arriving.
     round().into_iter().for_each(Client::reset);
-    // Nothing wakes the proxy: what it does not give back by itself it keeps.
+    // Nothing wakes the proxy: what it does not return on its own, it keeps.
     let allowed = idle + 2 * 1024 * 1024;
     let idle = eventually("the memory of a burst to go back", || {
         let now = memory(&proxy);

@@ -1,10 +1,10 @@
-//! What a scrape tells.
+//! What a scrape shows.
 
-/// The documentation, held against a scrape.
+/// The documentation compared with a scrape.
 mod known;
-/// What a reload does to them.
+/// The effect of a reload on metrics.
 mod reload;
-/// Tunnels, from the 101 to the last byte, however they end.
+/// Tunnels, from the 101 to the last byte, and all kinds of ends.
 mod tunnels;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,7 +42,7 @@ fn both_services_answer_in_the_format_of_prometheus() {
         );
         assert!(get(address, "/").1.contains("GET, HEAD /metrics"));
     }
-    // What a web page on this machine could read through the admin service stays unread there too.
+    // The admin service protects metrics from web pages too.
     let address = admin(&proxy);
     let page =
         format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nOrigin: https://evil.example\r\n\r\n");
@@ -121,7 +121,7 @@ fn each_refusal_is_counted_once_by_what_was_wanted() {
         &[("stage", "response")],
     );
     assert_eq!(responses, 2.0);
-    // The log says the same.
+    // The records agree.
     let lines = proxy.stop();
     let counts = lines.last().unwrap().0["counts"].as_object().unwrap();
     for (reason, count) in counts {
@@ -249,7 +249,7 @@ fn a_drain_and_its_end_are_told() {
         (*now.unwrap(), scrape.one("wsgate_ready"))
     };
     assert_eq!(state(&Scrape::of(probes(&proxy))), ("ready", 1.0));
-    // A handshake whose upstream does not answer holds the drain.
+    // A handshake without an answer from its upstream holds the drain.
     let mut client = Client::plain(proxy.address());
     client.send(handshake("/ws", &[]));
     until(&proxy, "wsgate_connections_open", &[], 1.0);
@@ -291,7 +291,7 @@ fn the_process_its_certificates_and_its_configuration_are_told() {
     assert_eq!(scrape.one("wsgate_config_generation"), 1.0);
     assert_eq!(scrape.one("wsgate_config_last_reload_successful"), 1.0);
     assert_eq!(scrape.one("wsgate_connections_limit"), 321.0);
-    // The harness makes certificates for 90 days.
+    // The harness makes certificates that are valid for 90 days.
     let expiry = scrape.one("wsgate_certificate_expiry_timestamp_seconds");
     let days = (expiry - now) / 86_400.0;
     assert!((89.9..=90.0).contains(&days), "{days}");

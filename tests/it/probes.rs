@@ -1,4 +1,4 @@
-//! Health checks: what they are told, and that nothing keeps them from it.
+//! Health checks: their answers, and that nothing blocks them.
 
 mod health;
 
@@ -10,7 +10,7 @@ use crate::harness::client::try_socket;
 use crate::harness::services::{admin, ask, get, probes, start};
 use crate::harness::{Client, PATIENCE, Proxy, Setup, eventually, frames, handshake};
 
-/// Far less than the deadline of a head, far more than an answer takes.
+/// Far shorter than the deadline of a head, far longer than an answer takes.
 const PROMPTLY: Duration = Duration::from_secs(3);
 
 #[track_caller]
@@ -48,7 +48,7 @@ fn a_proxy_that_serves_is_well_and_ready() {
             ("listening", "admin")
         ]
     );
-    // Not even at the level debug, which the tests have: checks come all day.
+    // Not even at level debug, which the tests use: checks never stop.
     let events: Vec<_> = lines.iter().map(|line| line.text("event")).collect();
     assert_eq!(
         events[3..],
@@ -120,7 +120,7 @@ fn checks_may_ask_without_a_body_again_and_in_old_words() {
         ),
     ] {
         let mut client = Client::plain(probes(&proxy));
-        // Some end their side with the request.
+        // Some checks close their sending side after the request.
         client.send(request).finish();
         let answer = String::from_utf8(client.rest()).unwrap();
         assert!(answer.contains(" 200 OK\r\n"), "{answer}");
@@ -176,7 +176,7 @@ fn a_full_proxy_answers() {
     };
     let mut proxy = start(&setup);
     let mut tunnel = open(&proxy);
-    // Reset at once, perhaps before the kernel has told that it was connected.
+    // It is reset at once, perhaps before connect() returns.
     if let Ok(refused) = try_socket(proxy.address()) {
         assert_eq!(Client::Plain(refused).rest(), b"");
     }
@@ -185,7 +185,7 @@ fn a_full_proxy_answers() {
         assert_eq!(get(address, "/healthz").0, 200);
         assert_eq!(get(address, "/readyz").0, 200);
     }
-    // And checks take nothing from the proxy.
+    // The checks take no connections from the proxy.
     frames::echoes(&mut tunnel, "still here");
 }
 
@@ -205,7 +205,7 @@ fn clients_that_only_hold_connections_open_keep_no_check_from_its_answer() {
     let since = Instant::now();
     assert_eq!(get(address, "/healthz").0, 200);
     assert!(since.elapsed() < PROMPTLY, "{:?}", since.elapsed());
-    // The oldest had to go, and the newest are ended by their deadline.
+    // The oldest one was ended to make room; the deadline ends the newest ones.
     assert_eq!(silent.remove(0).rest(), b"");
     assert!(since.elapsed() < PROMPTLY, "{:?}", since.elapsed());
     let newest = silent.pop().unwrap().rest();
@@ -247,7 +247,7 @@ fn garbage_is_ended_and_leaves_no_trace() {
             many.as_bytes(),
         ] {
             let mut client = Client::plain(address);
-            // The answer may come before all of it was taken.
+            // The answer may come before everything was read.
             let _ = std::io::Write::write_all(&mut client, garbage);
             let answer = String::from_utf8(client.rest()).unwrap();
             assert!(
@@ -288,7 +288,7 @@ fn the_start_says_where_the_services_are() {
         format!("  probes on http://{}\n", probes(&proxy)),
         format!("  admin on http://{}\n", admin(&proxy)),
     ] {
-        // It goes another way than the records, which the start waits for.
+        // It takes a different way than the records for which the start waits.
         eventually(&line, || proxy.diagnostics().contains(&line).then_some(()));
     }
 }

@@ -10,20 +10,20 @@ use crate::harness::upstream::field;
 use crate::harness::{Client, Line, Proxy, Setup, Upstream, handshake};
 use crate::tls::hello::{Hello, ending};
 
-/// The client that the headers here name, and one over IPv6.
+/// The client that the headers in these tests name, and one over IPv6.
 const CLIENT: &str = "192.0.2.1";
 const CLIENT_V6: &str = "2001:db8::7";
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 51234 443\r\n";
 const V1_V6: &[u8] = b"PROXY TCP6 2001:db8::7 2001:db8::8 51234 443\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc8\x22\x01\xbb";
-/// With the TLV that says the client came over TLS.
+/// With the TLV that says that the client used TLS.
 const V2_SSL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14\xc0\0\x02\x01\xc0\0\x02\x02\xc8\x22\x01\xbb\x20\0\x05\x01\0\0\0\0";
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 const UNSPEC: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
 
-/// A listener that wants a header, from these peers.
+/// A listener that requires a header from these peers.
 fn wanting(setup: Setup, trusted: &str) -> Setup {
     Setup {
         listener: "proxy_protocol: required".to_owned(),
@@ -37,7 +37,7 @@ fn both(upstream: &Upstream) -> [Proxy; 2] {
         .map(|setup| wanting(setup, "127.0.0.1").start())
 }
 
-/// The next record, which is about this client.
+/// The next record, which must be about this client.
 #[track_caller]
 fn refused_of(proxy: &mut Proxy, client: &str) -> Line {
     let line = proxy.terminal();
@@ -51,7 +51,7 @@ fn refused_of(proxy: &mut Proxy, client: &str) -> Line {
 #[track_caller]
 fn refuse(proxy: &mut Proxy, bytes: &[u8], client: &str) -> Line {
     let mut sender = Client::plain(proxy.address());
-    // The proxy may end the connection before it has taken everything.
+    // The proxy may end the connection before it has read everything.
     let _ = sender.write_all(bytes);
     let (answer, _) = ending(&mut sender);
     assert_eq!(answer, b"", "what speaks PROXY does not expect an answer");
@@ -141,7 +141,7 @@ pub fn proxy_protocol_invalid() -> Line {
     refuse(&mut slow, &V1[..V1.len() - 1], "127.0.0.1")
         .expect(Reason::ProxyProtocolInvalid)
         .with_detail("the deadline passed after 41 bytes of it");
-    // The header does not lengthen the time that the handshake has.
+    // The header does not extend the deadline of the handshake.
     refuse(&mut slow, V1, CLIENT).expect(Reason::TcpFirstByteTimeout);
     assert_eq!(upstream.connections(), 0);
     first.expect(Reason::ProxyProtocolInvalid);
@@ -153,7 +153,7 @@ pub fn proxy_protocol_untrusted() -> Line {
     let [first, second] =
         [Setup::plain(&upstream.url()), Setup::tls(&upstream.url())].map(|setup| {
             let mut proxy = wanting(setup, "10.0.0.0/8, 127.0.0.2").start();
-            // Whether it speaks PROXY or not.
+            // Whether or not it sends a PROXY header.
             refuse(
                 &mut proxy,
                 b"GET /ws?token=secret HTTP/1.1\r\n\r\n",
@@ -173,7 +173,7 @@ pub fn proxy_protocol_untrusted() -> Line {
     second
 }
 
-/// Opens a tunnel behind `header`, which comes in pieces of this size; gives both records and the upstream's head.
+/// Opens a tunnel after `header`, which is sent in pieces of this size; gives both records and the upstream's head.
 #[track_caller]
 fn open(
     proxy: &mut Proxy,
@@ -222,7 +222,7 @@ fn the_client_is_the_one_that_the_header_names() {
                 assert_eq!(field(&head, "x-forwarded-proto"), Some(proto));
             }
         }
-        // A client behind a hop that only passes bytes on may not speak for others, named or not.
+        // A client behind a hop that only forwards TCP may not speak for others, whether or not the header names it.
         let spoofed = [
             ("X-Forwarded-For", "6.6.6.6"),
             ("X-WX-OPENID", "someone-else"),
@@ -258,7 +258,7 @@ fn header_and_request_may_come_in_one_piece() {
     }
 }
 
-/// Two hops: one that passes TCP on and, before it, one that speaks HTTP.
+/// Two hops: one that speaks HTTP and, behind it, one that forwards TCP.
 #[test]
 fn a_trusted_hop_behind_the_header_may_name_the_client() {
     let upstream = Upstream::echo();
@@ -302,7 +302,7 @@ fn what_fails_behind_the_header_has_the_client_too() {
     assert_eq!(upstream.connections(), 0);
 }
 
-/// A hop that looks whether the proxy is there says so, and may end that as it likes.
+/// A hop that checks the proxy says so, and may end the connection in any way.
 #[test]
 fn health_checks_with_a_header_are_probes() {
     let upstream = Upstream::echo();
@@ -314,7 +314,7 @@ fn health_checks_with_a_header_are_probes() {
                 true => client.reset(),
                 false => client.finish(),
             }
-            // A reset can overtake what was sent before it.
+            // A reset can overtake earlier bytes.
             let line = refused_of(&mut proxy, "127.0.0.1");
             match line.text("reason") {
                 "tcp_reset_before_request" if is_reset => {}
@@ -325,7 +325,7 @@ fn health_checks_with_a_header_are_probes() {
     assert_eq!(upstream.connections(), 0);
 }
 
-/// How much of an address is written holds for the header's too.
+/// The setting for shortened addresses also applies to addresses from headers.
 #[test]
 fn addresses_of_headers_are_shortened_like_others() {
     let upstream = Upstream::echo();
@@ -344,7 +344,7 @@ fn addresses_of_headers_are_shortened_like_others() {
     assert!(!format!("{line:?}").contains("192.0.2.77"), "{line:?}");
 }
 
-/// Held as `http::budget` holds heads.
+/// The same check as `http::budget` for heads.
 #[test]
 fn no_header_costs_more_than_its_bytes() {
     /// A header of about `size` bytes.
@@ -378,7 +378,7 @@ fn no_header_costs_more_than_its_bytes() {
         cost <= enough,
         "{cost:?}, where one extension takes {whole:?}"
     );
-    // However it comes, it is not read from its beginning for each piece.
+    // In many pieces, it is not parsed from the beginning for each piece.
     let part = least(&header(&[4, 0, 0], FULL / 16), 8, Duration::ZERO);
     let enough = part * 16 * 3;
     let cost = least(&shortest, 8, enough);

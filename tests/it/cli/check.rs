@@ -1,4 +1,4 @@
-//! What `check` says of files, and how it says it.
+//! What `check` reports about files, and its format.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -98,7 +98,7 @@ fn a_self_signed_certificate_is_told() {
     );
 }
 
-/// The start makes a new pair where one of the two is missing or of no use; so there is nothing to tell.
+/// A start replaces a pair of which one part is missing or useless, so there is nothing to report.
 #[test]
 fn what_is_left_of_a_development_certificate_is_no_problem_as_the_start_makes_it_anew() {
     for missing in ["certs/dev-key.pem", "certs/dev.pem"] {
@@ -288,7 +288,8 @@ fn the_start_prints_the_same_warnings() {
     );
 }
 
-/// A file of many sites is told in as many lines as somebody reads; to find the place of each takes a look at the whole.
+/// A file with many sites gets as many lines as a person can read; finding each place takes a search through the whole
+/// file.
 #[test]
 fn hosts_without_a_certificate_are_told_one_by_one_up_to_a_number() {
     let routes = (0..60).map(|number| {

@@ -1,4 +1,4 @@
-//! Where a configuration comes from: an argument, standard input or a pipe.
+//! Where a configuration is read from: an argument, standard input or a pipe.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::harness::proxy::{Proxy, knowing_the_authority, program, run};
 
 const OK: &str = "ok: 1 listener, 1 route, 1 upstream\n";
 
-/// `check` with these arguments, and `text` on its standard input.
+/// Runs `check` with these arguments and `text` on its standard input.
 fn check_input(arguments: &[&str], text: &[u8], folder: &Path) -> (i32, String) {
     let mut child = spawn(arguments, folder);
     let mut stdin = child.stdin.take().unwrap();
@@ -91,7 +91,7 @@ fn commands_that_read_no_configuration_do_not_offer_one() {
 fn standard_input_is_read_to_its_end() {
     let folder = folder();
     let text = fs::read(folder.path().join("proxy.yaml")).unwrap();
-    // More than one read, and more than a buffered handle would hold back.
+    // More than one read gives, and more than a buffered handle would keep.
     let long = [text.clone(), b"# comment\n".repeat(20_000)].concat();
     for name in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
         for arguments in [&[name][..], &["--config", name], &["-c", name]] {
@@ -101,12 +101,12 @@ fn standard_input_is_read_to_its_end() {
             }
         }
     }
-    // Certificates are found from the working directory.
+    // Certificates are relative to the working directory.
     let elsewhere = tempfile::tempdir().unwrap();
     let (code, out) = check_input(&["-"], &text, elsewhere.path());
     assert_eq!(code, 2);
     assert!(out.contains("cert.pem"), "{out}");
-    // A file is read from where its descriptor is.
+    // A file is read from its descriptor's position.
     let output = knowing_the_authority()
         .args(["check", "-"])
         .current_dir(folder.path())
@@ -129,7 +129,7 @@ fn input_that_is_empty_too_long_or_not_text_is_refused() {
     ] {
         let mut child = spawn(&["-"], folder.path());
         let mut stdin = child.stdin.take().unwrap();
-        // It may have read enough before all is written.
+        // The program may stop reading before everything is written.
         let _ = stdin.write_all(text);
         drop(stdin);
         let (code, out) = said(child);
@@ -138,7 +138,7 @@ fn input_that_is_empty_too_long_or_not_text_is_refused() {
     }
 }
 
-/// As of a template engine that takes its time, and of one that never writes.
+/// As from a slow template engine, and from one that never writes.
 #[test]
 fn the_first_byte_is_waited_for_but_not_for_ever() {
     let folder = folder();
@@ -164,7 +164,7 @@ fn the_first_byte_is_waited_for_but_not_for_ever() {
     let silent = spawn(&["-"], folder.path());
     let unopened = spawn(&["pipe"], folder.path());
     for mut child in [silent, unopened] {
-        // Held open: an end of the input would be another case.
+        // Kept open: the end of the input would be a different case.
         let stdin = child.stdin.take();
         let (code, out) = said(child);
         drop(stdin);

@@ -1,4 +1,4 @@
-//! What else is found in the place of a certificate or a key, each with its remedy.
+//! What may be found instead of a certificate or a key, each with its remedy.
 
 use std::fs;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn der(pem: &str) -> Vec<u8> {
     STANDARD.decode(lines.collect::<String>()).unwrap()
 }
 
-/// What `check` says where `file` of the folder holds `bytes`.
+/// What `check` reports if `file` contains `bytes`.
 fn check_with(file: &str, bytes: &[u8]) -> (i32, String) {
     let folder = folder();
     fs::write(folder.path().join(file), bytes).unwrap();
@@ -36,7 +36,7 @@ fn each_other_form_is_named_with_how_to_convert_it() {
         .chain(key.encode_utf16())
         .flat_map(u16::to_le_bytes)
         .collect();
-    // The beginning of one: SEQUENCE { INTEGER 3, … } (RFC 7292 section 4).
+    // The beginning of a PKCS #12 file: SEQUENCE { INTEGER 3, … } (RFC 7292 section 4).
     let pkcs12 = [&b"\x30\x82\x01\x00\x02\x01\x03\x30"[..], &[0; 252]].concat();
     for (file, bytes, part) in [
         ("cert.pem", der(&certificate), "a certificate in DER form: convert it with `openssl x509 -inform der"),
@@ -82,7 +82,7 @@ fn each_other_form_is_named_with_how_to_convert_it() {
     }
 }
 
-/// A section in one line, and with `\n` for its line breaks: how secrets come out of variables and copied text.
+/// A section on one line, and one with `\n` for line breaks: typical of variables and copied text.
 fn squeezed(pem: &str) -> [String; 2] {
     [pem.replace('\n', ""), pem.replace('\n', "\\n")]
 }
@@ -199,7 +199,7 @@ fn keys_that_no_client_takes_are_named() {
     }
 }
 
-/// What `check` says on a system that knows one authority alone.
+/// What `check` reports on a system that knows only one authority.
 fn check_knowing(folder: &TempDir, authority: &str) -> String {
     let roots = folder.path().join("roots.pem");
     fs::write(&roots, authority).unwrap();

@@ -54,7 +54,7 @@ fn without_wait_it_returns_at_once() {
     ends_promptly(&mut proxy, Instant::now());
 }
 
-/// A hook has to work whatever has become of the file, also where reading it would never end.
+/// A hook must work whatever happened to the file, even if reading it would never end.
 #[test]
 fn an_address_needs_no_configuration() {
     let proxy = start(&setup(PATIENT, "\"builtin:echo\""));

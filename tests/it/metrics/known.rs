@@ -5,7 +5,7 @@ use crate::harness::scrape::full;
 
 const DOCS: &str = "docs/metrics.md";
 
-/// Name, type and labels of each row.
+/// The name, type and labels in each row.
 fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let text = fs::read_to_string(DOCS).unwrap();
     let words = |cell: &str| -> Vec<String> {

@@ -13,7 +13,7 @@ fn at_path(path: &str) -> Setup {
     }
 }
 
-/// Serves, with its listener and both services bound.
+/// Starts a proxy whose listener and services are bound.
 fn start(setup: &Setup) -> Proxy {
     Proxy::spawn(setup.folder(), None, 3)
 }
@@ -25,7 +25,7 @@ fn open(proxy: &Proxy, path: &str) -> Client {
     client
 }
 
-/// Which generation each tunnel belongs to, until nobody is left of one; and a route that is gone is told no more.
+/// The generation of each tunnel is shown until its last tunnel ends; a removed route disappears.
 #[test]
 fn generations_come_and_go() {
     const TUNNELS: &str = "wsgate_tunnels_open";
@@ -57,7 +57,7 @@ fn generations_come_and_go() {
     proxy.stop();
 }
 
-/// Also where nobody connects any more.
+/// Also if nobody connects any more.
 #[test]
 fn a_route_that_is_gone_is_told_no_more() {
     let proxy = start(&at_path("/one"));
@@ -93,7 +93,7 @@ fn outcomes_are_counted_and_a_refusal_stands_until_it_is_mended() {
     proxy.stop();
 }
 
-/// A certificate that went bad is told for as long as it is, and so in both ways in which that ends.
+/// A bad certificate is counted as long as it is bad, and so in both ways in which that ends.
 #[test]
 fn certificates_that_are_refused_are_told_until_they_are_mended() {
     const REFUSED: &str = "wsgate_certificates_refused";
@@ -108,7 +108,7 @@ fn certificates_that_are_refused_are_told_until_they_are_mended() {
     fs::write(&file, "nonsense").unwrap();
     proxy.event("certificate_refused");
     until(&proxy, REFUSED, &[], 1.0);
-    // A configuration that is refused as well takes nothing from it.
+    // A configuration that is also refused changes nothing.
     proxy.write("listeners: [");
     proxy.event("reload_refused");
     until(&proxy, REFUSED, &[], 1.0);

@@ -75,7 +75,7 @@ fn the_gauge_is_there_from_the_start_and_goes_back_to_0() {
         3.0
     );
     for stage in ["head", "policy", "connect", "handshake"] {
-        // Once for each tunnel, not at its end again.
+        // Once for each tunnel, and not again at its end.
         let count = scrape.sum("wsgate_stage_duration_seconds_count", &[("stage", stage)]);
         assert_eq!(count, 3.0, "{stage}");
     }
@@ -89,7 +89,7 @@ fn bytes_and_messages_are_counted_while_they_pass_and_agree_with_the_records() {
     let (up, down) = (bytes("client_to_upstream"), bytes("upstream_to_client"));
     let mut first = open(&proxy);
     echoes(&mut first, "hello");
-    // The tunnel is open still.
+    // The tunnel is still open.
     let scrape = until(&proxy, "wsgate_tunnel_messages_total", &down, 1.0);
     assert_eq!(scrape.sum(OPEN, &[]), 1.0);
     assert_eq!(
@@ -100,7 +100,7 @@ fn bytes_and_messages_are_counted_while_they_pass_and_agree_with_the_records() {
         scrape.sum("wsgate_tunnel_bytes_total", &down),
         (2 + 5) as f64
     );
-    // What came with the request's end, or before the 101, goes the same way.
+    // Bytes that came right after the request, or before the 101, count too.
     let mut second = open(&proxy);
     for size in [1, 125, 126, 70_000] {
         echoes(&mut second, &"x".repeat(size));
@@ -159,7 +159,7 @@ fn a_killed_upstream_is_counted_as_what_its_clients_see() {
     );
     assert_eq!(scrape.sum(OPEN, &[]), 0.0);
     assert_eq!(scrape.sum(ENDED, &[("reason", "upstream_reset")]), 5.0);
-    // Bare ends are what a browser calls 1006.
+    // A browser reports 1006 for an end without a Close.
     let transparent = start(&Setup {
         upstream: ", on_abort: transparent".to_owned(),
         ..Setup::plain(&upstream.url())

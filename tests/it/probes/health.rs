@@ -13,7 +13,7 @@ use crate::harness::Setup;
 use crate::harness::proxy::run;
 use crate::harness::services::{probes, start, write_real_ports};
 
-/// A configuration whose probes are at an address where the test has something else, or nothing.
+/// A configuration with an address for probes on which the test has something else, or nothing.
 fn with_probes(address: impl std::fmt::Display) -> TempDir {
     let setup = Setup {
         extra: format!("probes: {{ address: \"{address}\" }}\n"),
@@ -28,7 +28,7 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A running proxy goes on with what its file held before, so a bad file is no reason to end it.
+/// A running proxy continues with the file's previous content, so a bad file does not make it unhealthy.
 #[test]
 fn a_file_that_went_bad_makes_nobody_unwell() {
     let proxy = start(&Setup::plain("\"builtin:echo\""));
@@ -45,7 +45,7 @@ fn a_file_that_went_bad_makes_nobody_unwell() {
     let (code, out, err) = health(&[]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.ends_with("ok: running\n"), "{out}");
-    // Where the file says nothing at all, the command line can.
+    // If the file says nothing, the command line can.
     let address = probes(&proxy).to_string();
     for text in ["listeners: [", ""] {
         fs::write(&file, text).unwrap();
@@ -56,7 +56,7 @@ fn a_file_that_went_bad_makes_nobody_unwell() {
     }
     fs::remove_file(&file).unwrap();
     assert_eq!(health(&["--ready", "--address", &address]).0, 0);
-    // It is not opened then: reading a pipe that nobody writes to would never end.
+    // The file is not opened: reading a pipe without a writer would never end.
     assert!(
         Command::new("mkfifo")
             .arg(&file)
@@ -140,7 +140,7 @@ fn an_address_of_all_interfaces_is_asked_on_loopback() {
 
 #[test]
 fn whatever_it_meets_it_ends_in_time() {
-    // Accepts by the kernel alone, and says nothing.
+    // The kernel accepts, and nothing answers.
     let (_silent, silent) = listener();
     let (slow, slowly) = listener();
     thread::spawn(move || {
