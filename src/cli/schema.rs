@@ -3,10 +3,10 @@
 use std::io;
 
 use super::{OK, say};
-use crate::config::shape;
+use crate::config;
 
 /// Prints the JSON Schema of `proxy.yaml`.
 pub(super) fn schema() -> u8 {
-    say(io::stdout(), &format!("{:#}\n", shape::schema()));
+    say(io::stdout(), &format!("{:#}\n", config::schema()));
     OK
 }

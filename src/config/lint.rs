@@ -11,8 +11,8 @@ mod routes;
 mod timers;
 
 use super::Config;
+use super::cursor::Cursor;
 use super::problem::Severity;
-use super::reader::Cursor;
 use super::report::Finding;
 use super::source::MOST_PROBLEMS;
 

@@ -68,6 +68,33 @@ impl Problem {
     }
 }
 
+/// Why a value can't be used.
+#[derive(Debug)]
+pub struct Wrong {
+    /// What was found and what is allowed.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Wrong {
+    /// Without a remedy.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// With what to write instead.
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+}
+
 /// Most characters of a found text that a message repeats.
 const LONGEST_FOUND: usize = 80;
 

@@ -1,20 +1,40 @@
 //! What reading a configuration has found so far.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::problem::Severity;
-use super::strays::Stray;
 use super::yaml::Aim;
 
-/// What the reader has found so far, and where values of `${NAME}` come from.
+/// Which mapping the key has its place in, which was found at a site: their names.
+pub type Home = fn(name: &str, site: &str) -> Option<String>;
+
+/// What the reader has found so far, and what it needs to know beside the file.
 pub struct Report<'e> {
-    /// The value of a variable, if it is set.
+    /// The value of an environment variable, if it is set.
     pub env: &'e dyn Fn(&str) -> Option<String>,
+    /// Where relative paths start.
+    pub folder: &'e Path,
+    /// Where a misplaced key belongs.
+    pub home: Home,
     /// In the order in which they were found.
     pub findings: Vec<Finding>,
     /// Values that were passed over because of their keys.
     pub strays: Vec<Stray>,
     remarks: Vec<Remark>,
+}
+
+/// A value that the first reading passed over.
+#[derive(Debug)]
+pub struct Stray {
+    /// Steps from the root of the tree.
+    pub path: Vec<usize>,
+    /// The place in words.
+    pub site: String,
+    /// The mapping that has the key, as the reference spells it (`routes[].websocket`); `None`: the mapping it is in.
+    pub home: Option<String>,
+    /// The key that was probably meant.
+    pub name: String,
 }
 
 /// What may explain an error at the same place.
@@ -49,9 +69,11 @@ pub struct Finding {
 
 impl<'e> Report<'e> {
     /// An empty report.
-    pub fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn new(env: &'e dyn Fn(&str) -> Option<String>, folder: &'e Path, home: Home) -> Self {
         Self {
             env,
+            folder,
+            home,
             findings: Vec::new(),
             strays: Vec::new(),
             remarks: Vec::new(),

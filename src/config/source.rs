@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::awaited::AwaitedFile;
+use super::cursor::Cursor;
 use super::problem::{Problem, Severity};
-use super::reader::Cursor;
 use super::report::{Finding, Report};
 use super::slips::{self, LookAlike};
 use super::syntax::Refusal;
 use super::yaml::{self, Aim, Node};
-use super::{CertificateFiles, Config, input, lint, resolve, strays};
+use super::{CertificateFiles, Config, blocks, input, lint, paths, strays};
 
 /// Largest file that a configuration names: far more than all authorities of a system.
 const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
@@ -171,20 +171,20 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
             return outcome;
         }
     }
-    let mut report = Report::new(env);
     let folder = match input::is_read_once(file) {
         true => Path::new(""),
         false => file.parent().unwrap_or_else(|| Path::new("")),
     };
+    let mut report = Report::new(env, folder, paths::home);
     let root = Cursor::root(&outcome.source.tree);
-    let config = resolve::resolve(&root, folder, &mut outcome.certificates, &mut report);
+    let config = blocks::read(&root, &mut outcome.certificates, &mut report);
     if report.has_errors() {
         outcome.draft = config;
     } else if let Some(config) = config {
         report.findings.extend(lint::lint(&config, &root));
         outcome.config = Some(config);
     }
-    let of_strays = strays::examine(root.node, folder, &report);
+    let of_strays = strays::examine(root.node, &report);
     let mut findings = report.finish();
     findings.extend(of_strays);
     outcome.problems = placed(&outcome.source, findings);

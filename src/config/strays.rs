@@ -3,29 +3,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::Path;
 
+use super::blocks;
+use super::cursor::Cursor;
 use super::problem::{Severity, shown};
-use super::reader::Cursor;
-use super::report::{Finding, Report};
-use super::resolve;
+use super::report::{Finding, Report, Stray};
 use super::yaml::Node;
 
-/// A value that the first reading passed over.
-#[derive(Debug)]
-pub struct Stray {
-    /// Steps from the root of the tree.
-    pub path: Vec<usize>,
-    /// The place in words.
-    pub site: String,
-    /// The mapping that has the key, as the reference spells it (`routes[].websocket`); `None`: the mapping it is in.
-    pub home: Option<String>,
-    /// The key that was probably meant.
-    pub name: String,
-}
-
 /// The errors in the values of `report`'s strays.
-pub fn examine(tree: &Node, folder: &Path, report: &Report<'_>) -> Vec<Finding> {
+pub fn examine(tree: &Node, report: &Report<'_>) -> Vec<Finding> {
     if report.strays.is_empty() {
         return Vec::new();
     }
@@ -42,13 +28,8 @@ pub fn examine(tree: &Node, folder: &Path, report: &Report<'_>) -> Vec<Finding> 
             entry.insert((place.site, stray));
         }
     }
-    let mut second = Report::new(report.env);
-    resolve::resolve(
-        &Cursor::root(&corrected),
-        folder,
-        &mut Vec::new(),
-        &mut second,
-    );
+    let mut second = Report::new(report.env, report.folder, report.home);
+    blocks::read(&Cursor::root(&corrected), &mut Vec::new(), &mut second);
     let of_stray = |mut finding: Finding| {
         let (length, (site, stray)) = (0..=finding.path.len())
             .find_map(|length| Some((length, moved.get(finding.path.get(..length)?)?)))?;

@@ -9,10 +9,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::scalar::{Unusable, parse_duration, parse_size};
+use super::key::{AnyKey, Block, DefaultValue, Form, Shape};
+use super::paths::{self, resolves};
 use super::yaml::{self, Aim, Node};
 use super::*;
 use crate::policy::{Enforcement, MissingOrigin, Ping};
+use crate::reason::Level;
 
 /// The environment that the files of `tests/config/` are read with.
 fn environment(name: &str) -> Option<String> {
@@ -530,8 +532,11 @@ fn the_defaults_of_the_reference_are_the_ones_in_use() {
         .find(|(name, _)| name == "defaults.yaml")
         .unwrap()
         .1;
-    for (path, key) in shape::keys() {
-        let is_writable = !matches!(key.default, "" | "none" | "any" | "{}");
+    for (path, key) in paths::keys() {
+        let DefaultValue::Value(default) = key.default() else {
+            continue;
+        };
+        let default = written(&default);
         let is_writable = match path.as_str() {
             // An empty list of app ids is refused: it says nothing.
             "routes[].websocket.wechat_app_ids" => false,
@@ -542,10 +547,10 @@ fn the_defaults_of_the_reference_are_the_ones_in_use() {
             | "upstreams.*.health_check.timeout" => false,
             path if path.starts_with("routes[].http.") => false,
             path if path.starts_with("routes[].respond.") => false,
-            _ => is_writable,
+            _ => default != "{}",
         };
         if is_writable {
-            let line = format!("{}: {}", key.name, key.default);
+            let line = format!("{}: {default}", key.name());
             assert!(
                 written_out.lines().any(|found| found.trim_start() == line),
                 "{path}: {line}"
@@ -858,75 +863,11 @@ fn an_ipv4_and_an_ipv6_listener_may_share_a_port() {
 }
 
 #[test]
-fn a_duration_is_a_number_and_a_unit() {
-    let ok = |text| parse_duration(text).unwrap();
-    assert_eq!(ok("500ms"), Duration::from_millis(500));
-    assert_eq!(ok("10s"), Duration::from_secs(10));
-    assert_eq!(ok("2m"), Duration::from_secs(120));
-    assert_eq!(ok("1h"), Duration::from_secs(3600));
-    assert_eq!(ok("1m 30s"), Duration::from_secs(90));
-    assert_eq!(ok("365d"), Duration::from_secs(365 * 86_400));
-    let write = |help: &str| Err(Unusable::Unclear(Some(help.to_owned())));
-    assert_eq!(parse_duration("10"), write("write 10s"));
-    assert_eq!(parse_duration("10S"), write("write 10s"));
-    assert_eq!(parse_duration("5M"), write("write 5m"));
-    for zero in ["0", "0s", "0ms"] {
-        assert_eq!(parse_duration(zero), Err(Unusable::Zero), "{zero}");
-    }
-    for small in ["0.5ms", "0.0001s"] {
-        assert_eq!(parse_duration(small), Err(Unusable::TooSmall), "{small}");
-    }
-    for other in ["1us", "1ns", "1month", "20sec", "1h 5min", "1w"] {
-        let units = Err(Unusable::Unclear(Some(
-            "units are ms, s, m, h and d".to_owned(),
-        )));
-        assert_eq!(parse_duration(other), units, "{other}");
-    }
-    for large in ["366d", "99999999999999999999s", "18446744073709551615s"] {
-        assert_eq!(parse_duration(large), Err(Unusable::TooLarge), "{large}");
-    }
-    for unclear in ["", " ", "s", "-1s", "10 s s", "ten", "1e3", "10x"] {
-        assert_eq!(
-            parse_duration(unclear),
-            Err(Unusable::Unclear(None)),
-            "{unclear}"
-        );
-    }
-}
-
-#[test]
-fn a_size_is_a_number_and_a_unit() {
-    assert_eq!(parse_size("16384"), Ok(16_384));
-    assert_eq!(parse_size("64KiB"), Ok(65_536));
-    assert_eq!(parse_size("64 KiB"), Ok(65_536));
-    assert_eq!(parse_size("1MiB"), Ok(1_048_576));
-    assert_eq!(parse_size("0"), Err(Unusable::Zero));
-    assert_eq!(
-        parse_size("99999999999999999999MiB"),
-        Err(Unusable::TooLarge)
-    );
-    let write = |help: &str| Err(Unusable::Unclear(Some(help.to_owned())));
-    for kib in ["64K", "64KB", "64kB", "64kib"] {
-        assert_eq!(parse_size(kib), write("write 64KiB"), "{kib}");
-    }
-    assert_eq!(parse_size("1GiB"), Ok(1_073_741_824));
-    assert_eq!(parse_size("1M"), write("write 1MiB"));
-    assert_eq!(parse_size("1GB"), write("write 1GiB"));
-    for unclear in ["", "KiB", "-1", "1.5MiB", "1TiB", "много"] {
-        assert_eq!(
-            parse_size(unclear),
-            Err(Unusable::Unclear(None)),
-            "{unclear}"
-        );
-    }
-}
-
-#[test]
 fn key_paths_resolve() {
-    let keys = shape::keys();
+    let keys = paths::keys();
     assert!(keys.len() > 30);
     for (path, _) in &keys {
-        assert!(shape::resolves(path), "{path}");
+        assert!(resolves(path), "{path}");
     }
     for path in [
         "trusted_proxies[]",
@@ -936,7 +877,7 @@ fn key_paths_resolve() {
         "routes[].websocket.ping",
         "routes[].websocket.ping.interval",
     ] {
-        assert!(shape::resolves(path), "{path}");
+        assert!(resolves(path), "{path}");
     }
     for path in [
         "",
@@ -956,50 +897,62 @@ fn key_paths_resolve() {
         "trusted_proxies[].x",
         "log.level ",
     ] {
-        assert!(!shape::resolves(path), "{path}");
+        assert!(!resolves(path), "{path}");
     }
 }
 
 #[test]
 fn no_planned_key_is_one_that_this_version_has() {
-    fn walk(block: &'static shape::Block) {
+    fn walk(block: &'static Block) {
         for name in block.planned {
             assert!(block.key(name).is_none(), "{name}");
         }
         for key in block.keys {
-            match key.kind {
-                shape::Kind::Block(inner)
-                | shape::Kind::BlockOrOff(inner)
-                | shape::Kind::Blocks(inner)
-                | shape::Kind::Named(inner) => walk(inner),
-                shape::Kind::Value(_) | shape::Kind::Values(_) => {}
+            if let Shape::Section(_, inner) = key.shape() {
+                walk(inner);
             }
         }
     }
-    walk(&shape::ROOT);
+    walk(blocks::RootKeys::BLOCK);
 }
 
 /// The row that `docs/configuration.md` has for a key.
-fn row(path: &str, key: &shape::Key) -> String {
-    let default = match key.default {
-        _ if key.required => "required".to_owned(),
-        words @ ("none" | "any") => words.to_owned(),
-        value => format!("`{value}`"),
+fn row(path: &str, key: &dyn AnyKey) -> String {
+    let kind = match key.shape() {
+        Shape::Value(value) => value.words(),
+        Shape::Section(Form::Mapping, _) => "mapping".to_owned(),
+        Shape::Section(Form::MappingOrOff, _) => "mapping or `off`".to_owned(),
+        Shape::Section(Form::List, _) => "list of mappings".to_owned(),
+        Shape::Section(Form::Named, _) => "mapping from names to mappings".to_owned(),
     };
-    format!(
-        "| `{path}` | {} | {default} | {} |",
-        key.kind.words(),
-        key.about
-    )
+    let default = match key.default() {
+        DefaultValue::Required => "required".to_owned(),
+        DefaultValue::Word(word) => word.to_owned(),
+        DefaultValue::Value(value) => format!("`{}`", written(&value)),
+    };
+    format!("| `{path}` | {kind} | {default} | {} |", key.about())
+}
+
+/// How a default is written.
+fn written(value: &serde_json::Value) -> String {
+    use serde_json::Value as Json;
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Array(items) if !items.is_empty() => {
+            let items: Vec<_> = items.iter().map(written).collect();
+            items.join(", ")
+        }
+        other => other.to_string(),
+    }
 }
 
 #[test]
 fn the_reference_has_every_key_and_no_other() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let text = fs::read_to_string(path).unwrap();
-    let expected: BTreeSet<_> = shape::keys()
+    let expected: BTreeSet<_> = paths::keys()
         .iter()
-        .map(|(path, key)| row(path, key))
+        .map(|(path, key)| row(path, *key))
         .collect();
     let found: BTreeSet<_> = text
         .lines()
@@ -1008,7 +961,7 @@ fn the_reference_has_every_key_and_no_other() {
         .collect();
     for row in &found {
         let path = row.split('`').nth(1).unwrap();
-        assert!(shape::resolves(path), "{path}");
+        assert!(resolves(path), "{path}");
     }
     let missing: Vec<_> = expected.difference(&found).cloned().collect();
     let outdated: Vec<_> = found.difference(&expected).cloned().collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use wsgate::config::Log;
+use wsgate::config::{ClientAddress, Log, LogFormat};
 use wsgate::metrics::Text;
 use wsgate::reason::Level;
 use wsgate::record::{Settings, Sink, StageHook};
@@ -73,7 +73,9 @@ pub fn settings(hook: Option<Arc<StageHook>>) -> Settings {
     Settings {
         log: Log {
             level: Level::Debug,
-            ..Log::default()
+            format: LogFormat::Auto,
+            query_keep: Vec::new(),
+            client_address: ClientAddress::Full,
         },
         is_terminal: false,
         instance: "test".to_owned(),

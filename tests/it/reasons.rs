@@ -229,7 +229,7 @@ fn every_key_and_command_that_a_hint_names_exists() {
         let quoted = fix.split('`').skip(1).step_by(2);
         for name in quoted {
             assert!(
-                commands.contains(&name) || config::shape::resolves(name),
+                commands.contains(&name) || config::resolves(name),
                 "{reason}: the hint names {name:?}, which is no key of the configuration"
             );
         }
@@ -275,7 +275,7 @@ fn every_key_that_a_hint_of_a_case_names_exists() {
             for line in &code {
                 for name in line.split('`').skip(1).step_by(2).filter(is_key) {
                     assert!(
-                        config::shape::resolves(name),
+                        config::resolves(name),
                         "{}: {name:?} is not a key of the configuration: {line}",
                         path.display()
                     );

@@ -1,0 +1,272 @@
+//! Texts, paths of files, words and flags.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use super::super::cursor::Cursor;
+use super::super::problem::{akin, nearest, quoted};
+use super::super::report::Report;
+use super::super::yaml::Node;
+use super::{Definition, Value, ValueType, Wrong, only};
+
+/// A text that is not empty.
+#[derive(Debug)]
+pub struct Text<T> {
+    words: &'static str,
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, Wrong>,
+    presets: &'static [&'static str],
+    definition: Definition,
+}
+
+impl Text<String> {
+    /// Any text; see [`Text::parsed`].
+    pub const fn any(words: &'static str, expected: &'static str) -> Self {
+        Self::parsed(words, expected, |text| Ok(text.to_owned()))
+    }
+}
+
+impl<T> Text<T> {
+    /// A text that `parse` reads. `words` names the type in the reference, `expected` says in messages what to write.
+    pub const fn parsed(
+        words: &'static str,
+        expected: &'static str,
+        parse: fn(&str) -> Result<T, Wrong>,
+    ) -> Self {
+        Self {
+            words,
+            expected,
+            parse,
+            presets: &[],
+            definition: Definition::Text,
+        }
+    }
+
+    /// The reference and the schema also name these words, which `parse` reads.
+    pub const fn presets(mut self, presets: &'static [&'static str]) -> Self {
+        self.presets = presets;
+        self
+    }
+
+    /// The schema refers to `definition`.
+    pub const fn defined_as(mut self, definition: Definition) -> Self {
+        self.definition = definition;
+        self
+    }
+}
+
+impl<T> ValueType for Text<T> {
+    fn words(&self) -> String {
+        let presets = self.presets.iter().map(|preset| format!("`{preset}`"));
+        listed([self.words.to_owned()].into_iter().chain(presets))
+    }
+
+    fn expected(&self) -> String {
+        self.expected.to_owned()
+    }
+
+    fn choices(&self) -> Vec<Json> {
+        let presets = self.presets.iter().map(|preset| json!(preset));
+        let presets = (!self.presets.is_empty()).then(|| only(presets));
+        presets
+            .into_iter()
+            .chain([self.definition.reference()])
+            .collect()
+    }
+}
+
+impl<T: Display> Value for Text<T> {
+    type Read = T;
+
+    fn read(&self, at: &Cursor<'_>, report: &mut Report<'_>) -> Option<T> {
+        let text = text(at, self.expected, report)?;
+        at.accept((self.parse)(&text), report)
+    }
+
+    fn written(&self, value: &T) -> Json {
+        json!(value.to_string())
+    }
+}
+
+/// The path of a PEM file, relative to the folder of the configuration.
+#[derive(Debug)]
+pub struct File;
+
+impl ValueType for File {
+    fn words(&self) -> String {
+        "file".to_owned()
+    }
+
+    fn expected(&self) -> String {
+        "the path of a PEM file".to_owned()
+    }
+
+    fn choices(&self) -> Vec<Json> {
+        vec![Definition::Text.reference()]
+    }
+}
+
+impl Value for File {
+    type Read = PathBuf;
+
+    fn read(&self, at: &Cursor<'_>, report: &mut Report<'_>) -> Option<PathBuf> {
+        let path = text(at, &self.expected(), report)?;
+        if path.starts_with("-----BEGIN") {
+            let found = quoted("-----BEGIN …");
+            let wrong = Wrong::new(format!("found {found}, expected {}", self.expected()));
+            let wrong = wrong.help("put the PEM text into a separate file");
+            return at.accept(Err(wrong), report);
+        }
+        Some(report.folder.join(path))
+    }
+
+    fn written(&self, value: &PathBuf) -> Json {
+        json!(value)
+    }
+}
+
+/// One of these words, and what it is read as.
+#[derive(Debug)]
+pub struct OneOf<T: 'static>(pub &'static [(&'static str, T)]);
+
+impl<T> OneOf<T> {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(word, _)| *word)
+    }
+}
+
+impl<T: Sync> ValueType for OneOf<T> {
+    fn words(&self) -> String {
+        listed(self.names().map(|word| format!("`{word}`")))
+    }
+
+    fn expected(&self) -> String {
+        Vec::from_iter(self.names()).join(", ")
+    }
+
+    fn choices(&self) -> Vec<Json> {
+        // YAML takes 1.2 without quotes for a number, and either is read.
+        let both = |word: &'static str| {
+            let number = word.parse::<f64>().ok().map(|number| json!(number));
+            [json!(word)].into_iter().chain(number)
+        };
+        vec![only(self.names().flat_map(both))]
+    }
+}
+
+impl<T: Copy + PartialEq + Sync> Value for OneOf<T> {
+    type Read = T;
+
+    fn read(&self, at: &Cursor<'_>, report: &mut Report<'_>) -> Option<T> {
+        let text = match at.node {
+            Node::Text(text) => at.substituted(text, report)?,
+            Node::Number(text) => text.clone(),
+            _ => String::new(),
+        };
+        if let Some((_, value)) = self.0.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let near = nearest(&text, self.names()).or_else(|| akin(&text, self.names()));
+        let found = match at.node {
+            Node::Text(_) if !text.is_empty() => format!("found {}", quoted(&text)),
+            _ => at.found(),
+        };
+        let message = format!("{found}, allowed: {}", self.expected());
+        at.error_with(
+            report,
+            message,
+            near.map(|near| format!("did you mean \"{near}\"?")),
+        );
+        None
+    }
+
+    fn written(&self, value: &T) -> Json {
+        let word = self.0.iter().find(|(_, other)| other == value);
+        json!(word.map(|(word, _)| word))
+    }
+}
+
+/// `true` or `false`.
+#[derive(Debug)]
+pub struct Flag;
+
+/// A flag from the environment is text.
+const FLAGS: OneOf<bool> = OneOf(&[("true", true), ("false", false)]);
+
+impl ValueType for Flag {
+    fn words(&self) -> String {
+        "true or false".to_owned()
+    }
+
+    fn expected(&self) -> String {
+        FLAGS.expected()
+    }
+
+    fn choices(&self) -> Vec<Json> {
+        let mut choices = FLAGS.choices();
+        choices.push(json!({ "type": "boolean" }));
+        choices
+    }
+}
+
+impl Value for Flag {
+    type Read = bool;
+
+    fn read(&self, at: &Cursor<'_>, report: &mut Report<'_>) -> Option<bool> {
+        match at.node {
+            Node::Bool(value) => Some(*value),
+            Node::Text(text) if let Some(meant) = old_flag(text) => {
+                let message = format!("found {}, allowed: {}", quoted(text), self.expected());
+                at.error_with(report, message, Some(format!("write {meant}")));
+                None
+            }
+            _ => FLAGS.read(at, report),
+        }
+    }
+
+    fn written(&self, value: &bool) -> Json {
+        json!(value)
+    }
+}
+
+/// What YAML 1.1 takes `text` for, if it is one of its words for true and false. YAML 1.2 takes them for text.
+fn old_flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "y" => Some(true),
+        "no" | "off" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+/// A text at `at` that is not empty, with `${NAME}` replaced.
+fn text(at: &Cursor<'_>, expected: &str, report: &mut Report<'_>) -> Option<String> {
+    let (message, help) = match at.node {
+        Node::Text(text) => {
+            let text = at.substituted(text, report)?;
+            if !text.is_empty() {
+                return Some(text);
+            }
+            (format!("found an empty text, expected {expected}"), None)
+        }
+        Node::Number(_) | Node::Bool(_) => (at.found(), Some("write it in quotes")),
+        _ => {
+            let help = "put its items directly into the outer list";
+            let message = format!("{}, expected {expected}", at.found());
+            (message, at.is_list_in_list().then_some(help))
+        }
+    };
+    at.error_with(report, message, help.map(str::to_owned));
+    None
+}
+
+/// `a`, `a or b`, `a, b or c`.
+pub fn listed(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<_> = words.collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
