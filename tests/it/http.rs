@@ -1,22 +1,22 @@
-//! The http stage: malformed requests, and requests that are no opening handshake.
+//! The http stage: malformed requests, and requests that are not opening handshakes.
 
-/// Where a head ends, how large and how slow it may be.
+/// Where a head ends, and how large and how slow it may be.
 mod bounds;
 /// What one head may cost.
 mod budget;
-/// What the upstream is told of the client.
+/// What the upstream learns about the client.
 mod forwarded;
-/// The tools of these tests and of the policy's.
+/// Tools for these tests and those of the policy.
 pub mod guard;
 /// What a client sends before its answer.
 mod held;
-/// Requests that come back to where they were.
+/// Requests that loop.
 pub mod loops;
-/// Requests that are almost good.
+/// Requests that are almost valid.
 mod mutated;
 /// What is an opening handshake, and what is malformed.
 mod requests;
-/// What the upstream receives for a good handshake.
+/// What the upstream receives for a valid handshake.
 mod rewritten;
 
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub fn http_header_timeout() -> Line {
     refused.line.with_detail("31 bytes came")
 }
 
-/// Half a head, then the end: nobody asked anything, so nobody is answered.
+/// Half a head, then the end: there is no request, so there is no answer.
 pub fn http_head_incomplete() -> Line {
     let mut guard = Guard::tls();
     let mut client = guard.client();
@@ -137,7 +137,7 @@ pub fn plain_http_request() -> Line {
     line
 }
 
-/// Fields that a page or a script has set by hand.
+/// Fields that a page or a script has set itself.
 pub fn ws_handshake_missing() -> Line {
     let by_hand = [
         ("Upgrade", ""),

@@ -1,20 +1,20 @@
 //! Plain requests: who may pass, what reaches the upstream, and one record each.
 
-/// What the proxy answers by itself: `respond`, `redirect_to_https`, probes.
+/// The proxy's own answers: `respond`, `redirect_to_https`, probes.
 mod answered;
 /// Bodies in both directions.
 mod bodies;
-/// No request and no answer that could be read in two ways.
+/// Requests and answers that could be read in two ways.
 mod framing;
 /// Health checks of listeners.
 mod health_checks;
-/// Connections that are kept for the upstream's next request, and what is asked twice.
+/// Connections that are kept for the upstream's next request, and requests that are sent twice.
 mod kept;
 /// Many requests on one connection, and their records.
 mod requests;
 /// What a shutdown does to plain requests.
 mod stopped;
-/// What stands beside the data of a chunked body.
+/// What a chunked body contains besides its data.
 mod trailers;
 
 use std::sync::mpsc::channel;
@@ -38,7 +38,7 @@ fn start(origin: &Origin, http: &str) -> Proxy {
     setup(&origin.url(), http).start()
 }
 
-/// A request without a body, with more field lines.
+/// A request without a body, with these additional field lines.
 fn request(method: &str, path: &str, fields: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")
 }
@@ -54,7 +54,7 @@ fn post(path: &str, body: &str) -> String {
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
-/// The attempts of a record, as `outcome` alone.
+/// The outcomes of a record's attempts.
 fn outcomes(line: &Line) -> Vec<&str> {
     let attempts = line.0["attempts"].as_array();
     let attempts = attempts.into_iter().flatten();
@@ -63,7 +63,7 @@ fn outcomes(line: &Line) -> Vec<&str> {
         .collect()
 }
 
-/// What a request that does not pass gets; nothing of it may reach the upstream, and its connection ends.
+/// Sends a request that is refused; nothing of it may reach the upstream, and its connection ends.
 #[track_caller]
 fn refused(http: &str, bytes: impl AsRef<[u8]>, reason: Reason) -> Line {
     let origin = Origin::echo();
@@ -98,7 +98,7 @@ pub fn http_body_timeout() -> Line {
     let mut client = Client::plain(proxy.address());
     client.send(request("POST", "/api/a", "Content-Length: 5\r\n") + "abc");
     origin.asked(1);
-    // One byte in time makes no difference.
+    // A single byte before the deadline makes no difference.
     client.send("d");
     assert_eq!(client.response().status, 408);
     assert_eq!(client.rest(), b"");
@@ -193,7 +193,7 @@ pub fn upstream_response_stalled() -> Line {
         .with_detail("nothing came for 300ms, after 3 bytes")
 }
 
-/// Before the end of an answer that has none.
+/// The client leaves during an endless answer.
 pub fn client_left_response() -> Line {
     let origin = Origin::start(|ask| {
         ask.write(format!("HTTP/1.1 200 OK\r\n{CHUNKED}\r\n3\r\nabc\r\n"));
@@ -237,11 +237,11 @@ pub fn redirect_refused() -> Line {
     proxy.terminal()
 }
 
-/// The tests of these reasons themselves, where one is not enough.
+/// Further tests of these reasons.
 mod more_of_them {
     use super::*;
 
-    /// What was sent stays sent; the upstream sees that the rest is missing.
+    /// What was sent is sent; the upstream sees that the rest is missing.
     #[test]
     fn a_body_of_chunks_that_grows_too_large() {
         let (sender, came) = channel();
@@ -283,7 +283,7 @@ mod more_of_them {
             proxy
                 .terminal()
                 .expect(Reason::HttpMethodNotAllowed)
-                // Any other word than a known one stands in its own field alone.
+                // A word that is not well known appears only in its own field.
                 .with_detail(if method == "get" {
                     "the method"
                 } else {
@@ -349,7 +349,7 @@ mod more_of_them {
         origin.all_ended();
     }
 
-    /// The time of a request counts from its end, however small it is.
+    /// The deadline starts when the request is complete, even for a small body.
     #[test]
     fn an_upstream_that_has_the_body_and_is_silent() {
         let origin = Origin::start(|ask| {
@@ -369,7 +369,7 @@ mod more_of_them {
         proxy.terminal().expect(Reason::UpstreamResponseTimeout);
     }
 
-    /// While the client takes its time with the body, the upstream is not to blame.
+    /// While the client is slow with the body, the upstream is not to blame.
     #[test]
     fn a_slow_client_is_no_silent_upstream() {
         let origin = Origin::echo();
@@ -386,7 +386,7 @@ mod more_of_them {
         assert_eq!(proxy.terminal().text("event"), "request");
     }
 
-    /// The same for the answer: a pause of the reader is no silence of the upstream.
+    /// The same for the answer: if the client pauses, the upstream is not silent.
     #[test]
     fn a_slow_reader_is_no_silent_upstream() {
         const SIZE: usize = 32 * 1024 * 1024;
@@ -405,7 +405,7 @@ mod more_of_them {
         assert_eq!(line.number("bytes_upstream_to_client"), Some(SIZE as u64));
     }
 
-    /// An answer is on its way already when the body turns out to be too large: that is the client's doing.
+    /// The answer has already begun when the body turns out to be too large: the client caused it.
     #[test]
     fn a_body_that_fails_after_the_answer_has_begun() {
         let origin = Origin::start(|ask| {

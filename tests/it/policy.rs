@@ -1,12 +1,12 @@
-//! The policy stage, with its vectors as bytes over a real TLS socket.
+//! The policy stage: its test vectors as bytes over a real TLS socket.
 
 /// The Origin and Referer vectors.
 mod origins;
 /// The path vectors.
 mod paths;
-/// Hosts, the order of routes, and what the policy notes.
+/// Hosts, the order of routes, and the notes of the policy.
 mod routes;
-/// What records say of a request, and what they never say.
+/// What records contain of a request, and what they never contain.
 mod told;
 
 use wsgate::reason::Reason;
@@ -19,7 +19,7 @@ fn refused(changes: &[(&str, &str)], reason: Reason) -> Line {
     Guard::tls().refuse(handshake("/ws", changes), reason).line
 }
 
-/// The name of the certificate is ours, the Host is not.
+/// The certificate's name is ours, but the Host is not.
 pub fn host_not_allowed() -> Line {
     let line = refused(&[("Host", "evil.example")], Reason::HostNotAllowed);
     assert_eq!(line.text("host"), "evil.example");

@@ -1,6 +1,6 @@
-//! Every reason is provoked by a test: the table names, for each, the function that does it and gives the record.
+//! A test provokes every reason: the table names, for each, the function that does it and returns the record.
 
-/// The Chinese texts, held against the English ones.
+/// The Chinese texts compared with the English ones.
 mod chinese;
 
 use std::collections::HashSet;
@@ -236,7 +236,7 @@ fn every_key_and_command_that_a_hint_names_exists() {
     }
 }
 
-/// Hints of single cases stand in the code that knows the case.
+/// Hints for single cases are in the code that knows the case.
 #[test]
 fn every_key_that_a_hint_of_a_case_names_exists() {
     let mut folders = vec![std::path::PathBuf::from("src")];

@@ -1,4 +1,4 @@
-//! Where a head ends, how large and how slow it may be, and how it may be cut.
+//! Where a head ends, how large and how slow it may be, and how it may be split.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::harness::client::try_socket;
 use crate::harness::proxy::{is_terminal, spelled};
 use crate::harness::{Client, Setup, eventually, handshake};
 
-/// `limits.header_bytes` of these tests: the least that it may be.
+/// `limits.header_bytes` in these tests: the smallest allowed value.
 const LIMIT: usize = 8192;
 
 fn limited() -> Guard {
@@ -32,12 +32,12 @@ fn padded(length: usize) -> String {
 fn a_head_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
     let mut guard = limited();
     guard.admit(padded(LIMIT));
-    // The limit is the head's: an empty line before it does not count, nor do bytes behind it.
+    // The limit applies to the head: an empty line before it does not count, and neither do bytes after it.
     guard.admit(format!("\r\n{}", padded(LIMIT)));
     guard.refuse(padded(LIMIT) + "early", Reason::HttpEarlyData);
     let refused = guard.refuse(padded(LIMIT + 1), Reason::HttpTooLarge);
     assert_eq!(refused.response.status, 431);
-    // It may end anywhere, or not at all.
+    // The head may be cut anywhere, or not at all.
     for cut in [1, 2, 3, 4, LIMIT / 2] {
         let whole = padded(LIMIT + 1);
         let (head, tail) = whole.split_at(whole.len() - cut);
@@ -59,7 +59,7 @@ fn a_target_over_the_limit_is_414() {
     }
 }
 
-/// The parser below stops at 64 KiB however large the limit is.
+/// The parser below has a limit of 64 KiB, however large ours is.
 #[test]
 fn a_target_that_the_parser_cannot_take_is_refused_in_our_words() {
     let mut guard = Guard::start(|endpoint| Setup {
@@ -107,7 +107,7 @@ fn a_head_may_come_byte_by_byte() {
     }
 }
 
-/// The deadline is that of the whole head: a byte now and then does not move it.
+/// The deadline applies to the whole head: single bytes do not extend it.
 #[test]
 fn a_head_that_trickles_is_refused_at_the_deadline() {
     let patience = Duration::from_millis(300);
@@ -130,7 +130,7 @@ fn a_head_that_trickles_is_refused_at_the_deadline() {
         let refused = guard.refused(client, Reason::HttpHeaderTimeout);
         assert_eq!(refused.response.status, 408);
         if secure {
-            // On a plain port the deadline counts from the accepted connection, and head_ms does not.
+            // On a plain port the deadline starts when the connection is accepted, but head_ms does not.
             let took = Duration::from_millis(refused.line.number("head_ms").unwrap());
             assert!(took >= patience, "{took:?}");
         }
@@ -153,7 +153,7 @@ fn half_a_head_and_then_the_end_or_a_reset() {
 
             let mut client = guard.client();
             client.send(&head[..cut]);
-            // Read by the proxy before the reset: that may overtake bytes, and then there was none.
+            // The proxy must have read the bytes before the reset, which could overtake them.
             eventually("the proxy to read", || {
                 crate::harness::client::is_read(client.tcp()).then_some(())
             });
@@ -164,7 +164,7 @@ fn half_a_head_and_then_the_end_or_a_reset() {
     }
 }
 
-/// A client that says it has nothing more to send still reads its answer.
+/// A client that has closed its sending side still reads its answer.
 #[test]
 fn a_client_that_half_closes_after_a_bad_request_gets_its_answer() {
     let bad = [
@@ -198,7 +198,7 @@ fn a_client_that_half_closes_after_a_bad_request_gets_its_answer() {
     }
 }
 
-/// The answer is not lost to a reset because of what the client went on sending.
+/// A reset caused by the client's further bytes must not destroy the answer.
 #[test]
 fn a_client_that_sends_on_after_a_bad_request_gets_its_answer() {
     for mut guard in [Guard::tls(), Guard::plain()] {
@@ -215,7 +215,7 @@ fn a_client_that_sends_on_after_a_bad_request_gets_its_answer() {
     }
 }
 
-/// Neither a client that does not read its refusal nor one that goes on talking keeps its place.
+/// A refused client that does not read its refusal, or that goes on sending, is disconnected.
 #[test]
 fn a_refused_client_that_stays_is_let_go() {
     let setup = Setup {
@@ -227,7 +227,7 @@ fn a_refused_client_that_stays_is_let_go() {
     stays.send(handshake("/nowhere", &[]));
     proxy.terminal().expect(Reason::PathNotAllowed);
     eventually("its place", || {
-        // The proxy may have ended the connection already.
+        // The proxy may already have ended the connection.
         let _ = stays.write_all(b"x");
         let mut next = Client::Plain(try_socket(proxy.address()).ok()?);
         next.write_all(handshake("/ws", &[]).as_bytes()).ok()?;

@@ -1,8 +1,7 @@
 //! What one head may cost: a fixed multiple of its bytes, whichever field it spends them on.
 //!
-//! Measured in the processor's time that the process used, never by the clock, and held against a head of the same size
-//! that is one long field. Whatever else runs on the machine can only add to such a time, so that the least of a few
-//! measurements counts.
+//! The tests compare the process's processor time, not wall-clock time, with that for a head of the same size that is
+//! one long field. Other programs on the machine can only increase it, so the least of a few measurements counts.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -13,16 +12,16 @@ use std::time::Duration;
 use crate::harness::proxy::HOST;
 use crate::harness::{Client, Proxy, Setup, Upstream, handshake, switching};
 
-/// The largest `limits.header_bytes` there is, and a head that nearly fills it.
+/// The largest allowed `limits.header_bytes`, and a head that nearly fills it.
 const LIMIT: &str = "1MiB";
 const FULL: usize = 1_000_000;
 
-/// What a request line takes at most.
+/// The longest request line.
 const TARGET: usize = 64_000;
 
-/// How much more than a single long field anything may cost. A debug build, in which each step of a loop is a call, takes
-/// up to 15 times as much for a list of names of one letter; the number of fields times that of names makes it 60 times as
-/// much, and the square of the size thousands of times.
+/// How much more than a single long field anything may cost. A debug build, in which each step of a loop is a call,
+/// takes up to 15 times as much for a list of one-letter names. The product of the numbers of fields and names would
+/// take 60 times as much, and the square of the size thousands of times.
 const MOST: u32 = 40;
 
 /// How much more than 16 times as much a head of 16 times the size may cost.
@@ -31,7 +30,7 @@ const GROWTH: u32 = 3;
 /// The beginning of a Referer of the route's mini program.
 const APP: &str = "https://servicewechat.com/wx0123456789abcdef/";
 
-/// A name of `index`, as short as it can be, each its own.
+/// The shortest possible name for `index`; all are different.
 fn name(mut index: usize) -> String {
     const DIGITS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut name = String::new();
@@ -58,7 +57,7 @@ fn different(size: usize) -> String {
     list
 }
 
-/// `size` bytes of `part`, over and over, without what would end in a separator.
+/// `part` repeated to at most `size` bytes, not ending in a separator.
 fn repeated(part: &str, size: usize) -> String {
     let whole = part.repeat(size / part.len());
     whole
@@ -66,10 +65,10 @@ fn repeated(part: &str, size: usize) -> String {
         .to_owned()
 }
 
-/// Names that all begin their search at the same place in a `HeaderMap` of up to a hundred fields.
+/// Names whose search begins at the same place in a `HeaderMap` of up to a hundred fields.
 fn colliding(count: usize) -> Vec<String> {
     let hash = |name: &str| {
-        // FNV-1a over the discriminant of a name that is not a standard one, and its bytes.
+        // FNV-1a over the discriminant for non-standard names and the name's bytes.
         let bytes = [1, 0, 0, 0, 0, 0, 0, 0].into_iter().chain(name.bytes());
         bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
@@ -83,7 +82,7 @@ fn colliding(count: usize) -> Vec<String> {
         .collect()
 }
 
-/// A field of each of the names.
+/// One field for each name.
 fn fields(names: impl IntoIterator<Item = String>) -> Vec<(String, String)> {
     names
         .into_iter()
@@ -97,7 +96,7 @@ struct Ask {
     is_plain: bool,
     target: String,
     fields: Vec<(String, String)>,
-    /// What the upstream adds to its answer.
+    /// Fields that the upstream adds to its answer.
     answer: String,
 }
 
@@ -156,7 +155,7 @@ impl Ask {
     }
 }
 
-/// A proxy, and an upstream that accepts everything and adds to its answer what a test wants.
+/// A proxy, and an upstream that accepts everything and adds fields to its answer.
 struct Bench {
     proxy: Proxy,
     answer: Arc<Mutex<String>>,
@@ -184,7 +183,7 @@ impl Bench {
         }
     }
 
-    /// What a request costs; with what comes of it: its status, or the reason for which it is refused.
+    /// What a request costs. Its status, or the reason for which it is refused, must be `expected`.
     #[track_caller]
     fn least(&self, ask: &Ask, expected: &str, enough: Duration) -> Duration {
         self.answer.lock().unwrap().clone_from(&ask.answer);
@@ -208,7 +207,7 @@ impl Bench {
         })
     }
 
-    /// Holds each case against one long field of the same size, and against itself at a sixteenth of the size.
+    /// Compares each case with one long field of the same size, and with itself at a sixteenth of the size.
     fn hold(&self, size: usize, cases: &[Case]) {
         let single = |size| Ask::handshake().with("Cookie", "c".repeat(size));
         let whole = self.least(&single(size), "101", Duration::ZERO);
@@ -232,10 +231,10 @@ impl Bench {
     }
 }
 
-/// What is asked, what comes of it, and the request of a size.
+/// The name of a case, its outcome, and its request for a given size.
 struct Case(&'static str, &'static str, fn(usize) -> Ask);
 
-/// Reads one request after the other and answers it.
+/// Reads requests one after the other and answers them.
 fn serve(socket: &mut TcpStream, more: &Mutex<String>) {
     let mut head = Vec::new();
     let mut piece = vec![0; 64 * 1024];
@@ -252,7 +251,7 @@ fn serve(socket: &mut TcpStream, more: &Mutex<String>) {
             true => switching(&text, &more),
             false => format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{more}\r\n"),
         };
-        // The proxy may have had enough of it.
+        // The proxy may have ended the connection.
         if socket.write_all(answer.as_bytes()).is_err() {
             return;
         }
@@ -511,7 +510,7 @@ fn no_field_of_a_plain_request_costs_more_than_its_bytes() {
 #[test]
 fn no_field_of_an_answer_costs_more_than_its_bytes() {
     let bench = Bench::start("");
-    // An upstream chooses among what was offered, so that these come to the end of the list each time.
+    // The upstream's choice is looked up among the offered ones; these lists are searched to the end.
     let offering = || {
         let names = (0..100).map(name).collect::<Vec<_>>().join(",");
         Ask::handshake()

@@ -1,4 +1,4 @@
-//! What the upstream is told of the client, and whom the proxy believes.
+//! What the upstream learns about the client, and whom the proxy believes.
 
 use super::guard::{Changes, Guard};
 use crate::harness::upstream::field;
@@ -53,7 +53,7 @@ fn an_untrusted_peer_cannot_say_who_it_is_or_what_it_asks() {
         ("X-Accel-Mapping", "/=/admin"),
     ];
     for (mut guard, proto) in [(Guard::tls(), "https"), (Guard::plain(), "http")] {
-        // Each alone, and all together.
+        // Each one alone, and all together.
         for changes in spoofed
             .iter()
             .map(std::slice::from_ref)
@@ -98,16 +98,16 @@ fn of_a_trusted_peers_chain_the_rightmost_untrusted_hop_is_the_client() {
         (&[("X-Forwarded-For", "203.0.113.7:4711")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
         (&[("X-Forwarded-For", "[2001:db8::7]:4711")], "2001:db8::7", "2001:db8::7, 127.0.0.1"),
         (&[("X-Forwarded-For", "::ffff:203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
-        // What is no address ends what is believed.
+        // A value that is not an address ends the believed part.
         (&[("X-Forwarded-For", "203.0.113.7, unknown")], "127.0.0.1", "127.0.0.1"),
         (&[("X-Forwarded-For", "")], "127.0.0.1", "127.0.0.1"),
         (&[("Forwarded", "for=203.0.113.7;proto=http")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
         (&[("Forwarded", "for=6.6.6.6, For=\"[2001:db8::7]:1\"")], "2001:db8::7", "2001:db8::7, 127.0.0.1"),
-        // WeChat's cloud hosting; elsewhere it is what the client itself sent as X-Forwarded-For.
+        // WeChat's cloud hosting; elsewhere this is what the client itself sent as X-Forwarded-For.
         (&[("X-Original-Forwarded-For", "6.6.6.6, 203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
         (&[("X-Original-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
         (&[("X-Original-Forwarded-For", "6.6.6.6"), ("Forwarded", "for=203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
-        // A balancer that writes only the one lets a client's other through.
+        // A balancer that writes only one of the fields lets a client's other one through.
         (&[("Forwarded", "for=6.6.6.6"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7", "203.0.113.7, 127.0.0.1"),
     ];
     for (changes, client, chain) in table {
@@ -152,10 +152,10 @@ fn what_a_trusted_peer_says_of_scheme_and_host_is_passed_on() {
             "{changes:?}"
         );
         assert_eq!(field(head, "x-forwarded-host"), Some(*host), "{changes:?}");
-        // Host is what was asked of us, whatever the first hop was asked for.
+        // Host is what the proxy was asked for, whatever the first hop was asked for.
         assert_eq!(field(head, "host"), Some("api.example.com"), "{changes:?}");
     }
-    // Fields of the trusted hop that the proxy does not write itself stay.
+    // Fields of the trusted hop that the proxy does not write are kept.
     let prefixed = handshake(
         "/ws",
         &[
@@ -173,13 +173,13 @@ fn what_a_trusted_peer_says_of_scheme_and_host_is_passed_on() {
         Some("203.0.113.7")
     );
     assert_eq!(field(&head, "x-real-ip"), Some("203.0.113.7"));
-    // But not in a spelling that CGI makes the same: what is behind us may see either.
+    // But not in a spelling that CGI treats as the same: the upstream may see either.
     let underscored = [
         ("X_Forwarded_For", "6.6.6.6"),
         ("X_Real-IP", "6.6.6.6"),
         ("X.Forwarded.For", "6.6.6.6"),
         ("X-Envoy~Internal", "6.6.6.6"),
-        // And what programs behind a CGI gateway take for a setting goes from everybody.
+        // And what programs behind a CGI gateway take for a setting is never passed on.
         ("Proxy", "http://6.6.6.6"),
         ("X-Real-IP", "203.0.113.7"),
     ];
@@ -188,7 +188,7 @@ fn what_a_trusted_peer_says_of_scheme_and_host_is_passed_on() {
     assert_eq!(field(&head, "x-real-ip"), Some("203.0.113.7"));
 }
 
-/// The scheme that a trusted hop was asked with decides what `self` stands for.
+/// The scheme that a trusted hop reports decides what `self` means.
 #[test]
 fn the_scheme_of_a_trusted_peer_counts_for_self() {
     let setup = |endpoint: &str| Setup {
@@ -214,7 +214,7 @@ fn the_scheme_of_a_trusted_peer_counts_for_self() {
     }
 }
 
-/// Through the tunnel's rest, and valid or not as it came.
+/// The fields are passed on as received, valid or not.
 #[test]
 fn a_trace_is_passed_on_and_named() {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -235,7 +235,7 @@ fn a_trace_is_passed_on_and_named() {
     }
 }
 
-/// Each forwarded field once, and fresh.
+/// Each forwarding field occurs once, with a new value.
 #[track_caller]
 fn expect_identity(head: &str, chain: &str, proto: &str, host: &str) {
     let nodes: Vec<_> = chain
@@ -262,7 +262,7 @@ fn expect_identity(head: &str, chain: &str, proto: &str, host: &str) {
     }
 }
 
-/// Whoever sends many such fields causes one record, and none where records are not to have addresses does it name one.
+/// A peer that sends many such fields causes one record. If records must not contain addresses, this one has none.
 #[test]
 fn a_peer_that_keeps_naming_clients_is_told_of_once() {
     for (log, address) in [
@@ -282,7 +282,7 @@ fn a_peer_that_keeps_naming_clients_is_told_of_once() {
         };
         for number in 0..200 {
             get(&format!("X-Forwarded-For: 203.0.113.{number}"));
-            // What names nobody is no sign of a hop.
+            // A field that names nobody does not suggest a proxy.
             get("X-Forwarded-For: unknown");
             get("X-Forwarded-Host: evil.example");
         }
@@ -319,7 +319,7 @@ fn a_few_requests_that_name_clients_are_no_hop() {
         client.rest();
     };
     for _ in 0..10 {
-        // A hop would name the client each time.
+        // A proxy would name the client each time.
         for name in [
             "X-Forwarded-For",
             "X-Real-IP",

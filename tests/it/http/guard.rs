@@ -1,4 +1,4 @@
-//! A proxy in front of an upstream that tells what reaches it, and what every refusal owes its client.
+//! A proxy in front of an upstream that reports what reaches it, and the checks that apply to every refusal.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,20 +8,20 @@ use wsgate::reason::Reason;
 
 use crate::harness::{Client, Line, PATIENCE, Proxy, Response, Setup, Upstream, switching};
 
-/// Fields in place of those of the usual handshake, as `handshake` takes them.
+/// Fields that replace those of the usual handshake, in the form of `handshake`.
 pub type Changes<'a> = &'a [(&'a str, &'a str)];
 
-/// A proxy whose upstream accepts every handshake and hands over its head.
+/// A proxy whose upstream accepts every handshake and reports its head.
 pub struct Guard {
     pub proxy: Proxy,
     upstream: Upstream,
     received: Receiver<Vec<u8>>,
     is_tls: bool,
-    /// Handshakes that reached the upstream.
+    /// How many handshakes reached the upstream.
     admitted: usize,
 }
 
-/// A handshake that passed, its tunnel closed again by the client.
+/// A handshake that was admitted; the client has closed its tunnel.
 pub struct Admitted {
     pub response: Response,
     /// The head that the upstream received.
@@ -30,7 +30,7 @@ pub struct Admitted {
     pub closed: Line,
 }
 
-/// A handshake that did not pass.
+/// A handshake that was refused.
 #[derive(Debug)]
 pub struct Refused {
     pub response: Response,
@@ -56,7 +56,7 @@ impl Guard {
         Self::start(Setup::tls)
     }
 
-    /// The same on a plain one.
+    /// The same on a plain listener.
     pub fn plain() -> Self {
         Self::start(Setup::plain)
     }
@@ -69,7 +69,7 @@ impl Guard {
         }
     }
 
-    /// Sends `request` on a connection of its own and holds what follows against what every outcome owes.
+    /// Sends `request` on its own connection and checks what every outcome must satisfy.
     #[track_caller]
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Result<Admitted, Box<Refused>> {
         let mut client = self.client();
@@ -100,7 +100,7 @@ impl Guard {
         self.refuse_on(client, request, reason)
     }
 
-    /// The same on a connection of the test's making.
+    /// The same on a connection that the test has made.
     #[track_caller]
     pub fn refuse_on(
         &mut self,
@@ -112,7 +112,7 @@ impl Guard {
         self.refused(client, reason)
     }
 
-    /// The outcome for a client that has sent what it wanted to send, which must be a refusal.
+    /// The outcome for a client that has finished sending; it must be a refusal.
     #[track_caller]
     pub fn refused(&mut self, client: Client, reason: Reason) -> Refused {
         match self.outcome(client) {
@@ -124,7 +124,7 @@ impl Guard {
         }
     }
 
-    /// The outcome for a client that has sent what it wanted to send.
+    /// The outcome for a client that has finished sending.
     #[track_caller]
     pub fn outcome(&mut self, mut client: Client) -> Result<Admitted, Box<Refused>> {
         let response = client.response();
@@ -151,7 +151,7 @@ impl Guard {
         })
     }
 
-    /// The upstream was dialled for the admitted handshakes and for nothing else.
+    /// The proxy connected to the upstream only for the admitted handshakes.
     #[track_caller]
     pub fn expect_untouched(&self) {
         assert_eq!(self.upstream.connections(), self.admitted);
@@ -159,8 +159,8 @@ impl Guard {
     }
 }
 
-/// Holds a refusal against all that it owes: the answer is complete, says the same as the record, and is the last
-/// of its connection, which the proxy ends in order.
+/// Checks a refusal: the answer is complete, agrees with the record, and is the last one on its connection, which the
+/// proxy ends cleanly.
 #[track_caller]
 pub fn refusal(proxy: &mut Proxy, mut client: Client, response: Response) -> Refused {
     let mut after = Vec::new();
@@ -227,21 +227,21 @@ fn expect_answer(response: &Response, line: &Line) {
     assert_eq!(response.field("retry-after").is_some(), status == 503);
 }
 
-/// An upstream that accepts every handshake and hands over its head.
+/// An upstream that accepts every handshake and reports its head.
 pub fn accepting() -> (Upstream, Receiver<Vec<u8>>) {
     let (sender, received) = channel();
     let upstream = Upstream::raw(move |mut socket| {
         let head = head_bytes(&mut socket);
         let answer = switching(&String::from_utf8_lossy(&head), "");
         sender.send(head).unwrap();
-        // The client may be gone already; the record says so.
+        // The client may already be gone; the record says so.
         let _ = socket.write_all(answer.as_bytes());
         let _ = socket.read_to_end(&mut Vec::new());
     });
     (upstream, received)
 }
 
-/// A head as bytes: the upstream must not trip over what a test wants to look at.
+/// Reads a head as bytes, so the upstream accepts anything that a test wants to inspect.
 fn head_bytes(socket: &mut TcpStream) -> Vec<u8> {
     let mut head = Vec::new();
     let mut byte = [0];

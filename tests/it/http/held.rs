@@ -1,4 +1,4 @@
-//! What a client sends before its answer: refused when it comes with the head, held when it comes later.
+//! What a client sends before its answer: refused if it arrives together with the head, held if it arrives later.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -14,7 +14,7 @@ use crate::harness::frames::{BINARY, TEXT, echoes, masked, plain};
 use crate::harness::upstream::Call;
 use crate::harness::{Client, PATIENCE, Proxy, Setup, Upstream, eventually, handshake};
 
-/// R10: in whatever pieces they come, bytes that have arrived with the head are refused.
+/// R10: bytes that arrive together with the head are refused, however they are split.
 #[test]
 fn bytes_that_come_with_the_head_are_refused() {
     let head = handshake("/ws", &[]);
@@ -24,7 +24,7 @@ fn bytes_that_come_with_the_head_are_refused() {
             guard.refuse(format!("{head}{early}"), Reason::HttpEarlyData);
         }
     }
-    // Records of their own in one segment, also where the head alone fills the proxy's first read.
+    // TLS records of their own in one segment, also if the head alone fills the proxy's first read.
     let long = handshake("/ws", &[("X-Pad", &"p".repeat(3000))]);
     let mut guard = Guard::tls();
     for head in [&head, &long] {
@@ -45,18 +45,18 @@ fn bytes_that_come_with_the_head_are_refused() {
     }
 }
 
-/// An upstream that says when it is asked, and answers when it is told to.
+/// An upstream that reports a request and answers when it is told to.
 struct Slow {
     asked: Receiver<()>,
     answer: Sender<()>,
-    /// What came after the request head, until the end.
+    /// What arrived after the request head, until the end.
     received: Receiver<Vec<u8>>,
     upstream: Upstream,
 }
 
 impl Slow {
-    /// `answer` writes the answer; what the proxy then sends is read to its end, after `count` bytes acknowledged by
-    /// [`acknowledged`].
+    /// `answer` writes the answer. What the proxy then sends is read to its end; [`acknowledged`] is sent after `count`
+    /// bytes.
     fn start(count: usize, answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
         let (asked_sender, asked) = channel();
         let (answer_sender, may_answer) = channel::<()>();
@@ -96,7 +96,7 @@ impl Slow {
     }
 }
 
-/// The client gets what the upstream sends when everything has come.
+/// The client receives the upstream's acknowledgement of all bytes.
 #[track_caller]
 fn acknowledged(client: &mut Client) {
     assert_eq!(client.receive(4), plain(TEXT, "ok"));
@@ -119,7 +119,7 @@ fn bytes_that_come_later_are_held_and_arrive_after_the_101() {
     let all = ["first", "2nd", "3"]
         .map(|text| masked(TEXT, text))
         .concat();
-    // Where one sending ends and the next begins is not where frames do, nor is where holding ends.
+    // Writes are split at other places than frames, and held bytes end at another place too.
     let ((first, second), third) = (all[..16].split_at(8), &all[16..]);
     for setup in [Setup::tls, Setup::plain] {
         let slow = Slow::start(all.len(), |call| {
@@ -187,7 +187,7 @@ fn held_bytes_never_reach_an_upstream_that_does_not_switch() {
     }
 }
 
-/// A client that sends on without its answer fills its own window, not the proxy's memory.
+/// A client that goes on sending without an answer fills its own window, not the proxy's memory.
 #[test]
 fn a_client_that_does_not_wait_is_held_back_and_loses_nothing() {
     let payload: Vec<u8> = (0..1024 * 1024)
@@ -200,15 +200,16 @@ fn a_client_that_does_not_wait_is_held_back_and_loses_nothing() {
             call.switch("");
         });
         let (mut proxy, mut client) = waiting(&slow, setup(&slow.upstream.url()));
-        // So that the kernel does not take it all in the proxy's place.
+        // So that the kernel does not buffer everything for the proxy.
         let socket = socket2::SockRef::from(client.tcp());
         socket.set_send_buffer_size(64 * 1024).unwrap();
         let before = resident(proxy.id());
         let mut sent = 0;
-        // Where writing has to wait this long nobody reads on; too short on a slow machine only sends less.
+        // If a write blocks this long, nothing is read any more. On a slow machine this may be too short; then less is
+        // sent.
         let stall = Duration::from_millis(100);
         client.tcp().set_write_timeout(Some(stall)).unwrap();
-        // The TLS library turns to reading where writing has to wait.
+        // The TLS library starts reading when a write blocks.
         client.tcp().set_read_timeout(Some(stall)).unwrap();
         while sent < count {
             let piece = &all[sent..count.min(sent + 16 * 1024)];
@@ -238,7 +239,7 @@ fn a_client_that_does_not_wait_is_held_back_and_loses_nothing() {
     }
 }
 
-/// R25: interim answers are neither the answer nor the client's business.
+/// R25: interim answers are not the answer, and are not passed on.
 #[test]
 fn interim_answers_come_before_the_101() {
     let upstream = Upstream::start(|mut call| {
@@ -276,7 +277,7 @@ fn a_frame_that_comes_with_the_101_arrives() {
     assert_eq!(closed.number("bytes_upstream_to_client"), Some(4));
 }
 
-/// Bytes of memory that a process holds.
+/// The resident memory of a process in bytes.
 fn resident(process: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

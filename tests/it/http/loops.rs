@@ -1,4 +1,4 @@
-//! Requests that come back to where they were.
+//! Requests that loop.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,9 +10,9 @@ use super::guard::Guard;
 use crate::harness::upstream::field;
 use crate::harness::{Client, Line, Setup, Upstream, handshake};
 
-/// Two proxies that are each other's upstream: the request is found out after one turn.
+/// Two proxies that are each other's upstream: the loop is found after one round.
 pub fn loop_detected() -> Line {
-    // The first one's upstream is the second, whose address is known only later.
+    // The first one's upstream is the second, whose address is not known yet.
     let second = Arc::new(OnceLock::new());
     let to_second = Arc::clone(&second);
     let between = Upstream::raw(move |socket| join(socket, *to_second.get().unwrap()));
@@ -27,13 +27,13 @@ pub fn loop_detected() -> Line {
     assert!(response.text().starts_with("loop_detected\n"));
     assert_eq!(between.connections(), 1, "one turn");
     let line = proxy.terminal().with_detail("is hop 1 in Via");
-    // On the way back it is an upstream's answer.
+    // On the way back it is the answer of an upstream.
     back.terminal().expect(Reason::Upstream5xx);
     proxy.terminal().expect(Reason::Upstream5xx);
     line
 }
 
-/// Carries bytes between `socket` and `address` until both have ended.
+/// Copies bytes between `socket` and `address` until both have ended.
 fn join(socket: TcpStream, address: SocketAddr) {
     let other = TcpStream::connect(address).unwrap();
     std::thread::scope(|scope| {
@@ -45,7 +45,7 @@ fn join(socket: TcpStream, address: SocketAddr) {
                         break;
                     }
                 }
-                // The other side may be gone.
+                // The other side may already be gone.
                 let _ = to.shutdown(Shutdown::Write);
             });
         }

@@ -1,4 +1,4 @@
-//! Thousands of requests that are almost good: none of them reaches the upstream unless it can be read in one way.
+//! Thousands of requests that are almost valid: one reaches the upstream only if it has exactly one meaning.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -9,7 +9,7 @@ use crate::harness::{Line, Proxy, Setup, handshake};
 
 const REQUESTS: u64 = 3000;
 
-/// A fixed generator (Knuth's MMIX constants): the same requests each time.
+/// A fixed generator (Knuth's MMIX constants), which makes the same requests each time.
 struct Dice(u64);
 
 impl Dice {
@@ -22,7 +22,7 @@ impl Dice {
     }
 }
 
-/// Bytes that mean something to a parser.
+/// Bytes with a meaning for a parser.
 const LOADED: &[u8] = b"\r\n\t :,;=?#/\\%.\"\0\x7f\x80\xffAa0HG";
 
 fn mutated(good: &[u8], dice: &mut Dice) -> Vec<u8> {
@@ -42,7 +42,7 @@ fn mutated(good: &[u8], dice: &mut Dice) -> Vec<u8> {
                 head.drain(at..end);
             }
             _ => {
-                // Up to whole lines, somewhere else: repeated and misplaced fields.
+                // Pieces of up to whole lines in another place: repeated and misplaced fields.
                 let end = head.len().min(at + 1 + dice.below(60));
                 let piece = head[at..end].to_vec();
                 let to = dice.below(head.len());
@@ -84,7 +84,7 @@ fn no_mutated_request_reaches_the_upstream_in_two_readings() {
         }
     }
     assert_eq!(upstream.connections(), switched);
-    // Enough of both for the test to mean something.
+    // The test needs enough of both outcomes.
     assert!((300..2700).contains(&switched), "{switched} were admitted");
 
     let said = proxy.diagnostics();
@@ -109,12 +109,12 @@ fn no_mutated_request_reaches_the_upstream_in_two_readings() {
     assert_eq!(lines.iter().find(aborted).map(|line| &line.0), None);
 }
 
-/// Sends a head on a connection of its own, and gives what came back until the end.
+/// Sends a head on its own connection; gives everything that was returned.
 fn exchange(proxy: &Proxy, head: &[u8]) -> Vec<u8> {
     let mut client = socket(proxy.address());
     client.write_all(head).unwrap();
     let end = |client: &std::net::TcpStream| {
-        // The proxy may have refused it already.
+        // The proxy may already have refused it.
         let _ = client.shutdown(std::net::Shutdown::Write);
     };
     if !head.windows(4).any(|part| part == b"\r\n\r\n") {
@@ -135,7 +135,7 @@ fn exchange(proxy: &Proxy, head: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What any HTTP server would read in the same way, and as nothing but the handshake of the route.
+/// Every HTTP server must read the head in the same way, and as the route's handshake.
 #[track_caller]
 fn expect_unambiguous(head: &[u8], sent: &str) {
     let shown = || format!("{}\nfor {sent}", head.escape_ascii());
@@ -181,7 +181,7 @@ fn expect_unambiguous(head: &[u8], sent: &str) {
     assert_eq!(values("connection"), [b"Upgrade"], "{}", shown());
     assert_eq!(values("upgrade"), [b"websocket"], "{}", shown());
     assert_eq!(values("sec-websocket-version"), [b"13"], "{}", shown());
-    // Letter case means nothing in an origin, nor does the default port.
+    // The letter case of an origin does not matter, and neither does the default port.
     let origins = values("origin");
     let [origin] = *origins else {
         panic!("{}", shown())

@@ -6,7 +6,7 @@ use super::guard::{Changes, Guard};
 use crate::harness::client::{ACCEPT, KEY};
 use crate::harness::{Setup, handshake};
 
-/// Fields of RFC 6455 section 4.2.1, changed.
+/// The fields of RFC 6455 section 4.2.1, changed.
 #[test]
 fn every_missing_or_garbled_field_has_its_code() {
     let mut guard = Guard::tls();
@@ -38,7 +38,7 @@ fn every_missing_or_garbled_field_has_its_code() {
         ("R4", &[("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZWU=")], "ws_key_invalid"),
         ("R4", &[("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ")], "ws_key_invalid"),
         ("R4", &[("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=")], "ws_key_invalid"),
-        // The last digit carries bits beyond the 16 bytes: a second spelling of the same key.
+        // The last digit has bits beyond the 16 bytes: a second spelling of the same key.
         ("R4", &[("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZR==")], "ws_key_invalid"),
         ("R4", &[("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==, x")], "ws_key_invalid"),
         ("R4", &[("Sec-WebSocket-Key", "not base64, not at all!!")], "ws_key_invalid"),
@@ -76,14 +76,14 @@ fn every_missing_or_garbled_field_has_its_code() {
         ("R27", &[("Host", "api.example.com:99999")], "http_host_invalid"),
         ("R27", &[("Host", "api.example.com:8443")], "allow"),
         ("R27", &[("Host", "API.Example.COM")], "allow"),
-        // Fields that must not be removed on the way.
+        // Fields that must not be removed.
         ("R22", &[("Connection", "Upgrade, Origin")], "http_connection_protected"),
         ("R22", &[("Connection", "Upgrade, x-forwarded-for")], "http_connection_protected"),
         ("R22", &[("Connection", "Upgrade"), ("Connection", "COOKIE")], "http_connection_protected"),
         ("S9", &[("Connection", "Upgrade, Sec-WebSocket-Version")], "http_connection_protected"),
         ("S9", &[("Connection", "Sec-WebSocket-Version")], "http_connection_protected"),
         ("R24", &[("Expect", "100-continue")], "http_expect_refused"),
-        // Cleartext HTTP/2, alone and beside websocket.
+        // Cleartext HTTP/2, alone and next to websocket.
         ("S5", &[("Upgrade", "h2c"), ("Connection", "Upgrade, HTTP2-Settings"), ("HTTP2-Settings", "AAMA")], "h2c_refused"),
         ("S5", &[("Upgrade", "websocket, h2c")], "h2c_refused"),
         ("S5", &[("Upgrade", "websocket"), ("Upgrade", "H2C")], "h2c_refused"),
@@ -106,9 +106,9 @@ fn every_missing_or_garbled_field_has_its_code() {
         ("R29", &[("Content-Length", "+0")], "http_framing_conflict"),
         ("R29", &[("Content-Length", "0x0")], "http_framing_conflict"),
         ("R29", &[("Content-Length", "18446744073709551616")], "http_framing_conflict"),
-        // No WebSocket field at all.
+        // No WebSocket field.
         ("R1", &[("Upgrade", ""), ("Connection", ""), ("Sec-WebSocket-Version", ""), ("Sec-WebSocket-Key", "")], "plain_http_request"),
-        // Some, but neither of the two that every handshake has.
+        // Some WebSocket fields, but neither of the two that every handshake has.
         ("R1", &[("Upgrade", ""), ("Sec-WebSocket-Version", ""), ("Sec-WebSocket-Key", ""), ("Sec-WebSocket-Extensions", "a")], "ws_handshake_missing"),
         ("R1", &[("Upgrade", ""), ("Sec-WebSocket-Version", "")], "ws_upgrade_header_missing"),
         ("R1", &[("Upgrade", ""), ("Sec-WebSocket-Key", "")], "ws_upgrade_header_missing"),
@@ -119,7 +119,7 @@ fn every_missing_or_garbled_field_has_its_code() {
     }
 }
 
-/// Heads that hyper would forgive, hide, or answer in words of its own.
+/// Heads that hyper would forgive, hide or answer in its own words.
 #[test]
 fn heads_that_could_be_read_in_two_ways_are_malformed() {
     let mut guard = Guard::tls();
@@ -169,7 +169,7 @@ fn heads_that_could_be_read_in_two_ways_are_malformed() {
         ("get", first("get /ws HTTP/1.1"), "ws_method_not_get"),
         ("CONNECT", first("CONNECT api.example.com:443 HTTP/1.1"), "http_malformed"),
         ("CONNECT with a path", first("CONNECT /ws HTTP/1.1"), "ws_method_not_get"),
-        // What the parser below refuses is answered in our words too.
+        // The proxy also answers in its own words what the parser below refuses.
         ("a raw < in the query", target("/ws?a=<b"), "http_malformed"),
         ("a raw \" in the query", target("/ws?a=\"b\""), "http_malformed"),
         ("a raw ` in the path", target("/w`s"), "http_malformed"),
@@ -250,12 +250,12 @@ fn the_target_of_absolute_form_decides_and_goes_on_in_origin_form() {
         let refused = refused.unwrap_or_else(|| panic!("{id} {target} was admitted"));
         assert_eq!(refused.line.text("reason"), reason.code(), "{id} {target}");
     }
-    // RFC 9112 section 3.2: a request in absolute form needs a Host field all the same.
+    // RFC 9112 section 3.2: a request in absolute form needs a Host field too.
     let without = handshake("http://api.example.com/ws", &[("Host", "")]);
     guard.refuse(without, Reason::HttpHostMissing);
 }
 
-/// R34 and S1: what stands behind a refused request is no request of this connection.
+/// R34 and S1: bytes after a refused request are not a request on this connection.
 #[test]
 fn a_refused_connection_carries_no_second_request() {
     let mut guard = Guard::tls();
@@ -284,10 +284,10 @@ fn a_refused_connection_carries_no_second_request() {
     ];
     for (id, head, expected) in &table {
         for next in [&*second, internal] {
-            // `verdict` reads to the end and takes exactly one answer.
+            // `verdict` reads to the end and accepts exactly one answer.
             assert_eq!(guard.verdict(format!("{head}{next}")), *expected, "{id}");
             if *expected == "http_early_data" {
-                // Later these are bytes of a tunnel, or of a client that waits for its refusal.
+                // Later these bytes belong to a tunnel, or to a client that waits for its refusal.
                 continue;
             }
             let mut client = guard.client();
@@ -333,7 +333,7 @@ fn a_request_that_is_refused_on_a_plain_port_gets_the_same_answers() {
     }
 }
 
-/// R8: the answer that the client gets is the upstream's to this very key.
+/// R8: the client gets the upstream's answer to this very key.
 #[test]
 fn the_101_is_the_upstreams_with_the_connection_fields_once() {
     let mut guard = Guard::tls();

@@ -1,4 +1,4 @@
-//! What the upstream receives for a good handshake.
+//! What the upstream receives for a valid handshake.
 
 use wsgate::reason::Reason;
 
@@ -6,7 +6,7 @@ use super::guard::{Changes, Guard};
 use crate::harness::client::KEY;
 use crate::harness::{Setup, handshake};
 
-/// A request that uses all that HTTP allows.
+/// A request that uses everything that HTTP allows.
 fn rich() -> String {
     [
         "GET /ws?room=1&token=a%20b&x=%2f..;?y HTTP/1.1",
@@ -61,7 +61,7 @@ fn end_to_end_fields_arrive_as_they_were_sent_and_hop_by_hop_ones_do_not() {
         .iter()
         .position(|line| line.starts_with("sec-websocket-key"));
     assert!(version < key, "the order is kept: {lines:#?}");
-    // A list over several lines may be split anew; the order of its members counts.
+    // A list may be split differently over several lines; the order of its members counts.
     let values = |name: &str| -> Vec<&str> {
         let values = lines.iter().filter_map(|line| line.strip_prefix(name));
         values.collect()
@@ -72,7 +72,7 @@ fn end_to_end_fields_arrive_as_they_were_sent_and_hop_by_hop_ones_do_not() {
         values("Sec-WebSocket-Extensions: "),
         ["permessage-deflate; client_max_window_bits", "x; y=\"1\""]
     );
-    // The name of this process, which nobody knows before.
+    // The name of this process is not known in advance.
     let via = lines.iter().position(|line| line.starts_with("via: "));
     let via = lines.remove(via.unwrap());
     let name = via.strip_prefix("via: 1.1 wsgate-").unwrap();
@@ -108,7 +108,7 @@ fn end_to_end_fields_arrive_as_they_were_sent_and_hop_by_hop_ones_do_not() {
     ];
     expected.sort_unstable();
     assert_eq!(lines, expected);
-    // A second ? in the query is legal, and express-ws loses what follows it.
+    // A second ? in the query is legal, but express-ws loses what follows it.
     assert!(
         admitted
             .opened
@@ -148,7 +148,7 @@ fn each_hop_by_hop_field_is_removed_alone_too() {
             ],
             "x-secret",
         ),
-        // Named, and there all the same: it is set anew.
+        // It is listed, but still present, because the proxy sets it.
         (
             &[("Connection", "Upgrade, Connection, Upgrade, close")],
             "close",
@@ -216,7 +216,7 @@ fn the_request_id_is_kept_where_it_is_valid_and_replaced_where_not() {
 
         let mut changes = changes.to_vec();
         changes.push(("Origin", "null"));
-        // `refuse` holds the answer's id against the record's.
+        // `refuse` compares the answer's id with the record's.
         let refused = guard.refuse(handshake("/ws", &changes), Reason::OriginNull);
         let id = refused.line.text("request_id");
         assert_eq!(id, kept.unwrap_or_else(|| refused.line.text("conn")));

@@ -1,4 +1,4 @@
-//! What the proxy answers by itself: `respond`, `redirect_to_https`, and probes that knock at a WebSocket route.
+//! The proxy's own answers: `respond`, `redirect_to_https`, and probes of a WebSocket route.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use wsgate::reason::Reason;
 use super::{get, post, request, start};
 use crate::harness::{Client, Origin, Proxy, Setup, handshake};
 
-/// A proxy whose listener only redirects, its configuration with more top-level YAML.
+/// A proxy whose listener only redirects; `extra` is added to its configuration.
 pub fn redirecting(extra: &str) -> (Proxy, Origin) {
     let origin = Origin::echo();
     let setup = Setup {
@@ -66,7 +66,7 @@ fn a_redirect_goes_to_the_same_place_over_tls() {
     assert_eq!(origin.connections(), 0);
 }
 
-/// Whoever is told by a trusted hop that the client came over TLS serves it; nobody else's word counts.
+/// A request is served if a trusted hop says that the client used TLS; others are not believed.
 #[test]
 fn a_trusted_hop_that_ended_tls_is_served() {
     let https = request(
@@ -120,7 +120,7 @@ fn an_answer_of_the_configurations() {
     );
     assert_eq!(line.text("upstream"), "");
 
-    // No body follows, which the next answer shows.
+    // No body follows, as the next answer shows.
     client.send(request("HEAD", "/verify.txt", ""));
     let response = client.response_head();
     assert_eq!(
@@ -165,7 +165,7 @@ fn a_respond_route_without_a_body_answers() {
     }
 }
 
-/// A body that nobody wants does not become a request.
+/// An unwanted body does not become a request.
 #[test]
 fn a_body_for_an_answer_of_the_configurations() {
     let (mut proxy, _origin) = responding("body: mine");
@@ -186,7 +186,7 @@ fn a_body_for_an_answer_of_the_configurations() {
     }
 }
 
-/// The answer does not wait beyond a bound of time or bytes, nor for a body that the client sends only after a 100.
+/// The answer does not wait beyond a limit of time and bytes, nor for a body that the client sends only after a 100.
 #[test]
 fn a_body_that_does_not_end_for_an_answer_of_the_configurations() {
     let origin = Origin::echo();
@@ -215,7 +215,7 @@ fn a_body_that_does_not_end_for_an_answer_of_the_configurations() {
     assert_eq!(origin.connections(), 0);
 }
 
-/// The first is told, its repetitions are not; another path or client is another matter.
+/// The first probe is recorded, its repetitions are not; another path or client is recorded again.
 #[test]
 fn a_probe_is_told_once() {
     let origin = Origin::echo();

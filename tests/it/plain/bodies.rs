@@ -1,4 +1,4 @@
-//! Bodies in both directions: as they come, within bounds, and to their end.
+//! Bodies in both directions: as they arrive, within bounds, and to their end.
 
 use std::fs;
 use std::io::{Read as _, Write};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use super::{CHUNKED, get, request, start};
 use crate::harness::{Client, Origin, PATIENCE, Proxy, eventually};
 
-/// Far more than sockets, the proxy and hyper hold between two ends on this machine.
+/// Far more than sockets, proxy and hyper can hold between two ends on this machine.
 const LARGE: usize = 256 * 1024 * 1024;
 
-/// The most that may be on its way: what the kernel's socket buffers hold on both sides, and a little.
+/// The most that may be under way: the socket buffers of both sides, and a little more.
 const ON_ITS_WAY: usize = 32 * 1024 * 1024;
 
 /// The program's memory, in bytes.
@@ -32,7 +32,7 @@ fn memory(proxy: &Proxy) -> usize {
     kib * 1024
 }
 
-/// Writes until nothing more is taken for a while; gives how much was.
+/// Writes until nothing more is accepted for a while; gives the number of bytes.
 fn write_until_full(socket: &mut std::net::TcpStream) -> usize {
     let timeout = Some(Duration::from_millis(700));
     socket.set_write_timeout(timeout).unwrap();
@@ -47,7 +47,7 @@ fn write_until_full(socket: &mut std::net::TcpStream) -> usize {
     taken
 }
 
-/// An upstream that does not read on holds up the client, and all of it arrives when it does.
+/// An upstream that does not read holds up the client; when it reads again, everything arrives.
 #[test]
 fn an_upload_waits_for_the_upstream() {
     let (go, gone) = channel::<()>();
@@ -150,7 +150,7 @@ fn pieces_pass_as_they_come() {
     );
 }
 
-/// The same upwards, while the answer is on its way too.
+/// The same for an upload, while the answer is also under way.
 #[test]
 fn a_conversation_in_both_directions() {
     let origin = Origin::start(|ask| {
@@ -182,7 +182,7 @@ fn a_conversation_in_both_directions() {
     assert_eq!(line.number("bytes_upstream_to_client"), Some(9));
 }
 
-/// An upstream that begins its answer, and goes on with it when the rest of the body comes.
+/// An upstream that begins its answer and continues when the rest of the body arrives.
 fn conversing() -> Origin {
     Origin::start(|ask| {
         ask.write(format!("HTTP/1.1 200 OK\r\n{CHUNKED}\r\n"));
@@ -194,7 +194,7 @@ fn conversing() -> Origin {
     })
 }
 
-/// Nor is an upstream silent that answers what the client has not sent yet.
+/// An upstream that waits for the rest of the client's body is not silent.
 #[test]
 fn an_upstream_that_waits_for_the_client_is_not_silent() {
     let origin = conversing();
@@ -209,7 +209,7 @@ fn an_upstream_that_waits_for_the_client_is_not_silent() {
     assert_eq!(line.text("reason"), "", "{line:?}");
 }
 
-/// What is wrong with the rest of a body is told as that, also when the answer has begun.
+/// A fault in the rest of a body is reported as such, even after the answer has begun.
 #[test]
 fn a_wrong_chunk_during_the_answer() {
     let origin = conversing();
@@ -226,7 +226,7 @@ fn a_wrong_chunk_during_the_answer() {
     origin.all_ended();
 }
 
-/// Their heads may tell of a body that does not follow (a 304 need not); the next answer shows that none did.
+/// Their heads may announce a body that does not follow (a 304 may); the next answer shows that none did.
 #[test]
 fn answers_without_a_body() {
     for (method, head, length) in [
@@ -286,7 +286,7 @@ fn interim_answers_are_not_the_answer() {
     assert_eq!(proxy.terminal().notes(), ["upstream_interim"]);
 }
 
-/// An HTTP/1.0 server, or one that does not know how much comes.
+/// From an HTTP/1.0 server, or one that does not know the length.
 #[test]
 fn an_answer_that_ends_with_its_connection() {
     for version in ["1.0", "1.1"] {
@@ -306,7 +306,7 @@ fn an_answer_that_ends_with_its_connection() {
     }
 }
 
-/// One that breaks must not look whole.
+/// A broken answer must not look complete.
 #[test]
 fn an_answer_that_breaks_off() {
     for is_reset in [false, true] {
@@ -359,7 +359,8 @@ fn trailers_pass_both_ways() {
     proxy.terminal();
 }
 
-/// What only the head may say, where a hop in front or the proxy itself writes it, does not come in behind the body.
+/// Fields that only the head may contain, because a hop in front or the proxy writes them, are not accepted as
+/// trailers.
 #[test]
 fn trailers_say_nothing_of_who_the_client_is() {
     let (sender, seen) = channel();
@@ -398,7 +399,7 @@ fn trailers_say_nothing_of_who_the_client_is() {
     client.send(request("POST", "/api/a", &fields) + &body + "\r\n");
     let response = client.response();
     assert_eq!(response.text(), "ok");
-    // The body is over, so that the connection serves on.
+    // The body is complete, so the connection is kept.
     assert_eq!(response.field("connection"), None);
     let (head, trailers) = seen.recv_timeout(PATIENCE).unwrap();
     let head = head.to_ascii_lowercase();
@@ -409,7 +410,7 @@ fn trailers_say_nothing_of_who_the_client_is() {
     proxy.terminal();
 }
 
-/// The proxy answers it, once the request may pass; a refusal comes without it.
+/// The proxy sends the 100 when the request may pass; a refusal comes without it.
 #[test]
 fn a_client_that_waits_for_100() {
     let origin = Origin::echo();
@@ -438,7 +439,7 @@ fn a_client_that_waits_for_100() {
     }
 }
 
-/// The upstream answers before the body is there, and reads none of it: the client gets to know.
+/// The upstream answers before the body arrives and reads none of it; the client gets the answer.
 #[test]
 fn an_answer_in_the_middle_of_an_upload() {
     let origin = Origin::start(|ask| {
@@ -462,7 +463,7 @@ fn an_answer_in_the_middle_of_an_upload() {
     origin.all_ended();
 }
 
-/// A body that drips in is bounded as a whole.
+/// The deadline applies to the whole body, even if it arrives in small pieces.
 #[test]
 fn a_body_that_drips_is_refused_at_the_deadline() {
     let origin = Origin::echo();
@@ -489,7 +490,7 @@ fn a_body_that_drips_is_refused_at_the_deadline() {
     origin.all_ended();
 }
 
-/// What hyper holds of a large head is given back before its answer is waited for; nothing else may come of that.
+/// hyper's memory for a large head is freed before the answer is waited for, without other effects.
 #[test]
 fn a_large_head_is_sent_as_a_small_one_is() {
     let origin = Origin::start(|ask| {

@@ -1,4 +1,4 @@
-//! No request and no answer that could be read in two ways.
+//! Requests and answers that could be read in two ways.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use super::{CHUNKED, get, post, refused, request, start};
 use crate::harness::upstream::field;
 use crate::harness::{Client, Origin, PATIENCE, handshake};
 
-/// Refused before anything of them reaches the upstream, and nothing behind them is read.
+/// They are refused before anything reaches the upstream, and nothing after them is read.
 #[test]
 fn framing_that_has_two_readings() {
     let inner = get("/api/inner");
@@ -63,7 +63,8 @@ fn heads_that_are_malformed() {
     }
 }
 
-/// A wish for HTTP/2 may be ignored (RFC 9110 section 7.8), and goes no further: Java's HttpClient has it by default.
+/// A request for HTTP/2 may be ignored (RFC 9110 section 7.8) and is not passed on: Java's HttpClient sends one by
+/// default.
 #[test]
 fn a_wish_for_h2c_ends_here() {
     let origin = Origin::echo();
@@ -154,12 +155,12 @@ fn other_ways_past_the_rules() {
     ] {
         refused("", request(method, path, fields), reason);
     }
-    // A wrong version gets its 426 from the proxy, and what comes behind it nothing.
+    // The proxy answers 426 to a wrong version, and nothing to what follows.
     let versions = handshake("/ws", &[("Sec-WebSocket-Version", "777")]) + &get("/api/internal");
     refused("", versions, Reason::WsVersionUnsupported);
 }
 
-/// What the upstream gets has one Host and one framing, and no field that was meant for the proxy.
+/// The upstream gets one Host, one framing, and no field that was meant for the proxy.
 #[test]
 fn the_upstream_gets_one_reading() {
     let origin = Origin::echo();
@@ -209,7 +210,7 @@ fn in_absolute_form_the_targets_host_counts() {
     assert_eq!(proxy.terminal().text("host"), "one.example");
 }
 
-/// A body that looks like a request is none, and what follows it is one.
+/// A body that looks like a request is not one, and what follows the body is one.
 #[test]
 fn what_follows_a_body_is_the_next_request() {
     let origin = Origin::echo();
@@ -228,7 +229,7 @@ fn what_follows_a_body_is_the_next_request() {
         .collect();
     assert_eq!(paths, ["/api/a", "/api/b", "/api/c", "/api/d"]);
     assert_eq!(origin.heads().len(), 4);
-    // Bytes that are no request end the connection with a record of their own.
+    // Bytes that are not a request end the connection with their own record.
     client.send(post("/api/a", "abc") + "junk\r\n\r\n");
     assert_eq!(client.response().text(), "abc");
     assert_eq!(client.response().status, 400);
@@ -238,7 +239,7 @@ fn what_follows_a_body_is_the_next_request() {
     assert_eq!(origin.heads().len(), 5);
 }
 
-/// A GET may have a body, and what it says arrives.
+/// A GET may have a body, which is passed on.
 #[test]
 fn a_get_with_a_body() {
     let origin = Origin::echo();
@@ -253,7 +254,7 @@ fn a_get_with_a_body() {
     }
 }
 
-/// Answers that could be read in two ways go no further, and neither does their connection.
+/// Answers that could be read in two ways are not passed on, and their connection is not kept.
 #[test]
 fn answers_that_have_two_readings() {
     for head in [
@@ -311,8 +312,8 @@ fn hop_by_hop_fields_of_an_answer_end_here() {
     }
 }
 
-/// An upstream that says more than it was asked gets no further request on that connection: its second answer would be
-/// taken for that of somebody else.
+/// An upstream that sends more than one answer gets no further request on that connection: its second answer could be
+/// taken for another client's.
 #[test]
 fn an_upstream_that_answers_twice() {
     for is_split in [false, true] {
@@ -336,7 +337,7 @@ fn an_upstream_that_answers_twice() {
     }
 }
 
-/// The same for bytes that come while the connection waits.
+/// The same for bytes that arrive while the connection is idle.
 #[test]
 fn an_upstream_that_says_something_unasked() {
     let (sockets, waiting) = channel();

@@ -6,7 +6,7 @@ use super::{get, request};
 use crate::harness::proxy::HOST;
 use crate::harness::{Client, Line, Origin, Proxy, Setup, handshake};
 
-/// A proxy with routes of every kind; `/` and `/down` are answered by itself.
+/// A proxy with routes of every kind; it answers `/` and `/down` itself.
 fn setup(origin: &Origin) -> Setup {
     let routes = "  - path: /\n    respond: { body: well }\n\
                   \x20 - path: /down\n    respond: { status: 503, body: unwell }\n\
@@ -93,7 +93,7 @@ fn a_respond_route_answers_http_1_0_and_closes() {
     ] {
         let what = format!("{method} {path} {fields:?}");
         let mut client = Client::plain(proxy.address());
-        // What comes behind it is never read.
+        // What follows is never read.
         client.send(old(method, path, fields) + &old("GET", "/", "") + &get("/api/a"));
         let response = client.response_head();
         assert_eq!(response.status, status, "{what}");
@@ -175,7 +175,7 @@ fn everything_else_in_http_1_0_is_refused() {
         assert!(line.text("hint").contains("health check"), "{line:?}");
         assert!(line.text("hint").contains("`routes[].respond`"), "{line:?}");
     }
-    // The checks of a head are the same.
+    // The checks of the head are the same.
     for (fields, reason) in [
         ("Host : a\r\n", Reason::HttpMalformed),
         ("X: a\r\n b\r\n", Reason::HttpMalformed),
@@ -200,7 +200,7 @@ fn everything_else_in_http_1_0_is_refused() {
         is_refused(&mut proxy, &old("GET", "/", fields), reason);
     }
     assert_eq!(origin.connections(), 0);
-    // HTTP/1.1 needs a Host still.
+    // HTTP/1.1 still needs a Host.
     is_refused(
         &mut proxy,
         "GET / HTTP/1.1\r\n\r\n",
@@ -221,7 +221,7 @@ fn a_listener_that_redirects_refuses_http_1_0() {
     }
 }
 
-/// A check may ask in HTTP/1.1 too, and on one connection again and again.
+/// A check may also use HTTP/1.1, repeatedly on one connection.
 #[test]
 fn options_in_http_1_1() {
     let origin = Origin::echo();

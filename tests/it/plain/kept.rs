@@ -10,7 +10,7 @@ use super::{CHUNKED, get, outcomes, post, request, setup, start};
 use crate::harness::upstream::Nobody;
 use crate::harness::{Client, Origin, PATIENCE, eventually};
 
-/// Whatever kind of answer it was: each leaves its connection to the next request.
+/// Whatever the kind of answer, its connection is used for the next request.
 #[test]
 fn one_connection_serves_request_after_request() {
     let answers = [
@@ -68,7 +68,7 @@ fn an_upstream_that_says_close_is_dialled_again() {
     }
 }
 
-/// NTLM logs a connection in and not a request: the next client's request must not go that way.
+/// NTLM authenticates a connection, not a request: another client's request must not use it.
 #[test]
 fn a_connection_that_somebody_logged_in_on_is_not_shared() {
     for (asked, answered, is_kept) in [
@@ -106,7 +106,7 @@ fn a_connection_that_somebody_logged_in_on_is_not_shared() {
     }
 }
 
-/// A second before the upstream would; and nothing needs to ask for that.
+/// The proxy closes it a second before the upstream would, without being asked.
 #[test]
 fn a_connection_is_given_up_before_the_upstream_does() {
     let (sender, ended) = channel();
@@ -126,7 +126,7 @@ fn a_connection_is_given_up_before_the_upstream_does() {
     assert!(kept < Duration::from_millis(1900), "{kept:?}");
 }
 
-/// Closed by the upstream while it waited: nothing of the next request was sent there, so it may be any method.
+/// The upstream closed it while it was idle: nothing of the next request was sent there, so any method may be repeated.
 #[test]
 fn a_kept_connection_that_the_upstream_has_closed() {
     for is_reset in [false, true] {
@@ -156,7 +156,7 @@ fn a_kept_connection_that_the_upstream_has_closed() {
     }
 }
 
-/// The first request of each connection is answered; the second is taken and gets nothing.
+/// The first request on each connection is answered; the second is read and gets nothing.
 fn dying() -> Origin {
     Origin::start(|ask| match ask.place {
         (0, 1) => ask.close(),
@@ -167,7 +167,7 @@ fn dying() -> Origin {
     })
 }
 
-/// Sent over a kept connection that dies under it: asked again where that changes nothing.
+/// A request that was sent on a kept connection which then broke is repeated if that changes nothing.
 #[test]
 fn a_request_that_a_kept_connection_loses() {
     for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
@@ -209,7 +209,7 @@ fn a_request_that_a_kept_connection_loses() {
     }
 }
 
-/// A body that was taken is gone, whatever the method.
+/// A body that was read is gone, whatever the method.
 #[test]
 fn a_body_is_not_sent_twice() {
     let origin = dying();
@@ -224,7 +224,7 @@ fn a_body_is_not_sent_twice() {
     assert_eq!((origin.heads().len(), origin.connections()), (2, 1));
 }
 
-/// Two endpoints, the first of which the proxy tries first.
+/// Two endpoints; the proxy tries `first` first.
 fn pair(first: &Origin, second: &str) -> crate::harness::Setup {
     setup(&format!("{}, {second}", first.url()), "")
 }
@@ -234,7 +234,7 @@ fn another_endpoint_is_asked_where_the_first_resets() {
     for method in ["GET", "POST"] {
         let asked: Arc<Mutex<usize>> = Arc::default();
         let counted = Arc::clone(&asked);
-        // Whichever is asked first resets.
+        // The endpoint that is tried first resets.
         let make = move || {
             let counted = Arc::clone(&counted);
             Origin::start(move |ask| {
@@ -268,7 +268,7 @@ fn another_endpoint_is_asked_where_the_first_resets() {
     }
 }
 
-/// An endpoint that can't be connected to was sent nothing: any request goes to the next, with its body.
+/// Nothing was sent to an endpoint that can't be connected to: any request goes to the next one, with its body.
 #[test]
 fn another_endpoint_is_asked_where_the_first_is_down() {
     let (nobody, origin) = (Nobody::new(), Origin::echo());

@@ -11,7 +11,7 @@ use crate::harness::inside::Inside;
 use crate::harness::proxy::is_terminal;
 use crate::harness::{Client, Origin, PATIENCE, Setup, eventually, handshake, switching};
 
-/// Plain requests, and then a tunnel on the same connection: one record each, with ids that tell them apart.
+/// Plain requests, and then a tunnel on the same connection: one record each, with different ids.
 #[test]
 fn a_connection_becomes_a_tunnel_after_plain_requests() {
     let origin = Origin::start(|ask| {
@@ -82,7 +82,7 @@ fn a_connection_becomes_a_tunnel_after_plain_requests() {
         (three.text("event"), three.text("reason")),
         ("closed", "client_eof_no_close")
     );
-    // A handshake never gets a kept connection.
+    // A handshake never uses a kept connection.
     assert_eq!(outcomes(three), ["connected"]);
     assert_eq!(origin.connections(), 2);
     let lines = proxy.stop();
@@ -141,7 +141,7 @@ fn a_client_that_says_close_gets_one_answer() {
     assert_eq!(lines.iter().filter(|line| is_terminal(line)).count(), 2);
 }
 
-/// All in one write, with and without bodies, and more than is held while an answer is on its way.
+/// All in one write, with and without bodies, and more than is held while an answer is under way.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     const COUNT: usize = 300;
@@ -201,7 +201,7 @@ fn an_idle_connection_ends_without_a_record() {
         "{:?}",
         begun.elapsed()
     );
-    // Neither does one that its client ends, or breaks.
+    // A connection that its client ends or breaks is not reported either.
     for is_reset in [false, true] {
         let mut client = Client::plain(proxy.address());
         client.send(get("/api/a"));
@@ -220,7 +220,7 @@ fn an_idle_connection_ends_without_a_record() {
     assert_eq!(lines.iter().filter(|line| is_terminal(line)).count(), 3);
 }
 
-/// Whatever becomes of a further request, it has its record and its own id.
+/// Whatever happens to a further request, it has its own record and id.
 #[test]
 fn a_further_request_that_does_not_come_whole() {
     let origin = Origin::echo();
@@ -255,7 +255,7 @@ fn a_further_request_that_does_not_come_whole() {
         if second.number("status").is_some() {
             assert_eq!(second.text("request_id"), id);
         }
-        // Nothing of the first request stays in the second record.
+        // Nothing of the first request is in the second record.
         for field in [
             "route",
             "upstream",
@@ -268,7 +268,7 @@ fn a_further_request_that_does_not_come_whole() {
     }
 }
 
-/// A task that goes away while its connection waits for a further request has nothing to report.
+/// A task that is cancelled while its connection waits for a further request has nothing to report.
 #[test]
 fn a_cancelled_idle_connection_has_no_further_record() {
     let origin = Origin::echo();
@@ -285,7 +285,7 @@ fn a_cancelled_idle_connection_has_no_further_record() {
     assert_eq!(lines[0].text("event"), "request");
 }
 
-/// One that goes away while a further request waits for its answer reports that one alone.
+/// A task that is cancelled while a further request waits for its answer reports only that one.
 #[test]
 fn a_cancelled_further_request_has_its_record() {
     let origin = Origin::start(|ask| match ask.place.1 {
@@ -306,7 +306,7 @@ fn a_cancelled_further_request_has_its_record() {
     assert_eq!(line.text("path"), "/api/b");
 }
 
-/// The id of the client's own stands for its request alone.
+/// The client's own id is used only for its request.
 #[test]
 fn a_clients_id_is_kept() {
     let (sender, seen) = channel();
@@ -333,7 +333,7 @@ fn a_clients_id_is_kept() {
     }
 }
 
-/// Over TLS it is all the same, and what the handshake told stands in each record.
+/// TLS makes no difference, and the facts of the handshake are in each record.
 #[test]
 fn requests_over_tls_are_served() {
     let origin = Origin::echo();

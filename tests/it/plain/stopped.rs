@@ -10,7 +10,7 @@ use super::{get, setup, start};
 use crate::harness::proxy::is_terminal;
 use crate::harness::{Client, Origin, PATIENCE, Setup, handshake};
 
-/// What is under way comes to its end, and its connection with it.
+/// A request in progress is completed, and then its connection ends.
 #[test]
 fn a_request_under_way_is_answered() {
     let (go, gone) = channel::<()>();
@@ -49,7 +49,7 @@ fn a_request_under_way_is_answered() {
     assert_eq!(terminals[0].text("event"), "request");
 }
 
-/// Whose head came before the end of the drain but after its begin, is answered and told that this was the last.
+/// If the head arrives during the drain, the request is answered, and the answer says that it is the last.
 #[test]
 fn a_request_during_the_drain_is_the_last_of_its_connection() {
     let origin = Origin::echo();
@@ -59,7 +59,7 @@ fn a_request_during_the_drain_is_the_last_of_its_connection() {
         ..setup(&origin.url(), "")
     }
     .start();
-    // Two that are in the middle of a further request: one plain, one a handshake.
+    // Two clients in the middle of a further request: one plain, one a handshake.
     let mut clients = [0, 1].map(|_| Client::plain(proxy.address()));
     for client in &mut clients {
         client.send(get("/api/a"));
@@ -91,7 +91,7 @@ fn a_request_during_the_drain_is_the_last_of_its_connection() {
     assert!(proxy.ended().success());
 }
 
-/// Connections that wait for a further request end at once and hold nothing up.
+/// Idle connections end at once and delay nothing.
 #[test]
 fn idle_connections_end_at_once() {
     let origin = Origin::echo();
@@ -112,7 +112,7 @@ fn idle_connections_end_at_once() {
     for client in &mut clients {
         assert_eq!(client.rest(), b"");
     }
-    // The clients keep their own ends open.
+    // The clients do not close their own side.
     assert!(proxy.ended().success());
     assert!(
         begun.elapsed() < Duration::from_secs(5),
@@ -124,7 +124,7 @@ fn idle_connections_end_at_once() {
     origin.all_ended();
 }
 
-/// What is still under way at the end of the drain is cut, and says so.
+/// An answer in progress at the end of the drain is cut, and the record says so.
 #[test]
 fn an_answer_without_an_end_is_cut() {
     let origin = Origin::start(|ask| {

@@ -1,4 +1,4 @@
-//! What stands beside the data of a chunked body: sizes, extensions and trailers, of clients and of upstreams.
+//! What a chunked body contains besides its data: sizes, extensions and trailers, from clients and from upstreams.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -9,7 +9,7 @@ use super::{CHUNKED, get, refused, request, setup, start};
 use crate::harness::client::{Response, is_read};
 use crate::harness::{Client, Origin, PATIENCE, Proxy, Setup, eventually, handshake};
 
-/// Fields at the end of a request's body that no reading of RFC 9112 section 7.1.2 takes.
+/// Trailers that RFC 9112 section 7.1.2 does not allow in any reading.
 const MALFORMED: &[&str] = &[
     "X y: z\r\n\r\n",
     "X : z\r\n\r\n",
@@ -53,7 +53,7 @@ fn oversized() -> Vec<(String, u16)> {
     ]
 }
 
-/// Malformed sizes, chunks and trailers, from the end of the data on.
+/// Malformed sizes, chunks and trailers, starting after the data.
 fn malformed() -> Vec<String> {
     let trailers = MALFORMED.iter().map(|lines| format!("0\r\n{lines}"));
     let sizes = [
@@ -79,7 +79,7 @@ fn malformed() -> Vec<String> {
     trailers.chain(sizes.map(str::to_owned)).collect()
 }
 
-/// All of these, and what each gets.
+/// All of these, with their reasons and statuses.
 fn wrong() -> Vec<(String, Reason, u16)> {
     let malformed = malformed().into_iter();
     let malformed = malformed.map(|end| (end, Reason::HttpFramingConflict, 400));
@@ -88,7 +88,7 @@ fn wrong() -> Vec<(String, Reason, u16)> {
     malformed.chain(oversized).collect()
 }
 
-/// An answer of the proxy's own, with a `Proxy-Status` that names the reason in the words of RFC 9209.
+/// Checks that the proxy itself answered, with a `Proxy-Status` that names the reason in the terms of RFC 9209.
 #[track_caller]
 fn is_own(response: &Response, reason: Reason, status: u16) {
     assert_eq!(response.status, status, "{response:?}");
@@ -101,7 +101,7 @@ fn is_own(response: &Response, reason: Reason, status: u16) {
     assert_eq!(response.field("connection"), Some("close"));
 }
 
-/// An upstream that reads whole bodies, and the bodies and trailers that it got.
+/// An upstream that reads whole bodies, and the bodies and trailers that it received.
 fn reading() -> (Origin, Receiver<(Vec<u8>, String)>) {
     let (sender, got) = channel();
     let sender = Mutex::new(sender);
@@ -144,7 +144,7 @@ fn what_a_detail_says_of_a_trailer() {
     );
 }
 
-/// The upstream has the first chunk by then: it never gets the last one, and its connection serves nobody else.
+/// The upstream has already received the first chunk: it never gets the last one, and its connection is not reused.
 #[test]
 fn a_body_that_goes_wrong_on_its_way_is_cut() {
     let (origin, got) = reading();
@@ -166,7 +166,7 @@ fn a_body_that_goes_wrong_on_its_way_is_cut() {
     origin.all_ended();
 }
 
-/// Whatever the pieces are in which it comes.
+/// However it is split.
 #[test]
 fn a_wrong_trailer_byte_by_byte() {
     let (origin, got) = reading();
@@ -178,14 +178,14 @@ fn a_wrong_trailer_byte_by_byte() {
     }
     is_own(&client.response(), Reason::HttpFramingConflict, 400);
     proxy.terminal().expect(Reason::HttpFramingConflict);
-    // Bytes that come one by one may have come together.
+    // Bytes that were sent one by one may arrive together.
     if let Ok((_, trailers)) = got.recv_timeout(PATIENCE) {
         assert_eq!(trailers, "cut");
     }
     origin.all_ended();
 }
 
-/// The client waits for its 100, and then sends what is wrong.
+/// The client waits for its 100 and then sends the invalid trailer.
 #[test]
 fn a_wrong_trailer_behind_a_100() {
     let (origin, _got) = reading();
@@ -201,7 +201,7 @@ fn a_wrong_trailer_behind_a_100() {
     origin.all_ended();
 }
 
-/// What has begun can't become another answer: it ends, and looks cut.
+/// An answer that has begun can't be replaced: it ends and looks cut off.
 #[test]
 fn a_body_that_goes_wrong_during_the_answer() {
     let origin = Origin::start(|ask| {
@@ -226,7 +226,7 @@ fn a_body_that_goes_wrong_during_the_answer() {
     origin.all_ended();
 }
 
-/// An answer that is whole stays so, and its connection ends.
+/// A complete answer stays complete, and its connection ends.
 #[test]
 fn a_body_that_goes_wrong_after_the_answer() {
     let origin = Origin::start(|ask| {
@@ -245,7 +245,7 @@ fn a_body_that_goes_wrong_after_the_answer() {
     origin.all_ended();
 }
 
-/// A proxy with a route that it answers itself.
+/// A proxy with a `respond` route.
 fn answering(origin: &Origin) -> Proxy {
     let routes = "  - path: /own\n    respond: { status: 200, body: own }\n";
     let setup = setup(&origin.url(), "methods: [GET]");
@@ -253,7 +253,7 @@ fn answering(origin: &Origin) -> Proxy {
     Setup { routes, ..setup }.start()
 }
 
-/// Where no upstream reads the body either.
+/// On routes where no upstream reads the body.
 #[test]
 fn a_wrong_body_that_the_proxy_answers_itself() {
     let origin = Origin::echo();
@@ -264,7 +264,7 @@ fn a_wrong_body_that_the_proxy_answers_itself() {
         is_own(&client.response(), Reason::HttpFramingConflict, 400);
         assert_eq!(client.rest(), b"");
         proxy.terminal().expect(Reason::HttpFramingConflict);
-        // What is wrong with the head counts first, as nobody waits for a body that can't pass.
+        // A fault in the head counts first, because nobody waits for a body that can't pass.
         for (method, path, reason, status) in [
             ("GET", "/nowhere", Reason::PathNotAllowed, 404),
             ("POST", "/api/a", Reason::HttpMethodNotAllowed, 405),
@@ -279,14 +279,14 @@ fn a_wrong_body_that_the_proxy_answers_itself() {
         }
     }
     assert_eq!(origin.connections(), 0);
-    // One that is right is no obstacle.
+    // A valid body is not a problem.
     let mut client = Client::plain(proxy.address());
     client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n0\r\nX: y\r\n\r\n");
     assert_eq!(client.response().text(), "own");
     assert_eq!(proxy.terminal().text("reason"), "");
 }
 
-/// The proxy's own answer waits for the body, so that a malformed one is refused. What follows it is not read as a request.
+/// The proxy's own answer waits for the body, so a malformed one is refused. What follows it is not read as a request.
 #[test]
 fn a_wrong_body_that_comes_before_the_proxys_own_answer() {
     let origin = Origin::echo();
@@ -309,7 +309,7 @@ fn a_wrong_body_that_comes_before_the_proxys_own_answer() {
     client.finish();
     assert_eq!(client.rest(), b"");
     proxy.terminal().expect(Reason::HttpBodyIncomplete);
-    // After a good body the next request is answered, however late the end of the body comes.
+    // After a valid body the next request is answered, however late the end of the body arrives.
     let mut client = Client::plain(proxy.address());
     client.send(request("GET", "/own", CHUNKED) + "3\r\nabc\r\n");
     eventually("the beginning is read", || {
@@ -325,7 +325,7 @@ fn a_wrong_body_that_comes_before_the_proxys_own_answer() {
     assert_eq!(origin.connections(), 0);
 }
 
-/// The most that passes: 100 trailers, and 16 KiB of extensions but for a few bytes.
+/// The largest allowed amount: 100 trailers, and a little less than 16 KiB of extensions.
 #[test]
 fn large_trailers_and_extensions_that_pass() {
     let (origin, got) = reading();
@@ -347,7 +347,7 @@ fn large_trailers_and_extensions_that_pass() {
     }
 }
 
-/// Fields that frame or route a message mean nothing in its trailers (RFC 9110 section 6.5.1), in either direction.
+/// Fields that frame or route a message have no meaning in its trailers (RFC 9110 section 6.5.1), in either direction.
 #[test]
 fn trailers_that_are_not_allowed_there_go_no_further() {
     const NAMES: &str = "Content-Length, Transfer-Encoding, Host, Trailer, Connection, Keep-Alive, TE, Upgrade, \
@@ -379,10 +379,10 @@ fn trailers_that_are_not_allowed_there_go_no_further() {
     }
 }
 
-/// The same from an upstream: the client gets what was right, and an end that it can't take for the answer's.
+/// The same from an upstream: the client gets the valid part, and an end that does not look like the end of the answer.
 #[test]
 fn an_upstream_with_wrong_chunks_or_trailers() {
-    // hyper forgives white space behind a size and most bytes in an extension, neither of which goes on.
+    // hyper forgives white space after a size and most bytes in an extension; neither is passed on.
     let is_forgiven = |end: &str| end.starts_with("1 \r\n") || end.starts_with("1;\0");
     for end in wrong().into_iter().map(|(end, ..)| end) {
         let answer = format!("HTTP/1.1 200 OK\r\nTrailer: X\r\n{CHUNKED}\r\n3\r\nabc\r\n{end}");
@@ -408,7 +408,7 @@ fn an_upstream_with_wrong_chunks_or_trailers() {
             "{end:?}: {text}"
         );
         let line = line.expect(Reason::UpstreamResponseCut);
-        // One without its end may have been the beginning of something that is right.
+        // An incomplete one might have been the beginning of something valid.
         let is_told = line.text("hint").contains("invalid chunks");
         assert!(
             is_told || line.text("detail").contains("EOF"),
@@ -418,7 +418,7 @@ fn an_upstream_with_wrong_chunks_or_trailers() {
     }
 }
 
-/// Also where it refuses a handshake.
+/// Also if the upstream refuses a handshake.
 #[test]
 fn a_refusal_of_the_upstream_with_wrong_trailers() {
     let origin = Origin::start(|ask| {

@@ -1,5 +1,5 @@
-//! The Origin and Referer vectors over the wire. What differs from the unit tests' tables is what HTTP does first:
-//! it trims the white space around a value and refuses control characters in it.
+//! The Origin and Referer vectors over the wire. Differences to the tables of the unit tests come from HTTP, which
+//! trims white space around a value and refuses control characters in it.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ const OWN: &str = "wxaaaaaaaaaaaaaaaa";
 const SECOND: &str = "wxbbbbbbbbbbbbbbbb";
 const FOREIGN: &str = "wxeeeeeeeeeeeeeeee";
 
-/// `/ws` has every kind of origin, the other routes one each.
+/// `/ws` allows every kind of origin, the other routes one kind each.
 fn guard() -> Guard {
     Guard::start(|endpoint| Setup {
         origins: "[https://app.example.com, \"https://*.mini.example.com\", \
@@ -33,7 +33,7 @@ fn guard() -> Guard {
     })
 }
 
-/// A handshake whose Origin lines are these bytes.
+/// A handshake with these Origin lines.
 fn with_origins(path: &str, lines: &[&[u8]]) -> Vec<u8> {
     let mut head = handshake(path, &[("Origin", "")]).into_bytes();
     head.truncate(head.len() - 2);
@@ -96,7 +96,7 @@ fn origins_are_compared_as_tuples_over_the_wire() {
         ("O25", b"https://xn--pp-6kc.example.com", "origin_not_allowed"),
         ("O26", b"https://app%2eexample.com", "origin_malformed"),
         ("O26", b"https://app.example.com%00.evil.com", "origin_malformed"),
-        // White space around a value is not part of it (RFC 9112 section 5.1).
+        // White space around a value does not belong to it (RFC 9112 section 5.1).
         ("O26", b"https://app.example.com\t", "allow"),
         ("O26", b"  https://app.example.com  ", "allow"),
         ("O26", b"https://app.example.com\t.evil.com", "origin_malformed"),
@@ -149,7 +149,7 @@ fn exactly_one_origin_field_counts_over_the_wire() {
         ("O21", "/ws", &[evil, own], "origin_multiple"),
         ("O21", "/ws", &[own, own], "origin_multiple"),
         ("O21", "/ws", &[b"", own], "origin_multiple"),
-        // A route that admits requests without an Origin admits no other one for that.
+        // A route that admits requests without an Origin does not admit other Origins.
         ("O19", "/any", &[], "allow"),
         ("O20", "/any", &[b""], "origin_malformed"),
         ("O18", "/any", &[b"null"], "origin_null"),
@@ -174,7 +174,7 @@ fn exactly_one_origin_field_counts_over_the_wire() {
     }
 }
 
-/// O35: a hop that rewrites Host, or a client that lies in it, moves nothing.
+/// O35: a hop that rewrites Host, or a client that sends a false one, changes nothing.
 #[test]
 fn self_is_the_routes_host_over_the_wire() {
     let mut guard = guard();
@@ -188,7 +188,7 @@ fn self_is_the_routes_host_over_the_wire() {
         ("api.example.com", "http://api.example.com", "origin_not_allowed"),
         ("api.example.com", "https://evil.com", "origin_not_allowed"),
         ("evil.com", "https://evil.com", "host_not_allowed"),
-        // A name of ours that is not this route's.
+        // A name of ours, but not this route's.
         ("localhost", "https://localhost", "path_not_allowed"),
     ];
     for (host, origin, expected) in table {
@@ -246,7 +246,7 @@ fn a_referer_stands_in_for_an_origin_only_with_a_listed_app_id() {
         ("/preset", "", &[&own], "allow"),
         ("/preset", "", &[&second], "referer_appid_mismatch"),
         ("/preset", app, &[&own], "origin_not_allowed"),
-        // Older iOS clients send the origin of the URL that they dial.
+        // Older iOS clients send the origin of the URL that they connect to.
         ("/preset", "https://api.example.com", &[&own], "allow"),
         ("/preset", "https://localhost", &[&own], "origin_not_allowed"),
         ("/listed", web, &[&foreign], "allow"),
@@ -282,7 +282,7 @@ fn a_referer_stands_in_for_an_origin_only_with_a_listed_app_id() {
     }
 }
 
-/// O34 and O18 as configuration.
+/// O34 and O18 in the configuration.
 #[test]
 fn an_origin_that_admits_everybody_is_an_error_at_the_start() {
     for origin in [

@@ -90,7 +90,7 @@ fn paths_are_compared_as_raw_bytes_over_the_wire() {
         ("P17", b"/public", "path_not_allowed"),
         ("P17", b"/public/", "allow"),
         ("P17", b"/public/a/b?c", "allow"),
-        // P18 is a table of its own, beside the other tests of the target.
+        // P18 has its own table, next to the other tests of the target.
         ("P19", b"*", "http_malformed"),
         ("P19", b"api/realtime-voice/stream", "http_malformed"),
         ("P19", b"evil.com:443", "http_malformed"),
@@ -128,7 +128,7 @@ fn paths_are_compared_as_raw_bytes_over_the_wire() {
     }
 }
 
-/// P24: long targets cost neither much time nor much record.
+/// P24: long targets need little time and little space in records.
 #[test]
 fn long_targets_are_decided_at_once() {
     let mut guard = Guard::start(|endpoint| Setup {
@@ -165,7 +165,7 @@ fn long_targets_are_decided_at_once() {
     assert!(head.starts_with(&format!("GET {long} HTTP/1.1\r\n")));
 }
 
-/// The hint and the record name the route; the client's answer does not list what there is.
+/// The hint and the record name the route, but the answer does not list routes.
 #[test]
 fn a_refused_path_tells_its_client_nothing_of_the_others() {
     let mut guard = guard();
@@ -181,7 +181,7 @@ fn a_refused_path_tells_its_client_nothing_of_the_others() {
     }
 }
 
-/// The routes of the README: one for WebSockets, and one that takes every other path for plain requests.
+/// The README's routes: one for WebSockets, and one that serves all other paths for plain requests.
 #[test]
 fn a_near_miss_is_told_though_another_route_takes_its_path() {
     let mut guard = Guard::start(|endpoint| Setup {

@@ -1,4 +1,4 @@
-//! Hosts, the order of routes and of checks, subprotocols, and what the policy lets through and notes.
+//! Hosts, the order of routes and of checks, subprotocols, and what the policy lets through with a note.
 
 use wsgate::reason::Reason;
 
@@ -38,7 +38,7 @@ fn report_lets_through_what_the_origin_rules_would_refuse_and_nothing_else() {
                 }
             }
         }
-        // The upstream gets the Origin that it came with, to decide by itself.
+        // The upstream gets the original Origin and can decide itself.
         for (_, value) in changes
             .iter()
             .filter(|(name, value)| *name == "Origin" && !value.is_empty())
@@ -86,14 +86,14 @@ fn the_first_route_of_host_and_path_decides() {
     #[rustfmt::skip]
     let table = [
         ("api.example.com", "/a/b", "https://one.example", Ok("api.example.com/a/*")),
-        // A later route is no second chance.
+        // A later route is not a second chance.
         ("api.example.com", "/a/b", "https://two.example", Err(Reason::OriginNotAllowed)),
         ("x.example.com", "/a/b", "https://three.example", Ok("*.example.com/a/b")),
         ("X.Example.Com:8443", "/a/b", "https://three.example", Ok("*.example.com/a/b")),
         ("x.example.com", "/a/other", "https://three.example", Err(Reason::PathNotAllowed)),
         ("x.example.com", "/a/b", "https://one.example", Err(Reason::OriginNotAllowed)),
         ("x.b.example.com", "/c", "https://four.example", Ok("*.b.example.com/c")),
-        // A wildcard stands for one label, and a trailing dot makes another name.
+        // A wildcard stands for one label, and a trailing dot makes a different name.
         ("x.y.example.com", "/a/b", "https://three.example", Err(Reason::HostNotAllowed)),
         ("example.com", "/a/b", "https://three.example", Err(Reason::HostNotAllowed)),
         ("x.example.com.", "/a/b", "https://three.example", Err(Reason::HostNotAllowed)),
@@ -115,13 +115,14 @@ fn the_first_route_of_host_and_path_decides() {
     }
 }
 
-/// RFC 9110 section 7.4: the Host is held against the name that the client checked the certificate for.
+/// RFC 9110 section 7.4: the Host is compared with the name for which the client checked the certificate.
 #[test]
 fn a_host_other_than_the_tls_name_is_noted_when_both_are_ours_and_refused_otherwise() {
     for (mut guard, is_any_host) in [(Guard::tls(), true), (many_routes(), false)] {
         #[rustfmt::skip]
         let table = [
-            // server name (an address sends none), Host, expected: with routes for any host, with routes of *.example.com
+            // server name (none for an address), Host, expected: with routes for any host, with routes for
+            // *.example.com
             ("api.example.com", "api.example.com", "allow", "allow"),
             ("api.example.com", "API.example.com:8443", "allow", "allow"),
             ("api.example.com", "localhost", "sni_host_mismatch", "host_not_allowed"),
@@ -166,7 +167,7 @@ fn the_first_fault_of_a_request_is_the_one_that_is_told() {
         websocket: "subprotocols: [voice]".to_owned(),
         ..Setup::tls(endpoint)
     });
-    // Everything is wrong with it, and fault by fault is mended, the outermost first.
+    // Everything is wrong with it; the faults are corrected one by one, from the outermost.
     let mut head = handshake(
         "/x/../ws",
         &[
@@ -213,7 +214,7 @@ fn the_first_fault_of_a_request_is_the_one_that_is_told() {
     guard.admit(head);
 }
 
-/// A request without any WebSocket field: unknown paths are unknown to everybody, and 426 says what a route is for.
+/// A request without any WebSocket field: unknown paths are refused for everyone, and 426 says what a route is for.
 #[test]
 fn plain_requests_are_matched_against_host_and_path_first() {
     let mut guard = Guard::start(|endpoint| Setup {

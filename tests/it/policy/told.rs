@@ -1,4 +1,4 @@
-//! What records say of a request, and what they never say.
+//! What records contain of a request, and what they never contain.
 
 use serde_json::Value;
 use wsgate::reason::Reason;
@@ -6,10 +6,10 @@ use wsgate::reason::Reason;
 use crate::harness::{Client, Line, Proxy, Setup, Upstream, handshake};
 use crate::http::guard::Guard;
 
-/// Whatever becomes of a request, its secrets appear in no record, no diagnostic and no answer.
+/// Whatever happens to a request, its secrets appear in no record, no diagnostic and no answer.
 #[test]
 fn secrets_appear_nowhere() {
-    // Each is found whatever it is cut or joined with.
+    // Each is recognisable even if it is cut or joined with something.
     const SECRETS: [&str; 6] = ["s3cr3t", "c00k1e", "b34r3r", "k33p3r", "0p3n1d", "fr4gm3nt"];
     let hidden = [
         ("Cookie", "session=c00k1e"),
@@ -54,7 +54,7 @@ fn secrets_appear_nowhere() {
         edited("session=", "session=\x02"),
         edited("Bearer ", "Bearer\r\n "),
         head.replacen("\r\n", "\n", 4),
-        // Without its first line, and in the middle of one.
+        // Without its first line, and in the middle of a line.
         head.split_once("\r\n").unwrap().1.to_owned(),
         format!("Cookie: session=c00k1e\r\n{head}"),
         format!("Authorization: Bearer b34r3r\r\n{head}"),
@@ -89,7 +89,7 @@ fn secrets_appear_nowhere() {
         }
         expect_told_by_none(guard.proxy, &SECRETS);
     }
-    // An answer that is not ours, no answer at all, and a request on the wrong kind of port.
+    // An answer of another kind, no answer, and a request on the wrong kind of port.
     for answer in [
         "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
         "x",
@@ -127,7 +127,7 @@ fn expect_told_by_none(proxy: Proxy, secrets: &[&str]) {
 fn expect_none(text: &str, secrets: &[&str]) {
     for secret in secrets {
         assert!(!text.contains(secret), "{secret} in {text}");
-        // Also as hexadecimal, where first bytes are shown.
+        // Also in hexadecimal, as first bytes are shown.
         let bytes: Vec<_> = secret
             .bytes()
             .take(4)
@@ -165,7 +165,7 @@ fn the_values_of_kept_query_parameters_are_told() {
     }
 }
 
-/// Nothing a peer sends forges a line, moves a cursor, or reverses the reading direction.
+/// A peer can't forge a line, move the cursor or reverse the reading direction.
 #[test]
 fn what_peers_send_is_told_as_printable_ascii_and_bounded() {
     let mut guard = Guard::tls();
@@ -190,7 +190,7 @@ fn what_peers_send_is_told_as_printable_ascii_and_bounded() {
         (handshake("/ws", &[("Upgrade", "\u{9b}2J")]), Reason::WsUpgradeNotWebsocket, "detail", "Upgrade: an unknown value"),
         (handshake("/ws", &[("Sec-WebSocket-Protocol", "\u{9b}")]), Reason::WsProtocolHeaderInvalid, "detail", ""),
         (handshake("/ws", &[("X-Request-ID", "\u{9b}2J\u{202e}"), ("Origin", "null")]), Reason::OriginNull, "detail", "the Origin is null"),
-        // Raw ones are no HTTP at all.
+        // Raw control characters are not HTTP.
         (handshake("/ws", &[("User-Agent", escape)]), Reason::HttpMalformed, "detail", "line 8: the value has the control character \\x1b"),
         (handshake("/ws", &[("Origin", escape)]), Reason::HttpMalformed, "detail", ""),
         (handshake("/ws", &[(escape, "x")]), Reason::HttpMalformed, "detail", ""),

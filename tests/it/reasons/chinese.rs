@@ -1,4 +1,4 @@
-//! The Chinese texts, held against the English ones.
+//! The Chinese texts compared with the English ones.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -8,14 +8,14 @@ use wsgate::reason::{NoteCode, Reason, zh};
 
 use crate::harness::proxy;
 
-/// What stands in back-ticks: keys, commands and codes.
+/// Words in backticks: keys, commands and codes.
 fn quoted(text: &str) -> Vec<&str> {
     let mut quoted: Vec<_> = text.split('`').skip(1).step_by(2).collect();
     quoted.sort_unstable();
     quoted
 }
 
-/// Numbers and names that a translation must not lose: words with a digit, and those of fields and functions.
+/// Numbers and names that a translation must keep: words with a digit, and names of fields and functions.
 fn kept(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.()$".contains(c)))
         .map(|word| word.trim_matches(|c: char| "-.()".contains(c)))
@@ -83,7 +83,7 @@ fn no_two_reasons_share_a_text() {
     assert_eq!(notes.len(), NoteCode::ALL.len());
 }
 
-/// A sentence in which both kinds of punctuation stand beside Chinese characters was not read by anybody.
+/// A text with both kinds of punctuation next to Chinese characters has not been proofread.
 #[test]
 fn punctuation_is_of_one_kind() {
     for reason in Reason::ALL {
