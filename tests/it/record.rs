@@ -15,18 +15,18 @@ use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually, handsh
 
 /// A word in every place that a peer can write to.
 mod canaries;
-/// More connections than are written about, and outputs that take no lines.
+/// More connections than records are written for, and outputs that accept no lines.
 mod floods;
 /// Formats, addresses, and text that peers send.
 mod forms;
 /// Which level writes what.
 mod levels;
-/// What each client has written of a flood, and what is said of the rest.
+/// The share of each client in a flood, and the summary of the rest.
 mod shares;
-/// When things happened, and what a refused client sees.
+/// The times in records, and what a refused client sees.
 mod times;
 
-/// Carries one connection as far as it goes; how it ends is the server's doing.
+/// Takes one connection as far as possible; the server decides how it ends.
 fn visit(address: SocketAddr) {
     let Ok(mut client) = Client::tls_with(address, HOST, trusting()) else {
         return;
@@ -36,7 +36,7 @@ fn visit(address: SocketAddr) {
     }
 }
 
-/// A server whose connection task panics when it enters `stage`: the record of that connection.
+/// A server whose connection task panics when it enters `stage`; gives the record of that connection.
 #[track_caller]
 fn panics_at(stage: Stage) -> Line {
     let upstream = Upstream::echo();
@@ -53,7 +53,7 @@ fn panics_at(stage: Stage) -> Line {
     );
     visit(inside.address());
     let line = inside.records.terminals(1).remove(0);
-    // The server goes on as if nothing had happened.
+    // The server continues normally.
     assert!(!armed.load(SeqCst), "the hook was not called");
     let mut next = Client::tls(inside.address());
     assert_eq!(next.send(handshake("/ws", &[])).response().status, 101);
@@ -148,7 +148,7 @@ fn a_runtime_that_goes_away_leaves_one_record_of_each_connection() {
             "refused"
         };
         assert_eq!(line.text("event"), event);
-        // A runtime that goes away may let every timer fire before it drops the tasks; mostly it does not.
+        // A runtime that shuts down may let every timer fire before it drops the tasks; usually it does not.
         if line.text("reason") == "internal_aborted" {
             assert_eq!(line.text("stage"), stage.name(), "{line:?}");
             line.expect(Reason::InternalAborted).with_detail(&format!(
@@ -163,8 +163,8 @@ fn a_runtime_that_goes_away_leaves_one_record_of_each_connection() {
 
 #[test]
 fn a_runtime_that_goes_away_in_the_middle_of_a_stage_leaves_one_record() {
-    // The task holds its worker inside the hook while the runtime goes: it is dropped wherever it waits next, or sees
-    // its socket fail. Either way there is one record.
+    // The task holds its worker inside the hook while the runtime shuts down. It is dropped wherever it waits next, or
+    // its socket fails. In both cases there is one record.
     for stage in Stage::ALL {
         let upstream = Upstream::echo();
         let (entered, has_entered) = mpsc::channel();

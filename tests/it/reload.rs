@@ -9,18 +9,18 @@ use crate::harness::client::try_socket;
 use crate::harness::proxy::program;
 use crate::harness::{Client, Line, Proxy, Setup, eventually, frames, handshake};
 
-/// What lives in the files beside the configuration.
+/// The content of the files that the configuration names.
 pub(crate) mod certificates;
-/// Addresses that come and go.
+/// Addresses that are added and removed.
 mod listeners;
-/// Which certificate is served while others come.
+/// Which certificate is served while others replace it.
 mod rotation;
-/// What goes on through a reload.
+/// What continues during a reload.
 mod under_way;
 
 const ECHO: &str = "\"builtin:echo\"";
 
-/// An opening handshake that must succeed.
+/// Opens a tunnel; the handshake must succeed.
 #[track_caller]
 fn open(proxy: &Proxy, path: &str) -> Client {
     let mut client = Client::plain(proxy.address());
@@ -34,7 +34,7 @@ fn status(proxy: &Proxy, path: &str) -> u16 {
     client.send(handshake(path, &[])).response().status
 }
 
-/// What a lifecycle record says is wrong.
+/// The problems in a lifecycle record.
 fn problems(line: &Line) -> Vec<&str> {
     let problems = line.0.get("problems").and_then(Value::as_array);
     problems
@@ -61,7 +61,7 @@ fn sighup_takes_up_another_configuration() {
     assert_eq!(line.number("generation"), Some(2));
     assert_eq!(line.text("level"), "info");
     assert_eq!(line.text("detail"), "SIGHUP: in use now; changed: routes");
-    // New handshakes are judged by it, and the tunnel does not notice.
+    // It decides on new handshakes, and the tunnel is not affected.
     assert_eq!(status(&proxy, "/one"), 404);
     let refused = proxy.terminal().expect(Reason::PathNotAllowed);
     assert_eq!(refused.number("generation"), Some(2));
@@ -93,7 +93,7 @@ fn a_file_that_changes_is_taken_up_by_itself() {
     proxy.stop();
 }
 
-/// A mounted config map or secret: links to a link to a folder, which is turned to another folder.
+/// A mounted config map or secret: links to a link to a folder, which is switched to another folder.
 #[test]
 fn a_link_that_is_turned_is_taken_up() {
     let folder = Setup::tls(ECHO).folder();
@@ -131,7 +131,7 @@ fn a_link_that_is_turned_is_taken_up() {
     proxy.stop();
 }
 
-/// Read to their end they would keep the mended one waiting for minutes.
+/// Reading it to the end would delay the corrected file for minutes.
 #[test]
 fn files_that_take_for_ever_to_read_are_refused_and_a_mended_one_taken_up() {
     let proxy = at_path("/one").start();
@@ -181,7 +181,7 @@ fn a_bad_file_is_refused_as_a_whole_and_a_mended_one_taken_up() {
         "{problems:?}"
     );
     assert!(has("limitz"), "{problems:?}");
-    // The same as `check` says, to the letter.
+    // Exactly the same as `check` reports.
     let (code, out, _) = crate::harness::proxy::run(&["check"], proxy.folder());
     assert_eq!(code, 2);
     let places: Vec<_> = problems
@@ -197,17 +197,17 @@ fn a_bad_file_is_refused_as_a_whole_and_a_mended_one_taken_up() {
     lines.sort_by_key(|line| line.contains(": warning: "));
     assert_eq!(places, lines, "{out}");
     assert_eq!((status(&proxy, "/one"), status(&proxy, "/two")), (101, 404));
-    // It is told once, until somebody asks again.
+    // It is reported once, until someone asks again.
     proxy.signal("HUP");
     proxy.event_number("reload_refused", 2);
-    // Another fault is told by itself, also where the file can't be read for the second time.
+    // Another fault is reported on its own, also if the file can't be read for the second time.
     let file = proxy.folder().join("proxy.yaml");
     fs::remove_file(&file).unwrap();
     proxy.event_number("reload_refused", 3);
     fs::create_dir(&file).unwrap();
     proxy.event_number("reload_refused", 4);
     fs::remove_dir(&file).unwrap();
-    // No signal is needed when it is mended.
+    // The corrected file needs no signal.
     proxy.write(&at_path("/two").yaml());
     proxy.event("reloaded");
     assert_eq!(proxy.events("reload_refused"), 4);
@@ -221,7 +221,7 @@ fn what_was_in_use_can_be_put_back_after_a_refusal() {
     proxy.write("listeners: [");
     proxy.signal("HUP");
     proxy.event("reload_refused");
-    // Without a signal too: nobody is left to think that something is still to be mended.
+    // Also without a signal: nobody must think that the file still needs a correction.
     proxy.write(&at_path("/one").yaml());
     let line = proxy.event("reload_unchanged");
     let detail = "files changed: the file no longer has the configuration that was refused; generation 1 stays in use";
@@ -233,7 +233,7 @@ fn what_was_in_use_can_be_put_back_after_a_refusal() {
     proxy.stop();
 }
 
-/// Nobody ever writes to it: whoever opened it would wait for ever, and so would everybody who sends a signal later.
+/// Nobody ever writes to it: a process that opened it would wait forever, and so would all later signals.
 #[test]
 fn a_named_pipe_holds_up_nothing() {
     let proxy = at_path("/one").start();
@@ -264,7 +264,7 @@ fn a_named_pipe_holds_up_nothing() {
     proxy.stop();
 }
 
-/// As `wsgate --config <(envsubst < template.yaml)` gives it: it can be read once.
+/// Like `wsgate --config <(envsubst < template.yaml)`: it can be read once.
 #[test]
 fn a_configuration_can_come_through_a_pipe() {
     let folder = at_path("/one").folder();
@@ -320,7 +320,7 @@ fn every_part_of_the_file_takes_effect() {
     let mut proxy = before.start();
     let mut first = open(&proxy, "/ws?v=1");
     let mut second = open(&proxy, "/ws?v=1");
-    // One place less: nobody loses one, and the next that becomes free goes away.
+    // One slot less: no connection is lost, and the next slot that becomes free disappears.
     let after = setup(
         "level: info, client_address: \"off\"",
         "drain: 60s, close_code: 1001, spread: 0s",
@@ -335,7 +335,7 @@ fn every_part_of_the_file_takes_effect() {
     first.finish();
     let closed = proxy.terminal();
     assert_eq!(closed.text("path"), "/ws?v=1", "what was kept then is kept");
-    // The reset may come before connecting is over.
+    // The reset may arrive before connect() returns.
     if let Ok(socket) = try_socket(proxy.address()) {
         assert_eq!(Client::Plain(socket).rest(), b"");
     }
@@ -350,7 +350,7 @@ fn every_part_of_the_file_takes_effect() {
     let mut third = open(&proxy, "/ws?v=1");
     let opened = proxy.event("opened");
     assert_eq!(opened.text("path"), "/ws?v=*");
-    // The drain is the one of the configuration in use now, also for older tunnels: none waits for its old turn.
+    // The drain has the settings of the current configuration, also for older tunnels: none waits for its old turn.
     proxy.signal("TERM");
     for client in [&mut second, &mut third] {
         let (_, close) = frames::read(client).unwrap();
@@ -360,7 +360,7 @@ fn every_part_of_the_file_takes_effect() {
     proxy.ended();
 }
 
-/// A reload goes on while a drain that does not end the process is under way, and drains nothing twice.
+/// A reload works during a drain that does not end the process, and does not drain anything twice.
 #[test]
 fn a_reload_during_a_drain_lets_nobody_in() {
     let setup = |path: &str| Setup {

@@ -15,7 +15,7 @@ use crate::harness::frames;
 use crate::harness::proxy::{self, program};
 use crate::harness::{Client, Line, Proxy, Setup, Upstream, eventually, handshake};
 
-/// Far more than an exit takes that waits for nothing, far less than the drain that these tests set.
+/// Far longer than an exit that waits for nothing, far shorter than the drains that these tests set.
 const PROMPTLY: Duration = Duration::from_secs(8);
 
 /// A setup whose drain no test waits for.
@@ -38,7 +38,7 @@ fn echoes(client: &mut Client) {
     frames::echoes(client, "still here");
 }
 
-/// Waits for the end, which must come long before the drain is over, with status 0 and `stopped` as the last line.
+/// Waits for the process to end, long before the drain would be over, with status 0 and `stopped` as the last line.
 #[track_caller]
 fn ends_promptly(mut proxy: Proxy, since: Instant) -> Vec<Line> {
     let status = proxy.ended();
@@ -77,7 +77,7 @@ pub fn draining() -> Line {
         1,
         "the upstream is not asked any more"
     );
-    // The tunnel goes on, and its own end lets the process end.
+    // The tunnel continues, and its own end lets the process end.
     echoes(&mut tunnel);
     let since = Instant::now();
     tunnel.finish();
@@ -92,7 +92,7 @@ pub fn draining() -> Line {
     line.expect(Reason::Draining)
 }
 
-/// An upstream that begins a frame with each tunnel and never ends it, so that no Close can go between two.
+/// An upstream that begins a frame in each tunnel and never ends it, so a Close can't be sent.
 fn in_a_frame() -> Upstream {
     Upstream::start(|mut call| {
         call.switch("").write([0x82, 0x7e, 0x10, 0x00]).drain();
@@ -142,7 +142,7 @@ fn without_a_tunnel_a_signal_ends_the_process_at_once() {
     }
 }
 
-/// Such as scripts send that rotate logs. By default they end a process.
+/// Scripts that rotate logs send such signals. By default they end a process.
 #[test]
 fn signals_for_others_end_nothing() {
     let mut proxy = patient("\"builtin:echo\"").start();
@@ -347,7 +347,7 @@ fn a_handshake_that_a_second_signal_cuts_says_so() {
     upstream.all_ended();
 }
 
-/// A request that was cut while its upstream was asked.
+/// A request that was cut while the upstream was handling it.
 #[track_caller]
 fn is_cut_upstream(line: &Line, detail: &str) {
     assert_eq!(line.text("reason"), "draining", "{line:?}");
@@ -367,7 +367,7 @@ fn connections_that_have_not_asked_do_not_hold_up_the_exit() {
     let proxy = setup.start();
     let silent = Client::plain(proxy.address());
     let mut hello = Client::plain(proxy.address());
-    // Enough to be told from other protocols, and no more.
+    // Enough to recognise the protocol, and no more.
     hello.send(b"\x16\x03\x01\x02\x00\x01\0\x01\xfc\x03\x03random");
     let mut unused = Client::tls(proxy.address());
     let mut half = Client::tls(proxy.address());
@@ -398,7 +398,7 @@ fn connections_that_have_not_asked_do_not_hold_up_the_exit() {
         refused.iter().all(|(reason, _)| *reason == "draining"),
         "{refused:?}"
     );
-    // Who has not finished the TLS handshake can't be told anything, and the record does not say so.
+    // A client without a finished TLS handshake can't be answered, and the record does not claim that it was.
     let told = refused
         .iter()
         .filter(|(_, status)| *status == Some(503))
@@ -443,7 +443,7 @@ fn a_kill_is_no_orderly_end() {
     );
 }
 
-/// Runs the program on a listener's address, which must fail.
+/// Runs the program with a listener's address that can't be bound.
 #[track_caller]
 fn cant_listen(address: &str) -> (i32, String) {
     let setup = Setup::plain("\"builtin:echo\"");
@@ -473,7 +473,7 @@ fn an_address_in_use_is_said_and_exits_with_1() {
 
 #[test]
 fn an_address_of_another_machine_is_said_and_exits_with_1() {
-    // RFC 5737: no machine has it.
+    // RFC 5737: no machine has this address.
     let (code, said) = cant_listen("192.0.2.1:8443");
     assert_eq!(code, 1);
     assert!(said.contains("can't listen on 192.0.2.1:8443: "), "{said}");
@@ -513,7 +513,8 @@ fn a_wrong_configuration_exits_with_2_and_binds_nothing() {
     assert_eq!(code, 2);
 }
 
-/// A program whose one worker is stuck in writing to a standard error that nobody reads, with all that it serves.
+/// A program whose only worker is blocked writing to a standard error that nobody reads, together with everything it
+/// serves.
 struct Stuck {
     proxy: Proxy,
     _tunnel: Client,
@@ -532,7 +533,7 @@ impl Stuck {
         let fifo = folder.path().join("stderr");
         let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
         assert!(made.success());
-        // Held open for both, so that the program's own opening does not wait.
+        // Opened for reading and writing, so that the program's own open() does not block.
         let mut stderr = fs::OpenOptions::new()
             .read(true)
             .write(true)
@@ -549,7 +550,7 @@ impl Stuck {
         echoes(&mut tunnel);
         while stderr.write(&[b'x'; 4096]).is_ok() {}
         while stderr.write(b"x").is_ok() {}
-        // It says that it ignores this one.
+        // It reports that it ignores this one.
         proxy.signal("USR1");
         eventually("a thread that is stuck", || {
             let threads = fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();

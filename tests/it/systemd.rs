@@ -1,4 +1,4 @@
-//! The program under a service manager: sockets that were bound before it, and the messages that it sends.
+//! The program under a service manager: sockets that were bound before it started, and its notifications.
 
 mod notify;
 
@@ -17,7 +17,7 @@ use crate::harness::proxy::program;
 use crate::harness::services::{self, admin, ask};
 use crate::harness::{Client, Proxy, Setup, eventually, handshake};
 
-/// Makes the socket that is standard input the first that was passed on, as a manager does.
+/// Makes standard input the first passed socket, as a manager does.
 const PASS: &str = "exec 3<&0 </dev/null\n\
     export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web.socket\n\
     exec \"$0\" \"$@\"";
@@ -36,7 +36,7 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// The program with what is to be passed on, which a script like [`PASS`] does.
+/// The program with a socket that a script like [`PASS`] passes to it.
 fn passing(script: &str, what: impl Into<OwnedFd>) -> Command {
     let mut command = shell(script);
     command.stdin(Stdio::from(what.into()));
@@ -76,7 +76,7 @@ fn is_sent_away(client: &mut Client) {
     assert_eq!(client.rest(), b"");
 }
 
-/// One handshake after the other, whatever happens on the other side.
+/// Makes one handshake after the other, whatever happens on the other side.
 struct Knocking {
     answers: thread::JoinHandle<Vec<u16>>,
     served: Arc<AtomicUsize>,
@@ -143,7 +143,7 @@ fn a_restart_refuses_nobody() {
 
     old.signal("TERM");
     old.event("draining");
-    // Who comes now is not for this process any more, which has a tunnel to end.
+    // New clients wait for the next process, because this one has a tunnel to end.
     let mut late: Vec<_> = (0..5).map(|_| Client::plain(address)).collect();
     for client in &mut late {
         client.send(handshake("/ws", &[]));
@@ -152,10 +152,10 @@ fn a_restart_refuses_nobody() {
     assert!(old.ended().success(), "{}", old.diagnostics());
     let lines = old.finished();
     let refused = lines.iter().filter(|line| line.text("event") == "refused");
-    // One may have been under way, and is told so.
+    // One may have been in progress, and gets an answer.
     let refused: Vec<_> = refused.map(|line| line.text("reason")).collect();
     assert!(refused.len() <= 1, "{refused:?}");
-    // Nobody accepts now, and nobody is refused either.
+    // Nobody accepts now, but nobody is refused either.
     late.push(Client::plain(address));
     late[5].send(handshake("/ws", &[]));
 
@@ -191,7 +191,7 @@ fn a_drain_that_ends_no_process_still_answers() {
     proxy.terminal().expect(Reason::Draining);
     proxy.signal("TERM");
     assert!(proxy.ended().success());
-    // From the signal on they wait for the next process.
+    // After the signal they wait for the next process.
     let mut client = Client::plain(address);
     client.send(handshake("/ws", &[]));
     let next = start(&at(address), &socket, 1);
@@ -235,12 +235,12 @@ fn ipv4_clients_of_an_ipv6_socket_have_one_address() {
     drop(client);
     let line = proxy.terminal();
     assert_eq!(line.text("peer"), from.to_string());
-    // A trusted proxy is known by the address that the configuration spells.
+    // A trusted proxy is recognised by the address in the configuration.
     assert_eq!(line.text("client"), "203.0.113.7");
     proxy.stop();
 }
 
-/// Runs the program where it can't start, and gives what it said.
+/// Runs the program, which can't start; gives its output.
 #[track_caller]
 fn fails(mut command: Command, setup: &Setup) -> String {
     let folder = setup.folder();
@@ -342,7 +342,7 @@ fn an_address_that_is_passed_twice_is_an_error() {
     assert!(said.contains(&expected), "{said}");
 }
 
-/// The manager keeps the socket open meanwhile, so it can't be bound a second time.
+/// The manager keeps the socket open, so it can't be bound a second time.
 #[test]
 fn an_inherited_address_that_a_reload_took_away_can_come_back() {
     let (socket, address) = bound("127.0.0.1:0");
@@ -358,15 +358,15 @@ fn an_inherited_address_that_a_reload_took_away_can_come_back() {
         assert_eq!(status, 101);
         echoes(&mut client, "hello");
     }
-    // The listener's address for a service: the same socket.
+    // The listener's address is given to a service: the same socket.
     let admin = format!("{elsewhere}\nadmin: {{ address: '{address}' }}\n");
     proxy.reload_with(&admin);
     eventually("the admin listener to be alone", || {
-        // Those that the listener still takes get its 404.
+        // Connections that the listener still accepts get its 404.
         let answers = |_| services::get(address, "/drain").0 == 200;
         (0..20).all(answers).then_some(())
     });
-    // As for what overlaps with it.
+    // The same for an overlapping address.
     let everywhere = yaml.replace(&address.ip().to_string(), "0.0.0.0");
     proxy.write(&everywhere);
     proxy.signal("HUP");

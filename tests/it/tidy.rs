@@ -1,13 +1,13 @@
-//! What ARCHITECTURE.md says of the source, held against it.
+//! Checks what ARCHITECTURE.md says about the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines a file may have, without its tests: as much as can be read at a stretch.
+/// The most lines of a file without its tests: as many as can be read in one sitting.
 const LINES: usize = 450;
 
-/// Files that are longer, and why.
+/// Longer files, and why they are.
 const LONGER: &[(&str, usize)] = &[
     // One table, and what is said of its entries.
     ("reason.rs", 1020),
@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secrets", &["text"]),
     ("policy", &["reason", "secrets", "text"]),
     ("config", &["policy", "reason", "text"]),
-    // How much of an address is written is a setting.
+    // A setting decides how much of an address is written.
     ("record", &["config", "metrics", "reason", "secrets"]),
     ("limits", &["reason", "text"]),
     ("listener", &["limits", "reason", "secrets", "stream"]),
@@ -110,10 +110,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The two sides of the proxy, and the services of its own, which are plain HTTP and pass nothing on.
+/// Both sides of the proxy, and its services, which use plain HTTP and pass nothing on.
 const HYPER: &[&str] = &["http.rs", "http/", "upstream.rs", "upstream/", "admin.rs"];
 
-/// A name, and the only files that may have it: files, or folders with a slash at the end.
+/// A name, and the only files that may contain it: files, or folders with a slash at the end.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("rustls", &["tls.rs", "tls/", "stream.rs"]),
     ("tokio_rustls", &["tls.rs", "tls/", "stream.rs"]),
@@ -135,7 +135,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sd_notify", &["server/notify.rs"]),
 ];
 
-/// What the pure modules don't name: the network and the clock.
+/// Names of the network and the clock, which pure modules must not use.
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",
@@ -171,7 +171,7 @@ impl Source {
         })
     }
 
-    /// Lines of code that have `name` as a path or a macro of its own, not as a part of a longer word.
+    /// The first line of code that has `name` as a whole word.
     fn naming(&self, name: &str) -> Option<&str> {
         let is_word = |at: Option<char>| at.is_some_and(|c| c.is_alphanumeric() || c == '_');
         let stands = |line: &str| {
@@ -204,7 +204,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// All of `src` but what is compiled for tests only.
+/// All of `src`, except what is compiled only for tests.
 fn sources() -> Vec<Source> {
     let is_tests = |path: &PathBuf| {
         path.iter()
@@ -231,8 +231,8 @@ fn read(path: &Path) -> Source {
     }
 }
 
-/// The lines of a file without the items that are compiled for tests only, wherever they stand. An item with a body ends
-/// with the brace that `rustfmt` indents as its first line, any other with a semicolon.
+/// The lines of a file without items that are compiled only for tests. An item with a body ends with a brace that has
+/// the same indentation as its first line; any other ends with a semicolon.
 fn without_tests(text: &str) -> Vec<&str> {
     const WITHOUT_BODY: &[&str] = &["const", "static", "type", "use"];
     let mut own = Vec::new();
@@ -319,7 +319,7 @@ fn modules_use_only_what_stands_below_them() {
             );
         }
     }
-    // An edge that is allowed and not used would hide that it came back.
+    // An edge that is allowed but not used would hide its return.
     for (module, may) in MAY_USE {
         let used = used.get(*module).cloned().unwrap_or_default();
         for name in may.iter().filter(|name| **name != "record") {
@@ -427,7 +427,7 @@ fn the_map_has_every_module() {
             "ARCHITECTURE.md does not know {name}"
         );
     }
-    // And the other way round: what the map names is there.
+    // In the other direction: every file on the map exists.
     for named in map
         .split('`')
         .skip(1)
@@ -445,7 +445,7 @@ fn the_map_has_every_module() {
 /// `cargo test` alone passes on a machine with only Rust, a C compiler and make.
 #[test]
 fn tests_that_need_other_programs_are_in_the_suite_for_them() {
-    // The shell and coreutils, without which nothing is built.
+    // The shell and coreutils, which every build needs.
     const THERE: &[&str] = &["sh", "mkfifo"];
     let files = [rust_files("tests/it"), rust_files("tests/harness")].concat();
     assert!(files.len() > 80, "the tests were not found");

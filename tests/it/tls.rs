@@ -40,7 +40,7 @@ impl Scene {
         Self::with(Kind::Good, change)
     }
 
-    /// The same with a certificate that is special.
+    /// The same with a certificate of this kind.
     fn with(kind: Kind, change: impl FnOnce(&mut Setup)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Authority::shared().write(folder.path(), "good", &[HOST, "localhost"], kind);
@@ -57,7 +57,7 @@ impl Scene {
         self.proxy.address()
     }
 
-    /// The next record: a refusal that reached no upstream.
+    /// The next record: a refusal that did not reach the upstream.
     #[track_caller]
     fn refused(&mut self) -> Line {
         let line = self.proxy.terminal();
@@ -68,7 +68,7 @@ impl Scene {
         line
     }
 
-    /// The next record, of a client that had asked for [`HOST`].
+    /// The next record, of a client that asked for [`HOST`].
     #[track_caller]
     fn refused_host(&mut self) -> Line {
         let line = self.refused();
@@ -77,7 +77,7 @@ impl Scene {
         line
     }
 
-    /// What a client receives to the end that sends `bytes`.
+    /// What a client receives until the end after it has sent `bytes`.
     fn answer(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
         let mut client = Client::plain(self.address());
         client.send(bytes);
@@ -85,7 +85,7 @@ impl Scene {
     }
 }
 
-/// A client without TLS, such as a browser that was given `ws://` for this port, reads why in clear.
+/// A client without TLS, such as a browser with `ws://` for this port, gets the reason in plain text.
 pub fn tls_plain_http_on_tls_port() -> Line {
     let mut scene = Scene::new(|_| {});
     let mut client = Client::plain(scene.address());
@@ -106,7 +106,7 @@ pub fn tls_plain_http_on_tls_port() -> Line {
     let status = response.field("proxy-status").unwrap();
     assert!(status.contains("tls_plain_http_on_tls_port"), "{status}");
 
-    // HTTP/2 with prior knowledge is HTTP too, and so is a method of another time.
+    // HTTP/2 with prior knowledge is HTTP too, and so is an unknown method.
     for begin in [
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "PROPFIND / HTTP/1.1\r\n",
@@ -125,7 +125,7 @@ pub fn tls_not_tls() -> Line {
     let mut scene = Scene::new(|_| {});
     let greetings: [&[u8]; 4] = [
         b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-        // A hello of SSL 2.0, and an alert with no handshake before it.
+        // A hello of SSL 2.0, and an alert without a handshake before it.
         b"\x80\x2e\x01\0\x02\0\x15\0\0\0\x10\x01\0\x80",
         b"\x15\x03\x03\0\x02\x02\x28",
         b"GE",
@@ -143,7 +143,7 @@ pub fn tls_not_tls() -> Line {
         .with_detail("first bytes 53 53 48 2d 32 2e 30 2d (SSH-2.0-), then 8 more")
 }
 
-/// Silence within the hello, and after it; only then the name is known.
+/// Silence within the hello, and after it; only in the second case is the name known.
 pub fn tls_handshake_timeout() -> Line {
     let mut scene = Scene::new(|setup| setup.limits = "tls_handshake: 300ms".to_owned());
     let hello = Hello::tls12().bytes();
@@ -195,10 +195,10 @@ pub fn tls_client_closed() -> Line {
         .refused_host()
         .expect(Reason::TlsClientClosed)
         .with_detail("reset by peer");
-    // A client without a key share is asked for one, and closes before it ever sees the certificate.
+    // A client without a key share is asked for one, and closes before it sees the certificate.
     answered(&scene, &Hello::tls13()).finish();
     scene.refused_host().expect(Reason::TlsClientClosed);
-    // Closing in order within the handshake is closing, whatever TLS calls it.
+    // A clean end within the handshake counts as closing, whatever TLS calls it.
     let mut client = answered(&scene, &Hello::tls13());
     client.send(record(hello::ALERT, &[1, 0]));
     scene
@@ -214,7 +214,7 @@ pub fn tls_client_closed() -> Line {
 
 pub fn tls_version_unsupported() -> Line {
     let mut scene = Scene::new(|_| {});
-    // From SSL 3.0 to TLS 1.1, as clients of that time sent them and as a client of today that is held back does.
+    // From SSL 3.0 to TLS 1.1, as old clients sent them, and as a current client with a limited version does.
     for version in [0x0300, 0x0301, 0x0302] {
         let held_back = Hello {
             legacy_version: version,
@@ -231,7 +231,7 @@ pub fn tls_version_unsupported() -> Line {
             assert_eq!(line.text("sni"), sni);
         }
     }
-    // The extension says more than the version field, and nothing that this library has.
+    // The extension overrides the version field, and lists no version that the library supports.
     let only_future = Hello {
         versions: Some(vec![0x0305]),
         ..Hello::tls13()
@@ -269,7 +269,7 @@ pub fn tls_version_unsupported() -> Line {
         .refused_host()
         .expect(Reason::TlsVersionUnsupported)
         .with_detail("the client does not list TLS 1.3");
-    // The same from a client that has no list.
+    // The same from a client without the extension.
     assert_eq!(
         only_alert(&scene.answer(Hello::tls12().bytes())),
         PROTOCOL_VERSION
@@ -296,7 +296,7 @@ fn an_old_version_is_told_when_the_hello_comes_in_pieces() {
         only_alert(&ending(&mut client).0);
         scene.refused().expect(Reason::TlsVersionUnsupported);
     }
-    // In records of four bytes the version field is not where it usually is.
+    // In records of four bytes the version field is not at its usual place.
     let hello = Hello {
         legacy_version: 0x0302,
         ..Hello::tls12()
@@ -308,7 +308,7 @@ fn an_old_version_is_told_when_the_hello_comes_in_pieces() {
 
 pub fn tls_no_common_cipher() -> Line {
     let mut scene = Scene::new(|_| {});
-    // TLS 1.3 is agreed on, and for that version there is a suite which few have.
+    // TLS 1.3 is negotiated, with a suite that few clients have.
     let hello = Hello {
         suites: vec![hello::AES_128_CCM_1_3, hello::ECDHE_ECDSA_AES_128_GCM],
         ..Hello::tls13()
@@ -316,7 +316,7 @@ pub fn tls_no_common_cipher() -> Line {
     assert_eq!(only_alert(&scene.answer(hello.bytes())), HANDSHAKE_FAILURE);
     scene.refused_host().expect(Reason::TlsNoCommonCipher);
 
-    // Thousands of suites are not written out.
+    // A list of thousands of suites is not shown.
     let hello = Hello {
         suites: (0x7000..0x7800).collect(),
         ..Hello::tls12()
@@ -332,7 +332,7 @@ pub fn tls_no_common_cipher() -> Line {
         suites: vec![
             hello::ECDHE_RSA_AES_128_CBC,
             hello::RSA_AES_128_CBC,
-            // Sent by clients that fall back; it stands for no suite.
+            // Sent by clients that fall back; it is not a suite.
             0x5600,
         ],
         ..Hello::tls12()
@@ -343,7 +343,7 @@ pub fn tls_no_common_cipher() -> Line {
         .expect(Reason::TlsNoCommonCipher)
         .with_detail("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_128_CBC_SHA");
 
-    // Good suites for a certificate of the other kind: TLS 1.2 ties the one to the other (RFC 5246 section 7.4.2).
+    // Good suites for a certificate of the other kind: TLS 1.2 ties suites to key types (RFC 5246 section 7.4.2).
     let mut last = None;
     for (kind, suite, key) in [
         (Kind::Good, hello::ECDHE_RSA_AES_128_GCM, "ECDSA"),
@@ -379,7 +379,7 @@ pub fn tls_no_common_group() -> Line {
             .expect(Reason::TlsNoCommonGroup)
             .with_detail("X448");
     }
-    // A group that the library has and this proxy does not offer.
+    // A group that the library has, but this proxy does not offer.
     let client = clients::with_groups(vec![kx_group::SECP256R1MLKEM768]);
     let error = Client::tls_with(scene.address(), HOST, client).err();
     assert_eq!(
@@ -422,7 +422,7 @@ pub fn tls_no_common_sigalg() -> Line {
         }
     }
     let mut scene = Scene::with(Kind::Rsa, |_| {});
-    // RSA in its old form alone, which TLS 1.3 does not allow for handshakes (RFC 8446 section 4.2.3).
+    // Only the old form of RSA, which TLS 1.3 does not allow for handshakes (RFC 8446 section 4.2.3).
     let hello = Hello {
         schemes: Some(vec![hello::RSA_PKCS1_SHA256]),
         versions: Some(vec![hello::TLS13]),
@@ -431,7 +431,7 @@ pub fn tls_no_common_sigalg() -> Line {
     };
     scene.answer(hello.bytes());
     scene.refused_host().expect(Reason::TlsNoCommonSigalg);
-    // A client that says nothing means SHA-1 (RFC 5246 section 7.4.1.4.1).
+    // A client without the extension implies SHA-1 (RFC 5246 section 7.4.1.4.1).
     let silent = Hello {
         schemes: None,
         ..Hello::tls12()
@@ -453,7 +453,7 @@ pub fn tls_sni_unknown() -> Line {
     );
     let line = scene.refused();
     assert_eq!(line.text("sni"), "other.example.com");
-    // A name that is longer than any certificate's, one label too deep, or written in capitals.
+    // A name that is longer than any certificate's, one label too deep, or in capitals.
     for (name, known) in [
         (format!("{}.example.com", "a".repeat(60)), false),
         (format!("a.{HOST}"), false),
@@ -490,7 +490,7 @@ pub fn tls_alpn_no_overlap() -> Line {
             .collect();
         config
     };
-    // Among others ours is chosen; no list at all means HTTP/1.1 too.
+    // Our protocol is chosen among others; no list also means HTTP/1.1.
     for (protocols, chosen) in [
         (&["h2", "http/1.1"][..], "http/1.1"),
         (&["http/1.0", "http/1.1"], "http/1.1"),
@@ -524,7 +524,7 @@ pub fn tls_alpn_no_overlap() -> Line {
     scene.refused_host().with_detail("offered: h2")
 }
 
-/// What a client of each version that ends its handshake with `error` is recorded as.
+/// The record of a client of each version that ends its handshake with `error`.
 fn disliked(mut scene: Scene, taste: &Taste, error: &CertificateError, detail: &str) -> Line {
     let [first, second] = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
         let client = taste.clone().speaking(version);
@@ -539,7 +539,7 @@ fn disliked(mut scene: Scene, taste: &Taste, error: &CertificateError, detail: &
     second
 }
 
-/// The library tells more or less of the circumstances.
+/// The library may add circumstances.
 fn is_kind(found: &CertificateError, error: &CertificateError) -> bool {
     let begin = |error: &CertificateError| format!("{error:?}");
     begin(found).starts_with(&begin(error))
@@ -555,7 +555,7 @@ pub fn tls_alert_unknown_ca() -> Line {
 }
 
 pub fn tls_alert_bad_certificate() -> Line {
-    // Served because it is the first; its names are others.
+    // Served because it is the first; it has other names.
     let folder = tempfile::tempdir().unwrap();
     Authority::shared().write(folder.path(), "good", &["www.example.com"], Kind::Good);
     let upstream = Upstream::echo();
@@ -606,11 +606,11 @@ pub fn tls_alert_other() -> Line {
     disliked(Scene::new(|_| {}), &taste, &error, detail)
 }
 
-/// Every alert that a client can send has a reason, in either version; the number is always in detail.
+/// Every alert that a client can send has a reason, in both versions; the detail always has the number.
 #[test]
 fn each_alert_of_a_client_has_its_reason() {
     let mut scene = Scene::new(|_| {});
-    // RFC 8446 section 6, with those that only older versions know, and one that nobody knows.
+    // RFC 8446 section 6, alerts of older versions only, and an unknown one.
     for number in [
         10, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 60, 70, 71, 80, 86, 90,
         100, 109, 110, 111, 112, 113, 114, 115, 116, 120, 200,
@@ -630,14 +630,14 @@ fn each_alert_of_a_client_has_its_reason() {
                 .refused_host()
                 .expect(reason)
                 .with_detail(&format!("alert {number} ("));
-            // Where the alert says less than its reason, the hint must not say more.
+            // If the alert says less than its reason, the hint must not say more.
             let is_vague = line.text("hint").contains("every fault");
             assert_eq!(is_vague, number == 46, "{line:?}");
         }
     }
 }
 
-/// TLS 1.2 lets the handshake go on after a warning (RFC 5246 section 7.2.2).
+/// In TLS 1.2 the handshake continues after a warning (RFC 5246 section 7.2.2).
 #[test]
 fn a_warning_in_tls_1_2_is_not_the_end() {
     let mut scene = Scene::new(|_| {});
@@ -648,12 +648,12 @@ fn a_warning_in_tls_1_2_is_not_the_end() {
     scene.refused_host().expect(Reason::TlsClientClosed);
 }
 
-/// In TLS 1.3 a client may find fault after the handshake is complete on the server's side.
+/// In TLS 1.3 a client may reject something after the handshake is complete on the server's side.
 #[test]
 fn an_alert_after_the_handshake_is_an_alert_all_the_same() {
     let mut scene = Scene::new(|_| {});
     let mut client = clients::settled(scene.address());
-    // What provokes the client's alert does not matter: here a record that it can't decrypt.
+    // The cause of the client's alert does not matter; here it is a record that the client can't decrypt.
     let mut forged = &record(23, &[0; 64])[..];
     client.conn.read_tls(&mut forged).unwrap();
     client.conn.process_new_packets().unwrap_err();
@@ -696,7 +696,7 @@ pub fn tls_protocol_error() -> Line {
         let line = scene.refused().expect(Reason::TlsProtocolError);
         assert!(!line.text("detail").is_empty(), "{what}");
     }
-    // After a good hello: garbage where the client's key exchange belongs, in both versions.
+    // After a valid hello: garbage instead of the client's key exchange, in both versions.
     for hello in [Hello::tls12(), Hello::tls13()] {
         let mut client = Client::plain(scene.address());
         client.send(hello.bytes()).receive(1);
@@ -704,7 +704,7 @@ pub fn tls_protocol_error() -> Line {
         client.rest();
         scene.refused_host().expect(Reason::TlsProtocolError);
     }
-    // And after a good handshake: a record that nobody can decrypt.
+    // After a valid handshake: a record that can't be decrypted.
     let mut client = clients::settled(scene.address());
     client.sock.write_all(&record(23, &[0; 64])).unwrap();
     let line = scene.refused_host();
@@ -713,7 +713,7 @@ pub fn tls_protocol_error() -> Line {
         .with_detail("the proxy sent alert 20 (bad_record_mac)")
 }
 
-/// A complete handshake, then the end: in order, without `close_notify`, and as a reset.
+/// A complete handshake, then the end: clean, without `close_notify`, and as a reset.
 pub fn tls_closed_unused() -> Line {
     let mut scene = Scene::new(|_| {});
     let check = |line: Line| {

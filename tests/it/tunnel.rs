@@ -1,4 +1,4 @@
-//! Tunnels: what passes, and who ended them how.
+//! Tunnels: what passes through them, and how they end.
 
 use std::io::{Read, Write};
 use std::sync::{Mutex, mpsc};
@@ -14,19 +14,19 @@ use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, Upstream, handshake};
 pub mod closes;
 /// The embedded echo upstream.
 mod echo;
-/// One side ends, and the other goes on.
+/// One side ends, and the other continues.
 mod ends;
-/// What is no WebSocket.
+/// Traffic that is not WebSocket.
 pub mod foreign;
-/// Peers that are gone without a word.
+/// Peers that disappear.
 pub mod gone;
-/// What it costs while nothing happens.
+/// The cost of an idle tunnel.
 mod idle;
-/// What was sent before the end arrives.
+/// What was sent before the end still arrives.
 mod last;
 /// Slow peers, and timers that must be fair to them.
 mod pressed;
-/// What the proxy itself says.
+/// The proxy's own frames.
 pub mod spoken;
 /// Much data, slow readers, and exact counts.
 mod volume;
@@ -57,7 +57,7 @@ fn tunnel(proxy: &Proxy, tls: bool) -> Client {
     client
 }
 
-/// Holds a `closed` against what every one has.
+/// Checks a `closed` record for what every one must have.
 #[track_caller]
 fn closed(proxy: &mut Proxy, reason: Reason) -> Line {
     let line = proxy.terminal();
@@ -87,7 +87,7 @@ fn closed(proxy: &mut Proxy, reason: Reason) -> Line {
     line.expect(reason)
 }
 
-/// An upstream that opens a tunnel and then does as it is told.
+/// An upstream that opens a tunnel and then calls `then`.
 fn switching(then: impl Fn(Call) + Send + Sync + 'static) -> Upstream {
     Upstream::start(move |mut call| {
         call.switch("");
@@ -95,18 +95,18 @@ fn switching(then: impl Fn(Call) + Send + Sync + 'static) -> Upstream {
     })
 }
 
-/// Something that a handler waits for: it keeps its socket open until the test drops the other end.
+/// An event for a handler to wait for: it keeps its socket open until the test drops the other end.
 fn hold() -> (mpsc::Sender<()>, impl Fn() + Send + Sync) {
     let (held, release) = mpsc::channel();
     let release = Mutex::new(release);
     let wait = move || {
-        // Ends with an error when the test drops its end, which is what is waited for.
+        // Returns an error when the test drops its end, which is the event.
         let _ = release.lock().unwrap().recv_timeout(PATIENCE * 2);
     };
     (held, wait)
 }
 
-/// The client closes first, in order.
+/// The client closes first, and cleanly.
 pub fn client_eof_no_close() -> Line {
     let upstream = Upstream::echo();
     let mut proxy = Setup::tls(&upstream.url()).start();
@@ -122,7 +122,7 @@ pub fn client_eof_no_close() -> Line {
     let closed = proxy.terminal();
     assert_eq!(closed.text("event"), "closed");
     assert_eq!(closed.text("conn"), opened.text("conn"));
-    // Five of payload, two of the header and four of the mask.
+    // Five bytes of payload, two of the header and four of the mask.
     assert_eq!(closed.number("bytes_client_to_upstream"), Some(11));
     assert_eq!(closed.number("bytes_upstream_to_client"), Some(7));
     closed.expect(Reason::ClientEofNoClose)
@@ -143,7 +143,7 @@ pub fn client_reset() -> Line {
     client.reset();
     let line = closed(&mut proxy, Reason::ClientReset).with_detail("reset");
     assert_eq!(line.number("bytes_client_to_upstream"), Some(11));
-    // No network lies between the two.
+    // There is no network between the two.
     assert!(line.text("hint").contains("on this machine"), "{line:?}");
     upstream.all_ended();
     line
@@ -163,7 +163,7 @@ pub fn upstream_eof_no_close() -> Line {
     let told = closing(1014, "upstream_eof_no_close");
     assert_eq!(read(&mut client).unwrap(), (CLOSE, told));
     client.send(masked(TEXT, "answer")).finish();
-    // TCP's end arrives as the end of TLS: `rest` would also take a cut stream, `read_to_end` does not.
+    // The end of TCP arrives as the end of TLS: unlike `rest`, `read_to_end` does not accept a truncated stream.
     let mut all = Vec::new();
     client.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"");
@@ -212,7 +212,7 @@ pub fn tls_truncated() -> Line {
 pub fn tls_record_error() -> Line {
     let upstream = Upstream::echo();
     let Open { mut proxy, client } = open(&Setup::tls(&upstream.url()));
-    // A record of application data that no key of this connection has encrypted.
+    // A record of application data that was not encrypted with this connection's keys.
     let mut record = vec![0x17, 0x03, 0x03, 0x00, 0x20];
     record.extend([0x5a; 32]);
     client.tcp().write_all(&record).unwrap();

@@ -1,4 +1,4 @@
-//! The upstream stage: endpoints that fail, and answers that are not a good 101.
+//! The upstream stage: endpoints that fail, and answers that are not a valid 101.
 
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -10,7 +10,7 @@ use crate::harness::handshakes::{ask, ask_with, attempts, echoes, has_timings, i
 use crate::harness::upstream::{Call, Full, Nobody, field};
 use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually, handshake, switching};
 
-/// What a 101 may say and may not.
+/// What a 101 may contain, and what not.
 mod answers;
 /// Endpoints in turn.
 mod connecting;
@@ -18,14 +18,14 @@ mod connecting;
 pub mod groups;
 /// Clients that leave while nothing is read from them.
 mod leaving;
-/// What of a refusal reaches the client.
+/// What the client gets of a refusal.
 mod relay;
-/// Over TLS.
+/// Upstreams over TLS.
 pub mod secure;
-/// What happens while the upstream is asked.
+/// Events while the upstream is handling the handshake.
 mod waiting;
 
-/// An endpoint that can't be connected to: refused with `reason`, which its one attempt has too.
+/// An endpoint that can't be connected to: refused with `reason`, which its only attempt has too.
 #[track_caller]
 fn unconnected(setup: &Setup, reason: Reason) -> Line {
     let (response, line) = ask(setup);
@@ -38,7 +38,7 @@ fn unconnected(setup: &Setup, reason: Reason) -> Line {
     line.expect(reason)
 }
 
-/// An upstream whose answer the proxy does not take: refused, asked once, and its connection closed.
+/// An upstream whose answer the proxy rejects: refused, asked once, and its connection closed.
 #[track_caller]
 fn refused(setup: &Setup, upstream: &Upstream) -> Line {
     let (response, line) = ask(setup);
@@ -47,7 +47,7 @@ fn refused(setup: &Setup, upstream: &Upstream) -> Line {
     line
 }
 
-/// The upstream got one rebuilt handshake on one connection, and the proxy has closed that.
+/// The upstream received one rebuilt handshake on one connection, which the proxy has closed.
 #[track_caller]
 fn was_asked(upstream: &Upstream, line: &Line) {
     assert_eq!(attempts(line), [(upstream.url(), "connected".to_owned())]);
@@ -69,14 +69,14 @@ fn altering(change: impl Fn(String) -> String + Send + Sync + 'static) -> Upstre
     })
 }
 
-/// A changed 101: refused with what is wrong in `detail`.
+/// A changed 101: refused, with the fault in `detail`.
 #[track_caller]
 fn wrong_101(change: impl Fn(String) -> String + Send + Sync + 'static, reason: Reason) -> Line {
     let upstream = altering(change);
     refused(&Setup::plain(&upstream.url()), &upstream).expect(reason)
 }
 
-/// A complete answer that is no 101: relayed with its status, its fields and its body.
+/// A complete answer that is not a 101: relayed with its status, fields and body.
 #[track_caller]
 fn relayed(status_line: &str, fields: &str, reason: Reason) -> Line {
     const BODY: &str = "the upstream's own words\n";
@@ -153,7 +153,7 @@ pub fn upstream_connect_timeout() -> Line {
     };
     let line = unconnected(&setup, Reason::UpstreamConnectTimeout);
     let ms = line.0["attempts"][0]["ms"].as_u64().unwrap();
-    // The resolver's part, for an address next to nothing, is taken off.
+    // Without the time for the look-up, which is short for an address.
     assert!(ms >= 190, "{line:?}");
     assert!(line.number("connect_ms") >= Some(ms));
     let said = waited(line.text("detail"));
@@ -162,7 +162,7 @@ pub fn upstream_connect_timeout() -> Line {
 }
 
 pub fn upstream_unreachable() -> Line {
-    // The loopback network's broadcast address: there is no route to it for TCP.
+    // The broadcast address of the loopback network: there is no route to it for TCP.
     unconnected(
         &Setup::plain("http://127.255.255.255:80"),
         Reason::UpstreamUnreachable,
@@ -183,7 +183,7 @@ pub fn upstream_reset_on_connect() -> Line {
     let tried = attempts(&line);
     assert_eq!(tried.len(), 1);
     assert_eq!(tried[0].0, upstream.url());
-    // The reset may be seen by the connecting or by the first write.
+    // The reset may be seen by connect() or by the first write.
     assert!(
         matches!(
             tried[0].1.as_str(),
@@ -203,14 +203,14 @@ pub fn upstream_ports_exhausted() -> Line {
     };
     let mut proxy = setup.start();
     let folder = format!("/proc/{}/fd", proxy.id());
-    // Those that the shell inherited from far away may stand above the limit.
+    // Descriptors that the shell inherited may be above the limit.
     let counts = |name: &std::ffi::OsStr| name.to_string_lossy().parse::<usize>().unwrap() < LIMIT;
     let open = || {
         let all = std::fs::read_dir(&folder).unwrap();
         all.filter(|entry| counts(&entry.as_ref().unwrap().file_name()))
             .count()
     };
-    // One descriptor is left for the next client, and none for its upstream.
+    // One descriptor is left for the next client, but none for its upstream.
     let mut idle = Vec::new();
     while open() < LIMIT - 1 {
         let before = open();
@@ -241,7 +241,7 @@ pub fn upstream_ports_exhausted() -> Line {
         [(upstream.url(), "upstream_ports_exhausted".to_owned())]
     );
     assert_eq!(upstream.connections(), 0);
-    // With descriptors free again the same proxy serves.
+    // When descriptors are free again, the same proxy serves.
     drop(idle);
     drop(client);
     for _ in 0..LIMIT - 2 {
@@ -466,7 +466,7 @@ pub fn upstream_double_101() -> Line {
     .with_detail("after the 101: HTTP/1.1 200")
 }
 
-/// A call whose handler tells a channel and waits for another, so that a test can do something in between.
+/// A point at which a handler reports and waits, so a test can do something in between.
 struct Gate {
     reached: mpsc::Sender<()>,
     go: mpsc::Receiver<()>,
@@ -493,7 +493,7 @@ fn gate() -> (Mutex<Gate>, Keeper) {
 }
 
 impl Gate {
-    /// Says that it was reached, and waits to be let through.
+    /// Reports, and waits for permission to continue.
     fn pass(&self) {
         self.reached.send(()).unwrap();
         self.go.recv_timeout(PATIENCE).unwrap();

@@ -1,5 +1,5 @@
-//! A different word in every place that a peer can write to, and where it may come out again: in the one field that
-//! docs/records.md lists for it, or nowhere.
+//! A different word in every place that a peer can write to. It may appear in the one field that docs/records.md lists
+//! for it, or nowhere.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -18,14 +18,14 @@ use crate::harness::quiet::Quiet;
 use crate::harness::scrape::Scrape;
 use crate::harness::{Client, Proxy, Setup, Upstream, handshake};
 
-/// What each word begins with, and what no hexadecimal text may have.
+/// How each word begins; no hexadecimal text contains it.
 const STEM: &str = "kanari";
 const STEM_IN_HEXADECIMAL: &str = "6b 61 6e 61";
 
-/// Places of a client, each with the fields in which its text may be found.
+/// Places that a client writes to, each with the fields in which its text may appear.
 #[rustfmt::skip]
 const OF_CLIENTS: &[(&str, &[&str])] = &[
-    // Fields of their own.
+    // Fields for this text.
     ("method", &["method"]),
     ("path", &["path"]),
     ("query name", &["path"]),
@@ -97,13 +97,13 @@ const OF_CLIENTS: &[(&str, &[&str])] = &[
     ("proxy port", &[]),
 ];
 
-/// Places of an upstream. What is its own is passed on to the client, so that only records are looked at.
+/// Places that an upstream writes to. Its answers are passed on to the client, so only records are checked.
 #[rustfmt::skip]
 const OF_UPSTREAMS: &[(&str, &[&str])] = &[
     ("its close reason", &["close_reason_upstream"]),
     // The detail of upstream_redirect, without query and userinfo.
     ("its location", &["detail"]),
-    // Names that are public: the detail of upstream_tls_verify_failed.
+    // Public names: the detail of upstream_tls_verify_failed.
     ("its certificate", &["detail", "attempts.detail"]),
     ("its location query", &[]),
     ("its location userinfo", &[]),
@@ -144,7 +144,7 @@ fn word(place: &str) -> String {
     format!("{STEM}{number:03}x")
 }
 
-/// `text` with the word for each place that is named in braces.
+/// `text` with the word for each place in braces.
 fn filled(text: &str) -> String {
     let mut parts = text.split('<');
     let mut filled = parts.next().unwrap().to_owned();
@@ -161,7 +161,7 @@ fn token(place: &str) -> String {
     [word(place), word(place), word(place)].join(".")
 }
 
-/// A good Sec-WebSocket-Key that has a word in it.
+/// A valid Sec-WebSocket-Key that contains a word.
 fn key() -> String {
     let key = format!("{}{}==", word("key"), "A".repeat(12));
     let nonce = base64::engine::general_purpose::STANDARD.decode(&key);
@@ -169,19 +169,19 @@ fn key() -> String {
     key
 }
 
-/// Everything that the program says of one scene.
+/// Everything that the program outputs in one scene.
 struct Said {
     records: Vec<Value>,
-    /// The records again, of a second run, as text.
+    /// The records of a second run, as text.
     text: String,
     /// Standard error and metrics.
     rest: String,
-    /// What clients got.
+    /// What clients received.
     answers: String,
 }
 
-/// Runs a scene with records in JSON, standard error at its most talkative, and a scrape at its end; then once more with
-/// records in text. `visit` gives what a client got.
+/// Runs a scene with records in JSON, the most verbose standard error, and a scrape at its end; then again with records
+/// in text. `visit` returns what a client received.
 fn said(setup: &Setup, listeners: usize, visit: impl Fn(SocketAddr) -> Vec<u8>) -> Said {
     let setup = Setup {
         extra: setup.extra.clone() + "probes: { address: 127.0.0.1:0 }\n",
@@ -230,7 +230,7 @@ fn texts(value: &Value, place: &str, found: &mut Vec<(String, String)>) {
                 "" => name.clone(),
                 place => format!("{place}.{name}"),
             };
-            // A field could be named by a peer, too.
+            // A peer might also choose the name of a field.
             found.push((place.clone(), name.to_ascii_lowercase()));
             texts(value, &place, found);
         }),
@@ -239,7 +239,7 @@ fn texts(value: &Value, place: &str, found: &mut Vec<(String, String)>) {
 }
 
 impl Said {
-    /// Holds every word against the list; `echoed` are the places whose words may come back to the client.
+    /// Checks every word against the list; `echoed` are the places whose words may be returned to the client.
     #[track_caller]
     fn expect(&self, echoed: &[&str]) -> &Self {
         let mut found = Vec::new();
@@ -276,7 +276,7 @@ impl Said {
         self
     }
 
-    /// Whether a record has a word: that the scene came as far as it should.
+    /// Checks that a record contains a word, so that the scene came far enough.
     #[track_caller]
     fn has(&self, field: &str, place: &str) -> &Self {
         let has = |record: &Value| {
@@ -287,7 +287,7 @@ impl Said {
         self
     }
 
-    /// Whether records have these reasons: that every place was looked at that could tell.
+    /// Checks that records have these reasons, so that every place was covered.
     #[track_caller]
     fn has_reasons(&self, reasons: &[&str]) -> &Self {
         for reason in reasons {
@@ -302,19 +302,19 @@ impl Said {
     }
 }
 
-/// Sends `bytes` on a connection of its own, as far as they are taken, and gives what came back.
+/// Sends `bytes` on its own connection, as far as they are accepted; gives what was returned.
 fn ask(mut client: Client, bytes: impl AsRef<[u8]>) -> Vec<u8> {
     // The proxy may refuse before it has read everything.
     if client.write_all(bytes.as_ref()).is_ok() && client.flush().is_ok() {
         client.finish();
     }
     let mut answer = Vec::new();
-    // However it ends: in order, with a reset, or with an alert.
+    // However it ends: cleanly, with a reset or with an alert.
     let _ = client.read_to_end(&mut answer);
     answer
 }
 
-/// A handshake for `target` that has a word in each of its fields that may have any text, with `changes`.
+/// A handshake for `target` with a word in each field that may contain any text, and with `changes`.
 fn full(target: &str, changes: &[(&str, &str)]) -> String {
     let hidden = [
         (
@@ -361,7 +361,7 @@ fn full(target: &str, changes: &[(&str, &str)]) -> String {
 
 const TARGET: &str = "/ws/<path>?<query name>=<query value>&<bare query>&a=1?b=<second query>";
 
-/// Requests that are refused at every check that looks at a head.
+/// Requests that each check of a head refuses.
 fn refused() -> Vec<Vec<u8>> {
     let head = full(TARGET, &[]);
     let edited = |from: &str, to: &str| {
@@ -399,7 +399,7 @@ fn refused() -> Vec<Vec<u8>> {
         edited("/ws/", "/WS/"),
         edited("/ws/", "/ws/../"),
         edited("/ws/", "/ws/%00"),
-        // Lines that are none.
+        // Lines that are not fields.
         edited("\r\nCookie: ", "\r\nCookie "),
         edited("\r\nCookie: <cookie name>", "\r\n<torn name> Cookie: a"),
         edited("\r\nCookie: <cookie name>", "\r\n<torn name>(Cookie: a"),
@@ -420,7 +420,7 @@ fn refused() -> Vec<Vec<u8>> {
         filled("<body>").into_bytes(),
         filled("<body> <body>").into_bytes(),
         filled("<body> /<body> <body>").into_bytes(),
-        // Too much of it.
+        // Too large.
         changed(&[("X-Pad", &padding), ("X-<unknown name>", "a")]),
         changed(&[("X-Secret", &(word("unknown field") + &padding))]),
         full(&format!("{TARGET}{padding}"), &[]).into_bytes(),
@@ -450,7 +450,7 @@ fn refused() -> Vec<Vec<u8>> {
         changed(&[("Host", "a b?<second query>")]),
         changed(&[("X-Request-ID", "\u{e9}<bad request id>")]),
         changed(&[("X-Request-ID", "<bad request id> <bad request id>")]),
-        // Bodies where none may be.
+        // Bodies that are not allowed.
         changed(&[("Content-Length", "5")]),
         changed(&[("Content-Length", "<content length>")]),
         changed(&[("Transfer-Encoding", "<coding>")]),
@@ -531,7 +531,7 @@ fn of_refused_requests_words_are_told_in_their_fields_alone() {
     let upstream = Upstream::echo();
     for setup in [
         setup(&upstream.url()),
-        // Noted in place of refused; and told in a Close frame.
+        // Noted instead of refused; and reported in a Close frame.
         Setup {
             websocket: "policy: report".to_owned(),
             ..setup(&upstream.url())
@@ -553,7 +553,7 @@ fn of_refused_requests_words_are_told_in_their_fields_alone() {
                 .map(|request| ask(Client::plain(address), request));
             answers.collect::<Vec<_>>().concat()
         })
-        // The chosen subprotocol of an explained refusal, and the id, are for the client.
+        // The chosen subprotocol of an explained refusal, and the id, are meant for the client.
         .expect(&["request id", "subprotocol"])
         .has("path", "path")
         .has("method", "method")
@@ -594,7 +594,7 @@ fn of_tunnels_words_are_told_in_their_fields_alone() {
         ]
         .concat(),
         masked(TEXT, word("payload")),
-        // Without a mask, with reserved bits, as a fragmented control frame, of half a code.
+        // Unmasked, with reserved bits, as a fragmented control frame, with half a code.
         plain(TEXT, word("unmasked")),
         masked(0xc1, word("payload")),
         masked(0xf1, word("payload")),
@@ -627,7 +627,7 @@ fn of_tunnels_words_are_told_in_their_fields_alone() {
                 }
             }
             client.finish();
-            // The upstream sends back what came to it.
+            // The upstream echoes what it received.
             answers.extend(client.rest());
         }
         client.finish();
@@ -650,7 +650,7 @@ fn of_tunnels_words_are_told_in_their_fields_alone() {
     ]);
 }
 
-/// Answers of an upstream to a handshake and to a plain request.
+/// Answers of an upstream to a handshake or to a plain request.
 fn answers() -> Vec<String> {
     let good = "HTTP/1.1 101 <its phrase>\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX: <its field>\r\n\
                 Set-Cookie: <its cookie>\r\nSec-WebSocket-Accept: ACCEPT\r\n";
@@ -712,12 +712,12 @@ fn answers() -> Vec<String> {
     ]
 }
 
-/// An upstream may repeat what it was offered.
+/// An upstream may repeat what the client offered.
 fn token_of_the_client() -> String {
     token("subprotocol")
 }
 
-/// An answer's bytes, with the frames that are no text.
+/// The bytes of an answer, including frames that are not text.
 fn bytes(answer: &str, accept: &str) -> Vec<u8> {
     let answer = filled(
         &answer
@@ -804,12 +804,12 @@ fn of_answers_words_are_told_in_their_fields_alone() {
     ]);
 }
 
-/// The same for a client that ends only when the proxy has.
+/// The same for a client that ends only after the proxy.
 fn ask_and_wait(address: SocketAddr, request: String) {
     let mut client = Client::plain(address);
     client.send(request);
     let mut answer = vec![0; 1];
-    // A tunnel is ended by what its upstream sends.
+    // The upstream's frames end the tunnel.
     let _ = client.read(&mut answer);
     client.rest();
 }
@@ -855,7 +855,7 @@ fn of_tls_words_are_told_in_their_fields_alone() {
         ] {
             answers.extend(ask(Client::plain(address), filled(raw)));
         }
-        // A certificate of somebody else's authority.
+        // A certificate from an unknown authority.
         let stranger = Authority::new(&word("client certificate"));
         let (certificate, key) =
             stranger.issue(&[&filled("<client certificate>.example")], Kind::Client);
@@ -901,7 +901,7 @@ fn of_a_header_of_the_hop_in_front_words_are_told_nowhere() {
         extra: "trusted_proxies: [127.0.0.1]\n".to_owned(),
         ..setup(&upstream.url())
     };
-    // ALPN, authority, unique id, namespace, one of a vendor's own; and the name in a client's certificate.
+    // ALPN, authority, unique id, namespace, a vendor's own; and the name in a client's certificate.
     let tlv =
         |kind: u8, value: &[u8]| [&[kind, 0, u8::try_from(value.len()).unwrap()], value].concat();
     let word = word("tlv");

@@ -1,4 +1,4 @@
-//! More connections than are written about, and outputs that take no lines.
+//! More connections than records are written for, and outputs that accept no lines.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
@@ -12,7 +12,7 @@ use crate::harness::scrape::Scrape;
 use crate::harness::services::{probes, start};
 use crate::harness::{Client, Line, PATIENCE, Setup, eventually, handshake};
 
-/// Runs `each` `count` times in all, in several threads.
+/// Runs `each` `count` times in total, in several threads.
 fn from_many_clients(count: usize, each: impl Fn() + Sync) {
     const THREADS: usize = 8;
     assert_eq!(count % THREADS, 0);
@@ -24,7 +24,7 @@ fn from_many_clients(count: usize, each: impl Fn() + Sync) {
 }
 
 /// Opens a tunnel through the echo upstream, uses it, ends it, and waits until the proxy has ended it too, so that a
-/// drain that follows can't be what ended it.
+/// following drain does not end it.
 fn use_tunnel(address: SocketAddr) {
     let mut client = Client::plain(address);
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
@@ -72,14 +72,14 @@ fn of_ten_thousand_equal_refusals_not_one_goes_uncounted() {
     assert_eq!(counts["origin_not_allowed"], ALL);
     assert_eq!(counts["records_suppressed"], suppressed);
     assert_eq!(counts["records_dropped"], 0);
-    // What is written in a second is bounded, and enough to see the pattern.
+    // The number of records in a second is bounded, and large enough to show the pattern.
     let mut seconds: HashMap<String, u64> = HashMap::new();
     for line in lines.iter().filter(|line| is_terminal(line)) {
         *seconds
             .entry(line.text("time")[..19].to_owned())
             .or_default() += 1;
     }
-    // The proxy's seconds begin elsewhere than the clock's: one of the clock's may touch two of them.
+    // The proxy's seconds begin at other times than the clock's: one second of the clock may touch two of them.
     assert!(seconds.values().all(|count| *count <= 210), "{seconds:?}");
     assert!(written >= 105);
     for line in lines
@@ -90,7 +90,7 @@ fn of_ten_thousand_equal_refusals_not_one_goes_uncounted() {
     }
 }
 
-/// What is only counted costs no search, and is no other reason for it.
+/// Counting alone causes no search, and does not change the reason.
 #[test]
 fn nobody_looks_for_words_of_a_record_that_is_not_written() {
     use std::sync::Arc;
@@ -129,7 +129,7 @@ fn nobody_looks_for_words_of_a_record_that_is_not_written() {
     }
 }
 
-/// The code, the status and the counters of a near miss are the same whether its record is written or not.
+/// A near miss has the same code, status and counters whether its record is written or not.
 #[test]
 fn a_flood_of_near_misses_is_answered_and_counted_as_one() {
     const ALL: usize = 800;
@@ -183,7 +183,7 @@ fn an_output_that_nobody_reads_stops_no_connection() {
     let mut proxy = Quiet::start(&Setup::plain("\"builtin:echo\""));
     let address = proxy.address();
     from_many_clients(ALL, || use_tunnel(address));
-    // Reading resumes: what was dropped is told, and together it is everything.
+    // Reading resumes: the number of lost lines is reported, and the sum is complete.
     let mut output = proxy.take_output();
     let mut text = String::new();
     while !text.contains("records_dropped") {
@@ -219,7 +219,7 @@ fn an_output_that_nobody_reads_stops_no_connection() {
 fn an_output_that_is_never_read_does_not_hold_up_the_exit() {
     let mut proxy = Quiet::start(&Setup::plain("\"builtin:echo\""));
     let address = proxy.address();
-    // More than a pipe holds, so that the writer is blocked.
+    // More than a pipe holds, so the writer is blocked.
     from_many_clients(200, || use_tunnel(address));
     proxy.signal("TERM");
     assert!(proxy.ended().success());

@@ -1,4 +1,4 @@
-//! Formats, addresses, and text that peers send.
+//! Formats, addresses, and text from peers.
 
 use crate::harness::proxy::ORIGIN;
 use crate::harness::quiet::Quiet;
@@ -36,11 +36,11 @@ fn text_is_for_people() {
     );
     assert!(rest.contains(" status=403 "), "{refused}");
     assert!(rest.contains(" origin=https://evil.example "), "{refused}");
-    // What a client sends can't pass for a field.
+    // A client's text can't be mistaken for a field.
     let quoted = r#"user_agent="two words reason=client_eof \"quoted\"""#;
     assert!(rest.contains(quoted), "{refused}");
     assert!(rest.contains(" hint=\"if the page is yours"), "{refused}");
-    // What does not go to a terminal is one line for each record.
+    // Except on a terminal, each record is one line.
     assert!(lines.next().unwrap().contains(" draining "), "{text}");
     let last = text.lines().last().unwrap();
     assert!(
@@ -106,7 +106,7 @@ fn text_of_peers_is_written_as_printable_ascii() {
             .filter(|line| line.contains("refused"))
             .count();
         assert!(refused >= requests.len(), "{written}");
-        // Nobody but the program begins a line.
+        // Only the program can begin a line.
         assert!(
             written
                 .lines()
@@ -308,7 +308,7 @@ fn secrets_in_unusual_places_are_not_written() {
     }
 }
 
-/// Refusals from the raw head name the route and the hop all the same.
+/// Refusals from the raw head also name the route and the hop.
 #[test]
 fn an_unparsed_request_is_described() {
     let setup = Setup {
@@ -425,7 +425,7 @@ fn every_field_is_described() {
 #[test]
 fn a_token_in_the_place_of_a_subprotocol_is_not_written() {
     const TOKEN: &str = "base64url.bearer.eyJhbGciOiJIUzI1NiJ9.c2VjcmV0";
-    // An upstream that chooses none of the offered.
+    // The upstream chooses none of the offered ones.
     let upstream = Upstream::echo();
     let mut setup = Setup::plain(&upstream.url());
     setup.websocket = "subprotocols: [v1]".to_owned();

@@ -1,4 +1,4 @@
-//! `log.level`, against every kind of record.
+//! `log.level` with every kind of record.
 
 use wsgate::reason::Level;
 use wsgate::record::{Event, Record, Sink};
@@ -10,7 +10,7 @@ use crate::harness::{Client, PATIENCE, Setup, handshake};
 
 const LEVELS: [Level; 4] = [Level::Debug, Level::Info, Level::Warn, Level::Error];
 
-/// What belongs to the life of the process, by docs/configuration.md.
+/// The events about the process, according to docs/configuration.md.
 const LIFECYCLE: [&str; 10] = [
     "listening",
     "reloaded",
@@ -24,7 +24,7 @@ const LIFECYCLE: [&str; 10] = [
     "stopped",
 ];
 
-/// The events in docs/records.md, which is held to be whole by another test.
+/// The events in docs/records.md; another test checks that the list is complete.
 fn events() -> Vec<String> {
     let text = std::fs::read_to_string("docs/records.md").unwrap();
     let table = text.split("| event | meaning |").nth(1).unwrap();

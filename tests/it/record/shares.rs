@@ -1,4 +1,4 @@
-//! Of a flood: what each client has written whatever others do, and what is said of the rest.
+//! The share of each client in a flood, whatever others do, and the summary of the rest.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -36,7 +36,7 @@ fn scan(from: Ipv4Addr, address: SocketAddr, count: usize, request: &str) {
     });
 }
 
-/// Waits until all of `count` refusals are written or told of, and gives the summaries.
+/// Waits until all `count` refusals are written or summed up; gives the summaries.
 fn all_told(proxy: &Proxy, count: u64) -> Vec<Line> {
     proxy.wait("all refusals, written or summed up", |lines| {
         let written = lines.iter().filter(|line| is_terminal(line)).count() as u64;
@@ -55,7 +55,7 @@ fn summaries(lines: &[Line]) -> Vec<Line> {
     lines.iter().filter(is_summary).cloned().collect()
 }
 
-/// The values and counts of `field` in all summaries, which are exact.
+/// The values and counts of `field` in all summaries; they are exact.
 fn totals(summaries: &[Line], field: &str) -> Vec<(String, u64)> {
     let mut totals: Vec<(String, u64)> = Vec::new();
     for one in summaries
@@ -87,7 +87,7 @@ fn a_scanner_hides_nobody_and_is_named() {
         let request = foreign("/ws", &[("X-Request-ID", &id)]);
         is_refused(Ipv4Addr::new(127, 0, 0, user), address, &request);
     }
-    // The flood is over, and is summed up without another one.
+    // The flood is over, and is summed up without waiting for another one.
     let summaries = all_told(&proxy, 903);
     let lines = proxy.stop();
     for (round, client) in ["127.0.0.2", "127.0.0.3", "127.0.0.4"].iter().enumerate() {
@@ -114,12 +114,12 @@ fn a_scanner_hides_nobody_and_is_named() {
     let expected = |value: &str| vec![(value.to_owned(), kept_back)];
     assert_eq!(totals(&summaries, "top_clients"), expected("127.0.0.66"));
     assert_eq!(totals(&summaries, "top_origins"), expected(EVIL));
-    // Without the query, of which the records of the path show the names.
+    // Without the query, whose names the records' paths show.
     assert_eq!(totals(&summaries, "top_paths"), expected("/ws"));
     assert!(!format!("{lines:?}").contains("SECRET"));
 }
 
-/// Behind a balancer the shares are those of the clients that it names.
+/// Behind a balancer each client that it names has a share.
 #[test]
 fn behind_a_balancer_no_client_hides_another() {
     let setup = Setup {
@@ -145,13 +145,13 @@ fn behind_a_balancer_no_client_hides_another() {
     let named = totals(&summaries, "top_clients");
     assert!(!named.is_empty());
     for (value, _) in named {
-        // One address of a network stands for itself, several are their network.
+        // One address of a network is named itself; several are named as their network.
         let is_network = ["2001:db8::66", "2001:db8::67", "2001:db8::/64"];
         assert!(is_network.contains(&value.as_str()), "{value}");
     }
 }
 
-/// A summary shows no more of an address than a record does.
+/// A summary shows as much of an address as a record does.
 #[test]
 fn a_summary_shows_of_addresses_what_records_show() {
     for (setting, expected) in [("truncated", Some("127.0.0.0")), ("off", None)] {
@@ -170,7 +170,7 @@ fn a_summary_shows_of_addresses_what_records_show() {
     }
 }
 
-/// Each source has its records while there are fewer than 4,096 of them, however one of them floods.
+/// Each source has its records while there are fewer than 4,096 of them, even if one of them floods.
 #[test]
 fn thousands_of_clients_do_not_hide_each_other() {
     const CLIENTS: u32 = 4000;

@@ -1,4 +1,4 @@
-//! When things happened, and what a refused client sees of it.
+//! The times in records, and what a refused client sees.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,8 +9,8 @@ use crate::harness::frames::{CLOSE, closing, echoes, masked, read};
 use crate::harness::upstream::Nobody;
 use crate::harness::{Client, Line, Origin, Setup, Upstream, eventually, handshake};
 
-/// Long enough to be told from nothing in a record; twice as long as what the record must show of it, where the proxy may
-/// be slow to notice.
+/// Long enough to be recognised in a record, and twice as long as the record must show, because the proxy may notice
+/// late.
 const PAUSE: Duration = Duration::from_millis(300);
 
 fn pause() {
@@ -40,7 +40,7 @@ fn a_tunnel_tells_when_it_ended_and_how_long_it_waited_after_that() {
     let line = proxy.terminal().expect(Reason::IdleTimeout);
     assert!(line.number("close_wait_ms") >= Some(700), "{line:?}");
     assert!(line.number("lasted_ms") >= Some(1000), "{line:?}");
-    // The time in the record is cut to whole milliseconds.
+    // The times in records are truncated to milliseconds.
     let ended = line.time("ended_at");
     assert!(ended <= heard, "{line:?}");
     let opened = proxy.event("opened").time("time");
@@ -75,7 +75,7 @@ fn a_close_that_is_answered_late_is_told_with_its_own_time() {
     assert!(line.number("idle_ms") <= line.number("lasted_ms"));
 }
 
-/// Sends a request and reads its answer; gives its record, and how long that took at most.
+/// Sends a request and reads its answer; gives its record, and the longest time that it can have taken.
 #[track_caller]
 fn ask(
     proxy: &mut crate::harness::Proxy,
@@ -108,8 +108,8 @@ fn a_refusal_tells_how_long_its_request_took() {
     let foreign = handshake("/ws", &[("Origin", "https://evil.example")]);
     let (begin, rest) = foreign.split_at(10);
 
-    // From the connection on, however late the first byte comes. The answer to another client,
-    // who came later, shows that this one was accepted.
+    // From the connection on, however late the first byte comes. A later client's answer shows that this one was
+    // accepted.
     let begun = Instant::now();
     let mut client = Client::plain(proxy.address());
     let mut other = Client::plain(proxy.address());
@@ -123,7 +123,7 @@ fn a_refusal_tells_how_long_its_request_took() {
     assert!(line.number("lasted_ms") >= millis(PAUSE / 2), "{line:?}");
     assert!(line.number("lasted_ms") <= millis(took), "{line:?}");
 
-    // A further request of a connection, from its first byte on.
+    // A further request counts from its first byte.
     let mut client = Client::plain(proxy.address());
     let get = "GET /api/a HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
     let (line, _) = ask(&mut proxy, &mut client, &[get]);
@@ -198,7 +198,7 @@ fn a_refused_handshake_is_1006_and_a_refused_plain_request_is_none() {
         (handshake("/nothing", &[]), true),
         (handshake("/ws", &[]), true),
         (handshake("/ws", &[("Sec-WebSocket-Version", "12")]), true),
-        // Of a head that is not parsed what is looked for are the fields of a handshake.
+        // In a head that can't be parsed, the proxy looks for the fields of a handshake.
         (handshake("/ws", &[]).replace("Host:", "Host :"), true),
         (handshake("/ws", &[]).replace("HTTP/1.1", "HTTP/1.0"), true),
         (plain("GET /ws HTTP/1.1"), false),

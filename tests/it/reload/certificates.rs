@@ -25,7 +25,7 @@ pub(super) fn shown(proxy: &Proxy) -> CertificateDer<'static> {
         .into_owned()
 }
 
-/// Puts a certificate and its key in the place of `NAME.pem` and `NAME-key.pem`.
+/// Replaces `NAME.pem` and `NAME-key.pem` with this certificate and key.
 pub(super) fn put(folder: &Path, name: &str, (certificate, key): &(String, String)) {
     for (file, text) in [
         (format!("{name}.pem"), certificate),
@@ -98,7 +98,7 @@ fn the_last_good_certificate_stays_where_the_new_one_is_bad() {
     proxy.stop();
 }
 
-/// One bad file keeps no other from being taken up.
+/// One bad file does not block the others.
 #[test]
 fn certificates_are_renewed_one_by_one() {
     let mut setup = Setup::tls(ECHO);
@@ -125,7 +125,7 @@ fn certificates_are_renewed_one_by_one() {
     proxy.stop();
 }
 
-/// A bad configuration keeps no certificate from being renewed.
+/// A bad configuration does not block the renewal of certificates.
 #[test]
 fn certificates_are_renewed_while_the_file_is_refused() {
     let proxy = Setup::tls(ECHO).start();
@@ -156,7 +156,7 @@ fn a_missing_certificate_is_waited_for() {
     proxy.stop();
 }
 
-/// One that the proxy makes itself is no news to it, neither at the start nor later.
+/// A certificate that the proxy makes itself is not a change, neither at the start nor later.
 #[test]
 fn a_development_certificate_is_no_change() {
     let setup = |path: &str| Setup {
@@ -181,7 +181,7 @@ fn a_development_certificate_is_no_change() {
     assert_eq!(renewed.count(), 1);
 }
 
-/// Whether the second of two handshakes resumed the session of the first, and both were let in.
+/// Whether the second of two handshakes resumed the session of the first, and both were admitted.
 fn resumes(proxy: &Proxy, config: &ClientConfig) -> bool {
     let mut client = Client::tls_with(proxy.address(), HOST, config.clone()).unwrap();
     let status = client.send(handshake("/ws", &[])).response().status;
@@ -215,7 +215,7 @@ fn sessions_go_on_while_nothing_about_tls_changes_and_end_when_it_does() {
     proxy.stop();
 }
 
-/// Listeners with the same address in the file, and ports of their own.
+/// Listeners with the same address in the file, whose ports the system chooses.
 #[test]
 fn listeners_whose_ports_the_system_chooses_stay_who_they_are() {
     let tls = "tls: { certificates: [{ cert: good.pem, key: good-key.pem }] }";
@@ -236,7 +236,7 @@ fn listeners_whose_ports_the_system_chooses_stay_who_they_are() {
     proxy.stop();
 }
 
-/// Sessions and connections from before do not get round a certificate that is asked for now.
+/// Old sessions and connections can't avoid a newly required client certificate.
 #[test]
 fn client_auth_is_not_resumed_around() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -265,9 +265,9 @@ fn client_auth_is_not_resumed_around() {
         proxy.terminal();
         let mut secured = Client::tls_with(proxy.address(), HOST, config.clone()).unwrap();
         proxy.reload(&setup("\nclient_auth: { ca: clients.pem, mode: required }"));
-        // The connection that is open has shown none.
+        // The open connection has not shown one.
         assert_eq!(kept.rest(), b"");
-        // Nor has one that has not asked for anything yet.
+        // Neither has a connection without a request.
         assert_eq!(secured.send(handshake("/ws", &[])).response().status, 503);
         proxy.terminal().expect(Reason::ListenerChanged);
         let refused = |proxy: &mut Proxy| -> Line {
@@ -279,7 +279,7 @@ fn client_auth_is_not_resumed_around() {
             proxy.terminal().expect(Reason::TlsClientCertMissing)
         };
         refused(&mut proxy);
-        // Nor does a session from before another authority's time.
+        // A session from the time of another authority does not count either.
         let others = Authority::new("another client authority");
         fs::write(proxy.folder().join("clients.pem"), others.pem()).unwrap();
         proxy.event("certificate_reloaded");
@@ -346,7 +346,7 @@ fn what_expires_soon_is_told_in_time() {
                 let line = proxy.event("certificate_expiring");
                 assert_eq!(line.text("level"), "warn");
                 assert!(line.text("detail").contains(word), "{line:?}");
-                // A renewed one is none to worry about.
+                // A renewed certificate needs no warning.
                 put(
                     proxy.folder(),
                     "good",
@@ -357,7 +357,7 @@ fn what_expires_soon_is_told_in_time() {
                 proxy.stop();
             }
             None => {
-                // The first look is made before the first client is served.
+                // The first check happens before the first client is served.
                 shown(&proxy);
                 proxy.signal("HUP");
                 proxy.event("reload_unchanged");
@@ -372,7 +372,7 @@ fn what_expires_soon_is_told_in_time() {
     }
 }
 
-/// Nobody here sees the alert with which an upstream refuses it before it is too late.
+/// Nobody on this side sees the alert of an upstream that refuses it, until it is too late.
 #[test]
 fn what_upstreams_are_shown_is_told_as_well() {
     let setup = Setup {
@@ -400,7 +400,7 @@ fn what_upstreams_are_shown_is_told_as_well() {
     proxy.stop();
 }
 
-/// It is good, so that nothing keeps it from being taken; but no client of the route gets in with it.
+/// It is valid, so it is used; but no client of the route can connect with it.
 #[test]
 fn a_certificate_that_is_renewed_for_another_name_is_warned_of() {
     let setup = Setup {

@@ -15,7 +15,7 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// A configuration with these listeners, each flow-style YAML, and a route.
+/// A configuration with these listeners, each in flow style, and a route.
 fn yaml(listeners: &[String], route: &str) -> String {
     let items: String = listeners
         .iter()
@@ -47,7 +47,7 @@ fn serves(address: SocketAddr, route: &str) -> bool {
     client.send(handshake(route, &[])).response().status == 101
 }
 
-/// Clients connect all the time, with and without TLS, while everything about the configuration changes a hundred times.
+/// Clients connect continuously, with and without TLS, while the whole configuration changes a hundred times.
 #[test]
 fn a_hundred_reloads_refuse_nobody() {
     const RELOADS: usize = 100;
@@ -106,7 +106,7 @@ fn a_hundred_reloads_refuse_nobody() {
     for reload in 1..=RELOADS {
         let before = opened.load(Ordering::Relaxed);
         proxy.reload_with(&plans[reload % plans.len()]);
-        // Not faster than clients come.
+        // Not faster than clients connect.
         eventually("a client", || {
             (opened.load(Ordering::Relaxed) > before + 1).then_some(())
         });
@@ -143,13 +143,13 @@ fn listeners_come_and_go() {
     let line = proxy.reload_with(&yaml(&[at(&two.to_string())], "/ws"));
     let gone = format!("no longer listening on {one}");
     assert!(line.text("detail").contains(&gone), "{line:?}");
-    // It is served a little longer, for those who are on their way, and then it is closed.
+    // It is served a little longer, for clients that are already connecting, and then closed.
     eventually("the end of the listener", || {
         try_socket(one).is_err().then_some(())
     });
     frames::echoes(&mut tunnel, "still here");
     assert!(serves(two, "/ws"));
-    // It can come back, also while it is being left.
+    // It can come back, even while it is being closed.
     for _ in 0..3 {
         proxy.reload_with(&yaml(&[at(&one.to_string()), at(&two.to_string())], "/ws"));
         assert!(serves(one, "/ws") && serves(two, "/ws"));
@@ -159,7 +159,7 @@ fn listeners_come_and_go() {
     proxy.stop();
 }
 
-/// The specific address stays open when every address takes over its port, and serves what that one serves.
+/// The specific address stays open when a listener on all addresses takes its port over, and serves the same.
 #[test]
 fn every_address_takes_over_from_one_and_back() {
     let port = free_port();
@@ -205,7 +205,7 @@ fn an_address_that_is_taken_leaves_everything_as_it_was() {
     proxy.stop();
 }
 
-/// Another process's socket is never shared, whatever the options that it was bound with.
+/// A socket of another process is never shared, whatever its options.
 #[test]
 fn an_address_of_another_wsgate_is_taken() {
     let [one, two] =
@@ -224,7 +224,7 @@ fn an_address_of_another_wsgate_is_taken() {
     proxy.stop();
 }
 
-/// Also where this process has the port, at another address.
+/// Also if this process has the port on another address.
 #[test]
 fn an_address_of_another_wsgate_is_taken_whatever_else_has_its_port() {
     let port = free_port();
@@ -247,8 +247,8 @@ fn an_address_of_another_wsgate_is_taken_whatever_else_has_its_port() {
     proxy.stop();
 }
 
-/// Far more clients than a task of the runtime may serve at a stretch, who connect while the process can't look: when it
-/// can, the time of their address is over, and all of them are answered before it is closed.
+/// Far more clients than one turn of a task serves, which connect while the process is stopped. When it continues, the
+/// time of their address is over, but all of them are answered before it is closed.
 #[test]
 fn everybody_in_the_queue_is_answered_when_an_address_goes() {
     const CLIENTS: usize = 400;
@@ -265,7 +265,7 @@ fn everybody_in_the_queue_is_answered_when_an_address_goes() {
     for client in &mut clients {
         client.send(handshake("/ws", &[]));
     }
-    // Nothing tells that the time is over: it has to pass.
+    // There is no event for the end of this time; it has to pass.
     let longer_than_it_is_left = std::time::Duration::from_millis(1200);
     std::thread::sleep(longer_than_it_is_left.saturating_sub(stopped.elapsed()));
     proxy.signal("CONT");
@@ -309,11 +309,11 @@ fn a_service_moves_to_another_address() {
     proxy.stop();
 }
 
-/// A balancer that asks there must not hear the listener's 404 among the answers.
+/// A balancer that asks there must not get the listener's 404 any more.
 #[test]
 fn an_address_is_at_once_the_service_s_that_takes_it_over() {
-    // As many as may be accepted before the listener's task hears of it; in the second for which it is served a little
-    // longer elsewhere there are hundreds.
+    // As many as may be accepted before the listener's task stops. If the address were served for another second there
+    // would be hundreds.
     const AT_MOST: usize = 5;
     let [one, two] =
         [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
@@ -334,7 +334,7 @@ fn an_address_is_at_once_the_service_s_that_takes_it_over() {
     proxy.stop();
 }
 
-/// Each stays itself at the other's address, and neither is left behind there.
+/// Each service answers at the other's address, and nothing is left behind.
 #[test]
 fn services_change_places() {
     let [one, two] =
@@ -362,7 +362,7 @@ fn services_change_places() {
         assert!(line.text("detail").contains(&gone), "{line:?}");
         eventually("its end", || try_socket(address).is_err().then_some(()));
     }
-    // Nothing of this process keeps them from being bound again.
+    // Nothing in this process keeps the addresses from being bound again.
     proxy.reload_with(&both(one, two));
     assert!(all_answer(one, 404) && all_answer(two, 200));
     proxy.stop();

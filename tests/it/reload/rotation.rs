@@ -1,4 +1,4 @@
-//! Certificates that are renewed by others that are not valid yet, or not any more.
+//! Certificates that are replaced by others that are not yet valid, or no longer.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ use crate::harness::secure::{SecureUpstream, config_with};
 use crate::harness::{Client, Line, Proxy, Setup, eventually, handshake};
 
 const REFUSED: &str = "wsgate_certificates_refused";
-/// Time for a look at the files of a busy machine.
+/// Enough time to check the files on a busy machine.
 const SOON: Duration = Duration::seconds(12);
 
 fn day() -> Duration {
@@ -31,7 +31,7 @@ fn expired() -> (String, String) {
     Authority::shared().issue(&[HOST], Kind::Expired)
 }
 
-/// A good certificate, and services that tell how many are refused.
+/// A valid certificate, and services that report how many are refused.
 fn setup() -> Setup {
     Setup {
         extra: "probes: { address: '127.0.0.1:0' }\nadmin: { address: '127.0.0.1:0' }\n".to_owned(),
@@ -43,7 +43,7 @@ fn start(setup: &Setup) -> Proxy {
     Proxy::spawn(setup.folder(), None, 3)
 }
 
-/// "serial S, expires T" as a record spells them for the first certificate of a file.
+/// "serial S, expires T" as in a record, for the first certificate of a file.
 fn named((certificate, _): &(String, String)) -> String {
     let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).unwrap();
     let (_, parsed) = X509Certificate::from_der(&pem.contents).unwrap();
@@ -127,7 +127,7 @@ fn a_certificate_goes_live_by_itself_when_it_becomes_valid() {
         &line,
         &["a certificate was due: in use now: ", &named(&next)],
     );
-    // A client that verifies it takes it.
+    // A client that verifies it accepts it.
     assert_ne!(shown(&proxy), before);
     until(&proxy, REFUSED, &[], 0.0);
     let lines = proxy.stop();
@@ -171,7 +171,7 @@ fn an_expired_certificate_is_taken_when_the_one_before_expires_too() {
     proxy.stop();
 }
 
-/// `setup` with these certificates in the place of its own, by the names of their files.
+/// `setup` with these certificates instead of its own, by the names of their files.
 fn naming(names: &[&str]) -> Setup {
     let entry = |name: &&str| format!("{{ cert: {name}.pem, key: {name}-key.pem }}");
     let entries: Vec<_> = names.iter().map(entry).collect();
@@ -182,7 +182,7 @@ fn naming(names: &[&str]) -> Setup {
     }
 }
 
-/// Neither in its place nor beside it.
+/// Neither instead of it nor in addition to it.
 #[test]
 fn an_expired_certificate_at_another_path_does_not_replace_a_valid_one() {
     for names in [&["next"][..], &["next", "good"]] {
@@ -200,7 +200,7 @@ fn an_expired_certificate_at_another_path_does_not_replace_a_valid_one() {
         let request = handshake("/ws", &[]).replace("https://app.example.com", other);
         let mut client = Client::tls(proxy.address());
         assert_eq!(client.send(request).response().status, 101);
-        // It stays over the next reload, too.
+        // It stays after the next reload, too.
         let mut edited = naming(names);
         edited.path = "/edited".to_owned();
         proxy.reload(&edited);
@@ -231,7 +231,7 @@ fn a_certificate_at_another_path_goes_live_by_itself() {
     proxy.stop();
 }
 
-/// As at the start: there is no certificate for its names that it would replace.
+/// Like at the start: there is no certificate for its names that it would replace.
 #[test]
 fn an_expired_certificate_for_another_host_is_taken() {
     let proxy = start(&setup());
@@ -243,7 +243,7 @@ fn an_expired_certificate_for_another_host_is_taken() {
     proxy.stop();
 }
 
-/// Whom the proxy asks for a certificate can be changed while the authorities' file is bad.
+/// The mode of client authentication can be changed while the authorities' file is bad.
 #[test]
 fn authorities_that_are_bad_do_not_block_another_mode() {
     let clients = Authority::new("client authority");
@@ -278,7 +278,7 @@ fn authorities_that_are_bad_do_not_block_another_mode() {
     proxy.stop();
 }
 
-/// The last good certificate also stays while the rest of a new configuration is taken up.
+/// The last good certificate stays while the rest of a new configuration is applied.
 #[test]
 fn a_bad_certificate_does_not_block_another_configuration() {
     let with = |origin: &str| Setup {
@@ -403,14 +403,14 @@ fn upstreams_are_shown_the_valid_certificate_as_well() {
     let line = proxy.event("certificate_refused");
     has_problem(&line, "upstreams refuse it");
     assert_eq!(super::status(&proxy, "/ws"), 101);
-    // Nor does it with another configuration, also of this upstream.
+    // It also stays with another configuration, even one of this upstream.
     setup.upstream =
         ", tls: { ca: ca.pem, server_name: localhost, cert: own.pem, key: own-key.pem }".to_owned();
     fs::write(proxy.folder().join("own-key.pem"), "nonsense").unwrap();
     proxy.reload(&setup);
     let line = proxy.event_number("certificate_refused", 2);
     has_problem(&line, "holds no private key");
-    // It is for 127.0.0.1 alone.
+    // It is valid only for 127.0.0.1.
     assert_eq!(super::status(&proxy, "/ws"), 502);
     setup.upstream = ", tls: { ca: ca.pem, cert: own.pem, key: own-key.pem }".to_owned();
     proxy.reload(&setup);

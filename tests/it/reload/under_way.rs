@@ -37,7 +37,7 @@ fn a_request_whose_route_is_gone_is_answered() {
     let mut client = Client::plain(proxy.address());
     client.send(get("/slow"));
     origin.asked(1);
-    // Nothing of it is left: not the route, not the upstream, not the origin.
+    // Nothing of it is left: neither the route, nor the upstream, nor the origin.
     proxy.reload(&Setup::plain(ECHO));
     go.send(()).unwrap();
     let response = client.response();
@@ -47,7 +47,7 @@ fn a_request_whose_route_is_gone_is_answered() {
         (line.text("event"), line.number("generation")),
         ("request", Some(1))
     );
-    // The next request of the same connection is judged by what is in use now.
+    // The current configuration decides on the next request of the same connection.
     client.send(get("/slow"));
     assert_eq!(client.response().status, 404);
     let line = proxy.terminal().expect(Reason::PathNotAllowed);
@@ -77,7 +77,7 @@ fn a_kept_connection_goes_on_through_reload_after_reload() {
     proxy.stop();
 }
 
-/// A connection that a listener let in under other rules is not carried over to new ones.
+/// A connection that was accepted under other rules is not used under the new ones.
 #[test]
 fn a_kept_connection_ends_where_its_listener_asks_for_something_else_now() {
     let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -91,7 +91,7 @@ fn a_kept_connection_ends_where_its_listener_asks_for_something_else_now() {
     assert_eq!(client.response().status, 200);
     setup.listener = "proxy_protocol: required".to_owned();
     proxy.reload(&setup);
-    // Unused, it is closed at once.
+    // An idle connection is closed at once.
     assert_eq!(client.rest(), b"");
     let listening = proxy.event_number("listening", 2);
     assert_eq!(listening.number("generation"), None);
@@ -102,7 +102,7 @@ fn a_kept_connection_ends_where_its_listener_asks_for_something_else_now() {
     proxy.stop();
 }
 
-/// Whoever is on the way to a first request when the configuration changes.
+/// A first request that is incomplete when the configuration changes.
 #[test]
 fn a_request_is_judged_by_what_is_in_use_when_its_head_has_come() {
     let mut proxy = super::at_path("/one").start();
@@ -143,7 +143,7 @@ fn an_answer_under_way_is_the_last_where_the_listener_is_gone() {
     proxy.stop();
 }
 
-/// A handshake that waits for its upstream while the upstream is taken away.
+/// A handshake that waits for its upstream while the upstream is removed.
 #[test]
 fn a_handshake_under_way_becomes_a_tunnel() {
     let (go, gone) = channel::<()>();
@@ -194,8 +194,8 @@ fn what_is_counted_of_an_upstream_counts_through_reloads() {
     proxy.stop();
 }
 
-/// What health checks found is not forgotten by a reload that has nothing to do with it, and forgotten where there are no
-/// checks any more.
+/// A reload that does not concern them keeps the results of health checks, and one that removes the checks forgets
+/// them.
 #[test]
 fn an_unhealthy_endpoint_stays_so_while_it_is_checked() {
     let origin =
@@ -216,7 +216,7 @@ fn an_unhealthy_endpoint_stays_so_while_it_is_checked() {
     client.send(get("/a"));
     assert_eq!(client.response().status, 503);
     proxy.terminal().expect(Reason::UpstreamNoneHealthy);
-    // A configuration that is refused changes nothing, however much of it was looked at.
+    // A refused configuration changes nothing, however much of it was read.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut refused = setup("", "3s");
     let address = taken.local_addr().unwrap();

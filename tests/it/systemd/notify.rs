@@ -1,4 +1,4 @@
-//! What the service manager is told.
+//! The notifications to the service manager.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -10,7 +10,7 @@ use crate::harness::proxy::program;
 use crate::harness::services::{admin, ask};
 use crate::harness::{PATIENCE, Proxy, Setup, eventually};
 
-/// What takes the messages.
+/// Receives the notifications.
 struct Manager {
     socket: UnixDatagram,
     seen: Vec<String>,
@@ -23,7 +23,7 @@ impl Manager {
         Self { socket, seen }
     }
 
-    /// Reads messages until one has this line, and gives that one's lines.
+    /// Reads notifications until one contains this line; gives its lines.
     #[track_caller]
     fn until(&mut self, line: &str) -> Vec<String> {
         let mut buffer = [0; 4096];
@@ -45,7 +45,7 @@ impl Manager {
     }
 }
 
-/// A proxy with both services, whose drain is over with its last tunnel.
+/// A proxy with both services, whose drain ends with its last tunnel.
 fn setup() -> Setup {
     Setup {
         shutdown: "drain: 60s, spread: 0s".to_owned(),
@@ -54,7 +54,7 @@ fn setup() -> Setup {
     }
 }
 
-/// Starts the program with a manager at `socket`, which wants to hear from it within `watchdog` microseconds.
+/// Starts the program with a manager at `socket`, which expects a sign of life within `watchdog` microseconds.
 fn start(socket: &str, watchdog: Option<&str>) -> Proxy {
     let mut command = Command::new(program());
     command.env("NOTIFY_SOCKET", socket);
@@ -78,7 +78,7 @@ fn it_is_told_of_the_start_the_tunnels_and_the_end() {
     assert_eq!(ask(admin(&proxy), "POST", "/drain").status, 202);
     is_sent_away(&mut tunnel);
     manager.until("STATUS=drained: all connections have ended");
-    // The process stays, and the manager must not count the time that it takes to stop.
+    // The process stays, and the manager must not count the time that stopping takes.
     let before = manager.count("WATCHDOG=1");
     manager.until("WATCHDOG=1");
     manager.until("WATCHDOG=1");
@@ -102,7 +102,7 @@ fn it_is_told_of_a_stop_that_takes_its_time() {
     let (_, mut tunnel) = handshaken(proxy.address());
     echoes(&mut tunnel, "hello");
     proxy.signal("TERM");
-    // With the first message after the signal, while the tunnel is still there.
+    // In the first notification after the signal, while the tunnel is still open.
     let stopping = manager.until("STOPPING=1");
     assert_eq!(
         stopping,
@@ -122,13 +122,13 @@ fn it_is_told_of_a_reload() {
     manager.until("READY=1");
     proxy.signal("HUP");
     let begun = manager.until("RELOADING=1");
-    // The clock of the manager, in microseconds: it came after the request.
+    // The manager's clock in microseconds: the notification came after the request.
     let [_, when] = begun.try_into().unwrap();
     let when = when.strip_prefix("MONOTONIC_USEC=").unwrap();
     assert!(when.parse::<u64>().unwrap() > 0, "{when}");
     assert_eq!(manager.until("READY=1"), ["READY=1"]);
     proxy.event("reload_unchanged");
-    // Also where it is refused: the manager waits for nothing else.
+    // Also if the configuration is refused: the manager waits for nothing else.
     let file = proxy.folder().join("proxy.yaml");
     std::fs::write(file, "listeners: none\n").unwrap();
     proxy.signal("HUP");
@@ -156,7 +156,7 @@ fn one_that_reads_nothing_holds_up_nobody() {
     assert!(proxy.ended().success(), "{}", proxy.diagnostics());
 }
 
-/// What a manager had no room for comes when it has.
+/// A notification that the manager had no room for arrives later.
 #[test]
 fn one_that_is_busy_is_told_later() {
     let folder = tempfile::tempdir().unwrap();

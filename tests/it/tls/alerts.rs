@@ -1,4 +1,4 @@
-//! Which alert goes out or comes in, which certificate was shown, and that the record says both.
+//! The alert that is sent or received, the certificate that was shown, and the record of both.
 
 use std::fs;
 use std::net::Shutdown;
@@ -23,7 +23,7 @@ const RECORD_OVERFLOW: u8 = 22;
 const ILLEGAL_PARAMETER: u8 = 47;
 const DECODE_ERROR: u8 = 50;
 
-/// The subject, serial number and end of the first certificate of a file, as a record spells them.
+/// The subject, serial number and expiry of the first certificate of a file, in the form of a record.
 fn facts(file: &Path) -> Value {
     let text = fs::read(file).unwrap();
     let (_, pem) = parse_x509_pem(&text).unwrap();
@@ -39,7 +39,7 @@ fn facts(file: &Path) -> Value {
     })
 }
 
-/// The next record, which has this certificate.
+/// The next record, which must name this certificate.
 #[track_caller]
 fn shown(proxy: &mut Proxy, reason: Reason, certificate: &Value) -> Line {
     let line = proxy.terminal().expect(reason);
@@ -47,7 +47,7 @@ fn shown(proxy: &mut Proxy, reason: Reason, certificate: &Value) -> Line {
     line
 }
 
-/// One proxy with a certificate of each kind: every end of a handshake names the one that was shown.
+/// A proxy with a certificate of each kind: every end of a handshake names the one that was shown.
 #[test]
 fn a_refusal_names_the_certificate_that_was_shown() {
     let folder = tempfile::tempdir().unwrap();
@@ -84,11 +84,11 @@ fn a_refusal_names_the_certificate_that_was_shown() {
         shown(&mut proxy, Reason::TlsProtocolError, certificate)
             .with_detail("the proxy sent alert ");
     }
-    // Behind the handshake too.
+    // Also after the handshake.
     let client = settled(proxy.address());
     client.sock.shutdown(Shutdown::Write).unwrap();
     shown(&mut proxy, Reason::TlsClosedUnused, &ec);
-    // Where none was shown the record has none.
+    // If no certificate was shown, the record has none.
     let mut client = Client::plain(proxy.address());
     let legacy = Hello {
         suites: vec![hello::RSA_AES_128_CBC],
@@ -107,7 +107,7 @@ fn a_name_that_is_not_served_is_shown_no_certificate() {
             sni: Some("other.example.com".to_owned()),
             ..hello
         };
-        // Bytes that nobody reads would take the alert back if the socket were closed at once.
+        // If the socket were closed at once, unread bytes would destroy the alert.
         let mut client = Client::plain(scene.address());
         client.send([hello.bytes(), record(23, &[0; 4000])].concat());
         let (answer, is_reset) = ending(&mut client);
@@ -117,7 +117,7 @@ fn a_name_that_is_not_served_is_shown_no_certificate() {
     }
 }
 
-/// Refusals in clear, before any certificate: the alert is what the RFCs want, and the record names it.
+/// Unencrypted refusals, before any certificate: the alert follows the RFCs, and the record names it.
 #[test]
 fn a_hello_that_breaks_the_rules_gets_the_alert_of_the_rfcs() {
     let mut scene = Scene::new(|_| {});
@@ -166,7 +166,7 @@ fn a_hello_that_breaks_the_rules_gets_the_alert_of_the_rfcs() {
     }
 }
 
-/// A certificate for [`HOST`] with its key, in PEM, signed by its own key, that ends after so many days.
+/// A self-signed certificate for [`HOST`] with its key, in PEM, that expires after this many days.
 fn self_signed(days: i64) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
@@ -217,14 +217,14 @@ fn what_is_wrong_with_the_certificate_is_told_whatever_the_client_says() {
             assert!(!hint.contains("wsgate check"), "{line:?}");
         }
     }
-    // Nothing that this side could see: whose it is decides.
+    // This side sees no fault; the certificate's issuer decides the hint.
     let line = told(&authority.issue(&[HOST], Kind::Good), Some(48));
     let hint = line.text("hint");
     assert!(hint.contains("CN=an authority of our own"), "{line:?}");
     assert!(hint.contains("let the client trust it"), "{line:?}");
 }
 
-/// As Chromium does whose user has no certificate: it is the listener that asks.
+/// Like Chromium for a user without a certificate: the cause is that the listener asks for one.
 #[test]
 fn a_client_that_leaves_a_listener_with_client_auth_is_told_of_it() {
     for mode in ["required", "optional"] {
@@ -243,7 +243,7 @@ fn a_client_that_leaves_a_listener_with_client_auth_is_told_of_it() {
     }
 }
 
-/// A client that comes to the wrong name where the first certificate is served all the same.
+/// A client that uses the wrong name on a listener that serves the first certificate to all.
 #[test]
 fn a_certificate_for_another_name_is_called_that() {
     let folder = tempfile::tempdir().unwrap();
@@ -262,7 +262,7 @@ fn a_certificate_for_another_name_is_called_that() {
     );
 }
 
-/// What a record has of a certificate is bounded and printable, whatever stands in it.
+/// What a record shows of a certificate is bounded and printable, whatever the certificate contains.
 #[test]
 fn a_long_subject_is_cut() {
     let key = KeyPair::generate().unwrap();

@@ -1,4 +1,4 @@
-//! Which certificate a client gets, and that sessions are resumed.
+//! Which certificate a client gets, and the resumption of sessions.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -27,7 +27,7 @@ fn serving(all: &[(&[&str], Kind)], keys: &str) -> (Proxy, Vec<CertificateDer<'s
     (setup.start_in(folder), certificates)
 }
 
-/// The certificate that a client gets which asks for `name`.
+/// The certificate that a client gets when it asks for `name`.
 fn served(proxy: &mut Proxy, name: &str, config: ClientConfig) -> CertificateDer<'static> {
     let has_sni = config.enable_sni;
     let client = Client::tls_with(proxy.address(), name, config).unwrap();
@@ -53,13 +53,13 @@ fn the_certificate_is_chosen_by_the_name_asked_for() {
         (HOST, 2),
         ("a.wild.example.com", 1),
         ("b.wild.example.com", 1),
-        // Two cover it: the first stands first.
+        // If two certificates cover the name, the first one is used.
         ("first.example.com", 0),
     ] {
         let leaf = served(&mut proxy, name, trusting());
         assert_eq!(leaf, certificates[expected], "{name}");
     }
-    // A wildcard stands for one label, neither more nor none.
+    // A wildcard stands for exactly one label.
     for name in ["a.b.wild.example.com", "wild.example.com"] {
         assert!(Client::tls_with(proxy.address(), name, trusting()).is_err());
         let line = proxy.terminal().expect(Reason::TlsSniUnknown);
@@ -94,7 +94,7 @@ fn an_unknown_name_gets_the_first_certificate_where_the_configuration_says_so() 
     let (mut proxy, certificates) = serving(certificates, "unknown_sni: default");
     let error = Client::tls_with(proxy.address(), "other.example.com", trusting()).err();
     assert!(error.unwrap().to_string().contains("not valid for name"));
-    // The client's fault this time, and the name is still in the record.
+    // This time the client is at fault, and the record still has the name.
     let line = proxy.terminal().expect(Reason::TlsAlertBadCertificate);
     assert_eq!(line.text("sni"), "other.example.com");
     let leaf = served(&mut proxy, HOST, trusting());
@@ -120,7 +120,7 @@ fn a_pair_of_rsa_and_ecdsa_serves_clients_of_either_kind() {
     }
 }
 
-/// RSA in its old form may sign certificates in TLS 1.3, but no handshake (RFC 8446 section 4.2.3).
+/// The old form of RSA may sign certificates in TLS 1.3, but not handshakes (RFC 8446 section 4.2.3).
 #[test]
 fn a_scheme_that_tls_1_3_does_not_take_chooses_no_certificate() {
     let both: [(&[&str], Kind); 2] = [(&[HOST], Kind::Rsa), (&[HOST], Kind::Good)];
@@ -133,8 +133,7 @@ fn a_scheme_that_tls_1_3_does_not_take_chooses_no_certificate() {
     assert_eq!(leaf, certificates[1]);
 }
 
-/// A server without an order of its own is a finding of scanners; a client that puts ChaCha20 first has no hardware for
-/// AES.
+/// Scanners object to a server without an order of its own. A client that prefers ChaCha20 has no hardware for AES.
 #[test]
 fn of_several_suites_our_order_counts_except_for_chacha() {
     use rustls::CipherSuite::{

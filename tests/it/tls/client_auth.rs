@@ -1,4 +1,4 @@
-//! Clients that must show a certificate.
+//! Listeners that require a client certificate.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -27,7 +27,7 @@ fn setup(mode: &str) -> Setup {
     setup
 }
 
-/// A proxy whose clients' certificates come from an authority of their own.
+/// A proxy whose client certificates come from an authority of their own.
 fn start(mode: &str) -> (Proxy, Authority) {
     let authority = Authority::new("client authority");
     let setup = setup(mode);
@@ -36,7 +36,7 @@ fn start(mode: &str) -> (Proxy, Authority) {
     (setup.start_in(folder), authority)
 }
 
-/// A client of one TLS version, with this certificate and key in PEM if any.
+/// A client for one TLS version, with this certificate and key in PEM, if any.
 fn client(
     version: &'static rustls::SupportedProtocolVersion,
     identity: Option<(String, String)>,
@@ -56,13 +56,13 @@ fn client(
     builder.with_client_auth_cert(chain, key).unwrap()
 }
 
-/// The alert that ends a client's handshake, or what it reads after it has sent its request.
+/// The alert that ends a client's handshake, or what the client reads after its request.
 #[track_caller]
 fn alert(proxy: &Proxy, config: ClientConfig) -> AlertDescription {
     let error = match Client::tls_with(proxy.address(), HOST, config) {
         Err(error) => error,
         Ok(mut client) => {
-            // In TLS 1.3 the client is done before the proxy has looked at the certificate.
+            // In TLS 1.3 the client finishes before the proxy has checked the certificate.
             let _ = client.write_all(handshake("/ws", &[]).as_bytes());
             client.read(&mut [0]).unwrap_err()
         }
@@ -77,7 +77,7 @@ pub fn tls_client_cert_missing() -> Line {
     let (mut proxy, _) = start("required");
     let [_, last] = VERSIONS.map(|version| {
         let told = alert(&proxy, client(version, None));
-        // TLS 1.2 has no word for it (RFC 5246 section 7.4.6).
+        // TLS 1.2 has no alert for this case (RFC 5246 section 7.4.6).
         let expected = [
             AlertDescription::CertificateRequired,
             AlertDescription::HandshakeFailure,
@@ -100,7 +100,7 @@ pub fn tls_client_cert_invalid() -> Line {
     for version in VERSIONS {
         for (identity, detail, sent) in [
             (stranger.issue(&["c"], Kind::Client), "untrusted: ", 48),
-            // The authority of the proxy's own certificate is none for clients.
+            // The authority of the proxy's own certificate does not count for clients.
             (
                 Authority::shared().issue(&["c"], Kind::Client),
                 "untrusted: ",
@@ -125,7 +125,7 @@ pub fn tls_client_cert_invalid() -> Line {
     last.unwrap()
 }
 
-/// Every connection is asked anew: a session that could be resumed would outlive the certificate.
+/// Every connection must show the certificate: a session that could be resumed would outlive it.
 #[test]
 fn a_good_certificate_is_let_in_and_asked_for_each_time() {
     for mode in ["required", "optional"] {
@@ -145,7 +145,7 @@ fn a_good_certificate_is_let_in_and_asked_for_each_time() {
     }
 }
 
-/// A ticket of a listener that asks for nothing opens none that does.
+/// A ticket from a listener without client authentication is not accepted by one with it.
 #[test]
 fn a_session_of_another_listener_is_no_certificate() {
     let authority = Authority::new("client authority");
@@ -198,7 +198,7 @@ fn an_optional_certificate_may_be_absent_but_not_bad() {
     }
 }
 
-/// What `check` prints for a CA file with this text; `None`: there is no file.
+/// The output of `check` for a CA file with this text; `None`: there is no file.
 fn checked(text: Option<String>) -> (i32, String) {
     let folder: TempDir = setup("required").folder();
     if let Some(text) = text {

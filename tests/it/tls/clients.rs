@@ -1,4 +1,4 @@
-//! TLS clients with a taste of their own.
+//! TLS clients with restrictions.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -17,21 +17,21 @@ use rustls::{
 use crate::harness::Client;
 use crate::harness::certs::Authority;
 
-/// What a client accepts; by default what a good client does.
+/// What a client accepts; by default the same as a normal client.
 #[derive(Clone, Default)]
 pub struct Taste {
     /// The only schemes that it accepts for the server's signature.
     pub schemes: Option<Vec<SignatureScheme>>,
-    /// The authority that it trusts in place of the tests' own.
+    /// The authority that it trusts instead of the tests' own.
     pub authority: Option<Arc<Authority>>,
-    /// What it says of any certificate.
+    /// Its verdict on any certificate.
     pub certificate: Option<CertificateError>,
-    /// What it says of any signature.
+    /// Its verdict on any signature.
     pub signature: Option<CertificateError>,
 }
 
 impl Taste {
-    /// A client of this taste that speaks one version.
+    /// A client with these restrictions for one version.
     pub fn speaking(self, version: &'static SupportedProtocolVersion) -> ClientConfig {
         self.config(aws_lc_rs::default_provider(), &[version])
     }
@@ -64,12 +64,12 @@ impl Taste {
     }
 }
 
-/// A good client that speaks one version.
+/// A normal client for one version.
 pub fn only(version: &'static SupportedProtocolVersion) -> ClientConfig {
     Taste::default().speaking(version)
 }
 
-/// A good client that has these groups alone.
+/// A normal client with only these groups.
 pub fn with_groups(groups: Vec<&'static dyn SupportedKxGroup>) -> ClientConfig {
     let provider = CryptoProvider {
         kx_groups: groups,
@@ -78,7 +78,7 @@ pub fn with_groups(groups: Vec<&'static dyn SupportedKxGroup>) -> ClientConfig {
     Taste::default().config(provider, &[&rustls::version::TLS13])
 }
 
-/// A good client that offers these suites, in this order.
+/// A normal client that offers these suites, in this order.
 pub fn with_suites(suites: &[CipherSuite]) -> ClientConfig {
     let mut provider = aws_lc_rs::default_provider();
     let find = |suite: &CipherSuite| {
@@ -89,7 +89,7 @@ pub fn with_suites(suites: &[CipherSuite]) -> ClientConfig {
     Taste::default().config(provider, &[&rustls::version::TLS13])
 }
 
-/// A good client that accepts these schemes alone.
+/// A normal client that accepts only these schemes.
 pub fn with_schemes(schemes: &[SignatureScheme]) -> ClientConfig {
     let taste = Taste {
         schemes: Some(schemes.to_vec()),
@@ -98,7 +98,7 @@ pub fn with_schemes(schemes: &[SignatureScheme]) -> ClientConfig {
     taste.config(aws_lc_rs::default_provider(), ALL_VERSIONS)
 }
 
-/// The library's side of a client with TLS.
+/// The library's state of a TLS client.
 pub fn connection(client: &Client) -> &ClientConnection {
     match client {
         Client::Tls(stream) => &stream.conn,
@@ -106,8 +106,8 @@ pub fn connection(client: &Client) -> &ClientConnection {
     }
 }
 
-/// A client of TLS 1.3 whose handshake is complete on the proxy's side as well: the proxy has begun to send what
-/// follows it (a ticket), which stays unread.
+/// A TLS 1.3 client whose handshake is also complete on the proxy's side: the proxy has begun to send a ticket, which
+/// stays unread.
 pub fn settled(address: SocketAddr) -> Box<StreamOwned<ClientConnection, TcpStream>> {
     match Client::tls(address) {
         Client::Tls(stream) => {
@@ -118,7 +118,7 @@ pub fn settled(address: SocketAddr) -> Box<StreamOwned<ClientConnection, TcpStre
     }
 }
 
-/// What the library said when a handshake failed.
+/// The library's error for a failed handshake.
 #[track_caller]
 pub fn tls_error(error: Option<io::Error>) -> Error {
     let error = error.expect("the handshake fails");

@@ -26,7 +26,7 @@ fn start(folder: TempDir) -> Proxy {
     setup.start_in(folder)
 }
 
-/// A folder with these files in place of what the proxy would make.
+/// A folder with these files, which the proxy would otherwise make.
 fn prepared(cert: &str, key: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("certs")).unwrap();
@@ -39,7 +39,7 @@ fn files(folder: &Path) -> [String; 2] {
     [CERT, KEY].map(|name| fs::read_to_string(folder.join(name)).unwrap())
 }
 
-/// A client that trusts the file's certificate succeeds with each name that it is made for.
+/// A client that trusts the file's certificate succeeds with each of its names.
 fn assert_serves(mut proxy: Proxy) {
     let certificate = CertificateDer::from_pem_file(proxy.folder().join(CERT)).unwrap();
     let mut roots = RootCertStore::empty();
@@ -102,13 +102,13 @@ fn a_development_certificate_that_is_of_no_use_is_made_anew() {
     }
 }
 
-/// What the program in `folder` says to `check` and to a start, as a user who is not root.
+/// The output of `check` and of a start in `folder`, for a user other than root.
 fn said(folder: &Path) -> [(Option<i32>, String); 2] {
     let copy = folder.join("wsgate");
     [&["check"][..], &[]].map(|arguments| {
         let mut command = Command::new(&copy);
         if rustix::process::geteuid().is_root() {
-            // The supplementary groups go with it.
+            // This also drops the supplementary groups.
             command.uid(65534).gid(65534);
         }
         let output = command
@@ -121,7 +121,7 @@ fn said(folder: &Path) -> [(Option<i32>, String); 2] {
     })
 }
 
-/// `check` and the start have to agree, as the file and its folder are what the start will find.
+/// `check` and the start must agree, because the start will find the same file and folder.
 #[test]
 fn what_keeps_a_development_certificate_from_being_there_is_an_error_of_check_and_start() {
     let mut setup = Setup::plain("builtin:echo");
@@ -155,7 +155,7 @@ fn what_keeps_a_development_certificate_from_being_there_is_an_error_of_check_an
         fs::write(folder.path().join("proxy.yaml"), setup.yaml()).unwrap();
         mode(&folder.path().join("proxy.yaml"), 0o644);
         mode(&folder.path().join(KEY), 0o644);
-        // Where that user can run it, wherever the tests are.
+        // In a place where that user can run it.
         fs::copy(program(), folder.path().join("wsgate")).unwrap();
         match forbidden {
             "certs" => fs::remove_file(folder.path().join(KEY)).unwrap(),

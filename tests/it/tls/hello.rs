@@ -1,4 +1,4 @@
-//! ClientHellos made by hand, for what no TLS library of today offers any more.
+//! ClientHellos made by hand, for what current TLS libraries no longer offer.
 
 use std::io::{ErrorKind, Read};
 
@@ -24,7 +24,7 @@ pub const ECDSA_P256_SHA256: u16 = 0x0403;
 pub const RSA_PSS_SHA256: u16 = 0x0804;
 pub const RSA_PKCS1_SHA256: u16 = 0x0401;
 
-/// What a hello offers (RFC 8446 section 4.1.2); `None` leaves the extension out.
+/// The content of a hello (RFC 8446 section 4.1.2); `None` omits the extension.
 #[derive(Clone)]
 pub struct Hello {
     pub legacy_version: u16,
@@ -34,14 +34,14 @@ pub struct Hello {
     pub schemes: Option<Vec<u16>>,
     pub sni: Option<String>,
     pub alpn: Option<Vec<String>>,
-    /// A key share for X25519; an empty one makes the server ask for it.
+    /// A key share for X25519; if it is empty, the server asks for it.
     pub key_share: Option<Vec<u8>>,
-    /// Bytes of an extension that nobody knows.
+    /// Bytes in an unknown extension.
     pub padding: usize,
 }
 
 impl Hello {
-    /// What a client that speaks TLS 1.2 alone offers.
+    /// The offer of a client that supports only TLS 1.2.
     pub fn tls12() -> Self {
         Self {
             legacy_version: TLS12,
@@ -56,7 +56,7 @@ impl Hello {
         }
     }
 
-    /// What a client that speaks TLS 1.3 and 1.2 offers, except that it leaves its key share for later.
+    /// The offer of a client that supports TLS 1.3 and 1.2, without a key share.
     pub fn tls13() -> Self {
         Self {
             versions: Some(vec![TLS13, TLS12]),
@@ -70,7 +70,7 @@ impl Hello {
         }
     }
 
-    /// What clients of the time before TLS 1.2 offer.
+    /// The offer of clients before TLS 1.2.
     pub fn old(version: u16) -> Self {
         Self {
             legacy_version: version,
@@ -93,7 +93,7 @@ impl Hello {
         }
         if let Some(groups) = &self.groups {
             add(10, with_length16(&numbers(groups)));
-            // Uncompressed points.
+            // Only uncompressed points.
             add(11, vec![1, 0]);
         }
         if let Some(schemes) = &self.schemes {
@@ -123,7 +123,7 @@ impl Hello {
         let body = [
             self.legacy_version.to_be_bytes().to_vec(),
             vec![7; 32],
-            // No session id.
+            // An empty session id.
             vec![0],
             with_length16(&numbers(&self.suites)),
             // No compression.
@@ -134,7 +134,7 @@ impl Hello {
         message(1, &body)
     }
 
-    /// The same in records of at most `size` bytes.
+    /// The hello in records of at most `size` bytes.
     pub fn in_records(&self, size: usize) -> Vec<u8> {
         self.message()
             .chunks(size)
@@ -142,7 +142,7 @@ impl Hello {
             .collect()
     }
 
-    /// The same as it is sent, in records as large as may be.
+    /// The hello as it is sent, in the largest possible records.
     pub fn bytes(&self) -> Vec<u8> {
         self.in_records(16 * 1024)
     }
@@ -163,7 +163,7 @@ pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind], &length[1..], body].concat()
 }
 
-/// A fatal alert in clear.
+/// An unencrypted fatal alert.
 pub fn alert(description: u8) -> Vec<u8> {
     record(ALERT, &[2, description])
 }
@@ -195,7 +195,7 @@ pub fn ending(client: &mut Client) -> (Vec<u8>, bool) {
     }
 }
 
-/// The fatal alert in clear that `bytes` consist of.
+/// The unencrypted fatal alert that `bytes` must be.
 #[track_caller]
 pub fn only_alert(bytes: &[u8]) -> u8 {
     match bytes {

@@ -18,7 +18,7 @@ use crate::harness::client::{socket, trusting};
 use crate::harness::proxy::{HOST, is_terminal};
 use crate::harness::{Client, Setup, eventually};
 
-/// The first flight of a client of today.
+/// The first flight of a current client.
 fn todays_hello() -> Vec<u8> {
     let name = HOST.try_into().unwrap();
     let mut connection = ClientConnection::new(Arc::new(trusting()), name).unwrap();
@@ -57,7 +57,7 @@ fn a_handshake_succeeds_when_it_comes_byte_by_byte() {
     assert_eq!(line.text("tls_version"), "1.3");
 }
 
-/// The deadline is that of the whole handshake: a byte now and then does not move it.
+/// The deadline applies to the whole handshake: single bytes do not extend it.
 #[test]
 fn a_hello_that_trickles_ends_at_the_deadline() {
     let mut scene = Scene::new(|setup| setup.limits = "tls_handshake: 300ms".to_owned());
@@ -68,7 +68,7 @@ fn a_hello_that_trickles_ends_at_the_deadline() {
     let mut client = Client::plain(scene.address());
     let mut bytes = hello.bytes().into_iter();
     eventually("the proxy to have enough", || {
-        // It may have ended the connection meanwhile.
+        // The proxy may have ended the connection in the meantime.
         let _ = client.write_all(&[bytes.next().unwrap()]);
         let lines = scene.proxy.lines();
         lines.iter().any(is_terminal).then_some(())
@@ -92,7 +92,7 @@ fn clients_that_stall_do_not_delay_others() {
             client
         })
         .collect();
-    // If it had to wait for one of them, it would wait longer than any read of this test does.
+    // If it had to wait for one of them, it would wait longer than the reads in this test.
     drop(Client::tls(scene.address()));
     scene.refused_host().expect(Reason::TlsClosedUnused);
     assert!(
@@ -109,7 +109,7 @@ fn clients_that_stall_do_not_delay_others() {
 #[test]
 fn a_hello_as_large_as_may_be_is_read_and_a_larger_one_is_not() {
     let mut scene = Scene::new(|setup| setup.limits = "tls_handshake: 300ms".to_owned());
-    // In records of the largest size and in very small ones, each with a cost of its own.
+    // In records of the largest size and in very small ones; each record has a cost.
     for size in [16 * 1024, 100] {
         let large = Hello {
             padding: 60_000,
@@ -121,7 +121,7 @@ fn a_hello_as_large_as_may_be_is_read_and_a_larger_one_is_not() {
         client.finish();
         scene.refused_host().expect(Reason::TlsClientClosed);
     }
-    // A message that announces 16 MiB is refused before they come, and one that announces 64 KiB must bring them.
+    // A message that announces 16 MiB is refused before they arrive; one that announces 64 KiB has to send them.
     let mut endless = message(1, &[]);
     endless[1..4].copy_from_slice(&[0xff, 0xff, 0xff]);
     assert_eq!(only_alert(&scene.answer(record(HANDSHAKE, &endless))), 50);
@@ -131,7 +131,7 @@ fn a_hello_as_large_as_may_be_is_read_and_a_larger_one_is_not() {
     scene.refused().expect(Reason::TlsHandshakeTimeout);
 }
 
-/// A hello with more extensions, of these kinds and contents.
+/// A hello with additional extensions of these kinds and contents.
 fn extended(hello: &Hello, more: impl IntoIterator<Item = (u16, Vec<u8>)>) -> Vec<u8> {
     let mut message = hello.message();
     // Type and length, version, random, session, suites, compression.
@@ -148,10 +148,10 @@ fn extended(hello: &Hello, more: impl IntoIterator<Item = (u16, Vec<u8>)>) -> Ve
     message
 }
 
-/// Held as `http::budget` holds heads.
+/// The same check as `http::budget` for heads.
 #[test]
 fn no_list_of_a_hello_costs_more_than_its_bytes() {
-    /// A list of so many numbers that nobody knows, and one that is known.
+    /// A list of unknown numbers, followed by a known one.
     fn numbers(size: usize, last: u16) -> Vec<u16> {
         let unknown = (0x2000..0x9000).cycle().take(size / 2);
         unknown.chain([last]).collect()
@@ -167,7 +167,7 @@ fn no_list_of_a_hello_costs_more_than_its_bytes() {
         scene.proxy.least_time(enough, || {
             let mut client = Client::plain(scene.address());
             client.send(&bytes).finish();
-            // What is too large for the library in records of a byte each is refused before it is whole.
+            // What is too large for the library in records of one byte is refused before it is complete.
             let answer = client.rest();
             assert!(record_size == 1 || !answer.is_empty());
         })
@@ -285,7 +285,7 @@ fn messages_without_end_are_cut_off() {
     ] {
         let mut client = Client::plain(scene.address());
         client.send(begin);
-        // It is refused, long before it has sent all this.
+        // It is refused long before it has sent all this.
         let sent = (0..100_000).take_while(|_| client.write_all(&again).is_ok());
         let sent = sent.count();
         assert!(sent < 100_000, "{what}: {sent} were taken");
@@ -295,7 +295,7 @@ fn messages_without_end_are_cut_off() {
     }
 }
 
-/// Numbers that look random and are the same in each run (Knuth's MMIX).
+/// Pseudo-random numbers that are the same in each run (Knuth's MMIX).
 struct Numbers(u64);
 
 impl Numbers {
@@ -308,11 +308,11 @@ impl Numbers {
     }
 }
 
-/// A hello with something wrong, as a rule.
+/// A hello, usually with something wrong.
 fn mutated(hello: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = hello.to_vec();
     for _ in 0..=numbers.below(4) {
-        // Most of what decides stands in front, in the headers and lists.
+        // Most of what matters is at the beginning, in the headers and lists.
         let near = [16, 100, bytes.len()][numbers.below(3)].min(bytes.len());
         let at = numbers.below(near.max(1));
         match numbers.below(6) {
@@ -365,14 +365,14 @@ fn any_hello_ends_in_one_record_and_never_in_a_panic() {
     assert_eq!(conns.len(), terminals.len(), "a connection has two records");
     let counts = lines.last().unwrap().0["counts"].as_object().unwrap();
     let count = |name: &str| counts.get(name).map_or(0, |count| count.as_u64().unwrap());
-    // In a flood some are counted and not written.
+    // In a flood, some are only counted.
     let written = u64::try_from(terminals.len()).unwrap();
     assert_eq!(written + count("records_suppressed"), CONNECTIONS);
     let total: u64 = Reason::ALL.iter().map(|reason| count(reason.code())).sum();
     assert_eq!(total, CONNECTIONS, "{counts:?}");
     assert_eq!(count("records_dropped"), 0);
     assert_eq!(count(Reason::InternalAborted.code()), 0, "{counts:?}");
-    // The mutations reach far enough to be worth their time.
+    // The mutations reach far enough.
     for reason in [
         Reason::TlsProtocolError,
         Reason::TlsClientClosed,

@@ -1,4 +1,4 @@
-//! Close frames of the peers: whose came first, with which code, and what the record makes of it.
+//! Close frames of the peers: whose came first, with which code, and the record of it.
 
 use wsgate::reason::Reason;
 
@@ -6,7 +6,7 @@ use super::{Open, closed, hold, open, switching};
 use crate::harness::frames::{BINARY, CLOSE, TEXT, closing, echoes, masked, plain, read};
 use crate::harness::{Line, Setup, Upstream};
 
-/// The payload of a Close frame; 1005 stands for none.
+/// The payload of a Close frame; empty for 1005.
 fn payload(code: u16) -> Vec<u8> {
     match code {
         1005 => Vec::new(),
@@ -43,7 +43,7 @@ fn by_client(code: u16, reason: Reason) -> Line {
     line
 }
 
-/// The upstream says a message and closes; the client echoes.
+/// The upstream sends a message and closes; the client echoes.
 #[track_caller]
 fn by_upstream(code: u16, reason: Reason) -> Line {
     let upstream = switching(move |mut call| {
@@ -121,7 +121,7 @@ fn every_code_has_its_reason() {
     let line = by_client(1015, Reason::ReservedCloseCodeOnWire);
     assert_eq!(line.text("by"), "client");
     for (code, reason) in [
-        // A message went before it, so that it is no refusal in disguise.
+        // A message came before it, so it is not a disguised refusal.
         (1005, Reason::UpstreamClose),
         (1001, Reason::UpstreamClose),
         (3001, Reason::UpstreamClose),
@@ -173,7 +173,7 @@ fn a_close_that_the_client_does_not_answer_is_its_doing() {
     never_answered(false);
 }
 
-/// One side closes, and the other goes on as if nothing had happened.
+/// One side closes, and the other goes on normally.
 fn never_answered(client_closes: bool) -> Line {
     let (held, wait) = hold();
     let upstream = switching(move |mut call| {
@@ -235,7 +235,7 @@ fn what_follows_a_close_goes_nowhere() {
 
 #[test]
 fn a_client_that_fails_the_connection_sees_1006() {
-    // As browsers do with text that is no UTF-8: what they report is not the code that they send.
+    // As browsers do with text that is not UTF-8: they report another code than they send.
     let line = by_client(1007, Reason::ClientClose);
     assert_eq!(line.number("client_sees"), Some(1006));
     assert!(line.text("hint").contains("1007"), "{line:?}");

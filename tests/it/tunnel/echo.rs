@@ -48,7 +48,7 @@ fn a_client_that_breaks_the_protocol_ends_the_echo_and_not_the_proxy() {
         mut proxy,
         mut client,
     } = open(&Setup::plain("\"builtin:echo\""));
-    // What a text can't be: only who looks at payloads sees it.
+    // Invalid as text, which only a reader of payloads would notice.
     client.send(masked(TEXT, b"\xff\xfe"));
     client.rest();
     client.finish();

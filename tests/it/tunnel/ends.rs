@@ -1,4 +1,4 @@
-//! One side ends, and the other goes on.
+//! One side ends, and the other continues.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn after_the_upstreams_end_the_client_may_still_speak() {
 
 #[test]
 fn the_wait_for_the_other_side_begins_with_the_first_ones_end() {
-    // The tunnel is quiet for longer than `close_wait` before one side ends; the other then needs half of it.
+    // The tunnel is idle for longer than `close_wait` before one side ends; the other then needs half of it.
     let quiet = Duration::from_millis(3000);
     let upstream = switching(|mut call| {
         assert_eq!(call.drain(), b"");

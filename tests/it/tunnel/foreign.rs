@@ -1,4 +1,4 @@
-//! What is no WebSocket inside a tunnel.
+//! Traffic in a tunnel that is not WebSocket.
 
 use std::sync::{Mutex, mpsc};
 
@@ -8,7 +8,7 @@ use super::{Open, closed, open, switching};
 use crate::harness::frames::{CLOSE, TEXT, closing, masked, plain, read};
 use crate::harness::{Line, PATIENCE, Setup};
 
-/// A client that sends a good message and then `bytes`: what the upstream got, and the record.
+/// A client that sends a valid message and then `bytes`; gives what the upstream received, and the record.
 #[track_caller]
 fn from_client(bytes: &[u8], words: &str) -> Line {
     let (hand_over, got) = mpsc::channel();
@@ -79,7 +79,7 @@ fn a_wrong_frame_in_pieces_gets_no_further_than_its_first_byte() {
     let hand_over = Mutex::new(hand_over);
     let upstream = switching(move |mut call| {
         let mut first = call.receive(1);
-        // The client goes on only now, so that both bytes come apart.
+        // The client continues only now, so the two bytes arrive separately.
         call.write(plain(TEXT, "go on"));
         first.extend(call.drain());
         hand_over.lock().unwrap().send(first).unwrap();
@@ -94,7 +94,7 @@ fn a_wrong_frame_in_pieces_gets_no_further_than_its_first_byte() {
     let told = closing(1002, "client_protocol_error");
     assert_eq!(read(&mut client).unwrap(), (CLOSE, told));
     assert_eq!(client.rest(), b"");
-    // Inside a frame, where no Close can go.
+    // Inside a frame, where a Close can't be sent.
     assert_eq!(got.recv_timeout(PATIENCE).unwrap(), b"\x81");
     closed(&mut proxy, Reason::ClientProtocolError).with_detail("unmasked");
 }

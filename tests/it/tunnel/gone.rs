@@ -1,4 +1,4 @@
-//! Peers that are gone without a word, as far as the kernel can tell.
+//! Peers that disappear, as far as the kernel can tell.
 
 use std::io::Write;
 use std::sync::{Mutex, mpsc};
@@ -11,7 +11,8 @@ use crate::harness::client::{kernel_timer, vanish};
 use crate::harness::frames::{BINARY, TEXT, masked};
 use crate::harness::{Client, Line, PATIENCE, Setup, Upstream, eventually};
 
-/// Four times the `write_stall` of these tests, by which nothing was acknowledged, and what the kernel's timers may be late.
+/// Four times the `write_stall` of these tests, after which nothing was acknowledged, plus the delay of the kernel's
+/// timers.
 const GONE: std::ops::RangeInclusive<Duration> = Duration::from_secs(4)..=Duration::from_secs(10);
 
 fn setup(upstream: &Upstream, tls: bool) -> Setup {
@@ -25,7 +26,7 @@ fn setup(upstream: &Upstream, tls: bool) -> Setup {
 
 #[test]
 fn both_sockets_of_a_tunnel_are_probed_when_they_are_silent() {
-    /// What `/proc/net/tcp` calls the timer of keepalive.
+    /// The keepalive timer in `/proc/net/tcp`.
     const KEEPALIVE: u8 = 2;
     let ends = Mutex::new(Vec::new());
     let ends = std::sync::Arc::new(ends);
@@ -40,7 +41,7 @@ fn both_sockets_of_a_tunnel_are_probed_when_they_are_silent() {
     let own = client.tcp().local_addr().unwrap();
     let to_upstream = eventually("the tunnel", || ends.lock().unwrap().pop());
     for (local, remote) in [(proxy.address(), own), to_upstream] {
-        // Until the last bytes are acknowledged, the timer is that of sending them again.
+        // Until the last bytes are acknowledged, the retransmission timer is shown.
         let left = eventually("the keepalive timer", || {
             kernel_timer(local, remote).filter(|(kind, _)| *kind == KEEPALIVE)
         });
@@ -153,12 +154,12 @@ fn what_such_a_client_sent_goes_on_to_an_upstream_that_takes_it_after_all() {
     resume.send(()).unwrap();
     let line = closed(&mut proxy, Reason::ClientReset);
     let passed = line.number("bytes_client_to_upstream").unwrap();
-    // The client's own socket held the rest, which a reset throws away.
+    // The client's own socket held the rest, which a reset destroys.
     assert!(passed > 0 && passed <= sent, "{passed} of {sent}");
     assert_eq!(count.recv_timeout(PATIENCE).unwrap(), passed);
 }
 
-/// Sends until nothing more is taken; gives how many bytes were.
+/// Sends until nothing more is accepted; gives the number of bytes.
 fn fill(client: &mut Client) -> u64 {
     let mut frames = Vec::new();
     while frames.len() < 64 * 1024 * 1024 {

@@ -1,4 +1,4 @@
-//! What a tunnel costs while nothing happens in it.
+//! The cost of an idle tunnel.
 
 use std::fs;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::harness::{Setup, Upstream, eventually};
 
 use super::tunnel;
 
-/// How often the threads of a process went to sleep so far.
+/// How often the threads of a process have gone to sleep.
 fn sleeps(process: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let counts = threads.map(|thread| {
@@ -26,7 +26,7 @@ fn an_idle_tunnel_is_not_woken() {
     const TUNNELS: usize = 20;
     let upstream = Upstream::echo();
     let setup = Setup {
-        // Looked at again at every one of these, each tunnel would wake its thread ten times a second.
+        // If the tunnels checked these limits periodically, each would wake its thread ten times a second.
         limits: "write_stall: 100ms, close_wait: 100ms".to_owned(),
         ..Setup::tls(&upstream.url())
     };
@@ -41,7 +41,7 @@ fn an_idle_tunnel_is_not_woken() {
         })
         .collect();
     let window = Duration::from_secs(1);
-    // The thread that writes records looks at its counters once a second; what else moves must come to rest first.
+    // The writing thread checks its counters once a second; everything else must first become idle.
     let most = 10;
     eventually("rest", || {
         let before = sleeps(proxy.id());

@@ -1,4 +1,4 @@
-//! What was sent before the end arrives, whatever the other side does meanwhile.
+//! What was sent before the end still arrives, whatever the other side does.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -14,7 +14,7 @@ use crate::harness::frames::{BINARY, CLOSE, Header, closing, masked, plain};
 use crate::harness::proxy::is_terminal;
 use crate::harness::{PATIENCE, Setup, Upstream, eventually};
 
-/// A payload of more than fits into the proxy's own buffers, and less than sockets hold.
+/// A payload that is larger than the proxy's buffers, and smaller than what sockets hold.
 const MUCH: usize = 200_000;
 
 fn setup(upstream: &Upstream, tls: bool) -> Setup {
@@ -25,7 +25,7 @@ fn setup(upstream: &Upstream, tls: bool) -> Setup {
     }
 }
 
-/// An upstream that refuses with words and hangs up, while the client streams its voice and reads later.
+/// An upstream that sends a refusal and hangs up, while the client streams and reads later.
 #[test]
 fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
     for tls in [false, true] {
@@ -35,7 +35,7 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
             call.write(plain(BINARY, vec![b'w'; MUCH]));
             call.socket.shutdown(Shutdown::Write).unwrap();
             eventually("the proxy to read", || is_read(&call.socket).then_some(()));
-            // With bytes of the client unread, this is a reset.
+            // Because bytes of the client are unread, this is a reset.
             told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         });
         let Open { proxy, mut client } = open(&setup(&upstream, tls));
@@ -45,7 +45,7 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
             |lines: &[crate::harness::Line]| lines.iter().find(|line| is_terminal(line)).cloned();
         let more = masked(BINARY, [b'v'; 94]);
         let line = loop {
-            // Only a client that goes on finds out that the upstream is gone.
+            // Only a client that continues notices that the upstream is gone.
             match client.write_all(&more).and_then(|()| client.flush()) {
                 Ok(()) => {}
                 Err(error)
@@ -72,7 +72,7 @@ fn a_client_that_streams_gets_the_last_words_of_an_upstream_that_hangs_up() {
     }
 }
 
-/// A client that says its last and goes away without reading what the upstream streams.
+/// A client that sends its last words and leaves without reading what the upstream streams.
 #[test]
 fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
     for tls in [false, true] {
@@ -82,7 +82,7 @@ fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
         let full = Arc::new(Mutex::new(false));
         let is_full = Arc::clone(&full);
         let upstream = switching(move |mut call| {
-            // One frame without an end in sight, until nothing more fits: the proxy then has unread bytes of ours.
+            // One endless frame, until nothing more fits: the proxy then has unread bytes of ours.
             let endless = Header {
                 first: BINARY,
                 mask: None,
@@ -117,7 +117,7 @@ fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
         eventually("full sockets", || full.lock().unwrap().then_some(()));
         let words = masked(BINARY, vec![b'v'; MUCH]);
         client.send(&words);
-        // With bytes unread its own end is a reset, which would throw away what it has not sent yet.
+        // Because bytes are unread, its own end is a reset, which would destroy what it has not sent yet.
         eventually("the proxy to read", || is_read(client.tcp()).then_some(()));
         client.finish();
         drop(client);

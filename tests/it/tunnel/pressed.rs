@@ -1,4 +1,4 @@
-//! Peers that are slow, or that one of the proxy's timers could be unfair to.
+//! Slow peers, and timers that must be fair to them.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use crate::harness::frames::{BINARY, CLOSE, PING, PONG, TEXT, closing, masked, p
 use crate::harness::proxy::HOST;
 use crate::harness::{Client, PATIENCE, Setup, Upstream, handshake};
 
-/// A client behind a path on which little is under way at once, so that the proxy's socket holds little too.
+/// A client with a small receive window, so the proxy's socket holds little too.
 fn narrow(address: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -33,7 +33,7 @@ fn narrow(address: SocketAddr) -> Client {
     Client::Tls(Box::new(StreamOwned::new(connection, socket)))
 }
 
-/// A TLS stream holds bytes back, so that it is never seen empty while more come than the client takes.
+/// A TLS stream holds bytes back, so it never runs empty while more arrive than the client reads.
 #[test]
 fn a_client_that_reads_all_the_time_is_not_stalled_however_slow_it_is() {
     let (full, is_full) = mpsc::channel();
@@ -42,7 +42,7 @@ fn a_client_that_reads_all_the_time_is_not_stalled_however_slow_it_is() {
         let frame = plain(BINARY, [b'x'; 8192]);
         let patience = Some(Duration::from_millis(200));
         call.socket.set_write_timeout(patience).unwrap();
-        // With a pause behind each, so that the proxy flushes, until nothing more fits.
+        // With a pause after each piece, so that the proxy flushes, until nothing more fits.
         let mut rest = &frame[..];
         loop {
             match call.socket.write(rest) {
@@ -84,7 +84,7 @@ fn pinging(upstream: &Upstream) -> Setup {
     }
 }
 
-/// Answers Pings until a Close comes.
+/// Answers Pings until a Close arrives.
 fn answer(client: &mut Client) -> Vec<u8> {
     loop {
         match read(client).unwrap() {
@@ -101,7 +101,7 @@ fn answer(client: &mut Client) -> Vec<u8> {
 fn a_client_whose_answers_wait_for_the_upstream_is_not_taken_for_dead() {
     const SIZE: usize = 32 * 1024 * 1024;
     let upstream = switching(|mut call| {
-        // Far longer than a Ping and the patience for its answer: the proxy can't read the client meanwhile.
+        // Far longer than the interval and the timeout of Pings: the proxy can't read the client in this time.
         std::thread::sleep(Duration::from_secs(4));
         let came = masked(BINARY, vec![b'v'; SIZE]);
         assert!(call.receive(came.len()) == came);
@@ -111,7 +111,7 @@ fn a_client_whose_answers_wait_for_the_upstream_is_not_taken_for_dead() {
         mut proxy,
         mut client,
     } = open(&Setup {
-        // Enough for a client that gets its turn late.
+        // Long enough for a client that is scheduled late.
         websocket: "ping: { interval: 100ms, timeout: 2s }".to_owned(),
         ..pinging(&upstream)
     });
@@ -124,7 +124,7 @@ fn a_client_whose_answers_wait_for_the_upstream_is_not_taken_for_dead() {
     upstream.all_ended();
 }
 
-/// A peer may answer the last of several Pings only (RFC 6455 section 5.5.3).
+/// A peer may answer only the last of several Pings (RFC 6455 section 5.5.3).
 #[test]
 fn whatever_comes_after_a_ping_shows_that_the_client_is_there() {
     let upstream = switching(|mut call| {
@@ -143,7 +143,7 @@ fn whatever_comes_after_a_ping_shows_that_the_client_is_there() {
         client.send(masked(TEXT, "here"));
     }
     assert_eq!(read(&mut client).unwrap().0, PING);
-    // And silence is still found out.
+    // And silence is still detected.
     assert_eq!(
         read(&mut client).unwrap(),
         (CLOSE, closing(1001, "pong_timeout"))
@@ -197,7 +197,7 @@ fn a_refused_client_that_breaks_the_rules_is_not_read_any_longer() {
     let mut client = Client::tls(proxy.address());
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
     assert_eq!(read(&mut client).unwrap().0, CLOSE);
-    // A Close frame of 2^40 bytes, which nobody may collect.
+    // A Close frame of 2^40 bytes, which must not be collected.
     client.send([0x88, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
     assert_eq!(client.rest(), b"", "the proxy ends its side");
 }

@@ -1,4 +1,4 @@
-//! What the proxy itself says: Pings, and Close frames between two frames of a peer.
+//! The proxy's own frames: Pings, and Close frames between two frames of a peer.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
@@ -12,7 +12,7 @@ use crate::harness::frames::{
 };
 use crate::harness::{Client, Line, PATIENCE, Setup, Upstream};
 
-/// Answers a Close of the proxy's, after which it ends the connection.
+/// Answers a Close of the proxy, which then ends the connection.
 #[track_caller]
 fn told(client: &mut Client, code: u16, reason: &str) {
     let close = closing(code, reason);
@@ -58,7 +58,7 @@ pub fn drain_graceful() -> Line {
     } = open(&setup);
     echoes(&mut client, "hello");
     proxy.signal("TERM");
-    // What the client had sent before it read its Close still goes on.
+    // What the client sent before it read the Close is still passed on.
     let close = closing(4321, "drain_graceful");
     assert_eq!(read(&mut client).unwrap(), (CLOSE, close.clone()));
     client.send(masked(BINARY, "on its way"));
@@ -94,7 +94,7 @@ pub fn message_too_big() -> Line {
         .with_detail("the client sends a message of 1001 bytes or more");
     is_said_by_proxy(&line, 1009);
     assert_eq!(line.number("messages_client_to_upstream"), Some(1));
-    // The upstream gets what fits, and a Close behind the last whole frame.
+    // The upstream gets what fits, and a Close after the last whole frame.
     let came = got.recv_timeout(PATIENCE).unwrap();
     let begun = masked(0x02, [b'a'; 600]);
     let passed = [fits, begun].concat();
@@ -155,7 +155,7 @@ pub fn pong_timeout() -> Line {
     } = open(&pinging(&upstream, ""));
     let (first, tag) = read(&mut client).unwrap();
     assert_eq!((first, tag.len()), (PING, 8));
-    // Somebody else's Pong is no answer, and passes.
+    // A Pong with another payload is not an answer, and is passed on.
     assert_eq!(
         read(&mut client).unwrap(),
         (CLOSE, closing(1001, "pong_timeout"))
@@ -187,7 +187,7 @@ fn answers_to_our_pings_are_swallowed_and_all_others_pass() {
         let other = masked(PONG, [&tag[..7], b"?"].concat());
         let answer = masked(PONG, &tag);
         client.send(&other);
-        // In pieces, as a slow network brings them.
+        // In pieces, as on a slow network.
         let (begin, end) = answer.split_at(1 + round * 5);
         client.send(begin);
         client.send(end);
@@ -235,7 +235,7 @@ fn pings_do_not_keep_an_idle_tunnel() {
 #[test]
 fn no_ping_goes_into_a_frame_or_between_data() {
     let upstream = switching(|mut call| {
-        // Data all the time, then a frame with a rest of half a second in it: longer than the Ping's interval.
+        // Continuous data, then a frame with a pause of half a second in it: longer than the Ping's interval.
         for _ in 0..12 {
             call.write(plain(TEXT, "tick"));
             std::thread::sleep(Duration::from_millis(30));
@@ -290,7 +290,7 @@ fn a_close_waits_for_the_end_of_a_frame() {
         mut client,
     } = open(&setup);
     assert_eq!(client.receive(4), [0x82, 4, b'a', b'b']);
-    // A tunnel that can be told shows that the drain has come to both.
+    // A tunnel that can be closed shows that the drain has reached both.
     let mut other = tunnel(&proxy, true);
     proxy.signal("TERM");
     told(&mut other, 1012, "drain_graceful");
@@ -307,7 +307,7 @@ fn a_close_waits_for_the_end_of_a_frame() {
 #[test]
 fn a_client_that_does_not_answer_our_close_is_not_waited_for_long() {
     let upstream = switching(|mut call| {
-        // The client's answer does not come, so that the proxy says it itself.
+        // The client does not answer, so the proxy sends the Close itself.
         assert_eq!(
             read(&mut call.socket).unwrap(),
             (CLOSE, closing(1001, "idle_timeout"))
@@ -357,7 +357,7 @@ fn a_client_that_has_ended_its_side_is_told_of_a_shutdown_too() {
     let upstream = switching(move |mut call| {
         assert_eq!(call.drain(), b"");
         call.write(plain(TEXT, "still here"));
-        // Goes on for longer than the test.
+        // It continues for longer than the test.
         let _ = hung_up.lock().unwrap().recv_timeout(PATIENCE);
     });
     let setup = Setup {
@@ -403,7 +403,7 @@ fn a_client_that_was_not_told_in_a_shutdown_is_counted_as_such() {
         mut client,
     } = open(&setup);
     assert_eq!(client.receive(4), [0x82, 4, b'a', b'b']);
-    // A tunnel that can be told shows that the drain has come to both.
+    // A tunnel that can be closed shows that the drain has reached both.
     let mut other = tunnel(&proxy, true);
     proxy.signal("TERM");
     told(&mut other, 1012, "drain_graceful");

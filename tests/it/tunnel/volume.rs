@@ -14,10 +14,10 @@ use crate::harness::frames::{
 use crate::harness::upstream::Call;
 use crate::harness::{PATIENCE, Setup, eventually};
 
-/// Bytes each way at least, with the headers.
+/// At least this many bytes in each direction, including headers.
 const SIZE: usize = 8 * 1024 * 1024;
 
-/// The same numbers in every run (xorshift, Marsaglia 2003).
+/// Pseudo-random numbers that are the same in every run (xorshift, Marsaglia 2003).
 struct Numbers(u64);
 
 impl Numbers {
@@ -42,7 +42,7 @@ impl Numbers {
         bytes
     }
 
-    /// Whole frames of one side's, of all three forms of length: messages in one piece and in two.
+    /// Whole frames of one side with all three forms of length: messages in one piece and in two.
     fn frames(&mut self, is_client: bool) -> Vec<u8> {
         let mut all = Vec::with_capacity(SIZE + 200_000);
         while all.len() < SIZE {
@@ -76,7 +76,7 @@ fn write_all(to: &mut impl Write, bytes: &[u8], numbers: &mut Numbers) {
     }
 }
 
-/// Reads to the end in pieces of random sizes, with a rest now and then.
+/// Reads to the end in pieces of random sizes, with occasional pauses.
 fn read_slowly(from: &mut TcpStream, numbers: &mut Numbers) -> Vec<u8> {
     let mut all = Vec::new();
     let mut buffer = vec![0; 4000];
@@ -118,7 +118,7 @@ fn eight_mebibytes_pass_each_way_unchanged() {
             mut proxy,
             mut client,
         } = open(&setup);
-        // By turns, as a TLS connection can't be shared between two threads; both directions stay busy all the same.
+        // In turns, because a TLS connection can't be shared by two threads; both directions stay busy.
         let mut numbers = Numbers(0x5eed_0005);
         let (mut rest, mut received) = (up.as_slice(), Vec::new());
         while !rest.is_empty() || received.len() < down.len() {
@@ -175,7 +175,7 @@ fn many_tunnels_at_once_keep_their_bytes_apart() {
     for _ in 0..TUNNELS {
         let line = proxy.terminal().expect(Reason::ClientEofNoClose);
         let down = line.number("bytes_upstream_to_client").unwrap();
-        // Every frame is the same both ways but for the mask.
+        // Every frame is the same in both directions, except for the mask.
         assert_eq!(
             line.number("bytes_client_to_upstream"),
             Some(down + 4 * MESSAGES)
@@ -197,7 +197,7 @@ fn a_reader_that_rests_and_goes_on_loses_nothing_and_leaves_its_trace() {
     let (stalled, is_stalled) = std::sync::mpsc::channel();
     let stalled = Mutex::new(stalled);
     let upstream = switching(move |mut call: Call| {
-        // Once a write has waited this long, every buffer on the way is full.
+        // If a write has blocked this long, all buffers on the way are full.
         call.socket
             .set_write_timeout(Some(Duration::from_millis(300)))
             .unwrap();
@@ -219,7 +219,7 @@ fn a_reader_that_rests_and_goes_on_loses_nothing_and_leaves_its_trace() {
         }
         let total = frames * frame.len() as u64;
         stalled.lock().unwrap().send(total).unwrap();
-        // The reader goes on now, and the frame that was begun is ended.
+        // The reader continues now, and the frame in progress is completed.
         call.socket.set_write_timeout(Some(PATIENCE)).unwrap();
         call.socket.write_all(rest).unwrap();
         call.finish().drain();

@@ -1,4 +1,4 @@
-//! What a 101 may say and may not.
+//! What a 101 may contain, and what not.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use crate::harness::client::ACCEPT;
 use crate::harness::frames::{TEXT, plain};
 use crate::harness::{Client, Line, Response, Setup, Upstream, handshake, switching};
 
-/// A tunnel through `upstream` opens; gives its 101 and its `opened`.
+/// A tunnel through `upstream` opens; gives its 101 and its `opened` record.
 #[track_caller]
 fn opens(setup: &Setup, changes: &[(&str, &str)]) -> (Response, Line) {
     let proxy = setup.start();
@@ -45,7 +45,7 @@ fn a_frame_in_the_same_segment_as_the_101_arrives() {
 #[test]
 fn a_101_that_comes_byte_by_byte_is_taken() {
     let upstream = Upstream::start(|mut call| {
-        // Without Nagle's algorithm each write is a segment of its own.
+        // Without Nagle's algorithm each write becomes a segment.
         for byte in switching(&call.head, "").bytes() {
             call.socket.write_all(&[byte]).unwrap();
         }
@@ -191,7 +191,7 @@ fn an_answer_whose_length_is_ambiguous_is_not_relayed() {
 
 #[test]
 fn an_answer_with_another_coding_than_chunked_is_not_relayed() {
-    // The coding is between two hops: without it the client would take the coded bytes for the content.
+    // The coding applies between two hops: without it the client would take the coded bytes for the content.
     for coding in [
         "gzip",
         "gzip, chunked",
@@ -303,7 +303,7 @@ fn the_upstream_may_choose_among_what_was_offered() {
         ("", "chat, voice", false),
         ("", "", false),
         ("subprotocols: [chat]", "chat", true),
-        // Offered by the client, and still nothing that the route lets through.
+        // Offered by the client, but not allowed by the route.
         ("subprotocols: [chat]", "voice", false),
     ] {
         let upstream = altering(move |answer| {
@@ -395,7 +395,7 @@ fn the_upstream_may_accept_only_extensions_that_were_offered() {
 
 #[test]
 fn an_empty_extension_field_without_an_offer_is_refused() {
-    // Safari fails the connection on it; legal it is not (RFC 6455 section 9.1).
+    // Safari fails the connection; it is also invalid (RFC 6455 section 9.1).
     wrong_101(
         |answer| with_line(&answer, "Sec-WebSocket-Extensions:"),
         Reason::UpstreamExtensionUnrequested,
@@ -404,7 +404,7 @@ fn an_empty_extension_field_without_an_offer_is_refused() {
 
 #[test]
 fn nothing_of_an_unverified_101_reaches_the_client() {
-    // What request smuggling needs: bytes of the client's taken by an upstream that never switched.
+    // The condition for request smuggling: an upstream that never switched reads bytes of the client.
     let (gate, keeper) = gate();
     let upstream = Upstream::start(move |mut call| {
         let wrong = switching(&call.head, "").replace(ACCEPT, "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");

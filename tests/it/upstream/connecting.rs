@@ -31,7 +31,7 @@ fn the_first_endpoint_that_connects_is_the_one_asked() {
         Upstream::echo(),
     );
     let setup = Setup::plain(&format!("{}, {}", first.url(), second.url()));
-    // What it answers is its answer: only failing to connect moves on, or one request could be handled twice.
+    // Its answer counts: only a failed connection leads to another endpoint, or one request could be handled twice.
     let (response, line) = ask(&setup);
     assert_eq!(response.status, 404);
     assert_eq!(attempts(&line), [(first.url(), "connected".to_owned())]);
@@ -65,7 +65,7 @@ fn localhost_reaches_an_upstream_that_listens_on_ipv4_only() {
     let (last, before) = tried.split_last().unwrap();
     let connected = format!("http://localhost:{port} (127.0.0.1:{port})");
     assert_eq!(*last, (connected, "connected".to_owned()));
-    // Where the system gives ::1 first, nothing listens there.
+    // If the system returns ::1 first, nothing listens there.
     assert!(
         before
             .iter()

@@ -1,4 +1,4 @@
-//! Several endpoints: whose turn it is, health checks, the limit of tunnels; and unix sockets.
+//! Several endpoints: their order, health checks and the limit of tunnels; and unix sockets.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -70,7 +70,7 @@ fn the_endpoint_with_the_fewest_tunnels_is_next() {
     let mut proxy = setup.start();
     let mut tunnels: Vec<_> = (0..6).map(|_| open(&proxy)).collect();
     assert_eq!(connections(&upstreams), [2, 2, 2]);
-    // Both tunnels to the first one that was opened to end: it gets the next two.
+    // Both tunnels to the first endpoint end, so it gets the next two.
     let to = |line: &Line| attempts(line)[0].0.clone();
     let opened = proxy.wait("all tunnels", |lines| {
         let opened = lines.iter().filter(|line| line.text("event") == "opened");
@@ -110,12 +110,12 @@ fn a_client_keeps_its_endpoint() {
         let after = connections(&upstreams);
         (0..3).find(|index| after[*index] > before[*index]).unwrap()
     };
-    // Where the endpoints lie for a client depends on their ports: so many that none stays without one.
+    // The order of endpoints for a client depends on their ports, so there are enough clients for every endpoint.
     let clients: Vec<_> = (1..=40).map(|last| format!("203.0.113.{last}")).collect();
     let proxy = setup.start();
     let homes: Vec<_> = clients.iter().map(|client| home(&proxy, client)).collect();
     drop(proxy);
-    // Another process agrees.
+    // Another process chooses the same.
     let proxy = setup.start();
     for (client, expected) in clients.iter().zip(&homes) {
         for _ in 0..2 {
@@ -174,7 +174,7 @@ pub fn upstream_tunnel_limit() -> Line {
     let line = line
         .expect(Reason::UpstreamTunnelLimit)
         .with_detail("2 tunnels to app are open");
-    // What ended makes room, whoever ended it; a refused handshake takes none.
+    // A tunnel that ended frees its place, whoever ended it; a refused handshake takes none.
     close(&mut proxy, first);
     let third = open(&proxy);
     second.reset();
@@ -184,7 +184,7 @@ pub fn upstream_tunnel_limit() -> Line {
     line
 }
 
-/// A server that answers every `GET /health` with the status that it holds, and echoes else.
+/// A server that answers every `GET /health` with this status, and echoes otherwise.
 fn ailing(status: &Arc<AtomicU16>) -> Upstream {
     let status = Arc::clone(status);
     Upstream::start(move |mut call| {
@@ -240,7 +240,7 @@ fn an_unhealthy_endpoint_is_not_dialled_until_it_is_healthy_again() {
     assert_eq!(field(&head, "host"), Some(host.as_str()));
     assert_eq!(field(&head, "user-agent"), Some("wsgate health check"));
 
-    // Ill by its answer: a redirect is none, either.
+    // Its answer makes it unhealthy, even if it is a redirect.
     for (count, status) in [(1, 503), (3, 301)] {
         states[0].store(status, Ordering::Relaxed);
         let down = change(&proxy, count);
@@ -267,7 +267,7 @@ fn an_unhealthy_endpoint_is_not_dialled_until_it_is_healthy_again() {
         }
         assert_eq!(tunnels(&upstreams[0]), before + 1);
     }
-    // Without a healthy one nothing is dialled, and nothing is asked after a shutdown began.
+    // Without a healthy endpoint no connection is made, and after the shutdown began there are no checks.
     let lines = proxy.stop();
     assert_eq!(lines.last().unwrap().text("event"), "stopped");
     let asked = checks(&upstreams[0]);
@@ -282,7 +282,7 @@ pub fn upstream_none_healthy() -> Line {
         ..Setup::plain(&nobody.url())
     };
     let mut proxy = setup.start();
-    // The first check decides alone.
+    // The first check decides on its own.
     change(&proxy, 1).with_detail("is unhealthy: upstream_refused: ");
     let mut client = Client::plain(proxy.address());
     let response = client.send(handshake("/ws", &[])).response();
@@ -386,7 +386,7 @@ fn a_unix_socket_that_is_not_there_is_refused() {
         line.text("hint").contains("has not made its socket"),
         "{line:?}"
     );
-    // A file on which nothing listens any more.
+    // A socket file on which nothing listens any more.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.sock");
     drop(UnixListener::bind(&path).unwrap());
@@ -394,13 +394,13 @@ fn a_unix_socket_that_is_not_there_is_refused() {
     unconnected(&setup, Reason::UpstreamRefused);
 }
 
-/// A unix socket at `path` with no room in its backlog, and the connections that fill it.
+/// A unix socket at `path` whose backlog is full, and the connections that fill it.
 fn full(path: &Path) -> (socket2::Socket, Vec<UnixStream>) {
     let address = socket2::SockAddr::unix(path).unwrap();
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket.bind(&address).unwrap();
     socket.listen(0).unwrap();
-    // One more than the backlog fits.
+    // One more than the backlog is said to hold.
     let mut waiting = vec![UnixStream::connect(path).unwrap()];
     let full = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     full.set_nonblocking(true).unwrap();
@@ -458,7 +458,7 @@ fn a_unix_socket_with_a_full_backlog_is_waited_for_in_time() {
         ..Setup::plain(&format!("unix:{}", path.display()))
     };
     unconnected(&setup, Reason::UpstreamConnectTimeout).with_detail("no room in its backlog for ");
-    // Room that comes in time is taken.
+    // Room that appears before the deadline is used.
     let setup = Setup {
         upstream: ", connect_timeout: 20s".to_owned(),
         ..setup

@@ -1,5 +1,5 @@
-//! Clients that leave while nothing more is read from them: one that has sent ahead all that the proxy holds, or whose
-//! upstream takes no more of its body. Their record must not wait for a deadline, nor blame the upstream.
+//! Clients that leave while nothing more is read from them: they have sent as many early bytes as the proxy holds, or
+//! their upstream does not read their body. Their record must not wait for a deadline, nor blame the upstream.
 
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
@@ -14,18 +14,18 @@ use crate::harness::proxy::HOST;
 use crate::harness::upstream::{Call, Full};
 use crate::harness::{Client, Line, PATIENCE, Proxy, Setup, eventually, handshake};
 
-/// All that is held of what a client sends ahead of its answer.
+/// The most early bytes that are held.
 const HELD: usize = 16 * 1024;
 
-/// Longer than a test waits, so that no record comes of a deadline.
+/// Longer than a test waits, so no record comes from a deadline.
 const FOR_EVER: &str = ", connect_timeout: 5m, handshake_timeout: 5m";
 
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Reset,
-    /// In order; with TLS, its end first.
+    /// Cleanly; with TLS, by close_notify first.
     Finished,
-    /// The end of TCP without that of TLS.
+    /// The end of TCP without close_notify.
     Truncated,
 }
 
@@ -45,7 +45,7 @@ impl Way {
         Some(client)
     }
 
-    /// What the detail says of it.
+    /// What the detail says about it.
     fn words(self, tls: bool) -> &'static str {
         match (self, tls) {
             (Self::Reset, _) => "reset",
@@ -78,7 +78,7 @@ fn client(tls: bool, proxy: &Proxy) -> Client {
     }
 }
 
-/// Sends `ahead` bytes, of which no more are read than the proxy holds.
+/// Sends `ahead` bytes; the proxy reads no more of them than it holds.
 fn send_ahead(client: &mut Client, ahead: usize) {
     client.send(vec![b'x'; ahead]);
     if ahead == HELD {
@@ -90,8 +90,8 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
 }
 
-/// Runs `request`, which the upstream never answers, with a client that leaves in every way and after sending more or
-/// less ahead; gives what the records say.
+/// Runs `request`, which the upstream never answers, with a client that leaves in every way and after more or fewer
+/// early bytes; checks the records.
 fn leaves_unanswered(request: &str, reason: Reason) {
     for tls in [false, true] {
         let (asked, is_asked) = channel();
@@ -146,7 +146,7 @@ fn while_the_upstream_is_being_dialled() {
     }
 }
 
-/// An answer that has begun and does not go on.
+/// An answer that has begun and does not continue.
 #[test]
 fn while_the_answer_pauses() {
     for tls in [false, true] {
@@ -170,7 +170,8 @@ fn while_the_answer_pauses() {
     }
 }
 
-/// A refusal of the upstream's that is passed on and does not go on; nothing is read then, however little came ahead.
+/// An upstream's refusal that is relayed and does not continue; nothing is read then, however few early bytes there
+/// were.
 #[test]
 fn while_a_refusal_pauses() {
     for tls in [false, true] {
@@ -190,7 +191,7 @@ fn while_a_refusal_pauses() {
     }
 }
 
-/// An upstream that takes no more of a body: nothing of it is read from the client then.
+/// An upstream that does not read a body: nothing of the body is read from the client then.
 #[test]
 fn while_the_body_waits_for_the_upstream() {
     let (gate, keeper) = gate();
@@ -206,7 +207,7 @@ fn while_the_body_waits_for_the_upstream() {
     ));
     let stall = Duration::from_millis(500);
     client.tcp().set_write_timeout(Some(stall)).unwrap();
-    // Where writing has to wait this long nobody reads on.
+    // If a write blocks this long, nothing is read any more.
     let piece = vec![b'x'; 256 * 1024];
     let error = loop {
         if let Err(error) = client.write(&piece) {
@@ -223,7 +224,7 @@ fn while_the_body_waits_for_the_upstream() {
     upstream.all_ended();
 }
 
-/// One that only ends its side behind many bytes still gets what the proxy can answer at once.
+/// A client that only closes its sending side after many bytes still gets an answer that the proxy can give at once.
 #[test]
 fn an_answer_of_the_proxys_own_reaches_a_client_that_half_closed() {
     for tls in [false, true] {

@@ -1,4 +1,4 @@
-//! What of a refusal reaches the client.
+//! What the client gets of a refusal.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ fn a_body_that_never_ends_is_cut_in_time_however_fast_it_comes() {
     });
     let setup = Setup {
         upstream: ", handshake_timeout: 300ms".to_owned(),
-        // Longer than the test waits: it must not be this timer that ends the body.
+        // Longer than the test waits: this timer must not end the body.
         limits: "write_stall: 60s".to_owned(),
         ..Setup::plain(&upstream.url())
     };
@@ -182,7 +182,7 @@ fn an_upgrade_required_says_what_to_upgrade_to() {
 
 #[test]
 fn a_request_behind_a_refused_handshake_reaches_nothing() {
-    // What Node answers without an upgrade listener: 404, and the connection stays open for more.
+    // Node's answer without an upgrade listener: 404, and the connection stays open.
     let (gate, keeper) = gate();
     let leaked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&leaked);
@@ -203,7 +203,7 @@ fn a_request_behind_a_refused_handshake_reaches_nothing() {
     let response = client.response();
     assert_eq!((response.status, response.text().as_str()), (404, "none"));
     assert_eq!(response.field("connection"), Some("close"));
-    // The proxy may have closed both ways already, and then this fails.
+    // The proxy may already have closed both directions; then this fails.
     let _ = client.write_all(b"GET /internal HTTP/1.1\r\nHost: upstream\r\n\r\n");
     assert_eq!(client.rest(), b"");
     let line = proxy.terminal();
@@ -253,7 +253,7 @@ fn a_client_that_does_not_read_its_answer_is_given_up() {
     line.expect(Reason::Upstream2xxInsteadOf101);
 }
 
-/// Nor does a byte now and then keep it.
+/// Single bytes do not extend the deadline either.
 #[test]
 fn a_client_that_reads_its_answer_byte_by_byte_is_given_up() {
     let upstream = Upstream::start(|mut call| {

@@ -1,4 +1,4 @@
-//! Upstreams over TLS: whose certificates are taken, and every way in which the handshake can fail.
+//! Upstreams over TLS: whose certificates are accepted, and every way in which the handshake can fail.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -14,7 +14,7 @@ use crate::harness::secure::{self, Ending, SecureUpstream, config, config_with};
 use crate::harness::upstream::Nobody;
 use crate::harness::{Client, Line, Setup, Upstream, eventually, handshake};
 
-/// A plain listener in front of an endpoint with TLS, whose authority is the shared one; `more` follows `ca`.
+/// A plain listener in front of a TLS endpoint whose authority is the shared one; `more` follows `ca`.
 fn trusting(endpoint: &str, more: &str) -> Setup {
     Setup {
         upstream: format!(", tls: {{ ca: ca.pem{more} }}"),
@@ -54,7 +54,7 @@ fn frames_pass_over_both_versions_and_end_in_order() {
         close(&mut proxy, client);
         assert_eq!(upstream.endings(1), [Ending::Ended]);
         let seen = upstream.seen();
-        // An address is verified, and not asked for by name (RFC 6066 section 3).
+        // An address is verified, but not sent as a name (RFC 6066 section 3).
         assert_eq!(seen.names, [None]);
         assert_eq!(seen.protocols, [Some(b"http/1.1".to_vec())]);
         let opened = proxy.event("opened");
@@ -117,7 +117,7 @@ fn without_a_ca_the_system_says_whom_to_trust() {
     let client = open(&proxy);
     close(&mut proxy, client);
     drop(proxy);
-    // The system of this machine does not know the tests' authority.
+    // This machine's system does not know the tests' authority.
     let folder = setup.folder();
     let other = Authority::new("another authority");
     std::fs::write(folder.path().join("other.pem"), other.pem()).unwrap();
@@ -185,7 +185,7 @@ pub fn upstream_tls_verify_failed() -> Line {
         let upstream = SecureUpstream::start(config);
         let setup = trusting(&upstream.url(), "");
         let line = unconnected(&setup, Reason::UpstreamTlsVerifyFailed).with_detail(detail);
-        // Nothing of the request has left.
+        // Nothing of the request was sent.
         upstream.endings(1);
         assert_eq!(upstream.seen().heads, [""; 0]);
         last = Some(line);
@@ -212,7 +212,7 @@ pub fn upstream_tls_to_plain_port() -> Line {
     unconnected(&trusting(&secure, ""), Reason::UpstreamTlsToPlainPort).with_detail("HTTP/1.1 400")
 }
 
-/// What an upstream answers a ClientHello with, in raw bytes; then it waits for the end.
+/// An upstream that answers a ClientHello with raw bytes, and then waits for the end.
 fn answering_hello(bytes: &'static [u8]) -> Upstream {
     Upstream::raw(move |mut socket| {
         let mut header = [0; 5];
@@ -246,7 +246,7 @@ pub fn upstream_tls_failed() -> Line {
         let setup = trusting(&secure_url(&upstream), "");
         unconnected(&setup, Reason::UpstreamTlsFailed).with_detail(detail);
     }
-    // A client certificate is asked for: TLS 1.2 says so in the handshake, TLS 1.3 behind it.
+    // A client certificate is requested: TLS 1.2 says so in the handshake, TLS 1.3 after it.
     let mut last = None;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let shared = Authority::shared();
@@ -302,7 +302,7 @@ const CHOOSES_H2: &[u8] = b"\x16\x03\x03\x00\x3e\x02\x00\x00\x3a\x03\x03\
     \x00\x10\x00\x05\x00\x03\x02h2";
 
 pub fn upstream_alpn_h2() -> Line {
-    // It has no protocol in common and says so, chooses one all the same, or speaks it unasked.
+    // It has no common protocol and says so, chooses h2 anyway, or uses it without negotiation.
     let upstream = answering_hello(b"\x15\x03\x03\x00\x02\x02\x78");
     let setup = trusting(&secure_url(&upstream), "");
     unconnected(&setup, Reason::UpstreamAlpnH2).with_detail("alert 120");
@@ -386,7 +386,7 @@ fn an_endpoint_whose_tls_fails_is_skipped_for_the_next() {
     );
     let (stranger, nobody) = (SecureUpstream::start(stranger), Nobody::new());
     let (plain, good) = (Upstream::echo(), SecureUpstream::echo());
-    // Not TLS: it waits for a request that never comes whole.
+    // Not TLS: it waits for a request that never becomes complete.
     let silent = secure_url(&plain);
     let refusing = nobody.url().replace("http:", "https:");
     let endpoints = [stranger.url(), refusing, silent, good.url()];
@@ -433,7 +433,7 @@ fn an_upstream_that_is_cut_off_below_tls_is_told_from_an_end_in_order() {
         let mut client = open(&proxy);
         let last = plain(BINARY, b"last");
         assert_eq!(client.receive(last.len()), last);
-        // The client is told by a Close of the proxy's own.
+        // The proxy sends the client a Close.
         let rest = client.rest();
         assert!(rest.starts_with(&[CLOSE]), "{rest:?}");
         let line = proxy.terminal().expect(Reason::UpstreamEofNoClose);
@@ -450,7 +450,7 @@ fn an_upstream_whose_records_break_has_reset_the_tunnel() {
     let config = config(Authority::shared(), &["127.0.0.1"], Kind::Good);
     let upstream = SecureUpstream::handling(config, |mut stream| {
         let head = secure::switch(&mut stream)?;
-        // Behind the 101, not with it.
+        // After the 101, not together with it.
         stream.read_exact(&mut [0; 6])?;
         stream
             .sock
@@ -473,7 +473,7 @@ fn dead_upstreams_behind_tls_are_found_too() {
     let proxy = trusting(&upstream.url(), "").start();
     let mut client = open(&proxy);
     frames::echoes(&mut client, "alive");
-    // The kernel's keepalive timer stands on the proxy's socket toward the upstream.
+    // The kernel's keepalive timer is set on the proxy's socket toward the upstream.
     let timers = || {
         let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let port = format!("{:04X}", upstream.address().port());

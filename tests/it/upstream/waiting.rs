@@ -1,4 +1,4 @@
-//! What happens while the upstream is asked.
+//! Events while the upstream is handling the handshake.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ fn a_client_that_leaves_is_recorded_with_how_long_it_waited() {
     client.send(handshake("/ws", &[]));
     keeper.reached();
     keeper.open();
-    // The time itself is what is tested.
+    // The duration itself is tested.
     std::thread::sleep(waited);
     let left = Instant::now();
     client.finish();
