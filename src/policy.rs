@@ -1,9 +1,9 @@
-//! Who may pass: host and path, then Origin and subprotocol of an opening handshake, or the method of a plain request,
-//! against the routes.
+//! Who may pass: checks host and path against the routes, then the Origin and subprotocols of an opening handshake or
+//! the method of a plain request.
 //!
-//! Pure: no I/O, no clock. Takes the routes and what a request asked, gives a [`Permit`] that only [`check`] and
-//! [`check_plain`] can make, or fails with one of the reasons of the policy stage (RFC 6455 sections 4.2.1 and 10.2, RFC 6454, RFC 9110
-//! section 7.4). Work on a peer's values is linear in their length; what is shown of them has passed [`secrets`].
+//! Pure: no I/O and no clock. Takes the routes and the facts of a request. Gives a [`Permit`], which only [`check`] and
+//! [`check_plain`] can make, or a reason of the policy stage (RFC 6455 sections 4.2.1 and 10.2, RFC 6454, RFC 9110
+//! section 7.4). The work is linear in the length of a peer's values, and [`secrets`] decides what is shown of them.
 
 mod admission;
 pub mod host;
@@ -28,17 +28,17 @@ use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::secrets::{self, words};
 use crate::text::enumerated;
 
-/// What is said of a near miss before the route is looked for.
+/// The detail of a near miss until the route that was meant is searched for.
 const NEAR: &str = "the path is nearly that of a route";
 
-/// What the policy looks at. All text is as received.
+/// What the policy looks at. All text is as it was received.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'a> {
-    /// Whether the client's connection is TLS, here or at a trusted hop in front.
+    /// Whether the client connects with TLS, here or at a trusted hop in front.
     pub secure: bool,
-    /// TLS server name, lower case, if the connection ended here and the client sent one.
+    /// The TLS server name in lower case, if TLS ends here and the client sent one.
     pub sni: Option<&'a str>,
-    /// Names of this listener's certificates.
+    /// The names of this listener's certificates.
     pub certificate_names: &'a HostSet,
     /// The request's host and port (Host field, or the target's in absolute form).
     pub authority: &'a Authority,
@@ -52,11 +52,11 @@ pub struct RequestFacts<'a> {
     pub origins: &'a [&'a [u8]],
     /// The values of all Referer fields.
     pub referers: &'a [&'a [u8]],
-    /// Offered subprotocols, in order.
+    /// The offered subprotocols, in order.
     pub subprotocols: &'a [&'a str],
 }
 
-/// Proof that the policy let a request in, under rules of the kind `R`: only [`check`] and [`check_plain`] make one.
+/// Proof that the policy permits a request under rules of the kind `R`. Only [`check`] and [`check_plain`] make one.
 #[derive(Debug)]
 pub struct Permit<'r, R> {
     rules: &'r R,
@@ -65,13 +65,13 @@ pub struct Permit<'r, R> {
 }
 
 impl<'r, R> Permit<'r, R> {
-    /// What the route says about requests of this kind.
+    /// The route's rules for requests of this kind.
     #[must_use]
     pub fn rules(&self) -> &'r R {
         self.rules
     }
 
-    /// What the policy found worth saying.
+    /// The remarks of the policy.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
@@ -84,11 +84,11 @@ impl<'r, R> Permit<'r, R> {
     }
 }
 
-/// Of an opening handshake: Origin and Referer, then subprotocols, against the rules of the route that matched; the
-/// first refusal wins. Gives the permit, and the upstream that it is for.
+/// Checks an opening handshake against the rules of its route: Origin and Referer, then subprotocols. Returns the
+/// permit and its upstream.
 ///
 /// # Errors
-/// A [`Failure`] with a reason of the policy stage; `websocket_not_allowed` where the route does not accept handshakes.
+/// The first reason of the policy stage that applies; `websocket_not_allowed` if the route does not accept handshakes.
 pub fn check<'r, U>(
     matched: Matched<'r, U>,
     asked: &RequestFacts<'_>,
@@ -120,7 +120,7 @@ pub fn check<'r, U>(
     Ok((permit, &forward.upstream))
 }
 
-/// Why `route`, which matched, takes no handshake: the client meant another one, or this one lacks something.
+/// Why `route` does not accept handshakes: the client meant another route, or this one lacks a setting.
 fn no_websocket<U>(
     route: &Route<U>,
     routes: &[Route<U>],
@@ -141,19 +141,19 @@ fn no_websocket<U>(
     Failure::new(Reason::WebsocketNotAllowed, detail)
 }
 
-/// What becomes of a plain request.
+/// What happens to a permitted plain request.
 #[derive(Debug)]
 pub enum Plain<'r, U> {
-    /// It may be handed to the route's upstream.
+    /// It may be sent to the route's upstream.
     Forward(Permit<'r, HttpRules>, &'r U),
     /// The proxy answers it.
     Respond(&'r Respond),
 }
 
-/// Of a request that is no opening handshake: its method, against the rules of the route that matched.
+/// Checks the method of a plain request against the rules of its route.
 ///
 /// # Errors
-/// `plain_http_request` where the route takes opening handshakes alone, `http_method_not_allowed`.
+/// `plain_http_request` if the route accepts only opening handshakes, `http_method_not_allowed`.
 pub fn check_plain<'r, U>(matched: Matched<'r, U>, method: &str) -> Result<Plain<'r, U>, Failure> {
     let Matched { route, note, .. } = matched;
     let refused = |allowed: String| {
@@ -183,23 +183,23 @@ pub fn check_plain<'r, U>(matched: Matched<'r, U>, method: &str) -> Result<Plain
     }
 }
 
-/// A route for the host and path of a request, which says nothing yet of who may use it.
+/// The route for the host and path of a request. Its rules have not been checked yet.
 #[derive(Debug)]
 pub struct Matched<'r, U> {
-    /// The first that matches.
+    /// The first route that matches.
     pub route: &'r Route<U>,
-    /// What the host check found worth saying.
+    /// The remark of the host check.
     pub note: Option<Note>,
-    /// All routes, for the one that was meant.
+    /// All routes, to find the one that was meant.
     routes: &'r [Route<U>],
-    /// Those of them that are behind it in the file.
+    /// The routes after it in the file.
     later: &'r [Route<U>],
 }
 
-/// The first route that matches host and path, whose rules then hold.
+/// The first route that matches host and path. Only its rules apply.
 ///
 /// # Errors
-/// A [`Failure`] with a reason of the policy stage. [`Search`] says more where its record is written.
+/// A [`Failure`] with a reason of the policy stage. [`Search`] adds words when the record is written.
 pub fn matching<'r, U>(
     routes: &'r [Route<U>],
     asked: &RequestFacts<'_>,
@@ -215,7 +215,7 @@ pub fn matching<'r, U>(
     })
 }
 
-/// Whether any route is for the host that a request asks for.
+/// Checks that some route is for the request's host.
 ///
 /// # Errors
 /// `host_not_allowed`.
@@ -228,7 +228,7 @@ pub fn check_host<U>(routes: &[Route<U>], asked: &RequestFacts<'_>) -> Result<()
     Err(Failure::new(Reason::HostNotAllowed, detail))
 }
 
-/// Holds the Host against the name that the client checked the certificate for (RFC 9110 section 7.4).
+/// Compares the Host with the name for which the client verified the certificate (RFC 9110 section 7.4).
 fn check_sni<U>(routes: &[Route<U>], asked: &RequestFacts<'_>) -> Result<Option<Note>, Failure> {
     let host = asked.authority.host.as_str();
     let differs = |sni: &&str| !host.is_empty() && !sni.eq_ignore_ascii_case(host);
@@ -258,7 +258,7 @@ fn check_sni<U>(routes: &[Route<U>], asked: &RequestFacts<'_>) -> Result<Option<
     )))
 }
 
-/// The first route that matches, and those behind it.
+/// The first route that matches, and the routes after it.
 fn find_route<'r, U>(
     routes: &'r [Route<U>],
     asked: &RequestFacts<'_>,
@@ -278,7 +278,7 @@ fn find_route<'r, U>(
     let mut patterns = search::patterns(routes, &asked.authority.host, asked.is_handshake);
     let is_near = match asked.is_handshake {
         true => search::is_near(patterns, path, false),
-        // One or two letters make many a page's name another one.
+        // Names of pages often differ from each other by one or two letters.
         false => patterns.any(|pattern| pattern.respelled(path).is_some()),
     };
     Err(match is_near {
@@ -319,7 +319,7 @@ fn would_refuse(failure: &Failure) -> Note {
     Note::new(NoteCode::WouldRefuse, detail)
 }
 
-/// The app id of a request's only Referer: with several there is no telling which one WeChat set.
+/// The app id in a request's only Referer. If there are several, nobody knows which one WeChat set.
 fn sole_app_id<'a>(referers: &[&'a [u8]]) -> Option<&'a str> {
     match referers {
         [referer] => wechat::referer_app_id(referer),

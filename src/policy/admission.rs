@@ -6,8 +6,8 @@ use super::{HostPattern, MissingOrigin, OriginRule, RequestFacts, Route, WebSock
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::text::enumerated;
 
-/// Checks Origin and Referer against `route`'s rules, whether they are enforced or not; gives what is worth saying of
-/// a request that is admitted.
+/// Checks Origin and Referer against the rules of `route`, whether or not they are enforced. Returns a remark about an
+/// admitted request.
 ///
 /// # Errors
 /// A [`Failure`] with one of the `origin_…` reasons or [`Reason::RefererAppidMismatch`].
@@ -43,7 +43,7 @@ pub(super) fn check<U>(
     {
         return Err(not_allowed(&origin, route, rules));
     }
-    // Also where another entry lists the same Origin: whoever lists app ids wants foreign ones refused.
+    // This also applies if another entry lists the same Origin: a list of app ids means that all others are refused.
     let preset = OriginRule::Wechat;
     if rules.origins.contains(&preset) && admits(&preset, &origin, route, asked) {
         if origin.is_wechat() {
@@ -54,7 +54,7 @@ pub(super) fn check<U>(
     Ok(None)
 }
 
-/// Of an Origin that all mini programs have: a Referer that is there must tell that this is a listed one.
+/// Checks the Referer of a request whose Origin all mini programs share. If there is one, it must name a listed app.
 fn check_wechat(rules: &WebSocketRules, asked: &RequestFacts<'_>) -> Result<Option<Note>, Failure> {
     check_app_ids(rules, asked)?;
     let detail = match asked.referers {
@@ -149,7 +149,7 @@ fn is_own<U>(origin: &Origin, route: &Route<U>, asked: &RequestFacts<'_>) -> boo
     };
     let Tuple { scheme, port, .. } = tuple;
     let is_scheme = scheme == "https" || (scheme == "http" && !asked.secure);
-    // `port` is None for the default one even where it was written out; the authority's is not folded.
+    // `port` is None for the default port even if it was written out; the authority keeps a default port.
     let is_port = port.is_none_or(|port| Some(port) == asked.authority.port);
     is_scheme && is_port && own.has_host_of(tuple)
 }

@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Longest name of the DNS in text form, with its trailing dot (RFC 1035 section 2.3.4).
+/// The longest DNS name in text form, with its trailing dot (RFC 1035 section 2.3.4).
 const LONGEST_NAME: usize = 254;
 
 /// A host with an optional port, as in the Host field (RFC 9110 section 7.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
-    /// Lower case, without brackets or port; a trailing dot is kept, since it makes another name.
+    /// In lower case, without brackets or port. A trailing dot is kept, because it makes a different name.
     pub host: String,
-    /// The port, if one is named.
+    /// The port, if there is one.
     pub port: Option<u16>,
 }
 
 impl Authority {
-    /// That of a request in HTTP/1.0 which names no host: only routes for any host take it.
+    /// The authority of an HTTP/1.0 request without a host. Only routes for any host match it.
     #[must_use]
     pub fn unnamed() -> Self {
         Self {
@@ -28,15 +28,15 @@ impl Authority {
 
     /// Parses `host`, `host:port`, `[v6]` or `[v6]:port`.
     ///
-    /// Narrower than the grammar of RFC 3986 section 3.2.2: a name has letters, digits, `-`, `_` and single dots;
-    /// a port is 1 to 65535 without leading zeros. `None` for everything else: userinfo, spaces, percent-encoding,
-    /// commas, an empty host, a colon without a port.
+    /// This is narrower than the grammar of RFC 3986 section 3.2.2: a name has letters, digits, `-`, `_` and single
+    /// dots; a port is 1 to 65535 without leading zeros. `None` for everything else: userinfo, spaces,
+    /// percent-encoding, commas, an empty host, a colon without a port.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let text = str::from_utf8(value).ok()?;
         let (host, rest) = if let Some(bracketed) = text.strip_prefix('[') {
             let (address, rest) = bracketed.split_once(']')?;
-            // Ipv6Addr's own spelling, so that two spellings of one address compare equal.
+            // In the spelling of Ipv6Addr, so that two spellings of one address are equal.
             (address.parse::<Ipv6Addr>().ok()?.to_string(), rest)
         } else {
             let (name, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
@@ -58,17 +58,17 @@ impl fmt::Display for Authority {
     }
 }
 
-/// `routes[].host`: an exact name, or `*.` and a name for one label more.
+/// `routes[].host`: an exact name, or `*.` and a name for one more label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// Lower case; an IPv6 address without brackets.
+    /// In lower case; an IPv6 address without brackets.
     Exact(String),
-    /// The part after `*.`, lower case.
+    /// The part after `*.`, in lower case.
     Wildcard(String),
 }
 
 impl HostPattern {
-    /// Parses `name`, `*.name` or an address; upper case is folded.
+    /// Parses `name`, `*.name` or an address, in any letter case.
     ///
     /// # Errors
     /// What is wrong with `text` and what to write instead, in words for the operator.
@@ -155,13 +155,13 @@ impl fmt::Display for HostPattern {
 /// The names that a set of certificates covers (RFC 6125 section 6.4.3: a wildcard stands for one label).
 #[derive(Clone, Debug, Default)]
 pub struct HostSet {
-    // Ordered, so that messages name them in the same order each time.
+    // Ordered, so that messages always list them in the same order.
     exact: BTreeSet<String>,
     wildcard: BTreeSet<String>,
 }
 
 impl HostSet {
-    /// Adds a certificate's name: `name`, `*.name` or an IP address, in any case.
+    /// Adds a certificate's name: `name`, `*.name` or an IP address, in any letter case.
     pub fn insert(&mut self, name: &str) {
         if let Ok(address) = name.parse::<IpAddr>() {
             self.exact.insert(address.to_string());
@@ -172,10 +172,10 @@ impl HostSet {
         }
     }
 
-    /// Whether a name of the set stands for `host` (lower case, IPv6 without brackets).
+    /// Whether a name of the set covers `host` (lower case, IPv6 without brackets).
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
-        // An address is never covered by a wildcard, though its text has dots.
+        // A wildcard never covers an address, although its text has dots.
         let is_below = |base| self.wildcard.contains(base) && host.parse::<IpAddr>().is_err();
         self.exact.contains(host) || below_one_label(host).is_some_and(is_below)
     }
@@ -186,14 +186,14 @@ impl HostSet {
         self.exact.is_empty() && self.wildcard.is_empty()
     }
 
-    /// The names as certificates write them: exact ones, then wildcards, each in alphabetical order.
+    /// The names as certificates write them: first exact ones, then wildcards, both in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let wildcard = self.wildcard.iter().map(|base| format!("*.{base}"));
         self.exact.iter().cloned().chain(wildcard)
     }
 }
 
-/// Whether a wildcard may sit on `base`: two labels or more, and no address.
+/// Whether a wildcard is allowed before `base`: it has at least two labels and is not an address.
 pub(super) fn is_wildcard_base(base: &str) -> bool {
     let last = base.rsplit('.').next().unwrap_or_default();
     base.contains('.')
@@ -202,14 +202,14 @@ pub(super) fn is_wildcard_base(base: &str) -> bool {
         && !last.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The problem of a wildcard that [`is_wildcard_base`] refuses.
+/// The problem of a wildcard that [`is_wildcard_base`] does not allow.
 pub(super) fn wildcard_too_wide(text: &str) -> String {
     format!(
         "{text:?} would cover a whole top-level domain or an address: put at least two labels after *."
     )
 }
 
-/// `host` as it stands in a URL.
+/// `host` as a URL has it.
 pub(super) fn bracketed(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
@@ -218,14 +218,14 @@ pub(super) fn bracketed(host: &str) -> String {
     }
 }
 
-/// What remains of `host` without its first label, if that is not empty.
+/// `host` without its first label, if that label is not empty.
 pub(super) fn below_one_label(host: &str) -> Option<&str> {
     host.split_once('.')
         .filter(|(label, _)| !label.is_empty())
         .map(|(_, base)| base)
 }
 
-/// The name in the rest of a URL, for remedies; best effort.
+/// The name in the rest of a URL, as well as it can be guessed for a remedy.
 fn host_part(rest: &str) -> &str {
     rest.split(['/', ':', '?', '#']).next().unwrap_or_default()
 }
@@ -242,7 +242,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn parse_port(text: &str) -> Option<u16> {
-    // u16's own parser also takes a plus sign and leading zeros, which make a second spelling of a port.
+    // The parser of u16 also accepts a plus sign and leading zeros, which would be a second spelling of a port.
     let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()
 }

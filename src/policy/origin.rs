@@ -1,4 +1,4 @@
-//! Origins (RFC 6454): compared as tuples, never as substrings.
+//! Origins (RFC 6454) are compared as tuples, never as substrings.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub enum OriginRule {
     SameHost,
     /// `wechat`: WeChat's clients, with the app ids of `routes[].websocket.wechat_app_ids`.
     Wechat,
-    /// An origin that is written out, perhaps with a wildcard.
+    /// A written-out origin, perhaps with a wildcard.
     Listed(OriginPattern),
 }
 
@@ -30,13 +30,13 @@ impl OriginRule {
         }
     }
 
-    /// Whether the rule means something only on a route with an exact host.
+    /// Whether the rule needs a route with an exact host.
     #[must_use]
     pub fn needs_exact_host(&self) -> bool {
         matches!(self, Self::SameHost)
     }
 
-    /// Whether the rule means something only on a route that lists WeChat app ids.
+    /// Whether the rule needs a route that lists WeChat app ids.
     #[must_use]
     pub fn needs_wechat_app_ids(&self) -> bool {
         matches!(self, Self::Wechat)
@@ -66,7 +66,7 @@ enum Pattern {
         /// `None`: the scheme's default.
         port: Option<u16>,
     },
-    /// Any other scheme, as a string with its scheme in lower case.
+    /// Any other scheme: the whole string, with its scheme in lower case.
     Text(String),
 }
 
@@ -145,13 +145,13 @@ impl OriginPattern {
         pattern.map(Self)
     }
 
-    /// Whether it is one of those that WeChat's clients are known to send.
+    /// Whether WeChat's clients are known to send it.
     #[must_use]
     pub fn is_wechat(&self) -> bool {
         Origin::parse(self.to_string().as_bytes()).is_ok_and(|origin| origin.is_wechat())
     }
 
-    /// Whether `origin` is this one, or one that the wildcard stands for.
+    /// Whether `origin` is this one, or one that the wildcard covers.
     pub(super) fn matches(&self, origin: &Origin) -> bool {
         match (&self.0, origin) {
             (Pattern::Tuple { scheme, host, port }, Origin::Tuple(tuple)) => {
@@ -162,12 +162,12 @@ impl OriginPattern {
         }
     }
 
-    /// Whether `tuple` has the host of this pattern, whatever its scheme and port.
+    /// Whether `tuple` has the host of this pattern, with any scheme and port.
     pub(super) fn has_host_of(&self, tuple: &Tuple) -> bool {
         matches!(&self.0, Pattern::Tuple { host, .. } if host.matches(&tuple.host))
     }
 
-    /// The parts in which an origin that does not match differs from this one, if it is the same apart from them.
+    /// The parts in which an origin differs from this one, if everything else is equal.
     pub(super) fn difference(&self, origin: &Origin) -> Option<String> {
         match (&self.0, origin) {
             (Pattern::Tuple { scheme, host, port }, Origin::Tuple(tuple)) => {
@@ -211,30 +211,30 @@ impl fmt::Display for OriginPattern {
 /// A well-formed value of an Origin field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// `null`: a page without an origin of its own.
+    /// `null`: a page without its own origin.
     Null,
-    /// A scheme of the web.
+    /// An origin with a scheme of the web.
     Tuple(Tuple),
-    /// Any other scheme. It is never made a tuple: URL libraries call such an origin opaque, and all opaque ones null.
+    /// Any other scheme. It is not a tuple: URL libraries call such an origin opaque, and give `null` for all of them.
     Text(String),
 }
 
 /// RFC 6454 section 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tuple {
-    /// Lower case.
+    /// In lower case.
     pub(super) scheme: String,
     /// As in [`Authority`].
     pub(super) host: String,
-    /// `None`: the scheme's default, written out or not.
+    /// `None`: the scheme's default port, written out or not.
     pub(super) port: Option<u16>,
 }
 
 impl Origin {
-    /// Parses the serialisation of RFC 6454 section 6.2, in any case of scheme and host.
+    /// Parses the serialisation of RFC 6454 section 6.2. Scheme and host may be in any letter case.
     ///
     /// # Errors
-    /// What is wrong, in words that follow the value.
+    /// The problem, in words that follow the value.
     pub(super) fn parse(value: &[u8]) -> Result<Self, &'static str> {
         if value == b"null" {
             return Ok(Self::Null);
@@ -282,7 +282,7 @@ impl Origin {
         Ok(Self::Tuple(Tuple { scheme, host, port }))
     }
 
-    /// Whether it is one of those that WeChat's clients are known to send.
+    /// Whether WeChat's clients are known to send it.
     pub(super) fn is_wechat(&self) -> bool {
         [wechat::WEB_ORIGIN, wechat::GAME_ORIGIN]
             .iter()
@@ -290,7 +290,7 @@ impl Origin {
     }
 }
 
-/// The port that `scheme` (lower case) means when none is written; `None` for schemes that are not the web's.
+/// The default port of `scheme` (lower case); `None` for schemes that are not the web's.
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" | "ws" => Some(80),
@@ -299,7 +299,7 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// What is wrong with a configured origin before it is taken apart.
+/// What is wrong with a configured origin as a whole.
 fn unusable_as_a_whole(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     if text.is_empty() {
@@ -324,7 +324,8 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    // Before expressions, whose signs may stand between origins: `https://a.example|https://b.example`.
+    // This comes before regular expressions, because their signs may separate origins:
+    // `https://a.example|https://b.example`.
     if lower.matches("://").count() > 1 {
         let parts = text.split(|c: char| c.is_whitespace() || ",;|[]\"'".contains(c));
         let is_origin = |part: &&str| part.contains("://") || matches!(*part, "self" | "wechat");
@@ -355,7 +356,7 @@ fn unusable_as_a_whole(text: &str) -> Option<String> {
     None
 }
 
-/// Several origins in one entry.
+/// The problem of several origins in one entry.
 fn several(text: &str, parts: &[&str]) -> String {
     format!(
         "{text:?} is not one origin: write one entry for each, [{}]",
@@ -363,10 +364,10 @@ fn several(text: &str, parts: &[&str]) -> String {
     )
 }
 
-/// Whether a text of the configuration was meant as a pattern of another program.
+/// Whether a configured text was meant as a pattern of another program.
 fn is_regular_expression(text: &str) -> bool {
     const SIGNS: [&str; 9] = [".*", ".+", "[^", "[a-z", "[A-Z", "[0-9", "?.", "?:", "(?"];
-    // `*.` is a wildcard of ours, right or wrong.
+    // `*.` is a wildcard, even in a wrong place.
     let bare = text.replace("*.", "");
     let (_, rest) = bare.split_once("://").unwrap_or_default();
     let authority = authority_part(rest);
@@ -375,14 +376,14 @@ fn is_regular_expression(text: &str) -> bool {
         .and_then(|(_, rest)| rest.split_once('}'));
     text.starts_with(['^', '~', '('])
         || SIGNS.iter().any(|sign| bare.contains(sign))
-        // What no host and no port has.
+        // Neither hosts nor ports have these characters.
         || bare.contains('\\')
         || authority.contains(['^', '(', ')', '|', '+'])
         || authority.ends_with('$')
         || in_braces.is_some_and(|(inner, _)| inner.contains(','))
 }
 
-/// Host and port of a configured http or https origin.
+/// The host and port of a configured http or https origin.
 fn parse_authority(
     text: &str,
     scheme: &str,
@@ -421,7 +422,7 @@ fn parse_authority(
     }
 }
 
-/// RFC 3986 section 3.1.
+/// Whether `text` is a scheme (RFC 3986 section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
@@ -429,7 +430,7 @@ fn is_scheme(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// What comes before path, query and fragment.
+/// The part before path, query and fragment.
 fn authority_part(rest: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }

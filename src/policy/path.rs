@@ -1,4 +1,4 @@
-//! Paths: compared as raw bytes. A path that can be read in two ways is refused.
+//! Paths are compared as raw bytes. A path that can be read in two ways is refused.
 
 mod near;
 
@@ -9,13 +9,13 @@ pub(super) use near::{compared, nearest};
 /// `routes[].path`: exact bytes, or everything below a prefix that ends at a segment boundary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
-    /// Without the `*`: a prefix ends with `/`.
+    /// The text without the `*`. A prefix ends with `/`.
     text: String,
     is_prefix: bool,
 }
 
 impl PathPattern {
-    /// Parses `/exact/path` or `/prefix/*`; a character outside ASCII is written percent-encoded.
+    /// Parses `/exact/path` or `/prefix/*`. Characters outside ASCII must be percent-encoded.
     ///
     /// # Errors
     /// What is wrong with `text` and what to write instead, in words for the operator.
@@ -33,7 +33,7 @@ impl PathPattern {
                     format!("{text:?} is a URL: write only its path, {path}")
                 }
                 None => {
-                    // nginx compares exactly behind a `=`.
+                    // In nginx, `=` marks an exact path.
                     let path = text.trim_start_matches(['=', ' ']).trim_start_matches('/');
                     format!("{text:?} does not start with a slash: write /{path}")
                 }
@@ -85,7 +85,7 @@ impl PathPattern {
         })
     }
 
-    /// Whether `path` matches, byte by byte. Check [`ambiguity`] first: a prefix takes any bytes below it.
+    /// Whether `path` matches, byte by byte. Check [`ambiguity`] first, because a prefix matches any bytes below it.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {
         if self.is_prefix {
@@ -95,7 +95,7 @@ impl PathPattern {
         }
     }
 
-    /// What is written before the `*` of a prefix, or all of an exact path; and whether it is a prefix.
+    /// The text before the `*` of a prefix, or the whole exact path; and whether it is a prefix.
     pub(super) fn parts(&self) -> (&str, bool) {
         (&self.text, self.is_prefix)
     }
@@ -107,13 +107,12 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// Whether a path was meant as an expression of another program, as far as it can't be a path. What may be one is a
-/// warning of `wsgate check`.
+/// Whether a path is certainly a pattern of another program. If it may also be a plain path, `wsgate check` only warns.
 fn is_regular_expression(text: &str) -> bool {
     let has_escape = text.split('\\').skip(1).any(|rest| {
         let mut rest = rest.chars();
         match rest.next() {
-            // `\data` is a folder of Windows.
+            // `\data` is a folder in Windows.
             Some('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'b') => {
                 !rest.next().is_none_or(|c| c.is_ascii_alphanumeric())
             }
@@ -128,13 +127,13 @@ fn is_regular_expression(text: &str) -> bool {
         || text.ends_with("/?")
 }
 
-/// What makes `path` readable in two ways, as words that complete "it has"; `None` for a plain path.
+/// What makes `path` ambiguous, in words that complete "it has"; `None` for a plain path.
 ///
-/// The paths refused are those that servers are known to disagree on: one normalises, decodes or cuts where another
-/// does not (RFC 3986 sections 2.3, 5.2.4 and 6.2.2). What passes is forwarded as the same bytes. Linear in time.
+/// Servers are known to disagree about these paths: some normalise, decode or cut them, others do not (RFC 3986
+/// sections 2.3, 5.2.4 and 6.2.2). All other paths are forwarded as the same bytes. Linear in time.
 #[must_use]
 pub fn ambiguity(path: &[u8]) -> Option<&'static str> {
-    // Escapes of bytes outside ASCII, each unbroken run apart from the next.
+    // Each unbroken run of escaped bytes outside ASCII is checked by itself.
     let mut runs = Vec::new();
     let mut rest = path;
     while let Some((&byte, tail)) = rest.split_first() {
@@ -148,7 +147,7 @@ pub fn ambiguity(path: &[u8]) -> Option<&'static str> {
                 if let Some(what) = ambiguous_escape(value) {
                     return Some(what);
                 }
-                // An escaped byte of ASCII ends a run as a plain one does.
+                // An escaped ASCII byte ends a run like a plain one.
                 runs.push(if value.is_ascii() { b'-' } else { value });
                 continue;
             }
@@ -167,7 +166,7 @@ pub fn ambiguity(path: &[u8]) -> Option<&'static str> {
     while let Some(segment) = segments.next() {
         match segment {
             b"." | b".." => return Some("a dot segment"),
-            // The last one may be empty: a trailing slash.
+            // The last segment may be empty, after a trailing slash.
             b"" if segments.peek().is_some() => return Some("an empty segment (//)"),
             _ => {}
         }
@@ -178,7 +177,7 @@ pub fn ambiguity(path: &[u8]) -> Option<&'static str> {
     text.chars().find_map(ambiguous_character)
 }
 
-/// The byte of an escape, and what follows it; `bytes` begin after the `%`.
+/// The byte of an escape, and the bytes after it; `bytes` begin after the `%`.
 fn escape(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let [high, low, rest @ ..] = bytes else {
         return None;
@@ -206,7 +205,7 @@ fn ambiguous_escape(value: u8) -> Option<&'static str> {
     }
 }
 
-/// Characters that a server may trim, or fold to one of those above (Unicode's compatibility forms, and look-alikes).
+/// Finds characters that a server may trim, or fold to one of those above (compatibility forms and look-alikes).
 fn ambiguous_character(c: char) -> Option<&'static str> {
     match c {
         '\u{2024}'..='\u{2026}' | '\u{fe52}' | '\u{ff0e}' => Some("an encoded look-alike of a dot"),
@@ -223,7 +222,7 @@ fn ambiguous_character(c: char) -> Option<&'static str> {
     }
 }
 
-/// `text` with what lies outside ASCII percent-encoded.
+/// `text` with all characters outside ASCII percent-encoded.
 fn encoded(text: &str) -> String {
     let encode = |byte: u8| {
         if byte.is_ascii() {
@@ -331,7 +330,7 @@ mod tests {
 
     #[test]
     fn only_escapes_that_mean_one_thing_pass() {
-        // sub-delims, ":" and "@" (RFC 3986 section 3.3) and what can't stand raw in a target.
+        // sub-delims, ":" and "@" (RFC 3986 section 3.3), and characters that must be escaped in a target.
         let plain = b"!\"#$&'()*+,:<=>?@[]^`{|}";
         for byte in 0..=u8::MAX {
             for path in [

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use super::{HostPattern, OriginRule, PathPattern, RequestFacts};
 
-/// The methods of a plain request that a route takes unless it lists its own (RFC 9110 section 9.3, RFC 5789): all but
-/// CONNECT and TRACE, which are never forwarded.
+/// The methods that a route accepts if it does not list its own (RFC 9110 section 9.3, RFC 5789): all except CONNECT
+/// and TRACE, which are never forwarded.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// One entry of `routes`. `U` is what it says of its upstream: a name in the configuration, and in use the upstream itself.
+/// One entry of `routes`. `U` is the upstream's name in a configuration, and the upstream itself in a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route<U = String> {
     /// `None`: any host.
     pub host: Option<HostPattern>,
     /// Exact bytes, or a prefix at a segment boundary.
     pub path: PathPattern,
-    /// What becomes of a request.
+    /// What happens to a request.
     pub serves: Serves<U>,
 }
 
@@ -33,7 +33,7 @@ impl<U> Route<U> {
         self.takes_host(&asked.authority.host) && self.path.matches(asked.path)
     }
 
-    /// What opening handshakes must bring and where they go, if the route takes them.
+    /// The rules for opening handshakes and where they go, if the route accepts them.
     #[must_use]
     pub fn websocket(&self) -> Option<(&Forward<U>, &WebSocketRules)> {
         match &self.serves {
@@ -42,7 +42,7 @@ impl<U> Route<U> {
         }
     }
 
-    /// The same route, for which `upstream` finds what takes the place of its upstream; `None` if it finds nothing.
+    /// The same route with the upstream that `upstream` finds for it; `None` if it finds nothing.
     pub fn bound<V>(&self, upstream: impl FnOnce(&Forward<U>) -> Option<V>) -> Option<Route<V>> {
         Some(Route {
             host: self.host.clone(),
@@ -68,66 +68,66 @@ impl<U> fmt::Display for Route<U> {
     }
 }
 
-/// What becomes of a request for a route.
+/// What happens to a request for a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves<U = String> {
-    /// It is handed to an upstream.
+    /// It is sent to an upstream.
     Forward(Box<Forward<U>>),
     /// The proxy answers it.
     Respond(Respond),
 }
 
-/// `routes[].upstream` and what may go there: at least one of the two kinds.
+/// `routes[].upstream` and what may go there: at least one of the two kinds of request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward<U = String> {
     /// Where requests go.
     pub upstream: U,
-    /// What an opening handshake must bring; `None`: there are none on this route.
+    /// The rules for opening handshakes; `None`: the route does not accept them.
     pub websocket: Option<WebSocketRules>,
-    /// What a plain request must bring; `None`: there are none on this route.
+    /// The rules for plain requests; `None`: the route does not accept them.
     pub http: Option<HttpRules>,
 }
 
 /// `routes[].respond`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Respond {
-    /// From 200 to 599.
+    /// The status, from 200 to 599.
     pub status: u16,
-    /// The whole of it.
+    /// The whole body.
     pub body: String,
-    /// Its media type: a valid field value.
+    /// The media type of the body: a valid field value.
     pub content_type: String,
 }
 
 impl Respond {
-    /// What may be asked of it. OPTIONS is what a health check of HAProxy's asks with unless it is told otherwise.
+    /// The accepted methods. OPTIONS is the default of HAProxy's health checks.
     pub const METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 }
 
 /// `routes[].http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRules {
-    /// The methods let through, in upper case.
+    /// The accepted methods, in upper case.
     pub methods: Vec<String>,
-    /// Bytes of a request's body, without its chunks' framing; `None`: any number.
+    /// The most bytes of a request's body, without the framing of chunks; `None`: no limit.
     pub max_body: Option<u64>,
-    /// From the end of a request's head to the end of its body.
+    /// The time from the end of a request's head to the end of its body.
     pub request_timeout: Duration,
-    /// From the end of the request to the head of the answer.
+    /// The time from the end of the request to the head of the answer.
     pub response_timeout: Duration,
-    /// How long the upstream may stay silent in the middle of an answer; `None`: for ever.
+    /// How long the upstream may stay silent during an answer; `None`: no limit.
     pub idle_timeout: Option<Duration>,
 }
 
 impl HttpRules {
-    /// Whether the route takes `method`. Whoever may GET may ask for the head alone (RFC 9110 section 9.3.2).
+    /// Whether the route accepts `method`. GET includes HEAD (RFC 9110 section 9.3.2).
     #[must_use]
     pub fn allows(&self, method: &str) -> bool {
         let lists = |wanted: &str| self.methods.iter().any(|own| own == wanted);
         lists(method) || (method == "HEAD" && lists("GET"))
     }
 
-    /// The methods that it takes, as the Allow field lists them.
+    /// The accepted methods, as the Allow field lists them.
     #[must_use]
     pub fn allowed(&self) -> String {
         let mut methods: Vec<_> = self.methods.iter().map(String::as_str).collect();
@@ -142,25 +142,25 @@ impl HttpRules {
 /// `routes[].websocket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketRules {
-    /// Admitted origins; at least one.
+    /// The admitted origins; at least one.
     pub origins: Vec<OriginRule>,
-    /// Admit requests without an Origin field.
+    /// What happens to requests without an Origin field.
     pub missing_origin: MissingOrigin,
-    /// WeChat app ids whose Referer stands in for a missing Origin under the `wechat` preset.
+    /// WeChat app ids. With `wechat` among the origins, a Referer that names one replaces a missing Origin.
     pub wechat_app_ids: Vec<String>,
     /// Whether Origin and Referer refusals are enforced.
     pub enforcement: Enforcement,
-    /// Empty: whatever client and upstream agree on.
+    /// The allowed subprotocols; empty: any.
     pub subprotocols: Vec<String>,
-    /// `None`: tunnels may stay silent for ever.
+    /// How long a tunnel may stay silent; `None`: no limit.
     pub idle_timeout: Option<Duration>,
-    /// `None`: the client gets no Pings of the proxy.
+    /// `None`: the proxy sends no Pings of its own.
     pub ping: Option<Ping>,
-    /// `None`: tunnels may stay open for ever.
+    /// How long a tunnel may stay open; `None`: no limit.
     pub max_lifetime: Option<Duration>,
-    /// Bytes of a message's payload on the wire, in either direction; `None`: any size.
+    /// The most bytes of a message's payload on the wire, in either direction; `None`: no limit.
     pub max_message: Option<u64>,
-    /// Whether a refused handshake is answered 101 and then closed with the reason's code.
+    /// Whether a refused handshake is answered with 101 and then closed with the reason's code.
     pub explain_refusals: bool,
 }
 
@@ -176,17 +176,17 @@ pub struct Ping {
 /// `routes[].websocket.missing_origin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingOrigin {
-    /// `origin_missing`.
+    /// Refuse the request with `origin_missing`.
     Refuse,
-    /// Let through: for clients that are not browsers and bring a token.
+    /// Admit the request: for clients that are not browsers and send a token.
     Allow,
 }
 
 /// `routes[].websocket.policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
-    /// Refuse.
+    /// Refuse the request.
     Enforce,
-    /// Let through and note what would be refused.
+    /// Admit the request, and note why it would be refused.
     Report,
 }

@@ -1,7 +1,7 @@
 //! Which route was meant by a request that no route accepts.
 //!
 //! Whether a path is a near miss decides the reason. Therefore every request is checked for it, with bounded work.
-//! Everything else is text for the record, and is looked up only when a record is written.
+//! Everything else is text for the record, and is searched for only when a record is written.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::{PathPattern, RequestFacts, Route};
 use crate::reason::{Failure, Reason, Words};
 use crate::text::enumerated;
 
-/// The patterns of the routes for `host` (lower case), of those with WebSockets alone for a handshake.
+/// The patterns of the routes for `host` (lower case); for a handshake only those of WebSocket routes.
 pub(super) fn patterns<'r, U>(
     routes: &'r [Route<U>],
     host: &str,
@@ -26,8 +26,8 @@ pub(super) fn patterns<'r, U>(
 
 /// Whether `path` is near one of `patterns`.
 ///
-/// A prefix without its slash counts only where another route takes the path (`is_taken`): there is nothing else to be
-/// said then, and elsewhere it is outside of the boundary that the prefix is.
+/// A prefix without its slash counts only if another route matches the path (`is_taken`), because there is then nothing
+/// better to say. Otherwise it lies outside the boundary that the prefix sets.
 pub(super) fn is_near<'p>(
     patterns: impl Iterator<Item = &'p PathPattern>,
     path: &[u8],
@@ -40,7 +40,7 @@ pub(super) fn is_near<'p>(
     })
 }
 
-/// A search for words that a refusal lacks.
+/// A search for the words that a refusal still lacks.
 #[derive(Debug)]
 pub struct Search {
     reason: Reason,
@@ -50,7 +50,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// The search for what to say of `failure`, if the routes may have something to say.
+    /// The search for words about `failure`, if the routes may give any.
     #[must_use]
     pub fn after(failure: &Failure, asked: &RequestFacts<'_>) -> Option<Self> {
         let is_searched = matches!(
@@ -61,7 +61,7 @@ impl Search {
                 | Reason::PathAmbiguous
                 | Reason::WebsocketNotAllowed
         );
-        // A hint that is there already fits better.
+        // An existing hint fits better.
         (is_searched && failure.hint.is_none()).then(|| Self {
             reason: failure.reason,
             host: asked.authority.host.clone(),
@@ -70,7 +70,7 @@ impl Search {
         })
     }
 
-    /// What `routes` say. The work is linear in the number of routes, and bounded for each byte of the path.
+    /// Searches `routes`. The work is linear in the number of routes, and bounded for each byte of the path.
     #[must_use]
     pub fn words<U>(&self, routes: &[Route<U>]) -> Words {
         match self.reason {
@@ -144,7 +144,7 @@ impl Search {
         }
     }
 
-    /// Where the path is one that can't be read in two ways but for its doubled slashes.
+    /// Words for a path that is ambiguous only because of doubled slashes.
     fn doubled_slashes<U>(&self, routes: &[Route<U>]) -> Words {
         let mut single = self.path.clone();
         single.dedup_by(|next, before| (*next, *before) == (b'/', b'/'));
@@ -161,7 +161,7 @@ impl Search {
         }))
     }
 
-    /// Where the path is right and the Host is wrong.
+    /// Words for a path that is right with a Host that is wrong.
     fn elsewhere<U>(&self, routes: &[Route<U>]) -> Option<Words> {
         let matching = routes.iter().filter(|route| route.path.matches(&self.path));
         let hosts: BTreeSet<_> = matching

@@ -6,17 +6,17 @@ use std::collections::HashMap;
 use super::host::below_one_label;
 use super::{HostPattern, Route};
 
-/// Routes in their order.
+/// The routes so far, in the order of the file.
 #[derive(Debug, Default)]
 pub struct Shadows<'r> {
-    /// For each host, where its paths begin in `nodes`.
+    /// For each host, the node at which its paths begin.
     hosts: HashMap<Option<&'r HostPattern>, usize>,
     nodes: Vec<Node>,
-    /// From a node by the next segment of a path.
+    /// From a node and the next segment of a path to the next node.
     steps: HashMap<(usize, &'r str), usize>,
 }
 
-/// A path that routes have in common: the first routes, by their index, for it and for all that is below it.
+/// A path that routes share: the indices of the first route for exactly it, and of the first for all below it.
 #[derive(Debug, Default)]
 struct Node {
     exact: Option<usize>,
@@ -24,7 +24,7 @@ struct Node {
 }
 
 impl<'r> Shadows<'r> {
-    /// Adds the route at `index`, and gives the first of those before it that leaves no request for it.
+    /// Adds the route at `index`. Returns the first route before it that already matches all its requests.
     pub fn add(&mut self, index: usize, route: &'r Route) -> Option<usize> {
         let wildcard = match &route.host {
             Some(HostPattern::Exact(name)) => {
@@ -43,7 +43,7 @@ impl<'r> Shadows<'r> {
         first
     }
 
-    /// The first route that takes all paths of `route`, where the paths of a host begin at `root`.
+    /// The first route that matches all paths of `route`, from the node `root` of a host.
     fn first(&self, root: usize, route: &Route) -> Option<usize> {
         let (text, is_prefix) = route.path.parts();
         let mut first = None;
@@ -67,7 +67,7 @@ impl<'r> Shadows<'r> {
 
     fn insert(&mut self, index: usize, route: &'r Route) {
         let (text, is_prefix) = route.path.parts();
-        // What is behind the slash of a prefix may be anything.
+        // Anything may follow the slash of a prefix.
         let text = match is_prefix {
             true => text.strip_suffix('/').unwrap_or(text),
             false => text,

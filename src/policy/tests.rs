@@ -61,7 +61,7 @@ fn wechat_route(host: Option<&str>, origins: &[&str]) -> Route {
     route
 }
 
-/// A request that each test changes in what it is about.
+/// A request in which each test changes what it is about.
 #[derive(Clone)]
 struct Request<'a> {
     secure: bool,
@@ -116,7 +116,7 @@ impl Request<'_> {
             subprotocols: &self.subprotocols,
         };
         let result = matching(routes, &asked).and_then(|matched| check(matched, &asked));
-        // As its record says it.
+        // As the record has it.
         let result = result.map_err(|mut failure| {
             if let Some(search) = Search::after(&failure, &asked) {
                 let Words { detail, hint } = search.words(routes);
@@ -140,7 +140,7 @@ impl Request<'_> {
     }
 }
 
-/// What every refusal owes the record: its stage, a bounded detail, and a hint whose ticked words are keys.
+/// What the record of every refusal needs: its stage, a bounded detail, and a hint whose words in backticks are keys.
 fn assert_presentable(failure: &Failure) {
     assert_eq!(failure.reason.spec().stage, crate::reason::Stage::Policy);
     let detail = failure.detail.as_ref().expect("every refusal has a detail");
@@ -187,7 +187,7 @@ fn a_handshake_that_an_earlier_route_took_is_told_which_one_was_meant() {
             ],
             Some("api.example.com/* accepts handshakes, but /api/* comes before it"),
         ),
-        // Elsewhere, or for another host.
+        // Another path, or another host.
         (
             vec![
                 plain(None, "/api/*"),
@@ -237,7 +237,7 @@ fn a_route_takes_all_of_another_one_only_where_nothing_is_left() {
     }
 }
 
-/// Against each pair: by what the patterns look like.
+/// Compares each pair of patterns by their text.
 fn leaves_nothing((host, path): (&str, &str), (later_host, later_path): (&str, &str)) -> bool {
     let is_below = |base: &str| {
         let rest = later_host.split_once('.');
@@ -406,7 +406,7 @@ fn the_first_matching_route_decides() {
     #[rustfmt::skip]
     let table = [
         ("api.example.com", "/public/x", "https://a.example.com", Ok("one")),
-        // Later routes are no second chance.
+        // Later routes are not tried.
         ("api.example.com", "/public/x", "https://b.example.com", Err(Reason::OriginNotAllowed)),
         ("other.example", "/public/x", "https://b.example.com", Ok("two")),
         ("other.example", "/", "https://c.example.com", Ok("three")),

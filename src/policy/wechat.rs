@@ -1,29 +1,29 @@
 //! What WeChat's clients send: the Origins of mini programs and mini games, and the Referer that names the app.
 
-/// Origin of web views, the developer tools and previews: a tuple origin.
+/// The Origin of web views, the developer tools and previews: a tuple origin.
 pub(super) const WEB_ORIGIN: &str = "https://servicewechat.com";
 
-/// Origin of the iOS mini game runtime: compared as a string.
+/// The Origin of the iOS mini game runtime, which is compared as a string.
 pub(super) const GAME_ORIGIN: &str = "weapp://wechat-game-runtime";
 
-/// Longest app id believed; real ones are `wx` and 16 hexadecimal digits.
+/// The longest text that counts as an app id. Real ones are `wx` and 16 hexadecimal digits.
 const LONGEST_APP_ID: usize = 64;
 
 /// The app id in a Referer of the form `https://servicewechat.com/{app id}/{anything}`.
 ///
-/// WeChat sets this field itself and lets no mini program set it, but any other client can: it tells one mini
-/// program from another, it does not authenticate.
+/// WeChat sets this field itself, and mini programs cannot change it. Other clients can, so it tells mini programs
+/// apart but does not authenticate them.
 #[must_use]
 pub fn referer_app_id(referer: &[u8]) -> Option<&str> {
     let path = referer
         .strip_prefix(WEB_ORIGIN.as_bytes())?
         .strip_prefix(b"/")?;
-    // Up to its slash, so that a listed id is never taken for the beginning of a longer one.
+    // Up to the slash, so that a listed id never matches the beginning of a longer one.
     let (id, _) = str::from_utf8(path).ok()?.split_once('/')?;
     is_app_id(id).then_some(id)
 }
 
-/// Whether a Referer is a page of WeChat's own site, whatever it names.
+/// Whether a Referer is a page of WeChat's own site, even without an app id.
 pub(super) fn is_of_wechat(referer: &[u8]) -> bool {
     let rest = referer.strip_prefix(WEB_ORIGIN.as_bytes());
     rest.is_some_and(|rest| matches!(rest, [] | [b'/' | b'?' | b'#', ..]))

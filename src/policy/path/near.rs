@@ -1,22 +1,23 @@
 //! How near a path comes to a pattern that it does not match.
 //!
-//! Near is a path that differs in letter case, in slashes, or by at most [`MOST_EDITS`] edits and a quarter of the
-//! length of the longer one. An edit inserts, deletes or replaces one byte, so two swapped letters are two edits.
+//! A path is near if it differs only in letter case, in slashes, or by a few edits: at most [`MOST_EDITS`], and at most
+//! a quarter of the length of the longer path. An edit inserts, deletes or replaces one byte, so two swapped letters
+//! are two edits.
 
 use super::PathPattern;
 
-/// Most edits of a path that still is near.
+/// The most edits of a path that is still near.
 const MOST_EDITS: usize = 2;
 
-/// Of the longer path's bytes, one in so many may be edited.
+/// One in this many bytes of the longer path may be edited.
 const BYTES_PER_EDIT: usize = 4;
 
-/// What one path may cost: each pattern takes [`EACH`] and as much as its beginning has in common with the path. A peer
-/// chooses the path, so what lies beyond is not compared.
+/// The most work for one path, because a peer chooses it. Each pattern costs [`EACH`] and as much as its beginning has
+/// in common with the path; the remaining patterns are not compared.
 const BUDGET: usize = 64 * 1024;
 const EACH: usize = 8;
 
-/// How a path differs from one that matches a pattern. Less is nearer.
+/// How a path differs from one that matches a pattern. A smaller value is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::policy) struct Near {
     edits: usize,
@@ -27,18 +28,18 @@ pub(in crate::policy) struct Near {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Slashes {
     Same,
-    /// The last one is too many.
+    /// The last slash is superfluous.
     Trailing,
-    /// The last one is missing.
+    /// The last slash is missing.
     Untrailed,
-    /// They are elsewhere, or there are more or fewer.
+    /// The slashes are elsewhere, or there are more or fewer.
     Moved,
-    /// A prefix's last one is missing, and so is what would be below it.
+    /// The last slash of a prefix is missing, and so is the path below it.
     Above,
 }
 
 impl Near {
-    /// What a client must change in its URL, as words that follow "in the client's URL".
+    /// What must change, in words that follow "in the client's URL".
     pub fn change(self) -> String {
         let case = self.has_other_case.then_some("use the route's letter case");
         let slashes = match self.slashes {
@@ -53,7 +54,7 @@ impl Near {
         changes.join(" and ")
     }
 
-    /// Whether the path is a prefix without its slash, outside of the boundary that the prefix is.
+    /// Whether the path is a prefix without its slash, which lies outside the boundary that the prefix sets.
     pub fn is_above(self) -> bool {
         self.slashes == Slashes::Above
     }
@@ -62,7 +63,7 @@ impl Near {
 impl PathPattern {
     /// How `path` differs, if that is only letter case or one trailing slash.
     ///
-    /// A prefix without its slash is not meant: `/public/*` is a boundary that `/public` lies outside of.
+    /// A prefix without its slash does not count: `/public` lies outside the boundary that `/public/*` sets.
     pub(in crate::policy) fn respelled(&self, path: &[u8]) -> Option<Near> {
         let own = self.text.as_bytes();
         let theirs = if self.is_prefix {
@@ -89,7 +90,7 @@ impl PathPattern {
         })
     }
 
-    /// How `path` differs, if it is near; `None` also where it matches.
+    /// How `path` differs, if it is near; also `None` if it matches.
     pub(in crate::policy) fn near(&self, path: &[u8]) -> Option<Near> {
         if self.matches(path) || !path.starts_with(b"/") {
             return None;
@@ -113,7 +114,7 @@ impl PathPattern {
             end = at + 1;
         }
         let slashes = match (self.is_prefix, path.get(end..).unwrap_or_default()) {
-            // That every path is below `/*` makes none near.
+            // Every path is below `/*`, so that makes no path near.
             _ if end == 0 => return None,
             (true, []) => Slashes::Above,
             (true, [b'/', ..]) => Slashes::Moved,
@@ -127,7 +128,7 @@ impl PathPattern {
         })
     }
 
-    /// How `path`, or its beginning where this is a prefix, differs in letters.
+    /// How the letters of `path` differ; for a prefix, those of its beginning.
     fn edited(&self, path: &[u8]) -> Option<Near> {
         let own = self.text.as_bytes();
         let most = own.len() + MOST_EDITS;
@@ -146,8 +147,8 @@ impl PathPattern {
             })
     }
 
-    /// Whether one of this pattern and `path` is the other with whole segments behind it, and no more than twice as
-    /// long where segments are missing.
+    /// Whether `path` continues this pattern with whole segments, or the other way round. If segments are missing, the
+    /// pattern is at most twice as long.
     fn is_along(&self, path: &[u8]) -> bool {
         let own = self.text.as_bytes();
         let own = own.strip_suffix(b"/").unwrap_or(own);
@@ -161,13 +162,13 @@ impl PathPattern {
         is_below(theirs, own) || (is_below(own, theirs) && theirs.len() * 2 >= own.len())
     }
 
-    /// How many bytes the beginnings have in common, in any letter case.
+    /// How many bytes at the beginning are equal, in any letter case.
     fn common(&self, path: &[u8]) -> usize {
         common(self.text.as_bytes(), path)
     }
 }
 
-/// The patterns that `path` is compared with: the first ones, until the budget is spent.
+/// The patterns that `path` is compared with: the first ones, until the budget is used up.
 pub(in crate::policy) fn compared<'p>(
     patterns: impl Iterator<Item = &'p PathPattern>,
     path: &[u8],
@@ -181,7 +182,7 @@ pub(in crate::policy) fn compared<'p>(
     })
 }
 
-/// The pattern that `path` most resembles, if it resembles one: the nearest, else the longest along the same way.
+/// The pattern that `path` resembles most, if any: the nearest, otherwise the longest that it continues or begins.
 pub(in crate::policy) fn nearest<'p>(
     patterns: impl Iterator<Item = &'p PathPattern>,
     path: &[u8],
@@ -196,14 +197,14 @@ pub(in crate::policy) fn nearest<'p>(
         .map(|(_, pattern)| pattern)
 }
 
-/// The least number of edits that make one of the other, in any letter case, if that is near.
+/// The smallest number of edits between both, in any letter case, if that is near.
 fn edits(own: &[u8], theirs: &[u8]) -> Option<usize> {
     let most = MOST_EDITS.min(own.len().max(theirs.len()) / BYTES_PER_EDIT);
     (0..=most).find(|edits| is_within(*edits, own, theirs))
 }
 
-/// Whether at most `edits` edits make one of the other, in any letter case: with two of them at most 13 walks along the
-/// shorter one.
+/// Whether at most `edits` edits separate both, in any letter case. Two edits take at most 13 walks along the shorter
+/// one.
 fn is_within(edits: usize, own: &[u8], theirs: &[u8]) -> bool {
     if own.len().abs_diff(theirs.len()) > edits {
         return false;
@@ -211,7 +212,7 @@ fn is_within(edits: usize, own: &[u8], theirs: &[u8]) -> bool {
     let common = common(own, theirs);
     let (own, theirs) = (after(own, common), after(theirs, common));
     if own.is_empty() || theirs.is_empty() {
-        // The rest of the other path is at most as long as the difference in length.
+        // What remains of the other path is at most the difference in length.
         return true;
     }
     let Some(fewer) = edits.checked_sub(1) else {
@@ -277,7 +278,7 @@ mod tests {
         for (text, path, expected) in [
             ("/a/b", "/a/b/", Some("drop the trailing slash")),
             ("/A/b", "/a/b", Some("use the route's letter case")),
-            // Slashes, however many.
+            // Any number of slashes.
             ("/a/b/c/d/e", "/abcde", SLASHES),
             ("/abcde", "/a/b/c/d/e", SLASHES),
             ("/a/b/c/d/e/*", "/abcde/x", SLASHES),
@@ -288,12 +289,12 @@ mod tests {
                 Some("use the route's letter case and use the route's slashes"),
             ),
             ("/a/b", "/ab/c", None),
-            // One edit, of each kind.
+            // One edit of each kind.
             ("/stream", "/strem", SPELLING),
             ("/stream", "/streams", SPELLING),
             ("/stream", "/strean", SPELLING),
             ("/stream", "/xtream", SPELLING),
-            // Two, which two swapped letters are.
+            // Two edits, also as two swapped letters.
             ("/stream/1", "/straem/1", SPELLING),
             ("/stream/1", "/srtream", None),
             ("/stream/1", "/stem/1", SPELLING),
@@ -304,11 +305,11 @@ mod tests {
                 "/api/realtim-voice/strem",
                 SPELLING,
             ),
-            // Three.
+            // Three edits.
             ("/stream/12345", "/strem/124", None),
             ("/stream/12345", "/strxxx/12345", None),
             ("/stream/12345", "/stream/12345678", None),
-            // More than a quarter.
+            // More than a quarter of the length.
             ("/nodns", "/nope", None),
             ("/ws", "/wx", None),
             ("/ws", "/w", None),
@@ -317,7 +318,7 @@ mod tests {
             ("/wss", "/ws", SPELLING),
             ("/stream", "/stram1", None),
             ("/stream12", "/srteam12", SPELLING),
-            // Prefixes, as far as they go.
+            // Prefixes: only their own length is compared.
             ("/public/*", "/pubic/x/y/z", SPELLING),
             ("/public/*", "/publicc/x", SPELLING),
             ("/public/*", "/puplik/x", SPELLING),
@@ -343,7 +344,7 @@ mod tests {
         }
     }
 
-    /// Against the library's table, which takes the product of both lengths.
+    /// Compares with the library, whose time is the product of both lengths.
     #[test]
     fn edits_are_those_of_levenshtein() {
         let words: Vec<String> = (0..3_u32.pow(6))

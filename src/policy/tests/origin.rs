@@ -148,7 +148,7 @@ fn exactly_one_origin_field_counts() {
     let (own, evil): (&[u8], &[u8]) = (b"https://app.example.com", b"https://evil.com");
     #[rustfmt::skip]
     let table: &[(&str, &[&[u8]], &str)] = &[
-        // O33 is O19 to the policy: it never sees a Sec-WebSocket-Origin.
+        // For the policy O33 is the same as O19: it never sees a Sec-WebSocket-Origin.
         ("O19", &[], "origin_missing"),
         ("O21", &[own, evil], "origin_multiple"),
         ("O21", &[evil, own], "origin_multiple"),
@@ -193,7 +193,7 @@ fn self_is_the_routes_own_host_and_not_the_requests() {
         ("O35", exact(), true, "api.example.com", "https://api.example.com.", "origin_not_allowed"),
         ("O35", exact(), true, "api.example.com", "wss://api.example.com", "origin_not_allowed"),
         ("O35", exact(), true, "api.example.com", "weapp://api.example.com", "origin_not_allowed"),
-        // Without an exact host there is nothing of ours to compare with, so the Host would decide.
+        // Without an exact host there is nothing configured to compare with, so the Host would decide.
         ("O35", any(), true, "evil.com", "https://evil.com", "origin_not_allowed"),
         ("O35", wildcard(), true, "a.example.com", "https://a.example.com", "origin_not_allowed"),
     ];
@@ -267,7 +267,7 @@ fn wechat_is_admitted_with_a_listed_app_id() {
         ("O28", preset(), game, vec!["https://servicewechat.com/"], "referer_appid_mismatch"),
         ("O28", preset(), game, vec![own, own], "referer_appid_mismatch"),
         ("O29", preset(), Some("WEAPP://wechat-game-runtime"), vec!["https://evil.example/x"], "referer_appid_mismatch"),
-        // Of the route's own origin only a foreign app id is refused.
+        // With the route's own origin, only a foreign app id is refused.
         ("O35", preset(), host, vec!["https://api.example.com/page"], "allow"),
         ("O35", preset(), host, vec![own, own], "allow"),
         ("Referer", both(), web, vec!["https://evil.example/x"], "referer_appid_mismatch"),
@@ -294,7 +294,8 @@ fn wechat_is_admitted_with_a_listed_app_id() {
         ("Referer", preset(), None, vec!["http://servicewechat.com/wxAAA/0/page-frame.html"], "origin_missing"),
         ("Referer", preset(), None, vec![own, own], "origin_missing"),
         ("Referer", preset(), None, vec![own, foreign], "referer_appid_mismatch"),
-        // The rule is the preset's: other entries admit without it, and it holds though they list the same Origin.
+        // The rule belongs to the preset: other entries admit without it, but it applies even if they list the same
+        // Origin.
         ("Referer", both(), web, vec![foreign], "referer_appid_mismatch"),
         ("Referer", both(), Some("https://app.example.com"), vec![foreign], "allow"),
         ("Referer", without(), web, vec![foreign], "allow"),
@@ -350,7 +351,7 @@ fn a_wechat_client_without_a_referer_is_noted() {
     }
 }
 
-/// The detail says what is wrong with the Referer, and shows nothing of it.
+/// The detail says what is wrong with the Referer and shows no part of it.
 #[test]
 fn a_wechat_client_with_another_referer_is_told_what_is_wrong() {
     let routes = [wechat_route(None, &["wechat"])];

@@ -81,7 +81,7 @@ fn paths_are_compared_as_raw_bytes() {
         ("P15", b"/public/%1", "path_ambiguous"),
         ("P15", b"/public/%1/x", "path_ambiguous"),
         ("P15", b"/public/%+1", "path_ambiguous"),
-        // The http stage refuses these first; the policy would not let them in either.
+        // The http stage refuses these first; the policy would refuse them, too.
         ("P16", b"/api/realtime-voice/stream#x", "path_ambiguous"),
         ("P17", b"/publicadmin", "path_not_allowed"),
         ("P17", b"/public", "path_not_allowed"),
@@ -135,7 +135,7 @@ fn the_query_never_decides() {
             &[]
         };
         assert_eq!(codes, expected, "{id}");
-        // A query may hold a token: it stays out of the notes.
+        // A query may hold a token, so it stays out of the notes.
         assert!(permit.notes().iter().all(|note| note.detail.is_none()));
     }
 }
@@ -252,7 +252,7 @@ fn http_route(host: Option<&str>, path: &str) -> Route {
     route
 }
 
-/// Who is near a WebSocket route meant it, whether or not another route takes the path.
+/// A handshake near a WebSocket route means that route, whether or not another route matches the path.
 #[test]
 fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
     let websocket = || route(Some("api.example.com"), STREAM, &BASE);
@@ -281,7 +281,7 @@ fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
         ("/api/users", here, None),
         ("/roomservice", here, None),
         ("/", here, None),
-        // The route is another host's.
+        // The route is for another host.
         ("/api/realtime-voice/strem", "b.example", None),
     ];
     for (path, host, expected) in table {
@@ -309,7 +309,7 @@ fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
                 assert!(hint.contains(change) && hint.contains(route), "{hint}");
             }
         }
-        // Without the other route it is the same, but for a prefix without its slash.
+        // Without the other route it is the same, except for a prefix without its slash.
         let request = Request {
             host,
             path: path.as_bytes(),
@@ -325,7 +325,7 @@ fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
     }
 }
 
-/// The route that takes the path may be meant for just this one, and does not accept handshakes all the same.
+/// The route that matches may be meant for exactly this path, but it still does not accept handshakes.
 #[test]
 fn a_near_miss_names_the_route_with_the_fewest_edits() {
     let routes = [
@@ -346,8 +346,8 @@ fn a_near_miss_names_the_route_with_the_fewest_edits() {
     );
 }
 
-/// Of plain requests only letter case and one trailing slash are near misses, of any route; a handshake never means a route for plain
-/// requests.
+/// For plain requests only letter case and one trailing slash make near misses, of any route. A handshake never means a
+/// route for plain requests.
 #[test]
 fn plain_requests_are_near_as_ever() {
     let routes = [route(None, STREAM, &BASE), http_route(None, "/api/users/*")];
@@ -403,7 +403,7 @@ fn doubled_slashes_are_ambiguous_and_name_the_route() {
     }
 }
 
-/// A route without a host lets every Host come this far.
+/// A route without a host matches every Host.
 #[test]
 fn a_path_of_other_hosts_is_told_as_such() {
     let routes = [
