@@ -1,8 +1,8 @@
 //! The TLS stage (RFC 8446, RFC 5246).
 //!
-//! Takes a socket with its first bytes; gives a decrypting [`ClientStream`]; fails with the `tls_…` reasons, told
-//! from the ClientHello that is read before any certificate is chosen. One deadline covers hello and handshake.
-//! Everything of rustls that the rest of the program meets is in this module.
+//! Takes a socket with its first bytes; gives a decrypting [`ClientStream`]; fails with the `tls_…` reasons. They are
+//! found in the ClientHello, which is read before a certificate is chosen. One deadline covers hello and handshake. All
+//! of rustls that the rest of the program needs is in this module.
 
 mod accepted_keys;
 mod alert;
@@ -59,16 +59,17 @@ use serving::{Identities, Only, Order};
 /// The ALPN name of HTTP/1.1 (RFC 7301), which every route speaks.
 pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
 
-/// What a client may offer by ALPN, the best first: a health check may speak HTTP/1.0.
+/// What a client may offer by ALPN, in order of preference. Some health checks speak HTTP/1.0.
 const ALPN: [&[u8]; 2] = [ALPN_HTTP11, b"http/1.0"];
 
-/// Outgoing TLS data that may wait for a client that does not read: one record of the largest size and its overhead.
+/// The most outgoing TLS data that may wait for a client that does not read: one record of the largest size with its
+/// overhead.
 pub(crate) const SEND_BUFFER: usize = 17 * 1024;
 
 /// A listener's TLS settings, ready for handshakes.
 #[derive(Debug)]
 pub struct Server {
-    /// For handshakes that no certificate can serve.
+    /// The settings for handshakes that no certificate can serve.
     without: Arc<ServerConfig>,
     identities: Identities,
     authorities: Option<Authorities>,
@@ -77,21 +78,21 @@ pub struct Server {
     self_signed: bool,
 }
 
-/// What is known of a client's TLS, filled in as it becomes known.
+/// The known facts about a client's TLS, filled in as they become known.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The server name asked for, in lower case.
+    /// The requested server name, in lower case.
     pub sni: Option<String>,
-    /// The version agreed on.
+    /// The negotiated version.
     pub version: Option<&'static str>,
-    /// The protocol agreed on.
+    /// The negotiated protocol.
     pub alpn: Option<String>,
-    /// The certificate that the hello was answered with.
+    /// The certificate in the answer to the hello.
     pub served: Option<Arc<Identity>>,
 }
 
 impl Facts {
-    /// What a record says of the certificate that was served.
+    /// What a record says about the served certificate.
     #[must_use]
     pub fn shown(&self) -> Option<Box<Served>> {
         let served = self.served.as_ref()?;
@@ -104,10 +105,10 @@ impl Facts {
 pub struct Failed {
     /// Why.
     pub failure: Failure,
-    /// Where the refusal can be answered in clear, when the client spoke plain HTTP.
+    /// The socket for an unencrypted answer, if the client spoke plain HTTP.
     pub plain: Option<TcpStream>,
-    /// Where an alert was sent that the client may still have to read: one without a good certificate may have sent
-    /// its request already, and a socket that is closed unread takes the alert back.
+    /// The socket, if an alert was sent that the client may still have to read. The client may already have sent its
+    /// request, and closing a socket with unread bytes discards the alert.
     pub told: Option<Replay<Socket>>,
 }
 
@@ -123,10 +124,10 @@ impl From<Failure> for Failed {
 
 impl Server {
     /// Builds the settings of one listener from its certificates, the first of which serves clients without SNI, and
-    /// from the authorities of its clients, if they have certificates.
+    /// from the authorities for client certificates, if it asks for them.
     ///
     /// # Errors
-    /// The library's words when it does not take the settings.
+    /// The library's words if it rejects the settings.
     pub fn new(
         identities: Vec<Arc<Identity>>,
         authorities: Option<&Authorities>,
@@ -137,8 +138,8 @@ impl Server {
             TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::V1_3 => &[&rustls::version::TLS13],
         };
-        // Stateless tickets: after a restart of a hop thousands reconnect, which a small session cache can't hold.
-        // Each listener has keys of its own, so that a ticket is worth nothing at another one.
+        // Tickets are stateless: when a hop restarts, thousands of clients reconnect, more than a small session cache
+        // holds. Each listener has its own keys, so a ticket is worthless at another one.
         let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let build = |order: Order| -> Result<ServerConfig, Error> {
             let provider = Arc::new(order.provider());
@@ -180,7 +181,7 @@ impl Server {
         self.without.crypto_provider()
     }
 
-    /// Whether it is made of these very identities and authorities.
+    /// Whether it was made of exactly these identities and authorities.
     #[must_use]
     pub fn is_made_of(
         &self,
@@ -195,7 +196,7 @@ impl Server {
             && self.authorities.as_ref() == authorities
     }
 
-    /// Whether a client that `other` let in would have been asked for the same certificate here.
+    /// Whether this listener would have asked a client of `other` for the same certificate.
     #[must_use]
     pub fn asks_clients_like(&self, other: &Self) -> bool {
         self.authorities == other.authorities

@@ -1,4 +1,4 @@
-//! Kinds and sizes of certificate keys that clients accept.
+//! The kinds and sizes of certificate keys that clients accept.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use super::finding::Finding;
 
 /// The finding about a key that no client accepts.
 pub(super) fn refused(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding> {
-    /// For RSA (CA/Browser Forum baseline requirements, section 6.1.5). rustls accepts no shorter key either.
+    /// The least size for RSA (CA/Browser Forum baseline requirements, section 6.1.5). rustls accepts no shorter key
+    /// either.
     const LEAST_BITS: usize = 2048;
     let key = leaf.public_key();
     let path = file.display();
@@ -37,7 +38,7 @@ pub(super) fn refused(leaf: &X509Certificate<'_>, file: &Path) -> Option<Finding
     }
 }
 
-/// The kind of a key that can't be used, whatever its size.
+/// The kind of a key that is unusable at any size.
 fn refused_kind(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
     /// RFC 5480 section 2.1.1.1.
     const CURVES: [Oid<'_>; 3] = [OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521];

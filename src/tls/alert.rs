@@ -1,21 +1,21 @@
-//! TLS alerts (RFC 8446 section 6): their names, which one an error calls for, and those that the proxy writes itself.
+//! TLS alerts (RFC 8446 section 6): their names, which one an error requires, and those that the proxy writes itself.
 
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::reason::Failure;
 
-/// An alert as records spell it: its number, and its name in the registry of IANA.
+/// An alert as records spell it: its number, and its name in IANA's registry.
 pub(super) fn words(alert: AlertDescription) -> String {
     format!("{} ({})", u8::from(alert), name(alert))
 }
 
-/// The same failure, whose detail says that this alert was sent.
+/// Adds to the failure's detail that this alert was sent.
 pub(super) fn sent(failure: Failure, alert: AlertDescription) -> Failure {
     say(failure, &format!("the proxy sent alert {}", words(alert)))
 }
 
-/// The same failure, whose detail says which alert the library has sent with its error, if it has.
+/// Adds to the failure's detail which alert the library has sent with its error, if any.
 pub(super) fn sent_with(failure: Failure, error: &Error) -> Failure {
     match sent_by_library(error) {
         Some(alert) => sent(failure, alert),
@@ -23,7 +23,7 @@ pub(super) fn sent_with(failure: Failure, error: &Error) -> Failure {
     }
 }
 
-/// The same failure with something more in its detail.
+/// Adds something to the failure's detail.
 pub(super) fn say(mut failure: Failure, more: &str) -> Failure {
     failure.detail = Some(match failure.detail.take() {
         Some(detail) => format!("{detail}; {more}"),
@@ -32,7 +32,7 @@ pub(super) fn say(mut failure: Failure, more: &str) -> Failure {
     failure
 }
 
-/// Writes a fatal alert in clear, which is how an alert goes out before keys are agreed on.
+/// Writes a fatal alert unencrypted, as alerts are before keys are negotiated.
 pub(super) async fn write(
     socket: &mut (impl AsyncWrite + Unpin),
     alert: AlertDescription,
@@ -44,12 +44,12 @@ pub(super) async fn write(
         .await
 }
 
-/// The alert that the RFCs want for what is wrong with a client's messages; `None` where they want none.
+/// The alert that the RFCs require for an error in a client's messages; `None` if they require none.
 pub(super) fn wanted(error: &Error) -> Option<AlertDescription> {
     use AlertDescription as Alert;
     Some(match error {
         Error::AlertReceived(_) => return None,
-        // RFC 8446 section 5.1, and section 5 for a type of record that does not exist.
+        // RFC 8446 section 5.1, and section 5 for a record type that does not exist.
         Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
             Alert::RecordOverflow
         }
@@ -94,7 +94,7 @@ fn misbehaved(error: &PeerMisbehaved) -> AlertDescription {
     }
 }
 
-/// The alert that the library has sent with an error that came after the ClientHello; `None` where it sends none.
+/// The alert that the library has sent with an error after the ClientHello; `None` if it sends none.
 fn sent_by_library(error: &Error) -> Option<AlertDescription> {
     match error {
         Error::InvalidMessage(

@@ -26,15 +26,15 @@ use crate::stream::{Beginning, UpstreamStream};
 #[derive(Clone, Debug)]
 pub struct Client {
     config: Arc<ClientConfig>,
-    /// In place of the endpoint's host.
+    /// Replaces the endpoint's host.
     name: Option<String>,
-    /// Whom it trusts, in words.
+    /// The authorities that it trusts, in words.
     trusts: Arc<str>,
-    /// What it shows.
+    /// The certificate that it presents.
     certificate: Option<Certificate>,
 }
 
-/// One is equal to its clones: what else decides the same can't be told.
+/// Only clones are equal, because the settings themselves can't be compared.
 impl PartialEq for Client {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
@@ -50,12 +50,13 @@ pub struct SystemRoots {
 }
 
 impl SystemRoots {
-    /// Looks them up: where OpenSSL on this system would, or in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    /// Loads the authorities from the places that OpenSSL uses on this system, or from `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR`.
     #[must_use]
     pub fn load() -> Self {
         let found = rustls_native_certs::load_native_certs();
         let mut store = RootCertStore::empty();
-        // Some systems list certificates that are none; the others are good all the same.
+        // Some systems list files that are not certificates; the others are still good.
         store.add_parsable_certificates(found.certs);
         Self {
             store: Arc::new(store),
@@ -65,8 +66,8 @@ impl SystemRoots {
 }
 
 impl Client {
-    /// Reads the files that `settings` name; `system` gives the authorities where they name none. The client is there
-    /// exactly if no finding is an error; findings name the keys `ca`, `cert` and `key`.
+    /// Reads the files that `settings` names; `system` gives the authorities if it names none. Returns a client exactly
+    /// if no finding is an error. Findings name the keys `ca`, `cert` and `key`.
     #[must_use]
     pub fn load(
         settings: &UpstreamTls,
@@ -86,7 +87,7 @@ impl Client {
         let own = settings.identity.as_ref().and_then(|files| {
             let chain = identity::read_certificates("cert", &files.cert);
             let key = identity::read_key(&files.key);
-            // Both are read before either is given up, so that both are reported.
+            // Both files are read before either result is dropped, so that both problems are reported.
             let chain = chain.map_err(|finding| findings.push(finding)).ok();
             let key = key.map_err(|finding| findings.push(finding)).ok();
             let (chain, key) = (chain?, key?);
@@ -133,7 +134,7 @@ impl Client {
         (Some(client), findings)
     }
 
-    /// The same for an upstream with other `settings` that name the same files.
+    /// The same client for an upstream with other `settings` that name the same files.
     #[must_use]
     pub fn asking_for(&self, settings: &UpstreamTls) -> Self {
         Self {
@@ -142,17 +143,17 @@ impl Client {
         }
     }
 
-    /// What is told of the certificate that upstreams are shown, if there is one.
+    /// The facts about the certificate that is presented to upstreams, if there is one.
     #[must_use]
     pub fn certificate(&self) -> Option<&Certificate> {
         self.certificate.as_ref()
     }
 
-    /// Does the client's side of a handshake with the endpoint `host`, a name or an address. The caller sets the
-    /// deadline; dropped before its end the socket is closed.
+    /// Performs the client's side of a handshake with the endpoint `host`, a name or an address. The caller sets the
+    /// deadline. Dropping the future closes the socket.
     ///
     /// # Errors
-    /// The reasons for an upstream that is not what it should be.
+    /// Why the upstream can't be trusted or did not complete the handshake.
     pub async fn connect(&self, socket: TcpStream, host: &str) -> Result<UpstreamStream, Failure> {
         let name = self.name.as_deref().unwrap_or(host);
         let Ok(server_name) = ServerName::try_from(name.to_owned()) else {
@@ -160,7 +161,7 @@ impl Client {
             return Err(Failure::new(Reason::UpstreamTlsVerifyFailed, detail));
         };
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        // The library does not give back what is no TLS.
+        // The library does not give back bytes that are not TLS.
         let socket = Beginning::new(FIRST_BYTES, socket);
         let handshake = connector.connect_with(server_name, socket, |tls| {
             tls.set_buffer_limit(Some(SEND_BUFFER));
@@ -178,7 +179,7 @@ impl Client {
     }
 }
 
-/// The authorities of a file; `doubts` get what is only probably wrong with it.
+/// The authorities of a file; `doubts` gets warnings about them.
 fn read_roots(file: &Path, doubts: &mut Vec<Finding>) -> Result<RootCertStore, Finding> {
     let mut store = RootCertStore::empty();
     for (index, certificate) in read_authorities(file)?.into_iter().enumerate() {
@@ -203,8 +204,8 @@ fn read_roots(file: &Path, doubts: &mut Vec<Finding>) -> Result<RootCertStore, F
     Ok(store)
 }
 
-/// Whether a certificate is probably one that `openssl req -x509` made for a server: authorities have no names of hosts,
-/// and an authority's certificate is none for a server (RFC 5280 section 4.2.1.9).
+/// Whether a certificate was probably made for a server by `openssl req -x509`: authorities do not have host names, and
+/// a server must not present the certificate of an authority (RFC 5280 section 4.2.1.9).
 fn is_server_and_authority(certificate: &CertificateDer<'_>) -> bool {
     X509Certificate::from_der(certificate).is_ok_and(|(_, found)| {
         let has_names = matches!(found.subject_alternative_name(), Ok(Some(_)));

@@ -1,4 +1,4 @@
-//! Client certificates: which authorities may issue them, and why one was not accepted.
+//! Client certificates: which authorities may issue them, and why one was rejected.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::identity::read_certificates;
 use crate::config::{ClientAuth, ClientAuthMode, Severity};
 use crate::reason::{Failure, Reason};
 
-/// Decides on the certificates of a listener's clients.
+/// The rules for the certificates of a listener's clients.
 #[derive(Clone, Debug)]
 pub struct Authorities {
     roots: Arc<RootCertStore>,
@@ -20,7 +20,7 @@ pub struct Authorities {
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
-/// One is equal to its clones: what else decides the same can't be told.
+/// Only clones are equal, because the verifiers themselves can't be compared.
 impl PartialEq for Authorities {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.verifier, &other.verifier)
@@ -28,7 +28,7 @@ impl PartialEq for Authorities {
 }
 
 impl Authorities {
-    /// Loads the authorities that `settings` names. They are there exactly if no finding is an error.
+    /// Loads the authorities that `settings` names. Returns them exactly if no finding is an error.
     #[must_use]
     pub fn load(settings: &ClientAuth) -> (Option<Self>, Vec<Finding>) {
         let mut findings = Vec::new();
@@ -44,7 +44,7 @@ impl Authorities {
         };
         let mut roots = RootCertStore::empty();
         for (index, certificate) in certificates.into_iter().enumerate() {
-            // A self-signed one that is no authority lets in the client that has its key, and nobody else.
+            // A self-signed certificate that is not an authority's admits only the client that has its key.
             let is_authority = X509Certificate::from_der(&certificate)
                 .is_ok_and(|(_, found)| found.is_ca() || found.issuer() == found.subject());
             if roots.add(certificate).is_err() {
@@ -93,8 +93,8 @@ impl Authorities {
         })
     }
 
-    /// The same authorities for a listener with other `settings` that name the same file. `None` where they decide on
-    /// nothing, which loading has ruled out.
+    /// The same authorities for a listener with other `settings` that name the same file; `None` if they are unusable,
+    /// which loading has already excluded.
     #[must_use]
     pub fn asking_for(&self, settings: &ClientAuth) -> Option<Self> {
         match settings.mode == self.mode {
@@ -108,7 +108,7 @@ impl Authorities {
     }
 }
 
-/// What is wrong with a client's certificate, if an error is about that.
+/// What is wrong with a client's certificate, if the error is about that.
 pub(super) fn refused(error: &Error) -> Option<Failure> {
     let error = match error {
         Error::NoCertificatesPresented => {

@@ -1,5 +1,5 @@
-//! The development certificate of `tls.self_signed`. A build without the feature `self-signed` serves one that is there, and can't
-//! make one.
+//! The development certificate of `tls.self_signed`. A build without the feature `self-signed` serves an existing one,
+//! but can't create one.
 
 #[cfg(feature = "self-signed")]
 mod make;
@@ -15,12 +15,12 @@ use rustix::io::Errno;
 use super::identity;
 use crate::config::CertificateFiles;
 
-/// What can't be done with a file.
+/// The operation on a file that failed.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Read,
     Make,
-    /// Make it, by a build without the feature.
+    /// Creating it, in a build without the feature.
     LeftOut,
 }
 
@@ -76,11 +76,11 @@ impl std::error::Error for DevelopmentCertificateError {
     }
 }
 
-/// Makes a certificate for `localhost`, `127.0.0.1` and `::1`, and its key with mode 0600, unless good ones are
-/// there. Returns whether it made them.
+/// Creates a certificate for `localhost`, `127.0.0.1` and `::1`, and its key with mode 0600, unless good ones exist.
+/// Returns whether it created them.
 ///
 /// # Errors
-/// When a file is there that can't be read, or can't be written.
+/// If an existing file can't be read, or a file can't be written.
 pub fn ensure_development_certificate(
     files: &CertificateFiles,
 ) -> Result<bool, DevelopmentCertificateError> {
@@ -93,11 +93,10 @@ pub fn ensure_development_certificate(
     Err(left_out(files))
 }
 
-/// Whether a development certificate is there that can be used, and nothing is to be said of it. Else the start makes a
-/// new one.
+/// Whether a usable development certificate exists that needs no warning. Otherwise the start creates a new one.
 ///
 /// # Errors
-/// When the start would fail: a file is there that can't be read, or this user can't write.
+/// If the start would fail because an existing file can't be read or this user can't write it.
 pub fn has_development_certificate(
     files: &CertificateFiles,
 ) -> Result<bool, DevelopmentCertificateError> {
@@ -110,7 +109,7 @@ pub fn has_development_certificate(
     for file in [&files.key, &files.cert] {
         let folders = file.ancestors().skip(1).map(or_here);
         let mut found = folders.map(|folder| access(folder, Access::WRITE_OK | Access::EXEC_OK));
-        // A folder that is missing is made in the one above it.
+        // A missing folder is created in its parent.
         let nearest = found.find(|found| *found != Err(Errno::NOENT));
         nearest
             .unwrap_or(Ok(()))
@@ -119,7 +118,7 @@ pub fn has_development_certificate(
     Ok(false)
 }
 
-/// What a build without the feature says of a certificate that is not there.
+/// The message of a build without the feature if the certificate does not exist.
 fn left_out(files: &CertificateFiles) -> DevelopmentCertificateError {
     DevelopmentCertificateError::of(Act::LeftOut, &files.cert)("this build leaves that out")
 }
@@ -138,7 +137,7 @@ fn is_there(files: &CertificateFiles) -> Result<bool, DevelopmentCertificateErro
             outcome => drop(outcome.map_err(DevelopmentCertificateError::of(Act::Read, file))?),
         }
     }
-    // Whatever else is wrong with it, such as its age, is mended by a new one.
+    // A new certificate fixes everything else that is wrong, such as its age.
     let (found, findings) = identity::load(files, SystemTime::now());
     Ok(found.is_some() && findings.is_empty())
 }

@@ -10,7 +10,7 @@ use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
 use crate::secrets::first_bytes;
 
-/// An error before the ClientHello was complete, and the alert that answers it, if one does.
+/// The failure for an error before the ClientHello was complete, and the alert that answers it, if any.
 pub(super) fn before_hello(
     error: &io::Error,
     beginning: &[u8],
@@ -26,7 +26,7 @@ pub(super) fn before_hello(
 fn unread_hello(error: &io::Error, beginning: &[u8]) -> Failure {
     match tls_error(error) {
         Some(Error::AlertReceived(alert)) => alert_received(*alert),
-        // A record header that is not one: the peer does not speak TLS, whatever its first byte was.
+        // The first record header is invalid, so the peer does not speak TLS, even if its first byte looks like it.
         Some(error @ Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             Failure::new(
                 Reason::TlsNotTls,
@@ -48,7 +48,7 @@ fn unread_hello(error: &io::Error, beginning: &[u8]) -> Failure {
     }
 }
 
-/// An error after it; `least` is the least version that is spoken.
+/// The failure for an error after the ClientHello; `least` is the minimum version.
 pub(super) fn after_hello(error: &io::Error, least: TlsVersion) -> Failure {
     let Some(error) = tls_error(error) else {
         let detail = format!(
@@ -62,7 +62,7 @@ pub(super) fn after_hello(error: &io::Error, least: TlsVersion) -> Failure {
             version_unsupported(error, least).unwrap_or_else(|| nothing_in_common(error))
         }
         Error::DecryptError => {
-            // It says the same of both.
+            // The library reports both cases with the same error.
             let detail = format!(
                 "{error}; the proxy sent alert {}, or {} if the Finished message was wrong",
                 alert::words(AlertDescription::BadRecordMac),
@@ -76,7 +76,8 @@ pub(super) fn after_hello(error: &io::Error, least: TlsVersion) -> Failure {
     alert::sent_with(failure, error)
 }
 
-/// The library looks at the version first, and is right about it whatever else the hello lacks.
+/// The failure for an unsupported version. The library checks the version first, so its answer is right even if the
+/// hello lacks other things.
 pub(super) fn version_unsupported(error: &Error, least: TlsVersion) -> Option<Failure> {
     let detail = match error {
         Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => hello::AT_MOST_TLS11,
@@ -92,7 +93,8 @@ pub(super) fn version_unsupported(error: &Error, least: TlsVersion) -> Option<Fa
     Some(Failure::new(Reason::TlsVersionUnsupported, detail))
 }
 
-/// What the library found missing where the hello looks good: it can hold suites of a version that is not agreed on.
+/// The failure if the hello looks good but the library finds nothing in common. A hello may list suites of a version
+/// that was not negotiated.
 fn nothing_in_common(error: &Error) -> Failure {
     let reason = match error {
         Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
@@ -108,7 +110,7 @@ fn nothing_in_common(error: &Error) -> Failure {
     Failure::new(reason, error.to_string())
 }
 
-/// A server name that no certificate covers.
+/// The failure for a server name that no certificate covers.
 pub(super) fn unknown_name(names: &HostSet) -> Failure {
     let served: Vec<_> = names.names().take(16).collect();
     Failure::new(
@@ -117,7 +119,7 @@ pub(super) fn unknown_name(names: &HostSet) -> Failure {
     )
 }
 
-/// How a completed handshake ended when no request followed.
+/// Why no request followed a completed handshake.
 #[must_use]
 pub fn unused(error: Option<&io::Error>) -> Failure {
     match error {
@@ -127,7 +129,7 @@ pub fn unused(error: Option<&io::Error>) -> Failure {
     }
 }
 
-/// The alert or the broken record that ended a stream after its handshake, if it was TLS that did.
+/// The alert or the invalid record that ended a stream after its handshake, if TLS ended it.
 #[must_use]
 pub fn broken(error: &io::Error) -> Option<Failure> {
     tls_error(error).map(|error| match error {
@@ -139,10 +141,10 @@ pub fn broken(error: &io::Error) -> Option<Failure> {
     })
 }
 
-/// How a stream ended, for a detail.
+/// How a stream ended, in words for a detail.
 #[must_use]
 pub fn ended_words(error: &io::Error) -> String {
-    // The library's words are for its users, with a link to its manual.
+    // The library's own words are for its users and link to its manual.
     if is_truncation(error) {
         "closed without close_notify".to_owned()
     } else {
@@ -162,7 +164,7 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
 
 fn alert_received(alert: AlertDescription) -> Failure {
     let reason = match alert {
-        // Not an error of the client's but its way of closing (RFC 8446 section 6.1).
+        // A client closes with this alert; it is not an error (RFC 8446 section 6.1).
         AlertDescription::CloseNotify => Reason::TlsClientClosed,
         AlertDescription::UnknownCA => Reason::TlsAlertUnknownCa,
         AlertDescription::BadCertificate
@@ -175,7 +177,7 @@ fn alert_received(alert: AlertDescription) -> Failure {
     let detail = format!("the client sent alert {}", alert::words(alert));
     let failure = Failure::new(reason, detail);
     match alert {
-        // docs/tls-clients.md: measured.
+        // Measured in docs/tls-clients.md.
         AlertDescription::CertificateUnknown => failure.with_hint(
             "Chromium and browsers like it send this alert for every fault, even if they do not trust the issuer: run \
              `wsgate check` for chain, names and dates, and test with the client's own trust store",

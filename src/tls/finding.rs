@@ -2,14 +2,14 @@
 
 use crate::config::Severity;
 
-/// Something found in a certificate or key file.
+/// A problem with a certificate or key file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Errors keep the proxy from starting.
+    /// An error keeps the proxy from starting.
     pub severity: Severity,
-    /// `cert`, `key` or `ca`.
+    /// The key: `cert`, `key` or `ca`.
     pub field: &'static str,
-    /// What, in words for the operator.
+    /// The problem, in words for the operator.
     pub message: String,
 }
 

@@ -14,10 +14,10 @@ use super::{ALPN, Identity, Server};
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, words};
 
-/// Most entries of a client's list in a record; a hello can hold thousands.
+/// The most entries of a client's list that a record shows. A hello can have thousands.
 const LISTED: usize = 24;
 
-/// What keys of certificates can sign with, in an order of our own.
+/// The signature schemes for certificate keys, in the proxy's order of preference.
 const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -40,10 +40,10 @@ pub(super) struct Chosen<'s> {
     pub config: &'s Arc<ServerConfig>,
 }
 
-/// The certificate that a client gets, and the settings that serve it.
+/// Chooses the certificate for a client, and the settings that serve it.
 ///
 /// # Errors
-/// What the client lacks: the handshake can't succeed then in any version.
+/// What the client lacks. The handshake can then not succeed in any version.
 pub(super) fn choose<'s>(
     hello: &ClientHello<'_>,
     server: &'s Server,
@@ -68,8 +68,8 @@ pub(super) fn choose<'s>(
     }
     let name = hello.server_name().map(str::to_ascii_lowercase);
     let candidates = || server.identities.candidates(name.as_deref());
-    // The library may still settle on TLS 1.2 with a client that has suites of TLS 1.3, so what serves in both comes
-    // first.
+    // The library may still choose TLS 1.2 for a client that has suites of TLS 1.3, so certificates that work in both
+    // come first.
     let first_where = |fits: &dyn Fn(&Identity) -> bool| {
         let mut all = candidates();
         all.find(|serving| fits(&serving.identity))
@@ -95,12 +95,12 @@ pub(super) fn choose<'s>(
     })
 }
 
-/// What of a hello decides on the certificate.
+/// The parts of a hello that decide which certificate serves it.
 struct Offers<'h> {
     schemes: &'h [SignatureScheme],
-    /// Those of them that sign a handshake of TLS 1.3.
+    /// The schemes among them that can sign a TLS 1.3 handshake.
     schemes_tls13: Vec<SignatureScheme>,
-    /// The suites that both sides have, of all versions.
+    /// The common suites of all versions.
     suites: Vec<SupportedCipherSuite>,
     is_tls13: bool,
 }
@@ -121,7 +121,7 @@ impl<'h> Offers<'h> {
         }
     }
 
-    /// Whether a handshake of TLS 1.3, or of TLS 1.2, can be signed by `identity`.
+    /// Whether `identity` can sign a handshake of TLS 1.3, or of TLS 1.2.
     fn suit(&self, identity: &Identity, in_tls13: bool) -> bool {
         self.has_suite(identity, in_tls13) && self.has_scheme(identity, in_tls13)
     }
@@ -141,7 +141,7 @@ impl<'h> Offers<'h> {
         identity.key().key.choose_scheme(schemes).is_some()
     }
 
-    /// Why none of the certificates for a name can be used.
+    /// Why no certificate for a name is usable.
     fn nothing_fits<'i>(
         &self,
         hello: &ClientHello<'_>,
@@ -177,7 +177,7 @@ impl<'h> Offers<'h> {
     }
 }
 
-/// What TLS 1.3 lets sign certificates, but no handshake (RFC 8446 section 4.2.3).
+/// The schemes that TLS 1.3 allows for certificates but not for handshakes (RFC 8446 section 4.2.3).
 fn is_for_certificates_alone(scheme: SignatureScheme) -> bool {
     matches!(
         scheme,
@@ -193,8 +193,8 @@ fn suite_names(hello: &ClientHello<'_>) -> String {
     list(hello.cipher_suites().iter(), |suite| suite_name(*suite))
 }
 
-/// A hello without the `signature_algorithms` extension, which the library refuses before it looks at anything else.
-/// TLS 1.1 does not know the extension; leaving it out of TLS 1.2 stands for SHA-1 (RFC 5246 section 7.4.1.4.1).
+/// The failure for a hello without the `signature_algorithms` extension, which the library rejects before everything
+/// else. TLS 1.1 does not have the extension; in TLS 1.2 its absence means SHA-1 (RFC 5246 section 7.4.1.4.1).
 pub(super) fn without_signature_algorithms(beginning: &[u8]) -> Failure {
     if is_older_than_tls12(beginning) {
         Failure::new(Reason::TlsVersionUnsupported, AT_MOST_TLS11)
@@ -204,8 +204,8 @@ pub(super) fn without_signature_algorithms(beginning: &[u8]) -> Failure {
     }
 }
 
-/// Whether a connection begins with a hello whose `legacy_version` is below 1.2 (RFC 8446 section 4.1.2). A hello cut
-/// into records so short that the first does not reach it counts as newer; the library then decides.
+/// Whether a connection begins with a hello whose `legacy_version` is below 1.2 (RFC 8446 section 4.1.2). If the first
+/// record is too short to contain it, the hello counts as newer, and the library decides.
 fn is_older_than_tls12(beginning: &[u8]) -> bool {
     const CLIENT_HELLO: u8 = 1;
     const HELLO_HEAD: u16 = 6;

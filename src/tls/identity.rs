@@ -1,4 +1,4 @@
-//! Certificates and keys from PEM files, and what can be found out about them without a client.
+//! Certificates and keys from PEM files, and the problems that are visible without a client.
 
 use std::fs;
 use std::io;
@@ -31,7 +31,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether the leaf is made for `host` (RFC 9525 section 6.3).
+    /// Whether the leaf covers `host` (RFC 9525 section 6.3).
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
         self.names.covers(host)
@@ -42,10 +42,10 @@ impl Identity {
         self.names.names()
     }
 
-    /// How many names of each of the two certificates the other one covers; 0: they have no host in common.
+    /// How many names of each certificate the other one covers, added up; 0 if they have no host in common.
     #[must_use]
     pub fn shared_names(&self, other: &Self) -> usize {
-        // What a wildcard stands for is covered by the same wildcard.
+        // A wildcard covers every host that an equal wildcard covers.
         let count = |names: &HostSet, by: &HostSet| {
             let hosts = names.names().map(|name| name.replacen('*', "any", 1));
             hosts.filter(|host| by.covers(host)).count()
@@ -53,14 +53,14 @@ impl Identity {
         count(&self.names, &other.names) + count(&other.names, &self.names)
     }
 
-    /// What is told of it.
+    /// The facts about the certificate.
     #[must_use]
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// The issuer of the chain's last certificate, where it is not an authority that this system knows: an intermediate is
-    /// missing, or it is an authority of the operator's own. `None` too where loading has told as much, and where the
+    /// The issuer of the chain's last certificate, if this system does not know it as an authority: an intermediate is
+    /// missing, or the operator has a private authority. `None` also if loading has already reported it, or if the
     /// system knows no authorities.
     #[must_use]
     pub fn unknown_issuer(&self) -> Option<String> {
@@ -82,7 +82,7 @@ impl Identity {
     }
 }
 
-/// Loads one certificate with its key. The identity is there exactly if no finding is an error.
+/// Loads one certificate with its key. Returns an identity exactly if no finding is an error.
 #[must_use]
 pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec<Finding>) {
     let mut findings = Vec::new();
@@ -121,7 +121,7 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec
     }
 }
 
-/// Why a chain and a key that could be read can't be used together.
+/// Why a readable chain and a readable key can't be used together.
 pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Finding {
     let message = match error {
         rustls::Error::InconsistentKeys(_) => format!(
@@ -129,7 +129,7 @@ pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Findi
             files.key.display(),
             files.cert.display()
         ),
-        // The library's words tell neither which key it is nor what is wrong with it.
+        // The library's error says neither which key it is nor what is wrong with it.
         _ => {
             let key = files.key.display();
             format!(
@@ -141,7 +141,7 @@ pub(super) fn unusable(files: &CertificateFiles, error: &rustls::Error) -> Findi
     Finding::error("key", message)
 }
 
-/// The certificates of a PEM file, at least one; `field` is the key that names it.
+/// The certificates of a PEM file, at least one; `field` is the configuration key that names the file.
 pub(super) fn read_certificates(
     field: &'static str,
     path: &Path,
@@ -184,12 +184,12 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
     }
 }
 
-/// A warning about a private key that every user of the machine may read, or that others may exchange. The group may
-/// read it: that is how a process without privileges comes to a key of root's, and what Kubernetes does for `fsGroup`.
+/// A warning about a private key that every user of the machine can read, or that others can replace. Its group may
+/// read it: a process without privileges gets root's key that way, and Kubernetes does so for `fsGroup`.
 pub(super) fn open_key(path: &Path) -> Option<Finding> {
     const GROUP_WRITES: u32 = 0o020;
     const OTHERS: u32 = 0o007;
-    // Through links: what a volume of Kubernetes has at this path is one.
+    // Links are followed, because files in Kubernetes volumes are links.
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
     if mode & (GROUP_WRITES | OTHERS) == 0 {
         return None;
@@ -205,12 +205,12 @@ pub(super) fn open_key(path: &Path) -> Option<Finding> {
     Some(Finding::warning("key", message))
 }
 
-/// Whether a file is one of a volume that Kubernetes fills: a link to a folder `..data`.
+/// Whether Kubernetes fills the file's volume: such files are links to a folder `..data`.
 fn is_mounted(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.starts_with("..data"))
 }
 
-/// A file that does not hold `what`, with what it is instead if that can be told.
+/// The finding about a file without `what`, with what it contains instead if that is known.
 fn nothing_in(
     field: &'static str,
     path: &Path,
@@ -241,7 +241,7 @@ fn cert_warning(message: String) -> Finding {
     Finding::warning("cert", message)
 }
 
-/// The leaf's names, when the chain ends to be valid, and what is wrong with it.
+/// The leaf's names and the facts about the chain; `findings` gets its problems.
 fn examine(
     chain: &[CertificateDer<'_>],
     files: &CertificateFiles,
@@ -306,10 +306,10 @@ fn empty(file: &Path) -> Finding {
     Finding::error("cert", format!("{} holds no certificate", file.display()))
 }
 
-/// What is told of a chain that is shown to upstreams; what is wrong with its dates is found.
+/// The facts about a chain that is presented to upstreams; `findings` gets problems with its dates.
 ///
 /// # Errors
-/// A certificate that can't be parsed.
+/// If a certificate can't be parsed.
 pub(super) fn examine_own(
     chain: &[CertificateDer<'_>],
     file: &Path,
@@ -339,8 +339,8 @@ fn parse<'c>(
     chain.iter().enumerate().map(parse).collect()
 }
 
-/// Whether the leaf says where its issuer can be fetched (RFC 5280 section 4.2.2.1): a sign that the issuer is not
-/// a root which clients hold.
+/// Whether the leaf says where its issuer can be downloaded (RFC 5280 section 4.2.2.1). The issuer is then probably not
+/// a root that clients have.
 fn names_issuer_url(leaf: &X509Certificate<'_>) -> bool {
     leaf.extensions().iter().any(|extension| {
         extension.oid == OID_PKIX_AUTHORITY_INFO_ACCESS

@@ -1,11 +1,11 @@
 //! What the TLS library says only in words.
 //!
-//! Its errors are matched as values everywhere else. Each test here makes the library say its words, and fails if a new
-//! version says others.
+//! Everywhere else its errors are matched as values. Each test here makes the library produce its words and fails if a
+//! new version changes them.
 
 use rustls::CertificateError;
 
-/// Whether a server presented the certificate of an authority, which is what `openssl req -x509` makes.
+/// Whether a server presented the certificate of an authority, such as one made by `openssl req -x509`.
 pub(super) fn is_authority(problem: &CertificateError) -> bool {
     matches!(problem, CertificateError::Other(_))
         && problem.to_string().contains("CaUsedAsEndEntity")

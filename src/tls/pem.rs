@@ -8,21 +8,21 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::read_file;
 
-/// A file that was read.
+/// The content of a PEM file.
 #[derive(Debug)]
 pub(super) struct Pem {
-    /// Its sections that are known.
+    /// The sections of a known kind.
     pub items: Vec<Item>,
     bytes: Vec<u8>,
 }
 
-/// Reads a PEM file. The only use of rustls-pemfile, so that it can be exchanged here alone.
+/// Reads a PEM file. rustls-pemfile is used only here, so that it can be replaced easily.
 ///
 /// # Errors
-/// Those of the operating system, and what is wrong with the file's sections, with the line.
+/// Errors of the operating system, or what is wrong with the file's sections, with the line.
 pub(super) fn read(path: &Path) -> io::Result<Pem> {
     let bytes = read_file(path)?;
-    // The library passes over such a section, and the others would be taken for all.
+    // The library skips such a section, and the others would count as all.
     if let Some(words) = overlooked(&bytes) {
         return Err(io::Error::other(words));
     }
@@ -34,7 +34,8 @@ pub(super) fn read(path: &Path) -> io::Result<Pem> {
             items: Vec::new(),
             bytes,
         }),
-        // The library names neither the line nor the remedy, and its words may repeat what the file holds: a whole key.
+        // The library names neither the line nor the remedy, and its words may repeat the file's content, which may be
+        // a key.
         Err(_) => Err(io::Error::other(match fault(&bytes) {
             Some(words) => words,
             None => "it is damaged; copy the file again".to_owned(),
@@ -43,7 +44,7 @@ pub(super) fn read(path: &Path) -> io::Result<Pem> {
 }
 
 impl Pem {
-    /// What the file is, where it holds no certificate or no key, and how to make of it what is needed.
+    /// What the file contains instead of a certificate or key, and how to convert it.
     pub fn instead(&self, path: &Path) -> Option<String> {
         let bytes = self.bytes.as_slice();
         let path = path.display();
@@ -106,7 +107,7 @@ fn is_encrypted(bytes: &[u8]) -> bool {
     bytes.windows(HEADER.len()).any(|part| part == HEADER)
 }
 
-/// Binary forms that are taken for PEM.
+/// Binary formats that people mistake for PEM.
 enum Der {
     Certificate,
     Key,
@@ -115,7 +116,7 @@ enum Der {
 
 fn der(bytes: &[u8]) -> Option<Der> {
     const SEQUENCE: u8 = 0x30;
-    // Behind the tag: a length of one byte, or of as many as its low bits say (X.690 section 8.1.3).
+    // A length follows the tag: in one byte, or in as many bytes as its low bits say (X.690 section 8.1.3).
     let [SEQUENCE, length, rest @ ..] = bytes else {
         return None;
     };
@@ -126,7 +127,7 @@ fn der(bytes: &[u8]) -> Option<Der> {
         0 => 0,
         _ => usize::from(length & 0x7f),
     };
-    // The version: 0 or 1 of a key (RFC 5958, RFC 8017, RFC 5915), 3 of a PKCS#12 file (RFC 7292).
+    // The version: 0 or 1 for a key (RFC 5958, RFC 8017, RFC 5915), 3 for a PKCS#12 file (RFC 7292).
     match rest.get(more..)? {
         [0x02, 0x01, 0x00 | 0x01, ..] => Some(Der::Key),
         [0x02, 0x01, 0x03, ..] => Some(Der::Pkcs12),
@@ -134,7 +135,8 @@ fn der(bytes: &[u8]) -> Option<Der> {
     }
 }
 
-/// Lines, from 1, and labels of the sections that begin. What follows in the same line is left out: it may be a key.
+/// The lines, from 1, and labels of all section beginnings. The rest of such a line is left out, because it may be a
+/// key.
 fn labels(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().filter_map(|(index, line)| {
         let (label, _) = label_of(line.trim())?;
@@ -142,7 +144,7 @@ fn labels(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The label of a section that begins at the start of `line`, and what follows it there.
+/// The label of a section that begins at the start of `line`, and the rest of the line.
 fn label_of(line: &str) -> Option<(&str, &str)> {
     let (label, rest) = line.strip_prefix(BEGIN)?.split_once("-----")?;
     let is_label = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" #.".contains(&b);
@@ -152,7 +154,7 @@ fn label_of(line: &str) -> Option<(&str, &str)> {
 
 const BEGIN: &str = "-----BEGIN ";
 
-/// A section that does not begin at the start of a line, or has something in the line in which it begins.
+/// A section that begins in the middle of a line, or whose first line has more text.
 fn overlooked(bytes: &[u8]) -> Option<String> {
     const MARK: &str = "\u{feff}";
     if bytes.starts_with(MARK.as_bytes()) {
@@ -188,7 +190,7 @@ fn overlooked(bytes: &[u8]) -> Option<String> {
     })
 }
 
-/// What keeps a section from being read.
+/// What makes a section unreadable.
 fn fault(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     for (begin, label) in labels(&text) {

@@ -13,8 +13,8 @@ use crate::reason::{Failure, Reason};
 use crate::secrets::first_bytes;
 use crate::text::peer_list;
 
-/// An error in the handshake with an upstream that is verified as `name`; `seen` holds the first bytes that came and
-/// `trusts` names the authorities, in words.
+/// The failure for an error in the handshake with an upstream that is verified as `name`; `seen` has its first bytes,
+/// and `trusts` names the trusted authorities in words.
 pub(super) fn refused(error: &io::Error, seen: &[u8], name: &str, trusts: &str) -> Failure {
     let Some(tls) = tls_error(error) else {
         return broke_off(error, seen);
@@ -37,8 +37,8 @@ pub(super) fn refused(error: &io::Error, seen: &[u8], name: &str, trusts: &str) 
     }
 }
 
-/// What TLS says about an upstream's connection that broke after the handshake and before an answer came, if it was
-/// TLS that broke it. TLS 1.3 lets a server refuse the client's certificate then (RFC 8446 section 4.4.2.4).
+/// The failure if TLS ended an upstream's connection after the handshake and before an answer. In TLS 1.3 a server may
+/// reject the client's certificate at that time (RFC 8446 section 4.4.2.4).
 #[must_use]
 pub fn refused_late(error: &io::Error) -> Option<Failure> {
     tls_error(error).map(|error| match error {
@@ -47,7 +47,7 @@ pub fn refused_late(error: &io::Error) -> Option<Failure> {
     })
 }
 
-/// The first byte of a TLS record is its content type, from change_cipher_spec to application_data.
+/// Whether a TLS record has begun: its first byte is the content type, from change_cipher_spec to application_data.
 fn is_record(seen: &[u8]) -> bool {
     matches!(seen, [20..=23, 3, ..])
 }
@@ -96,7 +96,7 @@ fn alerted(alert: AlertDescription) -> Failure {
     }
 }
 
-/// What is wrong with the upstream's certificate, and what was expected of it.
+/// What is wrong with the upstream's certificate, and what was expected.
 fn unverified(problem: &CertificateError, name: &str, trusts: &str) -> String {
     match problem {
         CertificateError::UnknownIssuer => {

@@ -1,4 +1,4 @@
-//! Why a client may have refused the certificate that it got, and what to do about it.
+//! Why a client may have rejected the certificate that it got, and what to do about it.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use super::{Facts, Server, alert};
 use crate::reason::{Failure, Reason};
 
 impl Server {
-    /// The same failure of a handshake or behind it, with what the certificate has to do with it.
+    /// Adds to the failure of a handshake, or after one, what is wrong with the certificate.
     #[must_use]
     pub fn explain(&self, failure: Failure, facts: &Facts) -> Failure {
         let Some(identity) = &facts.served else {
@@ -58,7 +58,7 @@ impl Server {
                     .to_owned(),
             );
         }
-        // A client that does not trust it is nearly everybody's first failure, and a chain won't mend it.
+        // Nearly everyone first meets a client that does not trust this certificate, and a chain would not help.
         if self.self_signed && reason != Reason::TlsAlertCertExpired {
             return Some(
                 "this listener serves the development certificate of `listeners[].tls.self_signed`: let the client \
@@ -91,7 +91,7 @@ impl Server {
     }
 }
 
-/// Something that is wrong with a certificate: in words, and what to do about it.
+/// A problem with a certificate in words, and its remedy.
 struct Fault {
     words: String,
     remedy: String,
@@ -101,7 +101,7 @@ fn joined<'a>(texts: impl Iterator<Item = &'a str>, separator: &str) -> String {
     texts.collect::<Vec<_>>().join(separator)
 }
 
-/// What is wrong with a certificate that this side can see; `is_strange`: it is not for the name that was asked for.
+/// The problems of a certificate that the proxy can see; `is_strange`: it does not cover the requested name.
 fn faults(certificate: &Certificate, is_strange: bool, now: SystemTime) -> Vec<Fault> {
     const FILE: &str = "`listeners[].tls.certificates[].cert`";
     let mut faults = Vec::new();

@@ -1,11 +1,11 @@
-//! The authorities that this system knows: an estimate of those that clients know.
+//! The authorities that this system knows, as an estimate of those that clients know.
 
 use std::sync::OnceLock;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Whether an authority with the name `subject` (the DER of its distinguished name) is known here; `None` where no
-/// authorities could be read, so that nothing can be said. They are read once: for a warning that is enough.
+/// Whether this system knows an authority with the name `subject` (the DER of its distinguished name); `None` if no
+/// authorities could be read. They are read once, which is enough for a warning.
 pub(super) fn is_known(subject: &[u8]) -> Option<bool> {
     static NAMES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     let names = NAMES.get_or_init(|| {

@@ -11,8 +11,8 @@ use rustls::{CipherSuite, SupportedCipherSuite};
 use super::Identity;
 use crate::policy::HostSet;
 
-/// Which cipher suite is taken of several that both sides have: our order counts, as scanners ask for, except that a
-/// client which puts ChaCha20 first has no hardware for AES.
+/// Which common cipher suite is chosen. The proxy's order decides, as scanners require, except that a client which
+/// prefers ChaCha20 has no hardware for AES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     AesFirst,
@@ -20,7 +20,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// What a client would like.
+    /// The order for a client with this preference.
     pub fn wanted_by(hello: &ClientHello<'_>, ours: &[SupportedCipherSuite]) -> Self {
         let mut offered = hello.cipher_suites().iter();
         let is_ours = |suite: &&CipherSuite| ours.iter().any(|ours| ours.suite() == **suite);
@@ -30,7 +30,7 @@ impl Order {
         }
     }
 
-    /// The library's cryptography, with its suites in this order.
+    /// The library's cryptography, with the suites in this order.
     pub fn provider(self) -> CryptoProvider {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites.sort_by_key(|suite| {
@@ -80,7 +80,7 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// For handshakes in which this order counts.
+    /// The settings for handshakes with this order.
     pub fn config(&self, order: Order) -> &Arc<ServerConfig> {
         match order {
             Order::AesFirst => &self.aes_first,
@@ -115,18 +115,18 @@ impl Identities {
         }
     }
 
-    /// The certificates in the file's order.
+    /// The certificates, in the file's order.
     pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Identity>> {
         self.all.iter().map(|serving| &serving.identity)
     }
 
-    /// Every name that they cover.
+    /// All names that the certificates cover.
     pub fn names(&self) -> &HostSet {
         &self.names
     }
 
-    /// The certificates for `name` in the file's order; all of them where the name is unknown or absent, as the
-    /// first of them then serves.
+    /// The certificates for `name` in the file's order. If the name is unknown or absent, all of them, and the first
+    /// one serves.
     pub fn candidates<'a>(
         &'a self,
         name: Option<&str>,
@@ -141,8 +141,8 @@ impl Identities {
     }
 }
 
-/// What the library has to choose from: one certificate or none. The choice is made before it is asked, as it sends an
-/// alert that says something else (access_denied) where it finds none.
+/// The library's choice: one certificate or none. The proxy chooses earlier, because the library sends a misleading
+/// alert (access_denied) if it finds none.
 #[derive(Debug)]
 pub(super) struct Only(pub Option<Arc<CertifiedKey>>);
 

@@ -15,8 +15,8 @@ use super::{Failed, alert};
 use crate::reason::{Failure, Reason};
 use crate::stream::{Replay, Socket};
 
-/// Reads a ClientHello. Unlike the library's own helper it sends no alert when that fails: some of the library's are
-/// not what the RFCs want.
+/// Reads a ClientHello. Unlike the library's own helper it sends no alert on failure, because some of the library's
+/// alerts differ from the RFCs.
 ///
 /// # Errors
 /// What ended the connection, or the library's error in an `io::Error`.
@@ -45,14 +45,14 @@ pub(super) async fn read_hello(socket: &mut Replay<Socket>) -> io::Result<Accept
     }
 }
 
-/// Ends a handshake with an alert in clear, which the client is given the time to read.
+/// Ends a handshake with an unencrypted alert.
 pub(super) async fn refuse(
     mut socket: Replay<Socket>,
     failure: Failure,
     alert: AlertDescription,
     deadline: Instant,
 ) -> Failed {
-    // The refusal stands whether the alert arrives or not.
+    // The refusal is final whether or not the alert arrives.
     let written = timeout_at(deadline, alert::write(&mut socket, alert)).await;
     let failure = match written {
         Ok(Ok(())) => alert::sent(failure, alert),
@@ -71,8 +71,8 @@ pub(super) async fn refuse(
     }
 }
 
-/// Whether a client is given the time to read its alert. One that breaks the protocol could send without an end
-/// meanwhile.
+/// Whether a client gets time to read its alert. A client that violates the protocol could send forever during that
+/// time.
 pub(super) fn is_heard(reason: Reason) -> bool {
     matches!(
         reason,
@@ -87,8 +87,7 @@ pub(super) fn is_heard(reason: Reason) -> bool {
     )
 }
 
-/// Takes what has arrived already, as far as it is little: a socket that is closed with unread bytes in it takes the
-/// alert back.
+/// Reads a bounded number of bytes that have already arrived: closing a socket with unread bytes discards the alert.
 fn empty(socket: &mut Replay<Socket>) {
     const PIECES: usize = 64;
     let mut piece = [0; 4096];

@@ -1,4 +1,4 @@
-//! What certificates say: whose they are, how long they are valid, and for whom.
+//! What certificates say: their names, their dates, and who sees them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,36 +11,37 @@ use super::host_names;
 use crate::record;
 use crate::text::peer_text;
 
-/// What is told of a certificate that the proxy shows.
+/// The facts about a certificate that the proxy presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its file, as the configuration resolves it.
+    /// Its file, with its resolved path.
     pub file: PathBuf,
-    /// When all certificates of its chain are valid.
+    /// When all certificates of its chain have become valid.
     pub begins: SystemTime,
-    /// When the first certificate of its chain ends to be valid.
+    /// The earliest expiry in its chain.
     pub expires: SystemTime,
-    /// Whom it is shown to.
+    /// Who sees it.
     pub shown_to: ShownTo,
     /// What the first certificate of its chain says.
     pub leaf: Leaf,
 }
 
-/// What a certificate says of itself, each text at most 256 bytes of printable ASCII and a remark that it was cut.
+/// What a certificate says about itself. Each text is printable ASCII and at most 256 bytes; a longer one says that it
+/// was cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaf {
-    /// What a record has of it.
+    /// The part that records show.
     pub shown: record::Served,
-    /// Who issued it.
+    /// The name of the issuer.
     pub issuer: String,
-    /// Whether that is its own subject.
+    /// Whether the issuer is the subject itself.
     pub is_self_signed: bool,
-    /// Whether no certificate of an issuer comes with it.
+    /// Whether the chain has no certificate of an issuer.
     pub is_alone: bool,
 }
 
 impl Certificate {
-    /// What a parsed chain from `file` says, leaf first; `None` for an empty chain.
+    /// The facts about a parsed chain from `file`, leaf first; `None` for an empty chain.
     pub(super) fn of(
         chain: &[X509Certificate<'_>],
         file: &Path,
@@ -49,7 +50,7 @@ impl Certificate {
         let leaf = chain.first()?;
         let times = || chain.iter().map(validity);
         let subject = match leaf.subject().to_string() {
-            // Authorities of today leave it empty, and name the hosts elsewhere.
+            // Today's authorities leave the subject empty and put the hosts elsewhere.
             empty if empty.is_empty() => host_names::names(leaf).names().next().unwrap_or_default(),
             subject => subject,
         };
@@ -83,7 +84,7 @@ impl Certificate {
 /// A serial number as `openssl x509 -serial` prints it.
 fn hexadecimal(bytes: &[u8]) -> String {
     let significant = match bytes {
-        // It has a zero in front so that it is not negative.
+        // A leading zero byte only says that the number is not negative.
         [0, rest @ ..] if !rest.is_empty() => rest,
         all => all,
     };
@@ -98,12 +99,12 @@ pub(super) fn day(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Who looks at a certificate of the proxy.
+/// Who sees a certificate of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownTo {
     /// Clients of a listener.
     Clients,
-    /// Upstreams that ask for one.
+    /// Upstreams that ask for a certificate.
     Upstreams,
 }
 
@@ -116,7 +117,7 @@ impl fmt::Display for ShownTo {
     }
 }
 
-/// Finds what is wrong with the dates of a chain.
+/// Finds problems with the dates of a chain.
 pub(super) fn check(
     parsed: &[X509Certificate<'_>],
     file: &Path,
@@ -177,7 +178,7 @@ fn check_dates(
     }
 }
 
-/// From when to when a certificate is valid.
+/// The time from which, and until which, a certificate is valid.
 fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
     let validity = certificate.validity();
     let since = |timestamp: i64| {
