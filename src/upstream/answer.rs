@@ -1,4 +1,4 @@
-//! The upstream's answer: what it means, and whether a 101 keeps RFC 6455.
+//! The upstream's answer: what it means, and whether a 101 conforms to RFC 6455.
 
 pub(super) mod hint;
 
@@ -13,9 +13,9 @@ use crate::secrets::{self, first_bytes, known, words};
 use crate::text::peer_list;
 use crate::tls;
 
-/// A failure to get any valid response head; `seen` holds the first bytes that came.
+/// The failure if no valid response head came; `seen` has the first bytes that came.
 pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
-    // An alert record: what a TLS server answers to a request in clear.
+    // An alert record is a TLS server's answer to an unencrypted request.
     const TLS_ALERT: [u8; 2] = [0x15, 0x03];
     let words = source_words(error);
     if seen.starts_with(&TLS_ALERT) {
@@ -52,7 +52,7 @@ pub(super) fn failure(error: &hyper::Error, seen: &[u8]) -> Failure {
 }
 
 /// Whether an answer begins with the SETTINGS frame that every HTTP/2 server sends first (RFC 9113 section 3.4): a
-/// length of few entries, its type, no flags, stream 0.
+/// short length, its type, no flags, stream 0.
 fn is_http2(seen: &[u8]) -> bool {
     matches!(seen, [0, _, _, 4, 0, 0, 0, 0, 0, ..])
 }
@@ -67,7 +67,7 @@ fn is_reset(error: &hyper::Error) -> bool {
     })
 }
 
-/// What the connection itself ran into.
+/// The error of the connection below hyper.
 fn io_error(error: &hyper::Error) -> Option<&std::io::Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -79,7 +79,7 @@ fn io_error(error: &hyper::Error) -> Option<&std::io::Error> {
     None
 }
 
-/// Refuses a 400 to a request in clear whose body's `beginning` says that the port wants TLS.
+/// Refuses a 400 to an unencrypted request if the `beginning` of its body says that the port wants TLS.
 ///
 /// # Errors
 /// `upstream_plain_to_tls_port`.
@@ -90,7 +90,7 @@ pub(super) fn check_tls_wanted(beginning: &[u8]) -> Result<(), Failure> {
         "Client sent an HTTP request to an HTTPS server",
         "speaking plain HTTP to an SSL-enabled server port",
     ];
-    // Any of them comes at the beginning.
+    // All of them come at the beginning.
     let beginning = beginning.get(..4096).unwrap_or(beginning);
     let said = |words: &&str| {
         beginning
@@ -106,7 +106,7 @@ pub(super) fn check_tls_wanted(beginning: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// What came of an answer that was `waited` for in vain; `seen` holds its first bytes.
+/// The detail if an answer did not come in the time `waited`; `seen` has its first bytes.
 pub(super) fn nothing(seen: &[u8], waited: &str) -> String {
     if seen.is_empty() {
         format!("no byte of an answer in {waited}")
@@ -115,19 +115,19 @@ pub(super) fn nothing(seen: &[u8], waited: &str) -> String {
     }
 }
 
-/// What is to be said of the interim responses that came before an answer.
+/// The note about the interim responses before an answer.
 pub(super) fn interim(statuses: &[u16]) -> Option<Note> {
     let shown: Vec<_> = statuses.iter().map(ToString::to_string).collect();
     (!shown.is_empty()).then(|| Note::new(NoteCode::UpstreamInterim, shown.join(", ")))
 }
 
-/// Whether a body came wrong, and not only to its end too early.
+/// Whether a body was malformed, and did not only end too early.
 pub(super) fn is_malformed(error: &hyper::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput};
     io_error(error).is_some_and(|error| matches!(error.kind(), InvalidData | InvalidInput))
 }
 
-/// hyper's words with those of what it ran into.
+/// hyper's words, with those of the error that caused it.
 pub(super) fn source_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
@@ -135,7 +135,7 @@ pub(super) fn source_words(error: &hyper::Error) -> String {
     }
 }
 
-/// Whether the length of an answer can be read in one way only, and no transfer coding would be lost.
+/// Checks that the length of an answer is unambiguous and that no transfer coding would be lost.
 ///
 /// # Errors
 /// `upstream_malformed_response`.
@@ -145,7 +145,7 @@ fn framing(head: &response::Parts) -> Result<(), Failure> {
         Ok(Some(coding)) => (true, coding.as_bytes().eq_ignore_ascii_case(b"chunked")),
         Err(_) => (true, false),
     };
-    // hyper takes a list of equal lengths and would pass it on as it is.
+    // hyper accepts a list of equal lengths and would pass it on unchanged.
     let ambiguous = match only(&head.headers, &header::CONTENT_LENGTH) {
         Ok(None) => false,
         Ok(Some(length)) => coded || !length.as_bytes().iter().all(u8::is_ascii_digit),
@@ -163,7 +163,7 @@ fn framing(head: &response::Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether an answer to a plain request can be passed on.
+/// Checks that an answer to a plain request can be passed on.
 ///
 /// # Errors
 /// `upstream_malformed_response` and `upstream_101_unsolicited`.
@@ -183,9 +183,9 @@ pub(super) fn plain(head: &response::Parts) -> Result<(), Failure> {
 /// The reason for an answer other than 101, which is relayed with its own status.
 ///
 /// # Errors
-/// `upstream_malformed_response` for one whose length is ambiguous (it can't be relayed without choosing a reading),
-/// whose transfer coding would be lost, or whose status means nothing here. A 304 is an answer, relayed as a
-/// redirect, only where the request was `conditional`.
+/// `upstream_malformed_response` if the length is ambiguous (relaying it would mean choosing one reading), if a
+/// transfer coding would be lost, or if the status has no meaning here. A 304 is relayed as a redirect only if the
+/// request was `conditional`.
 pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failure, Failure> {
     framing(head)?;
     let status = head.status.as_u16();
@@ -223,17 +223,17 @@ pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failu
     })
 }
 
-/// An answer that was read well and means nothing that could be passed on.
+/// A well-formed answer that has no meaning here.
 fn malformed(detail: impl Into<String>) -> Failure {
     Failure::new(Reason::UpstreamMalformedResponse, detail).with_hint(
         "the upstream's HTTP server, or a hop behind the proxy, sends an invalid head: detail says what is wrong",
     )
 }
 
-/// Verifies a 101 (RFC 6455 section 4.1, RFC 9112 section 6.1); `wire` holds the first bytes that came.
+/// Verifies a 101 (RFC 6455 section 4.1, RFC 9112 section 6.1); `wire` has the first bytes that came.
 ///
 /// # Errors
-/// The reason of the first rule that it breaks.
+/// The reason of the first violated rule.
 pub(super) fn verify(
     head: &response::Parts,
     wire: &[u8],
@@ -259,7 +259,7 @@ pub(super) fn verify(
             found(fields, "connection"),
         ));
     }
-    // What Connection names is not passed on, and the client would get a 101 that was not the verified one.
+    // Fields that Connection names are not passed on. The client would get a 101 other than the verified one.
     const PROTECTED: &[u8] = b"sec-websocket-";
     let named = tokens(fields, &header::CONNECTION).find(|token| {
         let start = token.get(..PROTECTED.len());
@@ -366,16 +366,16 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
     Ok(())
 }
 
-/// Bytes behind a 101 that are a second response head rather than frames.
+/// Refuses bytes after a 101 that are a second response head instead of frames.
 ///
 /// # Errors
 /// `upstream_double_101`.
 pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     const STATUS_LINE: &[u8] = b"HTTP/1.";
     let common = early.len().min(STATUS_LINE.len());
-    // Even its first byte is not a valid frame: "H" would be a fragmented control frame with a reserved bit.
+    // A response head can't be a valid frame: "H" would be a fragmented control frame with a reserved bit.
     if common > 0 && early.get(..common) == STATUS_LINE.get(..common) {
-        // The reason phrase and what follows may be anything, also a cookie.
+        // The reason phrase and the rest may be anything, even a cookie.
         return Err(Failure::new(
             Reason::UpstreamDouble101,
             format!("after the 101: {}", secrets::status_of(early)),
@@ -384,7 +384,7 @@ pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Subprotocols that a client offered, for a detail, cut as a whole.
+/// The subprotocols that a client offered, for a detail. The list as a whole is cut.
 pub(super) fn listed(names: &[String]) -> String {
     if names.is_empty() {
         return "nothing".to_owned();
@@ -393,7 +393,7 @@ pub(super) fn listed(names: &[String]) -> String {
     peer_list(shown, ", ")
 }
 
-/// What of a field can be said in a detail, as an upstream may repeat in any of them what its client told it.
+/// What a detail may say about a field. An upstream may repeat in any field what its client sent.
 fn found(fields: &HeaderMap, name: &str) -> String {
     let values: Vec<_> = fields.get_all(name).iter().collect();
     let members = || {

@@ -1,4 +1,4 @@
-//! Dialling an upstream's endpoints in turn.
+//! Connects to an upstream's endpoints in turn.
 
 use std::io;
 use std::net::IpAddr;
@@ -20,11 +20,11 @@ use crate::reason::{Failure, Reason};
 use crate::record::{Attempt, Outcome, Record, millis};
 use crate::stream::{UpstreamStream, keep_alive};
 
-/// How long to wait before a unix socket whose backlog is full is asked again: the system does not tell when it has
-/// room. One client asks for all that wait.
+/// How long to wait before connecting again to a unix socket with a full backlog, because the system does not tell when
+/// it has room. One client does this for all that wait.
 const FULL_WAIT: Duration = Duration::from_millis(10);
 
-/// A connection to an upstream, on which nothing was sent yet but TLS's own.
+/// A connection to an upstream on which nothing but TLS's own messages was sent.
 #[derive(Debug)]
 pub struct Connected {
     pub(super) stream: UpstreamStream,
@@ -32,11 +32,11 @@ pub struct Connected {
     pub(super) busy: Busy,
 }
 
-/// Connects to the first endpoint that can be, of those that `client` may get; `record` gets an attempt for
-/// each address tried, and a note where a name's addresses are from an earlier look-up.
+/// Connects to the first reachable endpoint among those for `client`; `record` gets an attempt for each address, and a
+/// note if the addresses of a name are from an earlier look-up.
 ///
 /// # Errors
-/// `upstream_none_healthy`, or the reason of the last endpoint when none can be connected to.
+/// `upstream_none_healthy`, or the reason of the last endpoint if none can be reached.
 pub async fn connect(
     group: &Group,
     permit: &Permit<'_, WebSocketRules>,
@@ -62,7 +62,7 @@ impl Group {
     /// attempt for each address that is tried, and a note if the addresses are from an earlier look-up.
     ///
     /// # Errors
-    /// The reason of the last address, when none can be connected to.
+    /// The reason of the last address, if none can be reached.
     pub async fn dial<R>(
         &self,
         member: &Arc<Member>,
@@ -70,7 +70,7 @@ impl Group {
         subprotocols: &[String],
         record: &mut Record,
     ) -> Result<Connected, Failure> {
-        // From here on, so that of many clients at once not all choose the same endpoint.
+        // The count begins here, so that many clients at the same time do not all choose the same endpoint.
         let busy = member.busy();
         let timeout = self.settings().connect_timeout;
         let dialled = self
@@ -85,15 +85,15 @@ impl Group {
         member.dialled(dialled.is_ok());
         match &dialled {
             Ok(_) => member.connected(true),
-            // Our own want says nothing of the endpoint.
+            // A lack of the proxy's own ports says nothing about the endpoint.
             Err(failure) if failure.reason == Reason::UpstreamPortsExhausted => {}
             Err(_) => member.connected(false),
         }
         dialled.map(|stream| Connected { stream, busy })
     }
 
-    /// The same without a permit, for what carries nothing of a client's. At a unix socket without room, who has a `turn`
-    /// waits for it; without one nobody else is waited for. `subprotocols` are those that the echo server may agree to.
+    /// The same without a permit, for a connection that carries nothing of a client. If a unix socket has no room, a
+    /// caller with a `turn` waits in a queue; one without it tries alone. The echo server may agree to `subprotocols`.
     pub(super) async fn open(
         &self,
         endpoint: &Endpoint,
@@ -123,8 +123,8 @@ impl Group {
         }
     }
 
-    /// Tries every address of one endpoint: each may take its share of the time that is left, so that one which drops
-    /// what is sent to it leaves time for those behind it. The name is looked up each time.
+    /// Tries every address of an endpoint. Each gets a share of the remaining time, so that an address that does not
+    /// answer leaves time for the others. The name is looked up each time.
     async fn open_tcp(
         &self,
         endpoint: &Endpoint,
@@ -136,7 +136,7 @@ impl Group {
         let found = found.inspect_err(|failure| {
             trying.tried(&endpoint.to_string(), begun, Some(failure));
         })?;
-        // Another endpoint may have the same name.
+        // Another endpoint may have added the same note.
         if let Some(note) = found.note
             && !trying.record.notes.contains(&note)
         {
@@ -164,7 +164,7 @@ impl Group {
         }))
     }
 
-    /// TCP and, where the endpoint has it, TLS, within `patience`.
+    /// Connects by TCP and, for an https endpoint, by TLS, within `patience`.
     async fn open_address(
         &self,
         endpoint: &Endpoint,
@@ -192,13 +192,13 @@ impl Group {
                 });
             }
         };
-        // As on the client's side: small frames must not wait. On a dead socket the next write tells.
+        // As on the client's side, small frames must not wait. On a dead socket the next write fails.
         let _ = socket.set_nodelay(true);
         keep_alive(&socket, self.write_stall);
         let tls = match (endpoint, &self.tls) {
             (Endpoint::Https { .. }, Some(tls)) => tls,
             (Endpoint::Https { .. }, None) => {
-                // The settings are made for every upstream that has such an endpoint.
+                // Every upstream with such an endpoint has TLS settings.
                 let detail = format!("no TLS settings for {endpoint}");
                 return Err(Failure::new(Reason::InternalAborted, detail));
             }
@@ -264,8 +264,8 @@ impl Trying<'_> {
     }
 }
 
-/// Connects when its turn has come, in the order of those who want to, and again and again while there is no room: so
-/// however many wait, one of them asks.
+/// Connects in the order of the callers, and repeats it while there is no room. So only one caller tries, however many
+/// wait.
 async fn when_there_is_room<T, F: Future<Output = io::Result<T>>>(
     turn: Option<&Mutex<()>>,
     mut connect: impl FnMut() -> F,
@@ -282,7 +282,7 @@ async fn when_there_is_room<T, F: Future<Output = io::Result<T>>>(
     }
 }
 
-/// The endpoint with the address, where that is not what it is spelled with.
+/// The endpoint with the address, if its text does not already have it.
 fn shown(endpoint: &Endpoint, address: SocketAddr) -> String {
     let spelled = endpoint.to_string();
     let is_address = spelled
@@ -295,7 +295,7 @@ fn shown(endpoint: &Endpoint, address: SocketAddr) -> String {
     }
 }
 
-/// What the next of `addresses` may take of the time that is left.
+/// The share of the remaining time for the next of `addresses`.
 fn share(left: Duration, addresses: usize) -> Duration {
     left / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)
 }
@@ -318,11 +318,11 @@ fn unix_failure(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// The one place where error numbers of a connection attempt become reasons.
+/// The only place where error numbers of a connection attempt become reasons.
 fn reason(error: &io::Error) -> Reason {
     use rustix::io::Errno;
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        // A unix socket that is not there is one on which nothing listens.
+        // If a unix socket does not exist, nothing listens on it.
         Some(Errno::CONNREFUSED | Errno::NOENT) => Reason::UpstreamRefused,
         Some(Errno::TIMEDOUT) => Reason::UpstreamConnectTimeout,
         Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => Reason::UpstreamResetOnConnect,
@@ -334,7 +334,7 @@ fn reason(error: &io::Error) -> Reason {
             | Errno::NOMEM
             | Errno::AGAIN,
         ) => Reason::UpstreamPortsExhausted,
-        // No route, a firewall that rejects (EACCES, EPERM), a network that is down: all of them are the path.
+        // No route, a firewall that rejects (EACCES, EPERM), a network that is down: all are failures of the path.
         _ => Reason::UpstreamUnreachable,
     }
 }
@@ -358,10 +358,10 @@ mod tests {
     #[tokio::test]
     async fn of_all_that_wait_for_room_one_asks_and_they_get_it_in_their_order() {
         const WAITING: usize = 100;
-        /// So often that others would have asked, too.
+        /// Often enough that others would have tried, too.
         const OFTEN: usize = 10;
         let turn = Arc::new(Mutex::new(()));
-        // Who asked, and how many there is room for.
+        // Who tried, and how many there is room for.
         let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
         let room = Arc::new(AtomicUsize::new(0));
         let mut waiting = Vec::new();
@@ -386,7 +386,7 @@ mod tests {
         };
         asking(OFTEN).await;
         assert!(asked.lock().unwrap().iter().all(|number| *number == 0));
-        // One that gives up makes way for the next.
+        // A caller that gives up lets the next one try.
         waiting.remove(0).abort();
         asking(2 * OFTEN + 1).await;
         assert!(asked.lock().unwrap().iter().all(|number| *number < 2));

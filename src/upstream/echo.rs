@@ -1,6 +1,6 @@
 //! `builtin:echo`: a WebSocket echo server inside the proxy, for a first try without a backend.
 //!
-//! It gets the same request and the same checks as any upstream, over a pipe instead of a socket.
+//! It gets the same request and the same checks as every upstream, over a pipe instead of a socket.
 
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -10,17 +10,17 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::http::fields::tokens;
 
-/// Bytes that may wait in the pipe each way.
+/// The most bytes that wait in the pipe in each direction.
 const PIPE: usize = 16 * 1024;
 
-/// Largest message that is echoed: it is held whole.
+/// The largest message that is echoed, because it is kept in memory as a whole.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
-/// Starts an echo server for one connection, which agrees to a subprotocol that is `allowed` (empty: to any); it ends
-/// when the other end of the pipe does.
+/// Starts an echo server for one connection, which agrees to a subprotocol in `allowed` (empty: to any). It ends with
+/// the other end of the pipe.
 pub(super) fn start(allowed: Vec<String>) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(PIPE);
-    // Not tracked for shutdown: it lives exactly as long as the tunnel, which is.
+    // A shutdown does not wait for this task: it ends with the tunnel, for which the shutdown waits.
     tokio::spawn(async move {
         if let Err(error) = serve(theirs, &allowed).await {
             tracing::debug!(%error, "the echo upstream ended");
@@ -51,7 +51,7 @@ async fn serve(
         tokio_tungstenite::accept_hdr_async_with_config(stream, agree, Some(config)).await?;
     while let Some(message) = socket.next().await {
         let message = message?;
-        // Pings and Close are answered by the library.
+        // The library answers Pings and Close frames.
         if matches!(message, Message::Text(_) | Message::Binary(_)) {
             socket.send(message).await?;
         }
@@ -59,7 +59,7 @@ async fn serve(
     Ok(())
 }
 
-/// The first offered subprotocol that the route lets through; any other would be refused as unrequested.
+/// The first offered subprotocol that the route allows. The proxy would refuse any other as not requested.
 fn choose_subprotocol(fields: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
     let mut offered = tokens(fields, &SEC_WEBSOCKET_PROTOCOL);
     let may_be = |name: &[u8]| {

@@ -25,22 +25,22 @@ use crate::record::{Attempt, Outcome, Record, millis};
 
 /// The answer to a plain request.
 pub struct Served {
-    /// Its head and its body as it comes.
+    /// Its head, and its body as it arrives.
     pub response: Response<Body>,
-    /// What becomes of the body.
+    /// What happens to the body.
     pub passed: Arc<BodyOutcome>,
-    /// What is worth saying.
+    /// Remarks for the record.
     pub notes: Vec<Note>,
-    /// From the request handed over to the head of the answer.
+    /// The time from sending the request to the head of the answer.
     pub waited: Duration,
 }
 
-/// Hands a plain request to the endpoints in turn until one answers. Another one is tried only while the client can't
-/// notice: when nothing was sent, or when the method may be repeated (RFC 9110 section 9.2.2), none of the body was
-/// taken and no byte of an answer came.
+/// Sends a plain request to the endpoints in turn until one answers. The next endpoint is tried only if the client
+/// can't notice: if nothing was sent, or if the method may be repeated (RFC 9110 section 9.2.2), none of the body was
+/// read and no byte of an answer came.
 ///
 /// # Errors
-/// The reasons for an upstream that can't be reached or whose answer does not come or can't be passed on; those of
+/// The reasons for an upstream that can't be reached, or whose answer does not come or can't be passed on; those of
 /// [`Upload::failure`].
 pub async fn forward(
     group: &Arc<Group>,
@@ -60,7 +60,7 @@ pub async fn forward(
     let mut left = members.len();
     for member in members {
         left -= 1;
-        // A kept connection may have been closed by the upstream just now, which says nothing of a fresh one.
+        // The upstream may just have closed a kept connection. That says nothing about a new one.
         for fresh in [false, true] {
             let begun = Instant::now();
             let seen = Seen::default();
@@ -93,7 +93,7 @@ pub async fn forward(
                 rules: permit.rules(),
                 is_login,
             };
-            // What can't be sent once more is not kept while its answer is waited for.
+            // The last attempt does not keep a copy of the request while it waits for the answer.
             let sent = match fresh && left == 0 {
                 true => request.take(),
                 false => request.clone(),
@@ -138,7 +138,7 @@ async fn dial(
     Ok((line, connected.busy))
 }
 
-/// RFC 9110 section 9.2.2.
+/// Whether a method may be repeated (RFC 9110 section 9.2.2).
 fn is_idempotent(method: &Method) -> bool {
     [
         Method::GET,
@@ -156,11 +156,11 @@ struct Asking<'a> {
     busy: Busy,
     idle: Arc<Idle>,
     rules: &'a HttpRules,
-    /// Whether the request says who owns the connection.
+    /// Whether the request logs in for the whole connection.
     is_login: bool,
 }
 
-/// Why it got no answer.
+/// Why a request got no answer.
 struct NoAnswer {
     failure: Failure,
     /// Nothing of the request was sent.
@@ -235,8 +235,8 @@ impl Asking<'_> {
     }
 }
 
-/// Completes when the upstream had `patience` to answer, or to take more of the body, since `begun` or since it last took
-/// some: not while it is the client that is waited for, which has a deadline of its own.
+/// Completes when the upstream had `patience` to answer or to accept more of the body, from `begun` or from the last
+/// piece that it accepted. Time in which the client is waited for does not count; that has its own deadline.
 async fn silence(upload: &Upload, begun: Instant, patience: Duration) {
     loop {
         let until = upload.waits_since().max(begun) + patience;

@@ -1,4 +1,4 @@
-//! An upstream at run time: its endpoints, their state, and which one a client gets.
+//! An upstream in use: its endpoints, their state, and which one a client gets.
 //!
 //! Takes a client's address; gives the endpoints in the order in which they are tried. Fails with
 //! `upstream_none_healthy` and `upstream_tunnel_limit`.
@@ -17,7 +17,7 @@ use crate::config::{Balance, Endpoint, Upstream};
 use crate::reason::{Failure, Reason};
 use crate::tls;
 
-/// How long an endpoint that could not be connected to comes behind the others.
+/// How long an endpoint is tried last after a failed connection.
 const SHUNNED: Duration = Duration::from_secs(10);
 
 /// One upstream of the configuration, shared by all connections.
@@ -36,20 +36,20 @@ pub struct Group {
 /// One endpoint of a group.
 #[derive(Debug)]
 pub struct Member {
-    /// Where it listens.
+    /// Its address.
     pub endpoint: Endpoint,
     open: AtomicUsize,
     connected: AtomicU64,
     not_connected: AtomicU64,
     state: Mutex<Condition>,
-    /// Of those who wait for room in the backlog of a unix socket.
+    /// The turn of callers that wait for room in the backlog of a unix socket.
     pub(super) turn: tokio::sync::Mutex<()>,
     idle: Arc<Idle>,
 }
 
 #[derive(Debug, Default)]
 struct Condition {
-    /// When connecting to it last failed, unless it worked since.
+    /// When the last connection failed, unless a later one succeeded.
     failed: Option<Instant>,
     is_unhealthy: bool,
 }
@@ -68,13 +68,13 @@ pub struct TunnelSlot(Arc<AtomicUsize>);
 pub struct InUse {
     /// Its slot among the group's tunnels.
     pub slot: TunnelSlot,
-    /// The endpoint that it goes to.
+    /// The endpoint that the tunnel goes to.
     pub busy: Busy,
 }
 
 impl Group {
-    /// The upstream with nothing known of its endpoints: all count as healthy. `tls` is there if one of them needs it;
-    /// `names` are those of all upstreams.
+    /// An upstream whose endpoints are still unknown and count as healthy. `tls` is there if an endpoint needs it;
+    /// `names` is shared by all upstreams.
     #[must_use]
     pub fn new(
         settings: Arc<Upstream>,
@@ -104,8 +104,8 @@ impl Group {
         })
     }
 
-    /// The same upstream with other settings. Its tunnels still count, and what is known of an endpoint that stays, and
-    /// the connections that are kept for it, go on; with other TLS settings no connection does.
+    /// The same upstream with other settings. Its tunnels still count. An endpoint that stays keeps its state and its
+    /// kept connections, unless the TLS settings changed.
     #[must_use]
     pub fn succeeded(
         &self,
@@ -130,7 +130,7 @@ impl Group {
         group
     }
 
-    /// Whether it is what these settings would make.
+    /// Whether these settings would make the same group.
     #[must_use]
     pub fn is_made_of(
         &self,
@@ -141,7 +141,7 @@ impl Group {
         *self.settings == *settings && self.tls.as_ref() == tls && self.write_stall == write_stall
     }
 
-    /// What the configuration says of it.
+    /// Its settings in the configuration.
     #[must_use]
     pub fn settings(&self) -> &Upstream {
         &self.settings
@@ -153,14 +153,14 @@ impl Group {
         &self.members
     }
 
-    /// Open tunnels to all endpoints together.
+    /// The number of open tunnels to all endpoints together.
     #[must_use]
     pub fn tunnels(&self) -> usize {
         self.tunnels.load(Ordering::Relaxed)
     }
 
-    /// Whether one of its endpoints may be used. What checks found counts while there are checks: without them nothing would
-    /// ever say that it is well again.
+    /// Whether an endpoint may be used. The results of health checks count only while checks are configured, because
+    /// nothing else would mark it healthy again.
     #[must_use]
     pub fn is_healthy(&self, member: &Member) -> bool {
         self.settings.health_check.is_none() || member.is_healthy()
@@ -169,7 +169,7 @@ impl Group {
     /// A slot for one more tunnel.
     ///
     /// # Errors
-    /// `upstream_tunnel_limit` where `max_tunnels` are open.
+    /// `upstream_tunnel_limit` if `max_tunnels` tunnels are open.
     pub fn slot(self: &Arc<Self>) -> Result<TunnelSlot, Failure> {
         let most = self.settings.max_tunnels.unwrap_or(usize::MAX);
         let count = |open: usize| (open < most).then_some(open + 1);
@@ -185,11 +185,11 @@ impl Group {
         }
     }
 
-    /// The endpoints for a client, in the order in which they are to be tried: by `balance`, those that could not be
-    /// connected to a short while ago last, and those that are not healthy not at all.
+    /// The endpoints for a client, in the order in which they are tried: by `balance`, with those whose last connection
+    /// failed a short time ago at the end, and without unhealthy ones.
     ///
     /// # Errors
-    /// `upstream_none_healthy` where there is none.
+    /// `upstream_none_healthy` if none is left.
     pub fn candidates(&self, client: IpAddr) -> Result<Vec<Arc<Member>>, Failure> {
         self.candidates_at(client, Instant::now())
     }
@@ -220,7 +220,7 @@ impl Group {
         members.rotate_left(first);
         match self.settings.balance {
             Balance::RoundRobin => {}
-            // Of endpoints with equally many it stays the one whose turn it is.
+            // Among endpoints with equal numbers, the order of turns stays.
             Balance::LeastConnections => members.sort_by_cached_key(|member| member.open()),
             Balance::ClientIp => {
                 let client = network(client);
@@ -231,19 +231,19 @@ impl Group {
 }
 
 impl Member {
-    /// Counts one use of it until the guard is dropped.
+    /// Counts a use of the endpoint until the guard is dropped.
     pub fn busy(self: &Arc<Self>) -> Busy {
         self.open.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
-    /// Open tunnels and requests.
+    /// The number of open tunnels and requests.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Counts a connection that was made for a client's request, or could not be.
+    /// Counts a connection for a client's request, which succeeded or failed.
     pub(super) fn dialled(&self, worked: bool) {
         let counter = match worked {
             true => &self.connected,
@@ -252,7 +252,7 @@ impl Member {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often connecting to it worked, and how often not.
+    /// How many connections succeeded, and how many failed.
     #[must_use]
     pub fn connects(&self) -> (u64, u64) {
         let [connected, not] =
@@ -260,29 +260,29 @@ impl Member {
         (connected, not)
     }
 
-    /// Its connections that wait for another plain request.
+    /// The connections that wait for another plain request.
     pub(super) fn idle(&self) -> &Arc<Idle> {
         &self.idle
     }
 
-    /// Whether its last health checks did not fail.
+    /// Whether its last health checks succeeded.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         !self.state().is_unhealthy
     }
 
-    /// What health checks found.
+    /// Sets the result of health checks.
     pub(super) fn set_healthy(&self, is_healthy: bool) {
         self.state().is_unhealthy = !is_healthy;
     }
 
-    /// When connecting to it last failed, unless it worked since.
+    /// When the last connection failed, unless a later one succeeded.
     #[must_use]
     pub fn failed(&self) -> Option<Instant> {
         self.state().failed
     }
 
-    /// What came of connecting to it.
+    /// Sets the result of a connection.
     pub(super) fn connected(&self, worked: bool) {
         self.state().failed = (!worked).then(Instant::now);
     }
@@ -309,8 +309,8 @@ impl Drop for TunnelSlot {
     }
 }
 
-/// The part of an address that stays with a client: all of IPv4, the network (/64) of IPv6, where the rest changes
-/// often (RFC 8981).
+/// The part of an address that identifies a client: all of IPv4, but only the network (/64) of IPv6, because the rest
+/// changes often (RFC 8981).
 fn network(client: IpAddr) -> Vec<u8> {
     match client.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -318,8 +318,8 @@ fn network(client: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Where an endpoint stands for a client: a number of its own for each pair, the same in every process, so that an
-/// endpoint that comes or goes moves no client but its own (rendezvous hashing).
+/// The rank of an endpoint for a client: each pair has its own number, which is the same in every process. So an
+/// endpoint that comes or goes affects only its own clients (rendezvous hashing).
 fn weight(client: &[u8], endpoint: &Endpoint) -> [u8; 20] {
     Sha1::new()
         .chain_update(client)

@@ -1,5 +1,5 @@
-//! The opening handshake with an upstream, as its client: the request, and the answer verified in full (RFC 6455
-//! section 4.1).
+//! The opening handshake with an upstream. The proxy is its client and verifies the answer in full (RFC 6455 section
+//! 4.1).
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub enum Answer {
     Refused(Box<Refused>),
 }
 
-/// An upstream that switched protocols.
+/// The result of a verified 101.
 pub struct Opened {
     /// The connection, no longer HTTP.
     pub stream: UpstreamStream,
@@ -41,7 +41,7 @@ pub struct Opened {
     pub busy: Busy,
     /// The head of the 101.
     pub head: Head,
-    /// The names of the extensions that were agreed on.
+    /// The names of the negotiated extensions.
     pub extensions: Vec<String>,
     /// Bytes that came with the 101.
     pub early: Bytes,
@@ -49,13 +49,13 @@ pub struct Opened {
     pub notes: Vec<Note>,
 }
 
-/// An upstream that answered anything else.
+/// The result of any other answer.
 pub struct Refused {
     /// Why there is no tunnel.
     pub failure: Failure,
-    /// Its answer.
+    /// The answer to relay.
     pub response: Response<Body>,
-    /// What becomes of its body.
+    /// What happens to its body.
     pub passed: Arc<BodyOutcome>,
     /// Remarks for the record.
     pub notes: Vec<Note>,
@@ -116,7 +116,7 @@ pub async fn handshake(
     Ok(switched(stream, busy, early, head, opening, notes))
 }
 
-/// An answer other than a 101, to be relayed. A part of its body may say what is wrong.
+/// An answer other than a 101, to be relayed. The beginning of its body may show what is wrong.
 async fn refused(
     mut failure: Failure,
     head: Head,
@@ -142,7 +142,7 @@ async fn refused(
     })))
 }
 
-/// A verified 101, and the stream that it leaves.
+/// A verified 101 and its stream.
 fn switched(
     stream: UpstreamStream,
     busy: Busy,

@@ -23,37 +23,37 @@ use crate::reason::Level;
 use crate::record::{Event, Record, Sink};
 use crate::stream::UpstreamStream;
 
-/// So many failed checks in a row make an endpoint unhealthy; the first check after the start decides alone.
+/// This many failed checks in a row make an endpoint unhealthy. The first check after the start decides alone.
 const UNHEALTHY_AFTER: u32 = 2;
 
-/// The first checks are spread over this time at most, so that many proxies which start together don't ask together.
+/// The first checks are spread over at most this time, so that many proxies that start together do not all ask at once.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
-/// Bytes of an answer's body that are read, so that the upstream is not cut off while it writes.
+/// The most bytes of an answer's body that are read, so that the upstream can finish writing.
 const BODY_MAX: usize = 64 * 1024;
 
-/// How long its rest may take to come.
+/// How long the rest of the body may take.
 const BODY_WAIT: Duration = Duration::from_millis(250);
 
-/// What an endpoint is asked with.
+/// The request of a check.
 const USER_AGENT: HeaderValue = HeaderValue::from_static("wsgate health check");
 
 impl Group {
-    /// Checks the endpoints until `stopped` completes; ends at once where no checks are configured. What changes is
-    /// recorded in `sink`.
+    /// Checks the endpoints until `stopped` completes. Ends at once if no checks are configured. `sink` gets a record
+    /// of each change.
     pub async fn checks(self: Arc<Self>, sink: Sink, stopped: impl Future<Output = ()>) {
         let Some(check) = self.settings().health_check.clone() else {
             return;
         };
         let mut endpoints = JoinSet::new();
         for member in self.members() {
-            // It is a part of this process.
+            // The echo server is a part of this process.
             if member.endpoint != Endpoint::Echo {
                 let (group, member) = (Arc::clone(&self), Arc::clone(member));
                 endpoints.spawn(watch(group, member, check.clone(), sink.clone()));
             }
         }
-        // Dropped, the set cuts its tasks off.
+        // Dropping the set cancels its tasks.
         tokio::select! {
             () = stopped => {}
             Some(Err(error)) = endpoints.join_next() => {
@@ -63,9 +63,9 @@ impl Group {
     }
 }
 
-/// Checks one endpoint for ever.
+/// Checks one endpoint forever.
 async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink: Sink) {
-    // One that an earlier configuration's checks found ill is so until it answers.
+    // If checks of an earlier configuration found it unhealthy, it stays unhealthy until it answers.
     let mut history = History {
         is_healthy: (!member.is_healthy()).then_some(false),
         failed: 0,
@@ -86,7 +86,7 @@ async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink:
             record.upstream = Some(group.settings().name.clone());
             sink.emit(record);
         }
-        // So that the checks of many proxies don't fall into step.
+        // A random pause keeps the checks of many proxies from happening at the same time.
         let tenth = check.interval / 10;
         sleep(check.interval - tenth / 2 + part(tenth)).await;
     }
@@ -94,23 +94,23 @@ async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink:
 
 /// A random part of a duration.
 fn part(of: Duration) -> Duration {
-    // Without randomness nothing is spread, which does no harm.
+    // Without randomness nothing is spread, which is harmless.
     let random = getrandom::u32().unwrap_or_default();
     of.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-/// What the checks of an endpoint have shown so far.
+/// The results of an endpoint's checks so far.
 #[derive(Debug, Default)]
 struct History {
     /// `None` before the first check.
     is_healthy: Option<bool>,
-    /// Failed checks since the last good one.
+    /// The number of failed checks since the last good one.
     failed: u32,
 }
 
 impl History {
-    /// Takes what came of a check; gives the new state if it is another one. An endpoint counts as healthy until its
-    /// first check.
+    /// Adds the result of a check; returns the new state if it changed. An endpoint counts as healthy until its first
+    /// check.
     fn learn(&mut self, is_good: bool) -> Option<bool> {
         self.failed = if is_good { 0 } else { self.failed + 1 };
         let before = self.is_healthy.unwrap_or(true);
@@ -124,7 +124,7 @@ impl History {
     }
 }
 
-/// One check: the status of a good answer, or in words what was wrong. `record` gets the notes.
+/// One check: the status of a good answer, or what was wrong in words. `record` gets the notes.
 async fn ask(
     group: &Group,
     member: &Member,
@@ -138,7 +138,7 @@ async fn ask(
         format!("{}: {detail}", failure.reason)
     })?;
     let host = match member.endpoint.address() {
-        // The port is left out where it is the scheme's own (RFC 9110 section 4.2.3).
+        // The default port of the scheme is left out (RFC 9110 section 4.2.3).
         Some((host, port)) => {
             let host = if host.contains(':') {
                 format!("[{host}]")
@@ -174,7 +174,7 @@ async fn ask(
     }
 }
 
-/// Sends a request and gives the status of its answer, whose body is read as far as it comes at once.
+/// Sends a request and returns the status of its answer. Only the part of the body that arrives at once is read.
 async fn exchange(
     stream: UpstreamStream,
     request: Request<Empty<Bytes>>,
@@ -189,7 +189,7 @@ async fn exchange(
         let response = sender.send_request(request).await.map_err(words)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), BODY_MAX).collect();
-        // The status is known: whatever becomes of the body, it is only read so that the upstream can end in order.
+        // The status is already known. The body is only read so that the upstream can end normally.
         let _ = tokio::time::timeout(BODY_WAIT, body).await;
         Ok(status)
     };
@@ -197,7 +197,7 @@ async fn exchange(
     let mut is_over = false;
     poll_fn(|cx| {
         if !is_over {
-            // How it ends comes through the answer.
+            // The answer's body reports how it ends.
             is_over = connection.as_mut().poll(cx).is_ready();
         }
         answering.as_mut().poll(cx)

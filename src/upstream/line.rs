@@ -1,4 +1,4 @@
-//! A connection to an upstream that speaks HTTP, for one request or, if it is kept open, for several in turn.
+//! An HTTP connection to an upstream, for one request or, if it is kept, for several in turn.
 //!
 //! The task that waits for the answer drives it. An unused connection does nothing: only its next use shows whether the
 //! upstream has closed it.
@@ -23,10 +23,11 @@ use crate::http::{Body, HYPER_MIN_BUFFER, HYPER_PIECE};
 use crate::listener::FIRST_BYTES;
 use crate::stream::{UpstreamStream, poll_read_at_most};
 
-/// Interim responses whose status is kept: an upstream may send many, and a record needs to show only that it did.
+/// The most interim responses whose status is kept. An upstream may send many, and a record only needs to show that it
+/// did.
 const INTERIM_SHOWN: usize = 8;
 
-/// What ends a head.
+/// The end of a head.
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// An open connection.
@@ -41,17 +42,17 @@ pub(super) struct Line {
     blocked: Blocked,
 }
 
-/// The first bytes of what an upstream answered.
+/// The first bytes of an upstream's answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen(Arc<Mutex<Vec<u8>>>);
 
-/// Whether nothing may come now.
+/// Whether the upstream may not send anything now.
 type Quiet = Arc<AtomicBool>;
 
-/// Whether something that hyper wrote still waits for the upstream to take it.
+/// Whether the upstream has not yet accepted everything that hyper wrote.
 type Blocked = Arc<AtomicBool>;
 
-/// A head that goes out in place of the one that hyper writes next.
+/// A head that is sent instead of the next one that hyper writes.
 type WrittenHead = Arc<Mutex<Option<Bytes>>>;
 
 /// A request that got no answer.
@@ -66,8 +67,8 @@ pub(super) struct Unanswered {
 pub(super) type AnswerHead = (Response<Incoming>, Vec<u16>);
 
 impl Line {
-    /// Makes a fresh stream one. `head_limit` bounds a response head, in bytes; `seen` gets the first bytes of the
-    /// answer.
+    /// Starts HTTP on a new stream. `head_limit` is the most bytes of a response head; `seen` gets the first bytes of
+    /// the answer.
     pub async fn open(
         stream: UpstreamStream,
         head_limit: usize,
@@ -108,7 +109,7 @@ impl Line {
         &self.seen
     }
 
-    /// How a request's body goes to it.
+    /// The pace at which a request's body is sent on it.
     pub fn pace(&self) -> Arc<Pace> {
         Arc::clone(&self.pace)
     }
@@ -118,7 +119,7 @@ impl Line {
         self.is_tls
     }
 
-    /// Sends a request and drives the connection until the final response head is there.
+    /// Sends a request and drives the connection until the final response head has arrived.
     pub async fn send(&mut self, request: Outgoing, body: Body) -> Result<AnswerHead, Unanswered> {
         self.seen.lock().clear();
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) = request.head;
@@ -146,7 +147,7 @@ impl Line {
                         error,
                         unsent: false,
                     })),
-                    // In order, and the response is on its way through the channel.
+                    // The connection ended normally, and the response is on its way through the channel.
                     Some(Ok(())) => {
                         ended = Some(Ok(()));
                         Poll::Pending
@@ -167,14 +168,14 @@ impl Line {
         Ok((response, interim))
     }
 
-    /// Does what the connection has to do for a body on its way. Whether it has ended.
+    /// Drives the connection for a body. Ready when it has ended.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
         self.connection.poll_without_shutdown(cx)
     }
 
-    /// Whether another request can be sent: the last answer is whole, the upstream has taken all of the last request, and
-    /// has neither closed nor sent anything since. What came unasked would be taken for the next answer, and a head that was
-    /// written in advance would go out before what still waits.
+    /// Whether another request can be sent: the last answer is complete, the upstream has accepted all of the last
+    /// request, and it has neither closed nor sent anything since. Unexpected bytes would count as the next answer, and
+    /// a head that was written in advance would overtake what still waits.
     pub fn is_free(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         self.quiet.store(true, Relaxed);
@@ -185,7 +186,7 @@ impl Line {
         is_free
     }
 
-    /// The stream, once the answer ended HTTP on it, and the bytes that came behind the answer.
+    /// The stream after an answer that ended HTTP on it, and the bytes that followed the answer.
     pub async fn switched(mut self) -> Option<(UpstreamStream, Bytes)> {
         let done = poll_fn(|cx| self.connection.poll_without_shutdown(cx)).await;
         done.ok()?;
@@ -195,7 +196,7 @@ impl Line {
 }
 
 impl Seen {
-    /// What came so far.
+    /// The bytes so far.
     pub fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,7 +213,7 @@ struct Tap {
 }
 
 impl Tap {
-    /// Sends the head that was written in advance. Gives how much of hyper's bytes it stands for: their head.
+    /// Sends the head that was written in advance. Returns how many of hyper's bytes it replaces: those of their head.
     fn poll_head(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut place = self.head.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(head) = &mut *place else {
@@ -226,7 +227,7 @@ impl Tap {
             head.advance(count);
         }
         *place = None;
-        // hyper hands over a head in one piece, before anything of the body.
+        // hyper writes a head in one piece, before the body.
         let end = bytes
             .windows(HEAD_END.len())
             .position(|end| end == HEAD_END);
@@ -286,7 +287,7 @@ impl AsyncWrite for Tap {
         polled
     }
 
-    /// hyper keeps pieces of a body as they are then, and does not copy them behind a head.
+    /// With this, hyper keeps pieces of a body separate and does not copy them after a head.
     fn is_write_vectored(&self) -> bool {
         true
     }

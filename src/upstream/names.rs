@@ -3,9 +3,9 @@
 //! Takes a host and a time limit; gives its addresses. Fails with `upstream_dns_failed`.
 //!
 //! The system's resolver blocks its thread while the name servers are silent, and can't be stopped. Therefore look-ups
-//! have a few separate threads that nothing else waits for, and each name has at most one look-up at a time. A caller
-//! gives up on its own; the look-up goes on. After a while a look-up that never returns counts as lost: it keeps its
-//! thread, but no longer blocks its name or a place for others.
+//! have a few separate threads that nothing else waits for, and each name has at most one look-up at a time. If a
+//! caller gives up, the look-up continues. After a while a look-up that does not return counts as lost: it keeps its
+//! thread, but no longer blocks its name or other look-ups.
 
 mod state;
 
@@ -25,10 +25,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use state::{Fault, LookUp, LookUps, Name, Resolved, UnderWay};
 
-/// Look-ups that run at a time, a thread each.
+/// The most look-ups that run at the same time, each in a thread.
 const RUNNING: usize = 8;
 
-/// The names that are being looked up, and the last good answers; shared by all that dial.
+/// The names that are being looked up, and the last good answers. All connections share them.
 #[derive(Clone)]
 pub struct Names(Arc<Shared>);
 
@@ -37,7 +37,7 @@ pub struct Names(Arc<Shared>);
 pub(super) struct Found {
     /// At least one.
     pub addresses: Vec<SocketAddr>,
-    /// That they are from an earlier look-up.
+    /// A note if they are from an earlier look-up.
     pub note: Option<Note>,
 }
 
@@ -46,7 +46,7 @@ struct Shared {
     state: Mutex<LookUps>,
 }
 
-/// Somebody who waits for one.
+/// A caller that waits for an answer.
 struct Waiting {
     asked: Instant,
     has_last_good: bool,
@@ -54,7 +54,7 @@ struct Waiting {
 }
 
 impl Names {
-    /// Nothing known yet.
+    /// No name is known yet.
     #[must_use]
     pub fn new() -> Self {
         Self::asking(ask_the_system)
@@ -67,8 +67,9 @@ impl Names {
         }))
     }
 
-    /// The addresses of a host, each with `port`, within `patience`. Where the look-up fails for now or takes too long,
-    /// those of the last good one if it is not older than [`STALE`]: then half of `patience` is left for what follows.
+    /// The addresses of a host, each with `port`, within `patience`. If the look-up fails temporarily or takes too
+    /// long, the last good answer is used, unless it is older than [`STALE`]. Half of `patience` is then left for what
+    /// follows.
     ///
     /// # Errors
     /// `upstream_dns_failed`.
@@ -101,11 +102,11 @@ impl Names {
         })
     }
 
-    /// What came of the look-up. Where there is a last good answer, the time for a look-up is half of `patience` from its
-    /// beginning, so that not everybody waits for one that hangs.
+    /// The answer of a look-up. If there is a last good answer, the look-up has half of `patience` from its beginning,
+    /// so that not everyone waits for one that hangs.
     ///
     /// # Errors
-    /// How long it was waited for in vain.
+    /// How long the caller has waited.
     async fn answer(
         &self,
         waiting: Result<Waiting, Fault>,
@@ -123,7 +124,7 @@ impl Names {
         };
         let mut come = async |until| {
             let come = timeout_at(until, answer.wait_for(Option::is_some)).await;
-            // Nobody drops the other end while there is somebody who waits.
+            // The sender is not dropped while someone waits.
             come.ok()?.ok()?.clone()
         };
         if has_last_good {
@@ -131,7 +132,7 @@ impl Names {
             if let Some(answer) = come(early).await {
                 return Ok(answer);
             }
-            // It may have become too old meanwhile.
+            // It may have become too old in the meantime.
             if self.0.lock().last_good(host).is_some() {
                 return Err(patience / 2);
             }
@@ -139,12 +140,12 @@ impl Names {
         come(deadline).await.ok_or(patience)
     }
 
-    /// Waits for the look-up of a name, which is begun or queued where none is under way.
+    /// Waits for the look-up of a name, and starts or queues it if there is none.
     fn join(&self, host: &str) -> Result<Waiting, Fault> {
         let mut state = self.0.lock();
         let now = Instant::now();
         state.lose(now);
-        // Where no thread can be had, the next who asks tries again.
+        // If no thread can be started, the next caller tries again.
         let _ = self.0.staff(&mut state);
         if let Some(name) = state.names.get(host)
             && let Some(look_up) = &name.look_up
@@ -190,7 +191,7 @@ impl Names {
         Some(found(&addresses, port, Some(note)))
     }
 
-    /// Why there is no answer yet, and what to do where another name is the reason.
+    /// Why there is no answer yet, and what to do if another name is the cause.
     fn silence(&self, host: &str, waited: Duration) -> (String, Option<&'static str>) {
         let state = self.0.lock();
         let under_way = |name: &Name| name.look_up.as_ref().and_then(|look_up| look_up.begun);
@@ -216,7 +217,7 @@ impl Names {
                 let words = format!("no answer from the resolver in {}", format_duration(waited));
                 let since = state.names.get(host).and_then(under_way);
                 let running = since.map(|since| since.elapsed()).unwrap_or_default();
-                // It may be one that others have given up before.
+                // Others may have given up on it before.
                 if running < waited + Duration::from_secs(1) {
                     return (words, None);
                 }
@@ -228,7 +229,7 @@ impl Names {
     }
 }
 
-/// For a name that is not the one that hangs.
+/// The hint for a name that waits because of another one.
 const HUNG: &str = "the resolver this process uses does not answer for other names either: check the name servers of \
                     /etc/resolv.conf, and the names in `upstreams.*.endpoints` that detail mentions";
 
@@ -249,7 +250,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts threads for what is in the queue.
+    /// Starts threads for the queue.
     fn staff(self: &Arc<Self>, state: &mut LookUps) -> io::Result<()> {
         while state.running < RUNNING.min(state.under_way.len() + state.queue.len()) {
             let shared = Arc::clone(self);
@@ -261,7 +262,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Asks for what is in the queue, until it is empty or a look-up was lost.
+    /// Performs look-ups until the queue is empty or one was lost.
     fn work(&self) {
         while let Some((host, number)) = self.next() {
             let asked = catch_unwind(AssertUnwindSafe(|| (self.ask)(&host)));
@@ -291,7 +292,7 @@ impl Shared {
                     });
                     return Some((host, number));
                 }
-                // All have given up.
+                // All callers have given up.
                 _ => name.look_up = None,
             }
         }
@@ -316,14 +317,15 @@ fn failure(host: &str, words: &str) -> Failure {
     Failure::new(Reason::UpstreamDnsFailed, format!("{host}: {words}"))
 }
 
-/// Blocks. The files and servers that the system is set up with, in its order: /etc/hosts, search domains and ndots too.
+/// Looks a name up and blocks. It uses the system's files and servers in their configured order, including /etc/hosts,
+/// search domains and ndots.
 fn ask_the_system(host: &str) -> Resolved {
     let hints = AddrInfoHints {
         socktype: SockType::Stream.into(),
         ..AddrInfoHints::default()
     };
     let found = getaddrinfo(Some(host), None, Some(hints)).map_err(fault)?;
-    // Of a family that is not IP's there can't be one.
+    // Other families than IP do not occur.
     let addresses: Arc<[_]> = found
         .filter_map(Result::ok)
         .map(|found| found.sockaddr)
@@ -337,8 +339,9 @@ fn ask_the_system(host: &str) -> Resolved {
     Ok(addresses)
 }
 
-/// A name server that is silent, or says that it failed (SERVFAIL, REFUSED), is `Again`; a want of our own, such as of
-/// descriptors, is `System` or `Memory`. The rest is said of the name.
+/// Whether an error is temporary. A name server that is silent or says that it failed (SERVFAIL, REFUSED) is `Again`; a
+/// lack of the proxy's own resources, such as descriptors, is `System` or `Memory`. All others are about the name
+/// itself.
 fn fault(error: LookupError) -> Fault {
     Fault {
         is_temporary: matches!(

@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A head with more bytes than this is written in advance. Smaller ones fit in the buffer that hyper allocates anyway.
 const LARGE: usize = 4 * 1024;
 
-/// The fields by which hyper decides how a body is framed and what becomes of the connection.
+/// The fields by which hyper decides how a body is framed and whether the connection stays open.
 const ACTED_ON: [HeaderName; 6] = [
     CONNECTION,
     CONTENT_LENGTH,
@@ -35,23 +35,23 @@ const ACTED_ON: [HeaderName; 6] = [
     UPGRADE,
 ];
 
-/// A longer Trailer field is hidden from hyper, which then drops the trailers, as any hop may (RFC 9110 section 6.5.1).
+/// hyper does not see a longer Trailer field and drops the trailers, as any hop may (RFC 9110 section 6.5.1).
 const LONGEST_TRAILER: usize = 1024;
 
-/// The head of a request, ready to be sent, and sent again.
+/// The head of a request, which can be sent more than once.
 #[derive(Clone)]
 pub(super) struct Outgoing {
-    /// For hyper.
+    /// The head for hyper.
     pub parts: Parts,
-    /// For the upstream, where that is not what hyper writes.
+    /// The head for the upstream, if it is not the one that hyper writes.
     pub head: Option<Bytes>,
 }
 
 impl Outgoing {
-    /// Makes `parts` ready. `has_body`: a body follows, as their fields say.
+    /// Prepares `parts`. `has_body`: a body follows, as its fields say.
     ///
     /// # Errors
-    /// hyper's, for a head that it does not write.
+    /// hyper's error, if it does not write the head.
     pub async fn new(parts: Parts, has_body: bool) -> Result<Self, hyper::Error> {
         let fields = parts.headers.iter();
         let size: usize = fields
@@ -69,7 +69,7 @@ impl Outgoing {
                 if name == TRAILER && value.len() > LONGEST_TRAILER {
                     continue;
                 }
-                // Copied: a value that came in a head keeps all of that head.
+                // Values are copied, because each value of a received head keeps the whole head in memory.
                 if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                     small.headers.append(name.clone(), value);
                 }
@@ -89,7 +89,7 @@ async fn written(parts: Parts, has_body: bool) -> Result<Bytes, hyper::Error> {
         .await?;
     let request = Request::from_parts(parts, Later { has_body });
     let answer = sender.try_send_request(request);
-    // It writes as much as it can, which is the head; neither a body nor an answer comes.
+    // It writes as much as it can, which is the head. There is neither a body nor an answer.
     let written = poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await;
     if let Poll::Ready(Err(error)) = written {
         return Err(error);
@@ -99,7 +99,7 @@ async fn written(parts: Parts, has_body: bool) -> Result<Bytes, hyper::Error> {
     Ok(head.into())
 }
 
-/// What is written to it stays there, and nothing comes from it.
+/// Keeps what is written to it; nothing can be read from it.
 #[derive(Default)]
 struct Paper(Vec<u8>);
 
@@ -119,7 +119,7 @@ impl AsyncWrite for Paper {
         _: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // No larger than it is: it waits until the upstream has taken it.
+        // No larger than needed, because it stays until the upstream has accepted it.
         self.0.reserve_exact(buf.len());
         self.0.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
@@ -134,7 +134,7 @@ impl AsyncWrite for Paper {
     }
 }
 
-/// Stands for a body, of which nothing comes.
+/// Replaces the body, of which nothing is sent.
 struct Later {
     has_body: bool,
 }

@@ -1,4 +1,4 @@
-//! Connections that wait for the next plain request, per endpoint.
+//! Kept connections that wait for the next plain request, per endpoint.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,20 +12,20 @@ use tokio::time::{Instant, sleep_until};
 use super::line::Line;
 use crate::http::fields::tokens;
 
-/// Connections kept for one endpoint: more than a sidecar's backend works on at once.
+/// The most connections that are kept for one endpoint: more than a sidecar's backend serves at the same time.
 const KEPT_MAX: usize = 64;
 
-/// How long a connection is kept whose upstream does not say for how long it keeps its end. Shorter than the shortest
-/// default that is met (5 s, Node), as a request that crosses with the upstream's close is lost.
+/// How long a connection is kept if the upstream does not say how long it keeps its end. This is shorter than the
+/// shortest common default (5 s, Node), because a request that crosses with the upstream's close is lost.
 const KEPT_FOR: Duration = Duration::from_secs(4);
 
-/// The longest that an upstream's word is taken.
+/// The longest time that an upstream can ask for.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Between our giving a connection up and the upstream's.
+/// How much earlier than the upstream the proxy closes a connection.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The connections of one endpoint that wait, the last used last.
+/// The waiting connections of one endpoint. The one used last is at the end.
 #[derive(Default)]
 pub(super) struct Idle(Mutex<Waiting>);
 
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Idle {
 }
 
 impl Idle {
-    /// The connection used last that can take another request.
+    /// The connection used last that can carry another request.
     pub fn take(&self) -> Option<Line> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((until, mut line)) = state.waiting.pop() {
@@ -76,7 +76,7 @@ impl Idle {
         }
     }
 
-    /// Drops those whose time is over; gives when the next one's is.
+    /// Drops expired connections; returns when the next one expires.
     fn sweep(&self) -> Option<Instant> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -89,9 +89,9 @@ impl Idle {
     }
 }
 
-/// Whether a request's Authorization or an answer's WWW-Authenticate is part of a login that holds for the connection and
-/// not for the request (RFC 4559 section 6 and NTLM, both against RFC 9110 section 11.6.2): on such a connection the next
-/// client would be the one that logged in.
+/// Whether a request's Authorization or an answer's WWW-Authenticate is part of a login for the whole connection
+/// instead of one request (RFC 4559 section 6 and NTLM, both against RFC 9110 section 11.6.2). The next client on such
+/// a connection would be logged in as the first one.
 pub(super) fn is_login(fields: &HeaderMap, name: &HeaderName) -> bool {
     tokens(fields, name).any(|member| {
         let scheme = member
@@ -105,9 +105,9 @@ pub(super) fn is_login(fields: &HeaderMap, name: &HeaderName) -> bool {
     })
 }
 
-/// How long a connection may wait for its next request, by what the upstream says with its answer: `None`: not at all.
-/// `Keep-Alive: timeout=5` is what Node, Apache and others write beside Connection.
-/// `asked_login` tells that the request [`is_login`].
+/// How long a connection may wait for its next request, according to the upstream's answer; `None`: not at all.
+/// `Keep-Alive: timeout=5` is what Node, Apache and others send next to Connection. `asked_login`: the request
+/// [`is_login`].
 pub(super) fn lifetime(asked_login: bool, fields: &HeaderMap) -> Option<Duration> {
     if asked_login || is_login(fields, &WWW_AUTHENTICATE) {
         return None;

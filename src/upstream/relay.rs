@@ -18,7 +18,7 @@ use super::upload::Upload;
 use crate::http::BodyError;
 use crate::reason::{Failure, Reason};
 
-/// What became of a body: known once it was read.
+/// What happened to a body, known after it was read.
 #[derive(Debug, Default)]
 pub struct BodyOutcome {
     bytes: Arc<AtomicU64>,
@@ -32,13 +32,13 @@ impl BodyOutcome {
         self.bytes.load(Relaxed)
     }
 
-    /// The same while it grows.
+    /// The same counter, to be read while it grows.
     #[must_use]
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes)
     }
 
-    /// Why it ended before its end, if the upstream is to blame: `upstream_response_cut` or
+    /// Why the body ended too early, if the upstream is the cause: `upstream_response_cut` or
     /// `upstream_response_stalled`.
     #[must_use]
     pub fn cut(&self) -> Option<&Failure> {
@@ -49,36 +49,37 @@ impl BodyOutcome {
 /// How long a body may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BodyDeadline {
-    /// All of it until then.
+    /// The whole body until this moment.
     Until(Instant),
-    /// Each piece so long; `None`: for ever.
+    /// Each piece within this time; `None`: no limit.
     Between(Option<Duration>),
 }
 
-/// A body that drives the connection which it comes from.
+/// A body that drives the connection that it comes from.
 pub(super) struct RelayBody {
     body: Incoming,
-    /// Its beginning, if somebody has looked at it.
+    /// Its beginning, if [`RelayBody::peek`] has read it.
     first: Option<Bytes>,
-    /// Until the connection has ended.
+    /// `None` after the connection has ended.
     line: Option<Line>,
     patience: BodyDeadline,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Whether it is the upstream that is waited for, and not the client to take what came.
+    /// Whether the upstream is waited for. Otherwise the client has not yet taken what came.
     is_waiting: bool,
-    /// Whether its end has come.
+    /// Whether the end of the body has come.
     is_over: bool,
-    /// The request's body, of which more may be on its way.
+    /// The request's body, which may still be on its way.
     upload: Option<Upload>,
     passed: Arc<BodyOutcome>,
-    /// What ends the body, held back for one turn.
+    /// The error that ends the body, held back for one turn.
     broken: Option<BodyError>,
-    /// Gets the connection when the answer is whole.
+    /// Gets the connection when the answer is complete.
     home: Option<Box<dyn FnOnce(Line) + Send>>,
 }
 
 impl RelayBody {
-    /// `upload` is the request's body, while which is waited for no answer is late; `home` gets the connection if it can serve another request after this body.
+    /// `upload` is the request's body: while the proxy waits for it, no answer is late. `home` gets the connection if
+    /// it can carry another request after this body.
     pub fn new(
         body: Incoming,
         line: Line,
@@ -107,7 +108,7 @@ impl RelayBody {
         (body, passed)
     }
 
-    /// The bytes of the body that have come already; they are still given to whoever reads it.
+    /// The bytes of the body that have come so far. They are still given to its reader.
     pub async fn peek(&mut self) -> Bytes {
         let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
         if let Poll::Ready(Some(Ok(frame))) = polled
@@ -119,15 +120,15 @@ impl RelayBody {
         Bytes::new()
     }
 
-    /// Fails one turn later: hyper throws away what it has not written yet when a body fails, and writes it when a
-    /// body is not ready. Without this a short answer that breaks off would not reach the client at all.
+    /// Fails one turn later. If a body fails, hyper discards what it has not written yet; if a body is not ready, hyper
+    /// writes it. Otherwise a short answer that breaks off would not reach the client at all.
     fn fail(
         &mut self,
         cx: &Context<'_>,
         failure: Failure,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.broken = Some(failure.detail.clone().unwrap_or_default().into());
-        // Only the first counts, and a body fails once.
+        // A body fails only once, and the first error counts.
         let _ = self.passed.cut.set(failure);
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -151,8 +152,8 @@ impl RelayBody {
         }
     }
 
-    /// Whether the time is over. A silence lasts from when nothing more was there to take: a client that takes its time
-    /// makes no upstream silent.
+    /// Whether the time is over. Silence begins when the client has taken everything: a slow client does not make the
+    /// upstream silent.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let begins = !std::mem::replace(&mut self.is_waiting, true);
         let Some(deadline) = &mut self.deadline else {
@@ -167,7 +168,7 @@ impl RelayBody {
             else {
                 return true;
             };
-            // Nor does one that is still to send what the upstream answers piece by piece.
+            // The same is true for a client that still has to send what the upstream answers piece by piece.
             let until = upload.waits_since() + silence;
             if until <= Instant::now() {
                 return true;
@@ -196,10 +197,10 @@ impl HttpBody for RelayBody {
         if let Some(line) = &mut this.line
             && line.poll(cx).is_ready()
         {
-            // What it still had to say comes through the body.
+            // The body gives what the connection still has.
             this.line = None;
         }
-        // First, as a body that is always ready would never let it be looked at.
+        // This comes first, because a body that is always ready would never let it run.
         if matches!(this.patience, BodyDeadline::Until(_)) && this.is_late(cx) {
             let failure = this.late();
             return this.fail(cx, failure);
@@ -249,9 +250,9 @@ impl HttpBody for RelayBody {
 
 impl Drop for RelayBody {
     fn drop(&mut self) {
-        // The client's HTTP lets go of it at its end, and where an answer has none (HEAD, 204, 304) at once.
+        // The client's HTTP drops it at its end, and at once if an answer has no body (HEAD, 204, 304).
         if let (Some(mut line), Some(home)) = (self.line.take(), self.home.take())
-            // A chunked body says so only where its end was read.
+            // For a chunked body this is known only if its end was read.
             && (self.is_over || self.is_end_stream())
             && line.is_free()
         {

@@ -1,4 +1,4 @@
-//! The request as it goes to the upstream, and the answer as it goes back.
+//! The request as the upstream gets it, and the answer as the client gets it.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -11,25 +11,25 @@ use crate::http::opening::{is_hop_by_hop, is_protected};
 use crate::http::respond::X_REQUEST_ID;
 use crate::http::via::Pseudonym;
 
-/// Rebuilds a permitted opening handshake for the upstream: the path's bytes as received in origin form, Host as
-/// asked for, hop-by-hop fields gone (RFC 9110 section 7.6.1, over all Connection lines), exactly one
-/// `Connection: Upgrade` and `Upgrade: websocket`, forwarded fields fresh, this hop in Via, Sec-WebSocket-* untouched.
+/// Rebuilds a permitted opening handshake for the upstream: the received bytes of the path in origin form, the
+/// requested Host, no hop-by-hop fields (RFC 9110 section 7.6.1, over all Connection lines), exactly one `Connection:
+/// Upgrade` and `Upgrade: websocket`, new forwarded fields, this hop in Via, and Sec-WebSocket-* unchanged.
 ///
-/// Field names keep the case in which they came: the client's spelling travels in the request's extensions.
+/// Field names keep the letter case in which they came. It travels in the request's extensions.
 #[must_use]
 pub fn rebuild(request: Parts, identity: &Identity, via: &Pseudonym, request_id: &str) -> Parts {
     let mut request = passed_on(request, identity, via, request_id);
     let fields = &mut request.headers;
-    // "0" at most, as a body is refused; the answer to an upgrade needs none of it.
+    // It is "0" at most, because a body is refused, and an upgrade does not need it.
     fields.remove(header::CONTENT_LENGTH);
     fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     request
 }
 
-/// Rebuilds a permitted plain request for the upstream, in the same way. Its trailers are announced as they were, but for
-/// those that would say what only the head may, and only what is announced is passed on (RFC 9110 section 6.5.1); the 100
-/// for its body is the proxy's own.
+/// Rebuilds a permitted plain request for the upstream in the same way. Its trailers are announced as before, except
+/// for those that may only come in the head, and only announced trailers are passed on (RFC 9110 section 6.5.1). The
+/// proxy itself sends the 100 for its body.
 #[must_use]
 pub fn rebuild_plain(
     request: Parts,
@@ -39,7 +39,7 @@ pub fn rebuild_plain(
 ) -> Parts {
     let takes_trailers = tokens(&request.headers, &header::TE)
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    // From a trusted hop too: none writes them behind a body, and a backend may merge them with those of the head.
+    // From a trusted hop, too: no hop writes them after a body, and a backend may merge them with those of the head.
     let trailer = announced(&request.headers, |name| {
         !is_hop_by_hop(name)
             && !is_identity(name)
@@ -51,7 +51,7 @@ pub fn rebuild_plain(
     let fields = &mut request.headers;
     fields.remove(header::EXPECT);
     if takes_trailers {
-        // RFC 9110 section 10.1.4: TE is a field of this hop, and Connection says so.
+        // TE is a field of this hop, and Connection must say so (RFC 9110 section 10.1.4).
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
         fields.insert(header::CONNECTION, HeaderValue::from_static("TE"));
     }
@@ -59,7 +59,8 @@ pub fn rebuild_plain(
         fields.insert(header::TRAILER, trailer);
     }
     if is_chunked {
-        // Chunked alone, or it would have been refused. hyper sends no body with a GET that does not say that it has one.
+        // It is only chunked, because everything else was refused. hyper sends a body with GET only if the head says
+        // that there is one.
         fields.insert(
             header::TRANSFER_ENCODING,
             HeaderValue::from_static("chunked"),
@@ -68,10 +69,10 @@ pub fn rebuild_plain(
     request
 }
 
-/// What both kinds of request have in common.
+/// The part that both kinds of request share.
 fn passed_on(mut request: Parts, identity: &Identity, via: &Pseudonym, request_id: &str) -> Parts {
     let mut fields = end_to_end(&request.headers);
-    // RFC 9112 section 3.2.2: in absolute form the target's host counts, whatever Host says.
+    // In absolute form, the target's host counts instead of Host (RFC 9112 section 3.2.2).
     if let Some(authority) = request.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
@@ -99,8 +100,8 @@ fn origin_form(uri: &Uri) -> Uri {
     }
 }
 
-/// The head of an upstream's answer as it goes to the client: end-to-end fields, and what completes the switch or, for
-/// the `last` answer of the client's connection, ends it.
+/// The head of an upstream's answer as the client gets it: end-to-end fields, and the fields that complete the switch,
+/// or end the client's connection after its `last` answer.
 pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts {
     let mut fields = end_to_end(&head.headers);
     if let Some(trailer) = announced(&head.headers, |name| !is_hop_by_hop(name)) {
@@ -131,19 +132,19 @@ pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts 
     head
 }
 
-/// The trailers that all lines of Trailer announce, as far as they may `stay`: the first of them, as a body that has more
-/// is not read.
+/// The trailers that all lines of Trailer announce and that may `stay`. Only the first ones count, because a body with
+/// more is not read.
 fn announced(fields: &HeaderMap, stay: impl Fn(&HeaderName) -> bool) -> Option<HeaderValue> {
     let names = tokens(fields, &header::TRAILER).take(MAX_FIELDS);
     let names = names.filter(|name| HeaderName::from_bytes(name).is_ok_and(|name| stay(&name)));
     let list = names.collect::<Vec<_>>().join(&b", "[..]);
-    // Made of names alone.
+    // It consists only of valid names.
     HeaderValue::from_bytes(&list)
         .ok()
         .filter(|list| !list.is_empty())
 }
 
-/// All fields but the hop-by-hop ones and those that Connection names.
+/// All fields except the hop-by-hop fields and those that Connection names.
 fn end_to_end(fields: &HeaderMap) -> HeaderMap {
     let named = named_by_connection(fields);
     let mut kept = HeaderMap::with_capacity(fields.keys_len() + 8);

@@ -16,30 +16,30 @@ use crate::http::{Body, BodyError, RequestBody, respond};
 use crate::policy::HttpRules;
 use crate::reason::{Failure, Reason};
 
-/// A request's body, and what became of it.
+/// A request's body, and what happened to it.
 #[derive(Clone, Debug)]
 pub struct Upload(Arc<Mutex<Progress>>);
 
 #[derive(Debug)]
 struct Progress {
-    /// Until it is read to its end.
+    /// `None` after it was read to its end.
     body: Option<RequestBody>,
     /// Bytes that came, without the framing of chunks.
     bytes: u64,
     most: Option<u64>,
     timeout: Duration,
     deadline: Pin<Box<Sleep>>,
-    /// Whether anything of it was asked for.
+    /// Whether any of it was requested.
     is_begun: bool,
-    /// Whether it is the client that is waited for.
+    /// Whether the client is waited for.
     is_waiting: bool,
-    /// When some of it last went on, or the client was last waited for.
+    /// When a piece of it was last passed on, or the client was last waited for.
     moved: Instant,
     failure: Option<Failure>,
 }
 
 impl Upload {
-    /// A body within the bounds of `rules`, whose time begins now.
+    /// A body within the limits of `rules`, whose time begins now.
     #[must_use]
     pub fn new(body: RequestBody, rules: &HttpRules) -> Self {
         Self(Arc::new(Mutex::new(Progress {
@@ -55,20 +55,20 @@ impl Upload {
         })))
     }
 
-    /// Bytes that came so far.
+    /// The number of bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         lock(&self.0).bytes
     }
 
-    /// Why it ended before its end, if the client is to blame: `http_body_too_large`, `http_body_timeout`,
+    /// Why it ended too early, if the client is the cause: `http_body_too_large`, `http_body_timeout`,
     /// `http_body_incomplete` or `http_framing_conflict`.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         lock(&self.0).failure.clone()
     }
 
-    /// Since when it is the upstream that is waited for; now, while it is the client.
+    /// Since when the upstream is waited for; the current moment while the client is.
     pub(super) fn waits_since(&self) -> Instant {
         let state = lock(&self.0);
         match state.is_waiting {
@@ -77,19 +77,19 @@ impl Upload {
         }
     }
 
-    /// Whether it came whole.
+    /// Whether it has arrived completely.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let state = lock(&self.0);
         state.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
-    /// Whether none of it has been taken, so that it can be sent to another endpoint.
+    /// Whether none of it has been read, so that it can be sent to another endpoint.
     pub(super) fn is_whole(&self) -> bool {
         !lock(&self.0).is_begun
     }
 
-    /// The body for a request, at the `pace` of the connection that it goes to.
+    /// The body for a request, at the `pace` of its connection.
     pub(super) fn body(&self, pace: Arc<Pace>) -> Body {
         if lock(&self.0).body.is_none() {
             return respond::empty();
@@ -138,7 +138,7 @@ impl Progress {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 if frame.is_trailers() {
-                    // Nothing is behind them, and hyper does not ask.
+                    // Nothing follows them, and hyper does not ask.
                     self.body = None;
                 }
                 self.bytes += length as u64;
@@ -167,12 +167,12 @@ impl Progress {
     }
 }
 
-/// A body that goes over `most` bytes.
+/// The failure for a body of more than `most` bytes.
 fn too_large(most: u64) -> Failure {
     Failure::new(Reason::HttpBodyTooLarge, format!("over {most} bytes"))
 }
 
-/// Refuses a request that announces a body over `most` bytes before any of it is read.
+/// Refuses a request that announces a body of more than `most` bytes, before any of it is read.
 ///
 /// # Errors
 /// `http_body_too_large`.
@@ -196,7 +196,7 @@ impl HttpBody for Sent {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut state = lock(&self.state);
         if self.pace.poll().is_pending() {
-            // It is the upstream that has not taken the last piece.
+            // The upstream has not accepted the last piece.
             state.is_waiting = false;
             return Poll::Pending;
         }

@@ -5,7 +5,7 @@ use http::response::Parts;
 
 use crate::reason::Failure;
 
-/// What to do where Express answers 404.
+/// What to do if Express answers 404.
 const EXPRESS: &str = "the upstream is Express, and no WebSocket handler accepted the request: with express-ws start \
                        the app that it wrapped (app.listen, or expressWs(app, server)), or compare `routes[].path` with the path in app.ws";
 
@@ -33,14 +33,14 @@ pub(super) fn of(head: &Parts) -> Option<&'static str> {
     }
 }
 
-/// Whether Express made an answer, as far as its head tells.
+/// Whether the head shows that Express made the answer.
 fn is_express(head: &Parts) -> bool {
     let by = head.headers.get("x-powered-by");
     by.is_some_and(|by| by.as_bytes().eq_ignore_ascii_case(b"express"))
 }
 
-/// Whether Node's ws rejected a handshake without a reason of its own. It writes the answer to the socket itself, without the
-/// fields that Node and web servers add.
+/// Whether Node's ws rejected a handshake without its own reason. It writes the answer to the socket directly, without
+/// the fields that Node and web servers add.
 fn is_node_ws(head: &Parts) -> bool {
     let is = |name, value: &str| head.headers.get(name).is_some_and(|found| found == value);
     let length = "Bad Request".len().to_string();
@@ -51,7 +51,7 @@ fn is_node_ws(head: &Parts) -> bool {
         && !head.headers.contains_key(header::SERVER)
 }
 
-/// The same for a 404 whose body's `beginning` is what Express writes, where its head does not tell.
+/// The same for a 404 whose head does not show it: the `beginning` of its body is Express's text.
 pub(in crate::upstream) fn express(failure: Failure, beginning: &[u8]) -> Failure {
     const WORDS: &[u8] = b"<pre>Cannot GET /";
     let beginning = beginning.get(..1024).unwrap_or(beginning);
@@ -61,7 +61,7 @@ pub(in crate::upstream) fn express(failure: Failure, beginning: &[u8]) -> Failur
     }
 }
 
-/// Told from where a redirect leads.
+/// A hint from the target of a redirect.
 fn of_location(location: &[u8]) -> Option<&'static str> {
     const WORDS: [&str; 8] = [
         "login",
@@ -73,7 +73,7 @@ fn of_location(location: &[u8]) -> Option<&'static str> {
         "authorize",
         "sso",
     ];
-    // A query may repeat where the client wanted to go.
+    // A query may repeat the client's own URL.
     let place = location.split(|byte| b"?#".contains(byte)).next()?;
     let place = place.to_ascii_lowercase();
     let mut words = place.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte));

@@ -17,7 +17,7 @@ fn group(endpoints: &[&str], balance: Balance, max_tunnels: Option<usize>) -> Ar
         balance,
         max_tunnels,
         tls: UpstreamTls::default(),
-        // Without checks what they found does not count.
+        // Without health checks, their results do not count.
         health_check: Some(HealthCheck {
             path: "/health".to_owned(),
             interval: Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! The state of names: look-ups that wait, run or are lost, and the last good answers.
+//! The state of all look-ups: those that wait, run or are lost, and the last good answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -9,39 +9,39 @@ use humantime::format_duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long a look-up may take before it is lost. Name servers that fail usually take less.
+/// How long a look-up may take until it counts as lost. Name servers usually fail sooner.
 pub const LATE: Duration = Duration::from_secs(60);
 
-/// The most look-ups that may be lost at a time, a thread each.
+/// The most look-ups that may be lost at the same time, each with its thread.
 pub const LOST: usize = 24;
 
-/// How old the last good answer may be where the resolver has none.
+/// How old the last good answer may be if the resolver gives none.
 pub const STALE: Duration = Duration::from_secs(60);
 
-/// Names that something is known of, or that are waited for.
+/// The most names that are known or waited for.
 pub const NAMES: usize = 4096;
 
-/// What a look-up gives: addresses, whose ports mean nothing.
+/// The result of a look-up: addresses, whose ports have no meaning.
 pub type Resolved = Result<Arc<[SocketAddr]>, Fault>;
 
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub words: String,
-    /// Says nothing of the name itself.
+    /// Whether it says nothing about the name itself.
     pub is_temporary: bool,
 }
 
 #[derive(Default)]
 pub struct LookUps {
     pub names: HashMap<Arc<str>, Name>,
-    /// Those whose look-up has not begun.
+    /// The names whose look-up has not begun.
     pub queue: VecDeque<Arc<str>>,
-    /// Those whose look-up has begun and is not lost.
+    /// The look-ups that have begun and are not lost.
     pub under_way: Vec<UnderWay>,
-    /// Threads, without those of lost look-ups.
+    /// The number of threads, without those of lost look-ups.
     pub running: usize,
     pub lost: usize,
-    /// Of the last look-up.
+    /// The number of the last look-up.
     pub number: u64,
 }
 
@@ -53,15 +53,15 @@ pub struct UnderWay {
 
 #[derive(Default)]
 pub struct Name {
-    /// When it came, and what.
+    /// When the last good answer came, and its addresses.
     pub last_good: Option<(Instant, Arc<[SocketAddr]>)>,
     pub look_up: Option<LookUp>,
-    /// Look-ups that are lost, and since when the last one is.
+    /// How many look-ups are lost, and since when the last one is.
     pub lost: u32,
     pub lost_since: Option<Instant>,
 }
 
-/// One that is under way.
+/// A look-up that callers wait for.
 pub struct LookUp {
     pub number: u64,
     pub asked: Instant,
@@ -71,7 +71,7 @@ pub struct LookUp {
 }
 
 impl LookUps {
-    /// Passes an answer on; `None`: its look-up was lost, and nobody waits for it.
+    /// Passes an answer on. `None`: its look-up was lost, and nobody waits for it.
     pub fn answered(&mut self, host: &str, number: u64, answer: Resolved) -> Option<()> {
         let place = self.under_way.iter().position(|one| one.number == number);
         let name = self.names.get_mut(host);
@@ -96,7 +96,7 @@ impl LookUps {
         Some(())
     }
 
-    /// Gives up look-ups that have taken too long, as far as there is room for what is lost.
+    /// Gives up look-ups that take too long, while there is room for lost ones.
     pub fn lose(&mut self, now: Instant) {
         let is_late = |one: &UnderWay| now.saturating_duration_since(one.begun) >= LATE;
         while self.lost < LOST
@@ -118,8 +118,8 @@ impl LookUps {
         }
     }
 
-    /// Whether a name may be looked up. After each lost look-up of it the pause doubles, so that one name does not use up
-    /// all the threads that may be lost.
+    /// Whether a name may be looked up. The pause doubles after each of its lost look-ups, so that one name does not
+    /// use up all threads that may be lost.
     pub fn may_ask(&self, host: &str, now: Instant) -> Result<(), Fault> {
         let Some(name) = self.names.get(host).filter(|name| name.lost > 0) else {
             return Ok(());
@@ -142,7 +142,7 @@ impl LookUps {
         self.names.get(host)?.last_good(Instant::now())
     }
 
-    /// Forgets what is too old where there are too many names.
+    /// Forgets old answers if there are too many names.
     pub fn make_room(&mut self, now: Instant) -> Result<(), Fault> {
         if self.names.len() < NAMES {
             return Ok(());

@@ -7,7 +7,7 @@ use super::*;
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A resolver whose look-ups wait until they are let go.
+/// A resolver whose look-ups wait until they are released.
 #[derive(Default)]
 struct Gate {
     asked: Mutex<Vec<String>>,
@@ -81,7 +81,7 @@ async fn the_system_knows_localhost_and_no_invalid_name() {
     let names = Names::new();
     let found = names.look_up("localhost", 80, PATIENCE).await.unwrap();
     assert!(found.addresses.contains(&address(80)), "{found:?}");
-    // RFC 6761 section 6.4; without a name server it is a failure for now.
+    // RFC 6761 section 6.4; without a name server it is a temporary failure.
     let failure = names.look_up("no.invalid", 80, PATIENCE).await.unwrap_err();
     assert_eq!(failure.reason, Reason::UpstreamDnsFailed);
 }
@@ -186,7 +186,7 @@ async fn the_last_good_answer_is_for_failures_that_say_nothing_of_the_name() {
         assert_eq!(found.addresses, [address(1)]);
         assert_eq!(found.note.is_some(), is_old, "{found:?}");
     }
-    // The name is gone; what comes after it does not bring it back.
+    // The name is gone, and its late answer does not bring it back.
     for _ in 0..2 {
         assert!(names.look_up("a.test", 1, PATIENCE).await.is_err());
     }
@@ -249,7 +249,7 @@ fn names_are_forgotten_where_there_are_too_many() {
     assert!(state.names.is_empty());
 }
 
-/// Look-ups of `dead…` names that wait until they are let go; all others are good.
+/// Look-ups of `dead…` names wait until they are released; all others succeed.
 fn partly_dead(gate: &Arc<Gate>) -> Names {
     let dead = gate.names(good);
     Names::asking(move |host| match host.starts_with("dead") {
@@ -258,14 +258,14 @@ fn partly_dead(gate: &Arc<Gate>) -> Names {
     })
 }
 
-/// Makes all that are under way as old as those which are lost.
+/// Makes all running look-ups so old that they count as lost.
 fn grow_late(names: &Names) {
     for one in &mut names.0.lock().under_way {
         one.begun = one.begun.checked_sub(LATE).unwrap();
     }
 }
 
-/// Begins to look up a name and waits no longer than that takes.
+/// Starts to look up a name and waits only until it has begun.
 async fn begin(names: &Names, gate: &Gate, host: &str) {
     let before = gate.asked();
     let waiting = {
@@ -315,7 +315,7 @@ async fn who_waits_for_one_that_is_lost_is_told() {
     gate.open();
 }
 
-/// One name never holds all that may be lost, and what is lost is bounded.
+/// One name never uses all threads that may be lost, and their number is bounded.
 #[tokio::test]
 async fn so_many_are_lost_and_no_more() {
     let gate = Arc::new(Gate::default());
