@@ -168,7 +168,7 @@ impl RelayBody {
             else {
                 return true;
             };
-            // The same is true for a client that still has to send what the upstream answers piece by piece.
+            // A client that is still sending a request, which the upstream answers piece by piece, does not make it silent either.
             let until = upload.waits_since() + silence;
             if until <= Instant::now() {
                 return true;
@@ -200,7 +200,7 @@ impl HttpBody for RelayBody {
             // The body gives what the connection still has.
             this.line = None;
         }
-        // This comes first, because a body that is always ready would never let it run.
+        // The deadline is checked first, because a body that is always ready would never let it be checked.
         if matches!(this.patience, BodyDeadline::Until(_)) && this.is_late(cx) {
             let failure = this.late();
             return this.fail(cx, failure);
