@@ -1,6 +1,10 @@
-//! WebSocket frames (RFC 6455 section 5): a reader of headers as bytes pass, and the few frames that the proxy sends.
+//! WebSocket frames (RFC 6455 section 5): a reader of headers as bytes pass, and the few frames that the proxy sends (`sent.rs`).
 //!
 //! The reader accepts pieces of any size. It keeps only a header (14 bytes at most) and a Close frame's payload (125).
+
+mod sent;
+
+pub use sent::{close, control};
 
 /// Opcode of a continuation frame.
 pub const CONTINUATION: u8 = 0x0;
@@ -418,34 +422,6 @@ pub fn mask(payload: &mut [u8], key: [u8; 4]) {
     for (byte, key) in payload.iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
     }
-}
-
-/// A control frame, masked if there is a `key`: frames to a server need one, frames to a client must not have one. A
-/// payload that is too long is cut.
-#[must_use]
-pub fn control(opcode: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
-    let mut payload = payload.get(..CONTROL_MAX).unwrap_or(payload).to_vec();
-    let length = u8::try_from(payload.len()).unwrap_or_default();
-    let mut frame = vec![FIN | opcode];
-    match key {
-        None => frame.push(length),
-        Some(key) => {
-            frame.push(MASK | length);
-            frame.extend_from_slice(&key);
-            mask(&mut payload, key);
-        }
-    }
-    frame.append(&mut payload);
-    frame
-}
-
-/// A Close frame with a short reason. [`may_be_sent`] must allow the code.
-#[must_use]
-pub fn close(code: u16, reason: &str, key: Option<[u8; 4]>) -> Vec<u8> {
-    debug_assert!(may_be_sent(code), "{code}");
-    let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.as_bytes());
-    control(CLOSE, &payload, key)
 }
 
 #[cfg(test)]
