@@ -1,5 +1,7 @@
 //! The policy stage: its test vectors as bytes over a real TLS socket.
 
+/// The order of the checks.
+mod order;
 /// The Origin and Referer vectors.
 mod origins;
 /// The path vectors.
