@@ -1,15 +1,13 @@
 //! Records: one line for everything that failed, opened or ended.
 //!
-//! A [`Draft`] travels with a connection and is finished exactly once. If it is dropped unfinished (because of a panic,
-//! a cancelled task or a forgotten branch), it writes [`Reason::InternalAborted`]. A bounded queue passes lines to a
-//! writing thread, so a blocked standard output never stalls a connection. Lines that find no room are counted and
-//! dropped.
+//! A bounded queue passes lines to a writing thread, so a blocked standard output never stalls a connection. Lines that find
+//! no room are counted and dropped.
 
 mod count;
-mod draft;
 mod flood;
 mod line;
 mod packed;
+mod resting;
 mod sink;
 mod top;
 
@@ -20,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-pub use draft::{Answering, Draft, Resting};
+pub use resting::Resting;
 pub use sink::{Settings, Sink, StageHook};
 pub use top::Frequent;
 
@@ -366,7 +364,7 @@ impl Record {
     }
 
     /// Fills in a failure of a connection that had reached stage `reached`.
-    fn fail(&mut self, failure: Failure, reached: Stage) {
+    pub fn fail(&mut self, failure: Failure, reached: Stage) {
         let spec = failure.reason.spec();
         self.status = failure.http_status();
         self.stage = Some(if failure.reason.is_anywhere() {
@@ -391,6 +389,17 @@ impl Record {
         self.detail = detail.or_else(|| self.detail.take());
         self.hint = hint.or_else(|| self.hint.take());
     }
+}
+
+/// The failure of a connection in stage `reached` whose task ends before the stage does.
+#[must_use]
+pub fn aborted(reached: Stage) -> Failure {
+    let how = match std::thread::panicking() {
+        true => "panicked",
+        false => "was cancelled",
+    };
+    let detail = format!("the connection's task {how} in stage {}", reached.name());
+    Failure::new(Reason::InternalAborted, detail)
 }
 
 /// Whole milliseconds, saturating.

@@ -1,150 +1,154 @@
 //! Who may pass: a request against the rules of HTTP and of the configuration.
+//!
+//! Two lists of checks, [`Request::keeps_http`] and [`Request::keeps_policy`], each read from top to bottom. The first check
+//! that fails decides the reason. A new check is a new line in one of them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, Version};
-use tokio::time::Instant;
 
 use super::explain::Explanation;
-use super::{Life, plain};
-use crate::generation::Target;
+use super::read::Asked;
+use super::{Request, plain};
+use crate::generation::{Generation, Target};
 use crate::http::forwarded::Identity;
 use crate::http::head::too_old;
 use crate::http::opening::{self, Opening, RequestKind};
 use crate::policy::{
-    self, Authority, HostSet, HttpRules, Matched, Permit, Plain, RequestFacts, WebSocketRules,
+    self, Authority, HostSet, HttpRules, Matched, Permit, Plain, Search, WebSocketRules,
 };
 use crate::reason::{Failure, Level, Reason, Stage};
-use crate::record::{Draft, Wanted, millis};
+use crate::record::Wanted;
 use crate::upstream;
 
 /// A request that may pass.
-pub(super) enum Admitted<'a> {
+pub(super) enum Admitted<'g> {
     /// An opening handshake.
-    Opening(AdmittedOpening<'a>),
+    Opening(AdmittedOpening<'g>),
     /// A plain request.
-    Plain(AdmittedPlain<'a>),
+    Plain(AdmittedPlain<'g>),
     /// A plain request that the proxy answers.
     Answer(Response<Bytes>),
 }
 
 /// An opening handshake that may be handed on, and to whom.
-pub(super) struct AdmittedOpening<'a> {
-    pub permit: Permit<'a, WebSocketRules>,
+pub(super) struct AdmittedOpening<'g> {
+    pub permit: Permit<'g, WebSocketRules>,
     pub opening: Opening,
-    pub target: &'a Target,
+    pub target: &'g Target,
     /// For a refusal that the upstream may still bring.
     pub explanation: Option<Explanation>,
 }
 
 /// A plain request that may be handed on, and to whom.
-pub(super) struct AdmittedPlain<'a> {
-    pub permit: Permit<'a, HttpRules>,
-    pub target: &'a Target,
+pub(super) struct AdmittedPlain<'g> {
+    pub permit: Permit<'g, HttpRules>,
+    pub target: &'g Target,
 }
 
-/// A request that may not.
+/// A request that may not pass.
 pub(super) struct Denied {
     pub failure: Failure,
+    /// For a client that is told in a Close frame.
     pub explanation: Option<Box<Explanation>>,
 }
 
-impl From<Failure> for Denied {
-    fn from(failure: Failure) -> Self {
+impl<F: Into<Failure>> From<F> for Denied {
+    fn from(failure: F) -> Self {
         Self {
-            failure,
+            failure: failure.into(),
             explanation: None,
         }
     }
 }
 
-impl From<Reason> for Denied {
-    fn from(reason: Reason) -> Self {
-        Failure::from(reason).into()
-    }
+/// A request that keeps the rules of HTTP.
+struct Candidate<'a> {
+    request: &'a Parts,
+    identity: &'a Identity,
+    authority: Authority,
+    /// `None`: a plain request.
+    opening: Option<Opening>,
+    /// The field by which a plain request asks for HTTP/2, if it does.
+    asks_h2c: Option<&'static str>,
 }
 
-impl Life<'_> {
-    /// The rest of the http stage, and the policy stage.
-    pub(super) fn admit(
-        &self,
-        request: &Parts,
-        identity: &Identity,
-        has_early: bool,
-        draft: &mut Draft,
-    ) -> Result<Admitted<'_>, Denied> {
+impl Request<'_> {
+    /// Whether the request may pass, and to where in `generation`, which it is served with.
+    pub(super) fn admit<'g>(
+        &mut self,
+        asked: &Asked,
+        generation: &'g Arc<Generation>,
+    ) -> Result<Admitted<'g>, Denied> {
         let begun = Instant::now();
-        draft.record.wanted = match opening::is_meant(request) {
+        self.facts.wanted = match opening::is_meant(&asked.request) {
             true => Wanted::Tunnel,
             false => Wanted::Answer,
         };
+        let candidate = self.keeps_http(asked)?;
+        let (version, asks_h2c) = (candidate.request.version, candidate.asks_h2c);
+        let admitted = self.keeps_policy(candidate, generation);
+        self.facts.policy = Some(begun.elapsed());
+        admitted.map_err(|denied| as_asked(denied, version, asks_h2c))
+    }
+
+    /// The rules of HTTP and RFC 6455, which hold whatever the configuration says.
+    fn keeps_http<'a>(&mut self, asked: &'a Asked) -> Result<Candidate<'a>, Failure> {
+        let Asked {
+            request, identity, ..
+        } = asked;
         self.shared.via.check(&request.headers)?;
         let authority = opening::authority(request)?;
         let (opening, asks_h2c) = match opening::check(request)? {
             RequestKind::Opening(opening) => (Some(opening), None),
             RequestKind::Plain { asks_h2c } => (None, asks_h2c),
         };
-        if let Some(note) = identity.spoofed(&request.headers) {
-            draft.note(note);
-        }
-        if !identity.is_trusted() && !self.is_unnamed {
-            self.watch_claims(request, opening.is_some(), draft);
-        }
-        draft.enter(Stage::Policy);
-        // What let this connection in would not do so now; where the listener is gone, nothing asks for more.
-        if self.place.asks_otherwise(&self.shared) {
-            return Err(Reason::ListenerChanged.into());
-        }
-        // A body may follow the head of a plain request; nothing may follow that of an opening handshake.
-        if has_early && opening.is_some() {
-            return Err(Reason::HttpEarlyData.into());
-        }
-        let admitted = self.check_policy(request, identity, &authority, opening, draft);
-        draft.record.policy_ms = Some(millis(begun.elapsed()));
-        let admitted = match request.version {
-            Version::HTTP_10 => in_old(admitted),
-            _ => admitted,
-        };
-        admitted.map_err(|denied| match (denied.failure.reason, asks_h2c) {
-            // Where plain requests are served the wish is ignored; elsewhere it is what is wrong with this one.
-            (Reason::PlainHttpRequest, Some(asking)) => opening::h2c_refused(asking).into(),
-            _ => denied,
+        self.watch_identity(request, identity, opening.is_some());
+        self.facts.enter(Stage::Policy);
+        self.is_let_in_still()?;
+        brings_nothing_early(asked.has_early, opening.is_some())?;
+        Ok(Candidate {
+            request,
+            identity,
+            authority,
+            opening,
+            asks_h2c,
         })
     }
 
-    fn check_policy(
-        &self,
-        request: &Parts,
-        identity: &Identity,
-        authority: &Authority,
-        opening: Option<Opening>,
-        draft: &mut Draft,
-    ) -> Result<Admitted<'_>, Denied> {
-        let no_names = HostSet::default();
-        let values = |name| -> Vec<&[u8]> {
-            request
-                .headers
-                .get_all(name)
-                .iter()
-                .map(HeaderValue::as_bytes)
-                .collect()
-        };
-        let (origins, referers) = (values(header::ORIGIN), values(header::REFERER));
+    /// The rules of the configuration.
+    fn keeps_policy<'g>(
+        &mut self,
+        candidate: Candidate<'_>,
+        generation: &'g Arc<Generation>,
+    ) -> Result<Admitted<'g>, Denied> {
+        let Candidate {
+            request,
+            identity,
+            authority,
+            opening,
+            ..
+        } = candidate;
+        let routes = &generation.routes;
+        let (origins, referers) = (
+            values(&request.headers, &header::ORIGIN),
+            values(&request.headers, &header::REFERER),
+        );
         let offered = opening.as_ref().map(|opening| opening.subprotocols.clone());
         let offered = offered.unwrap_or_default();
-        let subprotocols: Vec<&str> = offered.iter().map(String::as_str).collect();
-        let asked = RequestFacts {
+        let subprotocols: Vec<_> = offered.iter().map(String::as_str).collect();
+        let no_names = HostSet::default();
+        let tls = self.shared.tls.clone();
+        let sni = self.connection.facts.tls.sni.clone();
+        let asked = policy::RequestFacts {
             secure: identity.secure,
-            sni: draft.record.sni.as_deref(),
-            certificate_names: self
-                .shared
-                .tls
-                .as_ref()
-                .map_or(&no_names, |server| server.names()),
-            authority,
+            sni: sni.as_deref(),
+            certificate_names: tls.as_ref().map_or(&no_names, |server| server.names()),
+            authority: &authority,
             is_handshake: opening.is_some(),
             path: request.uri.path().as_bytes(),
             query: request.uri.query().map(str::as_bytes),
@@ -152,139 +156,306 @@ impl Life<'_> {
             referers: &referers,
             subprotocols: &subprotocols,
         };
-        let counted = match &opening {
-            // All that are whole, so that guessing is no cheaper than being admitted.
-            Some(_) => self
-                .shared
-                .clients
-                .handshake(identity.client, std::time::Instant::now()),
-            None => Ok(()),
-        };
-        let routes = &self.shared.generation.routes;
-        // Behind a hop that ended TLS there is nowhere to send the client.
-        if self.shared.redirect_to_https && !identity.secure {
-            policy::check_host(routes, &asked).map_err(|failure| self.searched(failure, &asked))?;
-            return match opening {
-                _ if request.version == Version::HTTP_10 => {
-                    Err(too_old("this listener only redirects").into())
-                }
-                Some(_) => Err(Reason::RedirectRefused.into()),
-                None => Ok(Admitted::Answer(plain::redirect(authority, &request.uri))),
-            };
+        let searched = |failure| searched(failure, &asked, generation);
+
+        let rate = self.is_within_rate(identity, opening.is_some());
+        if self.is_redirected(identity) {
+            policy::check_host(routes, &asked).map_err(searched)?;
+            return Ok(Admitted::Answer(redirect(request, &asked)?));
         }
         let matched = policy::matching(routes, &asked);
-        if let Err(failure) = counted {
-            let route = matched.ok().map(|matched| matched.route);
-            draft.record.route = route.map(ToString::to_string);
-            let explanation = route
-                .zip(opening.as_ref())
-                .and_then(|(route, opening)| Explanation::wanted(route, opening));
-            return Err(Denied {
-                failure,
-                explanation: explanation.map(Box::new),
-            });
-        }
-        let matched = matched.map_err(|failure| self.searched(failure, &asked))?;
-        let route = matched.route;
-        draft.record.route = Some(route.to_string());
-        let Some(opening) = opening else {
-            return self.check_plain(matched, request, identity, draft);
+        let route = matched.as_ref().ok().map(|matched| matched.route);
+        self.facts.route = route.map(ToString::to_string);
+        let explanation = route
+            .zip(opening.as_ref())
+            .and_then(|(route, opening)| Explanation::wanted(route, opening));
+        let denied = |failure, explanation: Option<Explanation>| Denied {
+            failure,
+            explanation: explanation.map(Box::new),
         };
-        let (permit, target) = policy::check(matched, &asked).map_err(|failure| {
+        if let Err(failure) = rate {
+            return Err(denied(failure, explanation));
+        }
+        let matched = matched.map_err(searched)?;
+        let Some(opening) = opening else {
+            return Ok(self.keeps_plain_policy(matched, request, identity)?);
+        };
+        match self.keeps_opening_policy(matched, &asked, identity) {
+            Ok((permit, target)) => Ok(Admitted::Opening(AdmittedOpening {
+                permit,
+                opening,
+                target,
+                explanation,
+            })),
+            Err(failure) => Err(denied(searched(failure), explanation)),
+        }
+    }
+
+    /// The rules of the route of an opening handshake.
+    fn keeps_opening_policy<'g>(
+        &mut self,
+        matched: Matched<'g, Target>,
+        asked: &policy::RequestFacts<'_>,
+        identity: &Identity,
+    ) -> Result<(Permit<'g, WebSocketRules>, &'g Target), Failure> {
+        let (permit, target) = policy::check(matched, asked).inspect_err(|failure| {
             if failure.reason == Reason::PathNearMiss {
                 // Another route was meant than the one that matches.
-                draft.record.route = None;
-            }
-            Denied {
-                failure: self.searched(failure, &asked),
-                explanation: Explanation::wanted(route, &opening).map(Box::new),
+                self.facts.route = None;
             }
         })?;
-        permitted(&permit, target, draft);
-        let explanation = Explanation::wanted(route, &opening);
-        if self.shared.stop.is_draining() {
-            return Err(Denied {
-                failure: Reason::Draining.into(),
-                explanation: explanation.map(Box::new),
-            });
-        }
-        // Where the peer is a trusted proxy, the client is known only now.
-        if let Err(failure) = self.count(identity.client) {
-            return Err(Denied {
-                failure,
-                explanation: explanation.map(Box::new),
-            });
-        }
-        Ok(Admitted::Opening(AdmittedOpening {
-            target,
-            explanation,
-            permit,
-            opening,
-        }))
+        self.is_permitted(&permit, target);
+        self.is_not_draining()?;
+        // Only now is the client known if the peer is a trusted proxy.
+        self.connection.count(identity.client)?;
+        Ok((permit, target))
     }
 
-    /// The same failure, for whose record the routes are searched if it is written.
-    fn searched(&self, failure: Failure, asked: &RequestFacts<'_>) -> Failure {
-        let Some(search) = policy::Search::after(&failure, asked) else {
-            return failure;
-        };
-        let generation = Arc::clone(&self.shared.generation);
-        failure.explained_later(move || search.words(&generation.routes))
-    }
-
-    fn check_plain<'a>(
-        &'a self,
-        matched: Matched<'a, Target>,
+    /// The rules of the route of a plain request.
+    fn keeps_plain_policy<'g>(
+        &mut self,
+        matched: Matched<'g, Target>,
         request: &Parts,
         identity: &Identity,
-        draft: &mut Draft,
-    ) -> Result<Admitted<'a>, Denied> {
-        let plain = policy::check_plain(matched, request.method.as_str()).map_err(|failure| {
-            let record = &draft.record;
-            let words = [record.path.as_deref(), record.user_agent.as_deref()];
-            let now = std::time::Instant::now();
-            let is_probe = failure.reason == Reason::PlainHttpRequest;
-            match is_probe
-                && self
-                    .shared
-                    .repeats
-                    .is_repeated(identity.client, &words, now)
-            {
-                true => failure.at(Level::Debug),
-                false => failure,
-            }
-        })?;
+    ) -> Result<Admitted<'g>, Failure> {
+        let plain = policy::check_plain(matched, request.method.as_str())
+            .map_err(|failure| self.quieter_if_repeated(failure, identity))?;
         let (permit, target) = match plain {
             Plain::Respond(respond) => {
                 let response = plain::response(respond, &request.method);
                 return Ok(Admitted::Answer(response));
             }
             Plain::Forward(..) if request.version == Version::HTTP_10 => {
-                return Err(too_old("the route has an upstream").into());
+                return Err(too_old("the route has an upstream"));
             }
             Plain::Forward(permit, target) => (permit, target),
         };
-        permitted(&permit, target, draft);
-        let length = request.headers.get(header::CONTENT_LENGTH);
-        let announced = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        upstream::check_announced(announced, permit.rules().max_body)?;
+        self.is_permitted(&permit, target);
+        upstream::check_announced(announced(&request.headers), permit.rules().max_body)?;
         Ok(Admitted::Plain(AdmittedPlain { permit, target }))
+    }
+
+    /// Takes note of fields that claim to know the client, if nobody has a right to set them.
+    fn watch_identity(&mut self, request: &Parts, identity: &Identity, is_handshake: bool) {
+        if let Some(note) = identity.spoofed(&request.headers) {
+            self.facts.note(note);
+        }
+        if !identity.is_trusted() && !self.connection.is_unnamed {
+            self.watch_claims(request, is_handshake);
+        }
+    }
+
+    /// What let this connection in must do so now; if the listener is gone, nothing asks for more.
+    fn is_let_in_still(&self) -> Result<(), Failure> {
+        match self.connection.current.asks_otherwise(&self.shared) {
+            true => Err(Reason::ListenerChanged.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts a handshake: every one that is well formed, so that guessing is not cheaper than being admitted.
+    fn is_within_rate(&self, identity: &Identity, is_handshake: bool) -> Result<(), Failure> {
+        match is_handshake {
+            true => self
+                .shared
+                .clients
+                .handshake(identity.client, Instant::now()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the listener only sends clients to the same place over TLS. If a hop terminated TLS there is nowhere to send
+    /// them.
+    fn is_redirected(&self, identity: &Identity) -> bool {
+        self.shared.redirect_to_https && !identity.secure
+    }
+
+    fn is_not_draining(&self) -> Result<(), Failure> {
+        match self.shared.stop.is_draining() {
+            true => Err(Reason::Draining.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn is_permitted<R>(&mut self, permit: &Permit<'_, R>, target: &Target) {
+        self.facts.upstream = Some(target.upstream.settings().name.clone());
+        self.facts.referer_app_id = permit.referer_app_id().map(str::to_owned);
+        self.facts.notes(permit.notes().iter().cloned());
+    }
+
+    /// A probe that asks the same wrong thing again and again is not news.
+    fn quieter_if_repeated(&self, failure: Failure, identity: &Identity) -> Failure {
+        let asked = &self.facts.description;
+        let words = [asked.path.as_deref(), asked.user_agent.as_deref()];
+        let repeats = &self.shared.repeats;
+        match failure.reason == Reason::PlainHttpRequest
+            && repeats.is_repeated(identity.client, &words, Instant::now())
+        {
+            true => failure.at(Level::Debug),
+            false => failure,
+        }
     }
 }
 
-/// What HTTP/1.0 may have is an answer of the proxy's own: it was a check of the proxy's health then.
-fn in_old<'a>(admitted: Result<Admitted<'a>, Denied>) -> Result<Admitted<'a>, Denied> {
-    admitted.map_err(|denied| match denied.failure.reason {
-        Reason::HttpVersionUnsupported => denied,
-        reason => {
+/// A body may follow the head of a plain request. Nothing may follow the head of an opening handshake.
+fn brings_nothing_early(has_early: bool, is_handshake: bool) -> Result<(), Failure> {
+    match has_early && is_handshake {
+        true => Err(Reason::HttpEarlyData.into()),
+        false => Ok(()),
+    }
+}
+
+/// The answer of a listener that only redirects.
+fn redirect(request: &Parts, asked: &policy::RequestFacts<'_>) -> Result<Response<Bytes>, Failure> {
+    if request.version == Version::HTTP_10 {
+        return Err(too_old("this listener only redirects"));
+    }
+    match asked.is_handshake {
+        true => Err(Reason::RedirectRefused.into()),
+        false => Ok(plain::redirect(asked.authority, &request.uri)),
+    }
+}
+
+/// The bytes that a request announces for its body.
+fn announced(fields: &HeaderMap) -> Option<u64> {
+    let length = fields.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+fn values<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
+    let values = fields.get_all(name).iter();
+    values.map(HeaderValue::as_bytes).collect()
+}
+
+/// The same failure. If its record is written, the routes are searched for the one that was meant.
+fn searched(
+    failure: Failure,
+    asked: &policy::RequestFacts<'_>,
+    generation: &Arc<Generation>,
+) -> Failure {
+    let Some(search) = Search::after(&failure, asked) else {
+        return failure;
+    };
+    let generation = Arc::clone(generation);
+    failure.explained_later(move || search.words(&generation.routes))
+}
+
+/// The refusal in the light of what the request asked for besides.
+fn as_asked(denied: Denied, version: Version, asks_h2c: Option<&'static str>) -> Denied {
+    match (denied.failure.reason, asks_h2c) {
+        (Reason::HttpVersionUnsupported, _) => denied,
+        // HTTP/1.0 may have only the proxy's own answer: then it was a check of the proxy's health.
+        (reason, _) if version == Version::HTTP_10 => {
             let why = format!("no route with respond takes it ({reason})");
             too_old(&why).into()
         }
-    })
+        // On routes with plain requests the wish for HTTP/2 is ignored; elsewhere it is what is wrong with the request.
+        (Reason::PlainHttpRequest, Some(asking)) => opening::h2c_refused(asking).into(),
+        _ => denied,
+    }
 }
 
-fn permitted<R>(permit: &Permit<'_, R>, target: &Target, draft: &mut Draft) {
-    draft.record.upstream = Some(target.upstream.settings().name.clone());
-    draft.record.referer_app_id = permit.referer_app_id().map(str::to_owned);
-    draft.record.notes.extend_from_slice(permit.notes());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(version: Version) -> Parts {
+        let request = http::Request::get("/ws?a").version(version);
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn only_a_handshake_must_have_nothing_behind_it() {
+        assert!(brings_nothing_early(true, false).is_ok());
+        assert!(brings_nothing_early(false, true).is_ok());
+        let failure = brings_nothing_early(true, true).unwrap_err();
+        assert_eq!(failure.reason, Reason::HttpEarlyData);
+    }
+
+    #[test]
+    fn a_listener_that_redirects_sends_on_plain_requests_alone() {
+        let authority = Authority::parse(b"api.example.com").unwrap();
+        let names = HostSet::default();
+        let asked = |is_handshake| policy::RequestFacts {
+            secure: false,
+            sni: None,
+            certificate_names: &names,
+            authority: &authority,
+            is_handshake,
+            path: b"/ws",
+            query: None,
+            origins: &[],
+            referers: &[],
+            subprotocols: &[],
+        };
+        let response = redirect(&parts(Version::HTTP_11), &asked(false)).unwrap();
+        let location = &response.headers()[header::LOCATION];
+        assert_eq!(location, "https://api.example.com/ws?a");
+        for (version, is_handshake, reason) in [
+            (Version::HTTP_11, true, Reason::RedirectRefused),
+            (Version::HTTP_10, false, Reason::HttpVersionUnsupported),
+            (Version::HTTP_10, true, Reason::HttpVersionUnsupported),
+        ] {
+            let refused = redirect(&parts(version), &asked(is_handshake));
+            assert_eq!(refused.unwrap_err().reason, reason);
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_was_wrong_before_the_route() {
+        for (given, version, h2c, expected) in [
+            (
+                Reason::PathNotAllowed,
+                Version::HTTP_11,
+                None,
+                Reason::PathNotAllowed,
+            ),
+            (
+                Reason::PathNotAllowed,
+                Version::HTTP_11,
+                Some("Upgrade: h2c"),
+                Reason::PathNotAllowed,
+            ),
+            (
+                Reason::PlainHttpRequest,
+                Version::HTTP_11,
+                None,
+                Reason::PlainHttpRequest,
+            ),
+            (
+                Reason::PlainHttpRequest,
+                Version::HTTP_11,
+                Some("Upgrade: h2c"),
+                Reason::H2cRefused,
+            ),
+            (
+                Reason::PlainHttpRequest,
+                Version::HTTP_10,
+                None,
+                Reason::HttpVersionUnsupported,
+            ),
+            (
+                Reason::PathNotAllowed,
+                Version::HTTP_10,
+                Some("Upgrade: h2c"),
+                Reason::HttpVersionUnsupported,
+            ),
+        ] {
+            let denied = as_asked(given.into(), version, h2c);
+            assert_eq!(
+                denied.failure.reason, expected,
+                "{given} {version:?} {h2c:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_announced_length_is_what_the_field_says() {
+        let mut fields = HeaderMap::new();
+        assert_eq!(announced(&fields), None);
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("12"));
+        assert_eq!(announced(&fields), Some(12));
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("x"));
+        assert_eq!(announced(&fields), None);
+    }
 }

@@ -1,4 +1,4 @@
-//! What a request says of itself, put into its record.
+//! What a request says about itself, and how its tunnel ended, as records show it.
 
 use std::borrow::Cow;
 
@@ -6,56 +6,84 @@ use http::Version;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
+use super::facts::Draft;
 use crate::http::forwarded::{self, Identity};
 use crate::http::glimpse::Glimpse;
 use crate::http::trace::trace_id;
 use crate::reason::{Failure, Note, NoteCode};
-use crate::record::{Draft, Record, millis, stamp};
+use crate::record::{Record, millis, stamp};
 use crate::secrets::without_secrets;
 use crate::text::{peer_list, peer_text};
 use crate::tunnel::Closed;
 use crate::tunnel::frame::Close;
 
-/// The id that joins this request's records, answers and the upstream's own log; the connection's where none could
-/// be read.
-pub(super) fn request_id(draft: &mut Draft) -> String {
-    let own = draft.own_request_id();
-    draft.record.request_id.get_or_insert(own).clone()
+/// What a request says about itself, without what records may not show. Absent: not said, or not known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Description {
+    pub request_id: Option<String>,
+    pub trace_id: Option<String>,
+    pub http_version: Option<&'static str>,
+    pub method: Option<String>,
+    pub host: Option<String>,
+    pub path: Option<String>,
+    pub origin: Option<String>,
+    pub user_agent: Option<String>,
+    /// Whether it is a plain request though its head can't be read whole.
+    pub is_plain: bool,
 }
 
-/// Puts into the record what the request says of itself.
-pub(super) fn describe(request: &Parts, identity: &Identity, draft: &mut Draft) {
-    let values = |name: header::HeaderName| {
-        let values = request.headers.get_all(name).into_iter();
-        values.map(HeaderValue::as_bytes).collect::<Vec<_>>()
-    };
-    let request_id = match forwarded::request_id(&request.headers) {
-        Ok(Some(id)) => id.to_owned(),
-        Ok(None) => draft.own_request_id(),
-        Err(why) => {
-            draft.note(Note::new(NoteCode::RequestIdReplaced, why));
-            draft.own_request_id()
-        }
-    };
-    draft.set_client(identity.client);
-    draft.set_path(
-        request.uri.path().as_bytes(),
-        request.uri.query().map(str::as_bytes),
-    );
-    let record = &mut draft.record;
-    record.request_id = Some(request_id);
-    record.trace_id = trace_id(&request.headers).map(str::to_owned);
-    record.http_version = Some(match request.version {
-        Version::HTTP_10 => "1.0".into(),
-        _ => "1.1".into(),
-    });
-    record.method = Some(peer_text(request.method.as_str().as_bytes()));
-    record.host = match request.uri.authority() {
-        Some(authority) => joined(&[authority.as_str().as_bytes()], without_secrets),
-        None => joined(&values(header::HOST), without_secrets),
-    };
-    record.origin = joined(&values(header::ORIGIN), without_secrets);
-    record.user_agent = joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value));
+impl Draft {
+    /// Takes down what a request says about itself.
+    pub fn describe(&mut self, request: &Parts, identity: &Identity) {
+        let values = |name: header::HeaderName| {
+            let values = request.headers.get_all(name).into_iter();
+            values.map(HeaderValue::as_bytes).collect::<Vec<_>>()
+        };
+        let request_id = forwarded::request_id(&request.headers).unwrap_or_else(|why| {
+            self.note(Note::new(NoteCode::RequestIdReplaced, why));
+            None
+        });
+        self.set_client(identity.client);
+        self.description = Description {
+            request_id: request_id.map(str::to_owned),
+            trace_id: trace_id(&request.headers).map(str::to_owned),
+            http_version: Some(match request.version {
+                Version::HTTP_10 => "1.0",
+                _ => "1.1",
+            }),
+            method: Some(peer_text(request.method.as_str().as_bytes())),
+            host: match request.uri.authority() {
+                Some(authority) => joined(&[authority.as_str().as_bytes()], without_secrets),
+                None => joined(&values(header::HOST), without_secrets),
+            },
+            path: Some(self.redacted(
+                request.uri.path().as_bytes(),
+                request.uri.query().map(str::as_bytes),
+            )),
+            origin: joined(&values(header::ORIGIN), without_secrets),
+            user_agent: joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value)),
+            is_plain: false,
+        };
+        // From here on the request has one, its own or the proxy's.
+        self.request_id();
+    }
+
+    /// The same for a head that is refused before it is parsed, as far as it can be read.
+    pub fn describe_unread(&mut self, head: &[u8]) {
+        let Some(seen) = Glimpse::of(head) else {
+            return;
+        };
+        self.description = Description {
+            http_version: seen.version,
+            method: Some(peer_text(seen.method)),
+            host: joined(&seen.hosts, without_secrets),
+            path: seen.path.map(|path| self.redacted(path, seen.query)),
+            origin: joined(&seen.origins, without_secrets),
+            user_agent: joined(&seen.user_agents, |value| Cow::Borrowed(value)),
+            is_plain: seen.is_plain,
+            ..Description::default()
+        };
+    }
 }
 
 /// Puts into the record how its tunnel ended; gives the reason.
@@ -85,25 +113,6 @@ pub(super) fn describe_end(closed: Closed, record: &mut Record) -> Failure {
 
 fn reason(close: &Close) -> Option<String> {
     (!close.reason.is_empty()).then(|| peer_text(&close.reason))
-}
-
-/// The same of a head that is refused before it is parsed, as far as it can be told.
-pub(super) fn describe_unread(head: &[u8], draft: &mut Draft) {
-    let Some(seen) = Glimpse::of(head) else {
-        return;
-    };
-    if let Some(path) = seen.path {
-        draft.set_path(path, seen.query);
-    }
-    if seen.is_plain {
-        draft.set_plain();
-    }
-    let record = &mut draft.record;
-    record.http_version = seen.version.map(Cow::Borrowed);
-    record.method = Some(peer_text(seen.method));
-    record.host = joined(&seen.hosts, without_secrets);
-    record.origin = joined(&seen.origins, without_secrets);
-    record.user_agent = joined(&seen.user_agents, |value| Cow::Borrowed(value));
 }
 
 fn joined(values: &[&[u8]], shown: fn(&[u8]) -> Cow<'_, [u8]>) -> Option<String> {

@@ -4,16 +4,13 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Ended, Life};
+use super::{Ended, Request};
 use crate::http::opening::Opening;
 use crate::http::{Answered, Exchange, respond};
 use crate::policy::Route;
 use crate::reason::{Failure, Note, NoteCode};
-use crate::record::Draft;
 use crate::stream::ClientStream;
 use crate::tunnel::frame::{self, Event, Extensions, Reader, Sender};
-
-use super::describe::request_id;
 
 /// The code for a refusal that stays one (RFC 6455 section 7.4.1).
 const POLICY: u16 = 1008;
@@ -58,14 +55,13 @@ impl Explanation {
     }
 }
 
-impl Life<'_> {
+impl Request<'_> {
     /// Answers a request that failed with a 101 and a Close frame; nothing of it comes from an upstream.
     pub(super) async fn explain(
-        &self,
+        &mut self,
         exchange: Exchange,
         failure: Failure,
         explanation: Explanation,
-        draft: &mut Draft,
     ) -> Ended {
         let code = match failure.http_status() {
             Some(429 | 500..) => TRY_AGAIN_LATER,
@@ -73,7 +69,7 @@ impl Life<'_> {
         };
         let limits = &self.shared.config().limits;
         let mut response = explanation.response();
-        respond::set_request_id(response.headers_mut(), &request_id(draft));
+        respond::set_request_id(response.headers_mut(), &self.facts.request_id());
         let Answered {
             mut stream,
             held,
@@ -90,18 +86,20 @@ impl Life<'_> {
         };
         match told {
             Ok(()) => {
-                draft.record.client_sees = Some(code);
-                draft.note(Note::new(
+                self.facts.close_code = Some(code);
+                self.facts.note(Note::new(
                     NoteCode::RefusalExplained,
                     format!("close code {code}"),
                 ));
                 // Whatever comes of it, the client was told.
                 let _ = tokio::time::timeout(limits.close_wait, answer(&mut stream, held)).await;
             }
-            Err(why) => draft.note(Note::new(NoteCode::ResponseNotDelivered, why)),
+            Err(why) => self
+                .facts
+                .note(Note::new(NoteCode::ResponseNotDelivered, why)),
         }
         Ended {
-            failure: Some(failure.with_status(StatusCode::SWITCHING_PROTOCOLS.as_u16())),
+            failure: failure.with_status(StatusCode::SWITCHING_PROTOCOLS.as_u16()),
             client: Some(stream),
         }
     }

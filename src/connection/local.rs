@@ -1,12 +1,18 @@
-//! What to do where the client, or the hop in front, is on this machine, so that no network lies between.
+//! What to do if the client, or the hop in front, is on this machine, so that there is no network between.
 
 use std::net::IpAddr;
 
 use crate::reason::{Failure, Reason};
 
-/// `failure` of a connection from `peer`, with a hint that blames no network where there is none.
-pub(super) fn told(failure: Failure, peer: IpAddr) -> Failure {
-    if failure.hint.is_some() || !peer.to_canonical().is_loopback() {
+/// Whether `peer` is on this machine.
+pub(super) fn is_local(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+/// `failure` of a connection, with a hint that does not blame the network if its peer `is_local`. What a stage hints at is
+/// better, and stays.
+pub(super) fn told(failure: Failure, is_local: bool) -> Failure {
+    if failure.hint.is_some() || !is_local {
         return failure;
     }
     match hint(failure.reason) {
@@ -44,15 +50,14 @@ mod tests {
     fn on_this_machine_no_network_is_blamed() {
         let hint = |peer: &str| {
             let failure = Failure::from(Reason::TlsHandshakeTimeout);
-            told(failure, peer.parse().unwrap()).hint
+            told(failure, is_local(peer.parse().unwrap())).hint
         };
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(hint(peer).unwrap().contains("on this machine"), "{peer}");
         }
         assert_eq!(hint("192.0.2.1"), None);
-        // What a stage knows is better.
         let own = Failure::from(Reason::HttpHeaderTimeout).with_hint("own");
-        let kept = told(own, IpAddr::from([127, 0, 0, 1])).hint;
+        let kept = told(own, true).hint;
         assert_eq!(kept.as_deref(), Some("own"));
         assert_eq!(super::hint(Reason::OriginNull), None);
     }

@@ -9,32 +9,35 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::admit::AdmittedOpening;
-use super::describe::request_id;
-use super::{Asked, Ended, Life};
+use super::read::Asked;
+use super::{Done, Ended, Request};
 use crate::config::Upstream;
 use crate::http::opening::Opening;
 use crate::http::{Answered, Exchange, respond};
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
-use crate::record::{Draft, Outcome, millis};
+use crate::record::{Outcome, millis};
 use crate::tunnel::frame::Extensions;
 use crate::tunnel::{Ends, Tunnel};
 use crate::upstream::{self, Answer, Busy, Group, InUse, Opened, Refused, TunnelSlot};
 
-impl Life<'_> {
-    /// The upstream stage of an opening handshake; what comes next is a tunnel.
+impl Request<'_> {
+    /// Asks the upstream, and opens the tunnel if it agrees.
+    ///
+    /// # Errors
+    /// The upstream's refusal, and the reasons for an answer that does not come or is wrong; the client has its answer.
     pub(super) async fn open(
-        &self,
+        &mut self,
         asked: Asked,
         admitted: AdmittedOpening<'_>,
-        draft: &mut Draft,
-    ) -> Result<(Tunnel, InUse), Ended> {
-        draft.enter(Stage::Upstream);
-        let request_id = request_id(draft);
+    ) -> Result<Done, Ended> {
+        self.facts.enter(Stage::Upstream);
+        let request_id = self.facts.request_id();
         let Asked {
             exchange,
             request,
             identity,
+            ..
         } = asked;
         let AdmittedOpening {
             permit,
@@ -45,60 +48,52 @@ impl Life<'_> {
         let upstream = &target.upstream;
         let rebuilt = upstream::rebuild(request, &identity, &self.shared.via, &request_id);
         let asking = Instant::now();
-        let work = self.ask(&permit, &opening, upstream, identity.client, rebuilt, draft);
+        let work = self.ask(&permit, &opening, upstream, identity.client, rebuilt);
         let asked = exchange.meanwhile(Box::pin(work)).await;
         let (exchange, answer) = match asked {
             Ok(answered) => answered,
-            Err(gone) => return Err(self.gone(gone, asking, draft).await),
+            Err(gone) => return Err(self.gone(gone, asking).await),
         };
         let (slot, opened) = match answer {
             Ok((slot, Answer::Switched(opened))) => (slot, *opened),
             Ok((_, Answer::Refused(refused))) => {
                 return Err(match explanation {
-                    None => {
-                        self.relay(exchange, *refused, upstream.settings(), draft)
-                            .await
-                    }
-                    explained => {
-                        self.refuse(exchange, refused.failure, explained, draft)
-                            .await
-                    }
+                    None => self.relay(exchange, *refused, upstream.settings()).await,
+                    explained => self.refuse(exchange, refused.failure, explained).await,
                 });
             }
-            Err(failure) => return Err(self.refuse(exchange, failure, explanation, draft).await),
+            Err(failure) => return Err(self.refuse(exchange, failure, explanation).await),
         };
-        let (ends, busy) = self.switch(exchange, opened, asking, draft).await?;
-
-        let tunnel = Tunnel::new(ends, Arc::clone(&target.tunnels), turn(draft.number()));
-        // At once, as the client has its 101: whatever happens from here on, a tunnel was open.
-        draft.opened();
-        draft.enter(Stage::Tunnel);
-        Ok((tunnel, InUse { slot, busy }))
+        let (ends, busy) = self.switch(exchange, opened, asking).await?;
+        let turn = turn(self.connection.facts.number);
+        let tunnel = Tunnel::new(ends, Arc::clone(&target.tunnels), turn);
+        Ok(Done::Opened(tunnel, InUse { slot, busy }))
     }
 
     /// The upstream stage: connect, hand the request on, verify the answer.
     async fn ask(
-        &self,
+        &mut self,
         permit: &Permit<'_, WebSocketRules>,
         opening: &Opening,
         upstream: &Arc<Group>,
         client: IpAddr,
         request: Parts,
-        draft: &mut Draft,
     ) -> Result<(TunnelSlot, Answer), Failure> {
         let slot = upstream.slot()?;
         let begun = Instant::now();
-        let connected = upstream::connect(upstream, permit, client, &mut draft.record).await;
-        let skipped = draft
-            .record
+        let connected = upstream::connect(upstream, permit, client, &mut self.facts.dialling).await;
+        self.facts.connect = Some(begun.elapsed());
+        let connected = connected?;
+        let skipped = self
+            .facts
+            .dialling
             .attempts
             .iter()
             .filter(|attempt| attempt.outcome != Outcome::Connected)
             .count();
-        draft.record.connect_ms = Some(millis(begun.elapsed()));
-        let connected = connected?;
         if skipped > 0 {
-            draft.note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
+            let skipped = Note::new(NoteCode::EndpointSkipped, skipped.to_string());
+            self.facts.note(skipped);
         }
         let begun = Instant::now();
         let limit = self.shared.config().limits.header_bytes;
@@ -111,22 +106,21 @@ impl Life<'_> {
             limit,
         )
         .await;
-        draft.record.handshake_ms = Some(millis(begun.elapsed()));
+        self.facts.handshake = Some(begun.elapsed());
         Ok((slot, answer?))
     }
 
     /// Answers 101 and takes the client's stream back.
     async fn switch(
-        &self,
+        &mut self,
         exchange: Exchange,
         opened: Opened,
         asking: Instant,
-        draft: &mut Draft,
     ) -> Result<(Ends, Busy), Failure> {
-        draft.record.notes.extend(opened.notes);
+        self.facts.notes(opened.notes);
         let extensions = Extensions::agreed(opened.extensions.iter().map(String::as_str));
         let mut response = Response::from_parts(opened.head, respond::empty());
-        respond::set_request_id(response.headers_mut(), &request_id(draft));
+        respond::set_request_id(response.headers_mut(), &self.facts.request_id());
         let patience = self.shared.config().limits.write_stall;
         let Answered {
             stream,
@@ -140,7 +134,7 @@ impl Life<'_> {
             return Err(Failure::new(Reason::ClientGaveUp, detail));
         }
         if !held.is_empty() {
-            draft.note(Note::new(
+            self.facts.note(Note::new(
                 NoteCode::EarlyBytesHeld,
                 format!("{} bytes", held.len()),
             ));
@@ -156,17 +150,11 @@ impl Life<'_> {
     }
 
     /// Passes on what the upstream answered instead of 101.
-    async fn relay(
-        &self,
-        exchange: Exchange,
-        refused: Refused,
-        upstream: &Upstream,
-        draft: &mut Draft,
-    ) -> Ended {
-        draft.refused();
-        draft.record.notes.extend(refused.notes);
+    async fn relay(&mut self, exchange: Exchange, refused: Refused, upstream: &Upstream) -> Ended {
+        self.facts.refused();
+        self.facts.notes(refused.notes);
         let mut response = refused.response;
-        respond::identify(&mut response, &request_id(draft), &refused.failure);
+        respond::identify(&mut response, &self.facts.request_id(), &refused.failure);
         let limits = &self.shared.config().limits;
         let patience = upstream.handshake_timeout + limits.write_stall;
         let answered = exchange.answer(response, patience).await;
@@ -175,16 +163,17 @@ impl Life<'_> {
             // Writing fails after it too, which says nothing of the client.
             (Some(cut), _) => {
                 let words = cut.detail.clone().unwrap_or_default();
-                draft.note(Note::new(NoteCode::RelayCut, words));
+                self.facts.note(Note::new(NoteCode::RelayCut, words));
                 None
             }
             (None, Some(error)) => {
-                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
+                self.facts
+                    .note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
                 None
             }
         };
         Ended {
-            failure: Some(refused.failure),
+            failure: refused.failure,
             client: stream,
         }
     }

@@ -10,38 +10,41 @@ use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::admit::AdmittedPlain;
-use super::describe::request_id;
-use super::{Asked, Ended, Life, Next};
+use super::facts::Answering;
+use super::read::Asked;
+use super::{After, Done, Ended, Next, Request};
 use crate::http::fields::tokens;
-use crate::http::{Body, Delivered, Exchange, RequestBody, Undelivered, respond};
+use crate::http::{Body, Delivered, Exchange, Undelivered, respond};
 use crate::policy::{Authority, Respond};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
-use crate::record::{Answering, Draft, millis};
 use crate::upstream::{self, BodyOutcome, Served, Upload};
 
 /// The most bytes of an unwanted body that the proxy reads before its answer.
 const UNWANTED_MOST: usize = 64 * 1024;
 
-impl Life<'_> {
-    /// The upstream stage of a plain request, to the end of its answer.
+impl Request<'_> {
+    /// Hands a plain request to the upstream, and delivers its answer.
+    ///
+    /// # Errors
+    /// The reasons for an answer that does not come or can't be passed on; the client has its answer.
     pub(super) async fn forward(
-        &self,
+        &mut self,
         asked: Asked,
-        body: RequestBody,
         admitted: AdmittedPlain<'_>,
-        draft: &mut Draft,
-    ) -> Result<Next, Ended> {
-        draft.enter(Stage::Upstream);
+    ) -> Result<Done, Ended> {
+        self.facts.enter(Stage::Upstream);
+        let request_id = self.facts.request_id();
         let Asked {
             exchange,
             request,
+            body,
             identity,
+            ..
         } = asked;
         let AdmittedPlain { permit, target } = admitted;
         let is_last = is_last(&request);
         let upload = Upload::new(body, permit.rules());
-        let rebuilt =
-            upstream::rebuild_plain(request, &identity, &self.shared.via, &request_id(draft));
+        let rebuilt = upstream::rebuild_plain(request, &identity, &self.shared.via, &request_id);
         let asking = Instant::now();
         let limit = self.shared.config().limits.header_bytes;
         let work = upstream::forward(
@@ -51,25 +54,28 @@ impl Life<'_> {
             rebuilt,
             &upload,
             limit,
-            &mut draft.record,
+            &mut self.facts.dialling,
         );
         let answered = exchange.meanwhile(Box::pin(work)).await;
-        draft.record.bytes_client_to_upstream = Some(upload.bytes());
-        let skipped = draft.record.attempts.len().saturating_sub(1);
+        self.facts.uploaded = Some(upload.bytes());
+        let skipped = self.facts.dialling.attempts.len().saturating_sub(1);
         if skipped > 0 {
-            draft.note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
+            self.facts
+                .note(Note::new(NoteCode::EndpointSkipped, skipped.to_string()));
         }
         let (exchange, served) = match answered {
             Ok((exchange, Ok(served))) => (exchange, served),
             Ok((exchange, Err(failure))) => {
                 // A body that nobody reads holds up the answer.
                 drop(upload);
-                return Err(self.refuse(exchange, failure, None, draft).await);
+                return Err(self.refuse(exchange, failure, None).await);
             }
             Err(gone) => {
-                let mut ended = self.gone(gone, asking, draft).await;
-                ended.failure = ended.failure.map(impatient);
-                return Err(ended);
+                let ended = self.gone(gone, asking).await;
+                return Err(Ended {
+                    failure: impatient(ended.failure),
+                    ..ended
+                });
             }
         };
         let Served {
@@ -78,78 +84,84 @@ impl Life<'_> {
             notes,
             waited,
         } = served;
-        draft.record.notes.extend(notes);
-        draft.record.response_ms = Some(millis(waited));
+        self.facts.notes(notes);
+        self.facts.response = Some(waited);
         let delivery = Delivery {
             asking,
             // An answer that does not wait for the whole body leaves the rest of it in the way of another request.
             is_last: is_last || !upload.is_over(),
             from_upstream: Some((&passed, &upload)),
         };
-        self.deliver(exchange, response, delivery, draft).await
+        Ok(self.deliver(exchange, response, delivery).await)
     }
 
     /// Answers a request as the configuration says, after its body: a malformed body is refused, and the next request
     /// follows a good one. The connection ends where the body is too long, too slow or not sent.
+    ///
+    /// # Errors
+    /// `http_body_…`, and the reasons for a client that leaves.
     pub(super) async fn answer(
-        &self,
+        &mut self,
         asked: Asked,
-        body: RequestBody,
         response: Response<Bytes>,
-        draft: &mut Draft,
-    ) -> Result<Next, Ended> {
+    ) -> Result<Done, Ended> {
         let asking = Instant::now();
+        let Asked {
+            exchange,
+            request,
+            body,
+            ..
+        } = asked;
         let is_over = body.is_end_stream();
-        let discarded = match is_over || asked.request.headers.contains_key(header::EXPECT) {
+        let discarded = match is_over || request.headers.contains_key(header::EXPECT) {
             // With Expect the body comes after a 100, which is not sent. What came with the head may be malformed already.
             true => {
                 drop(body);
-                asked.exchange.meanwhile(ready(is_over)).await
+                exchange.meanwhile(ready(is_over)).await
             }
             false => {
                 let patience = self.shared.config().limits.close_wait;
-                asked.exchange.discard(body, UNWANTED_MOST, patience).await
+                exchange.discard(body, UNWANTED_MOST, patience).await
             }
         };
         let (exchange, is_whole) = match discarded {
             Ok(discarded) => discarded,
-            Err(gone) => return Err(self.gone(gone, asking, draft).await),
+            Err(gone) => return Err(self.gone(gone, asking).await),
         };
         let delivery = Delivery {
             asking,
-            is_last: is_last(&asked.request) || !is_whole,
+            is_last: is_last(&request) || !is_whole,
             from_upstream: None,
         };
         let response = respond::boxed(response);
-        self.deliver(exchange, response, delivery, draft).await
+        Ok(self.deliver(exchange, response, delivery).await)
     }
 
-    /// Writes an answer to its end, and the request's record.
+    /// Writes an answer to its end.
     async fn deliver(
-        &self,
+        &mut self,
         exchange: Exchange,
         mut response: Response<Body>,
         delivery: Delivery<'_>,
-        draft: &mut Draft,
-    ) -> Result<Next, Ended> {
+    ) -> Done {
         let Delivery {
             asking,
             is_last,
             from_upstream,
         } = delivery;
-        respond::set_request_id(response.headers_mut(), &request_id(draft));
+        respond::set_request_id(response.headers_mut(), &self.facts.request_id());
         // Asked as late as this: a shutdown may have begun while the upstream was waited for.
         let is_last = is_last
             || self.shared.stop.is_draining()
-            || self.place.successor(&self.shared).is_none();
+            || self.connection.current.successor(&self.shared).is_none();
         if is_last {
             close_after(response.headers_mut());
         }
         let status = response.status();
         let patience = self.shared.config().limits.write_stall;
-        draft.answering(Answering {
+        self.facts.answering(Answering {
             status: status.as_u16(),
-            since: asking.into_std(),
+            since: asking,
             bytes: from_upstream.map(|(passed, _)| passed.counter()),
         });
         let Delivered {
@@ -168,10 +180,8 @@ impl Life<'_> {
             // A body that fails on its way up ends the answer too, and is why.
             cut = upload.failure().or_else(|| passed.cut().cloned());
             is_answered &= passed.cut().is_none();
-            draft.record.bytes_client_to_upstream = Some(upload.bytes());
-            draft.record.bytes_upstream_to_client = Some(passed.bytes());
+            self.facts.uploaded = Some(upload.bytes());
         }
-        draft.record.lasted_ms = Some(millis(asking.elapsed()));
         if let Some(Undelivered::Misframed(failure)) = &error {
             // Why the body failed, whoever noticed it first.
             cut = Some(failure.clone());
@@ -182,23 +192,21 @@ impl Life<'_> {
             true => Level::Warn,
             false => Level::Info,
         };
-        draft.served(status.as_u16(), level, failure);
-        Err(match whole && !is_cut {
-            true if !is_last => {
-                return Ok(Next::Request {
-                    stream,
-                    held,
-                    begun,
-                });
-            }
-            true => Ended::done(stream),
-            // What the client got is no whole answer, and must not look like one: the connection breaks off.
-            false if is_cut && !is_answered => Ended {
-                failure: None,
-                client: None,
+        let next = match whole && !is_cut {
+            true if !is_last => Next::Request {
+                stream,
+                held,
+                begun,
             },
-            false => Ended::done(stream),
-        })
+            // The client did not get a whole answer, and must not take it for one: the connection breaks off.
+            false if is_cut && !is_answered => Next::Last(After::Close(None)),
+            _ => Next::Last(After::Close(Some(stream))),
+        };
+        Done::Served {
+            level,
+            failure,
+            next,
+        }
     }
 }
 

@@ -1,74 +1,69 @@
-//! Refusals of the proxy's own, as far as there is somebody to read them.
+//! The proxy's own refusals, if the client can still read them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::describe::request_id;
+use super::admit::Denied;
 use super::explain::Explanation;
-use super::{Ended, Life};
+use super::facts::Draft;
+use super::read::Asked;
+use super::{Ended, Request};
 use crate::http::{Exchange, Gone, Leaving, respond};
 use crate::reason::{Failure, Note, NoteCode, Reason};
-use crate::record::{Draft, millis};
+use crate::record::millis;
 use crate::stream::ClientStream;
 use crate::tls;
 
-impl Life<'_> {
+impl Request<'_> {
+    /// Answers a request that may not pass.
+    pub(super) async fn deny(&mut self, asked: Asked, denied: Denied) -> Ended {
+        // A body that nobody reads holds up the answer.
+        drop(asked.body);
+        let explanation = denied.explanation.map(|explanation| *explanation);
+        self.refuse(asked.exchange, denied.failure, explanation)
+            .await
+    }
+
     /// Answers a request with a refusal of our own; without a status the connection just ends.
     pub(super) async fn refuse(
-        &self,
+        &mut self,
         exchange: Exchange,
         failure: Failure,
         explanation: Option<Explanation>,
-        draft: &mut Draft,
     ) -> Ended {
-        draft.refused();
+        self.facts.refused();
         if let Some(explanation) = explanation {
-            return self.explain(exchange, failure, explanation, draft).await;
+            return self.explain(exchange, failure, explanation).await;
         }
         if failure.http_status().is_none() {
             return failure.into();
         }
         let exchange = match exchange.into_old() {
-            Ok(stream) => return self.refuse_unread(stream, failure, draft).await,
+            Ok(stream) => return self.refuse_unread(stream, failure).await,
             Err(exchange) => exchange,
         };
-        let response = respond::boxed(respond::refusal(&failure, &request_id(draft)));
+        let response = respond::boxed(respond::refusal(&failure, &self.facts.request_id()));
         let patience = self.shared.config().limits.write_stall;
         let answered = exchange.answer(response, patience).await;
         if let Some(error) = answered.error {
-            draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
+            let note = Note::new(NoteCode::ResponseNotDelivered, error.to_string());
+            self.facts.note(note);
         }
         Ended {
-            failure: Some(failure),
+            failure,
             client: Some(answered.stream),
         }
     }
 
-    /// The same where there is no request that hyper could answer; without a status the connection just ends.
-    pub(super) async fn refuse_unread(
-        &self,
-        mut stream: ClientStream,
-        failure: Failure,
-        draft: &mut Draft,
-    ) -> Ended {
-        draft.refused();
-        let answerable = failure.http_status().is_some();
-        if answerable {
-            let response = respond::refusal(&failure, &request_id(draft));
-            let patience = self.shared.config().limits.write_stall;
-            if let Err(error) = respond::write(&mut stream, &response, patience).await {
-                draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
-            }
-        }
-        Ended {
-            failure: Some(failure),
-            client: answerable.then_some(stream),
-        }
+    /// The same if there is no request that hyper could answer.
+    async fn refuse_unread(&mut self, stream: ClientStream, failure: Failure) -> Ended {
+        let patience = self.shared.config().limits.write_stall;
+        refuse_unread(stream, failure, patience, &mut self.facts).await
     }
 
     /// The end of a request whose client did not wait for its answer since `asking`.
-    pub(super) async fn gone(&self, gone: Gone, asking: Instant, draft: &mut Draft) -> Ended {
+    pub(super) async fn gone(&mut self, gone: Gone, asking: Instant) -> Ended {
         let Gone { how, stream } = gone;
         let failure = match how {
             Leaving::Left { error, in_body } => {
@@ -82,7 +77,28 @@ impl Life<'_> {
             }
             Leaving::Misframed(failure) => failure,
         };
-        self.refuse_unread(stream, failure, draft).await
+        self.refuse_unread(stream, failure).await
+    }
+}
+
+/// Answers without hyper, within `patience`; without a status the connection just ends.
+pub(super) async fn refuse_unread(
+    mut stream: ClientStream,
+    failure: Failure,
+    patience: Duration,
+    draft: &mut Draft,
+) -> Ended {
+    draft.refused();
+    if failure.http_status().is_none() {
+        return failure.into();
+    }
+    let response = respond::refusal(&failure, &draft.request_id());
+    if let Err(error) = respond::write(&mut stream, &response, patience).await {
+        draft.note(Note::new(NoteCode::ResponseNotDelivered, error.to_string()));
+    }
+    Ended {
+        failure,
+        client: Some(stream),
     }
 }
 

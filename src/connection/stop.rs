@@ -28,7 +28,7 @@ struct Inner {
     end: Cut,
 }
 
-/// The end of patience with some connections, and why it ended.
+/// The cut of some connections, and its cause.
 #[derive(Debug, Default)]
 struct Cut {
     token: CancellationToken,
@@ -51,8 +51,7 @@ impl Stop {
         self.0.draining.cancel();
     }
 
-    /// There is no more patience with what was there when the drain began, because of `cause`: words for records. Only
-    /// the first time counts.
+    /// Cuts off what was there when the drain began, because of `cause`: words for records. Only the first time counts.
     pub fn cut(&self, cause: String) {
         self.drain(Duration::ZERO);
         // Before the phase and the token, so that whoever sees either finds it.
@@ -61,7 +60,7 @@ impl Stop {
         self.0.cut.token.cancel();
     }
 
-    /// There is no more patience with anything, because of `cause`.
+    /// Cuts off everything, because of `cause`.
     pub fn end(&self, cause: &str) {
         self.cut(cause.to_owned());
         let _ = self.0.end.cause.set(cause.to_owned());
@@ -79,26 +78,26 @@ impl Stop {
         self.0.draining.cancelled().await;
     }
 
-    /// How long a connection that comes now is borne with.
+    /// For a connection that comes now: when it is cut off.
     #[must_use]
-    pub fn patience(&self) -> Patience {
-        Patience {
+    pub fn cutoff(&self) -> Cutoff {
+        Cutoff {
             stop: self.clone(),
             is_late: self.is_draining(),
         }
     }
 
     /// The same for a tunnel, which can't have come during a drain.
-    pub(super) fn tunnel_patience(&self) -> Patience {
-        Patience {
+    pub(super) fn tunnel_cutoff(&self) -> Cutoff {
+        Cutoff {
             stop: self.clone(),
             is_late: false,
         }
     }
 
     /// For one tunnel: what a drain asks of it.
-    pub(super) fn watch(&self) -> Watch {
-        Watch {
+    pub(super) fn watch(&self) -> DrainWatch {
+        DrainWatch {
             waiting: Box::pin(self.0.draining.clone().cancelled_owned()),
             stop: self.clone(),
             seen: None,
@@ -106,14 +105,14 @@ impl Stop {
     }
 }
 
-/// How long one connection is borne with.
+/// When one connection is cut off.
 #[derive(Clone, Debug)]
-pub struct Patience {
+pub struct Cutoff {
     stop: Stop,
     is_late: bool,
 }
 
-impl Patience {
+impl Cutoff {
     fn cut(&self) -> &Cut {
         let Inner { cut, end, .. } = &*self.stop.0;
         if self.is_late { end } else { cut }
@@ -125,21 +124,27 @@ impl Patience {
         self.is_late
     }
 
-    /// Completes when there is no more.
-    pub async fn over(&self) {
+    /// Completes when the connection is cut off.
+    pub async fn reached(&self) {
         self.cut().token.cancelled().await;
     }
 
-    /// What ended it.
+    /// Whether it is cut off.
+    #[must_use]
+    pub(super) fn is_reached(&self) -> bool {
+        self.cut().token.is_cancelled()
+    }
+
+    /// Why it is cut off, in words for a record.
     #[must_use]
     pub fn cause(&self) -> &str {
         self.cut().cause()
     }
 }
 
-/// A tunnel's eye on the drain.
+/// Sees for one tunnel what the drain asks of it.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct DrainWatch {
     stop: Stop,
     /// Of the token that is cancelled next.
     waiting: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -147,7 +152,7 @@ pub(super) struct Watch {
     seen: Option<u8>,
 }
 
-impl Watch {
+impl DrainWatch {
     /// What the drain asks for now. The task is woken when that changes.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Shutdown<'_> {
         let phase = self.stop.0.phase.load(Ordering::Acquire);

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use ipnet::IpNet;
 
-use super::Life;
+use super::Request;
 use crate::config::is_public;
 use crate::http::forwarded::claimed;
 use crate::reason::Level;
-use crate::record::{Draft, Event, Record};
+use crate::record::{Event, Record};
 
 /// Peers of one kind that are watched at a time; when more come, all are forgotten.
 const WATCHED: usize = 256;
@@ -141,11 +141,11 @@ fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-impl Life<'_> {
+impl Request<'_> {
     /// Says so where a peer that is not trusted keeps naming clients.
-    pub(super) fn watch_claims(&self, request: &Parts, is_handshake: bool, draft: &Draft) {
+    pub(super) fn watch_claims(&self, request: &Parts, is_handshake: bool) {
         let said = claimed(&request.headers);
-        let peer = self.peer.ip().to_canonical();
+        let peer = self.connection.peer.ip().to_canonical();
         let client = said.map(|(_, client)| client);
         let Some(requests) = self
             .shared
@@ -155,19 +155,19 @@ impl Life<'_> {
             return;
         };
         let field = said.map_or("X-Forwarded-For", |(field, _)| field);
-        let shown = draft.shown(peer);
+        let identified = self.facts.identified();
+        let shown = self.shared.sink.address(peer, None);
         let who = shown.as_deref().unwrap_or("a peer");
         let detail = format!(
             "{who} named the client in {field} in {requests} requests, but is not in trusted_proxies: the field is ignored and removed, and all clients behind this peer count as one client and are recorded with its address"
         );
-        let mut record = Record::lifecycle(Event::UntrustedProxy, Level::Warn, detail);
-        record.hint = Some(remedy(peer, shown, &self.shared.config().trusted_proxies));
-        record.conn.clone_from(&draft.record.conn);
-        record.client.clone_from(&draft.record.client);
-        record.peer.clone_from(&draft.record.peer);
-        record.listener.clone_from(&draft.record.listener);
-        record.generation = draft.record.generation;
-        self.shared.sink.emit(record);
+        self.shared.sink.emit(Record {
+            event: Event::UntrustedProxy,
+            level: Some(Level::Warn),
+            detail: Some(detail),
+            hint: Some(remedy(peer, shown, &self.shared.config().trusted_proxies)),
+            ..identified
+        });
     }
 }
 

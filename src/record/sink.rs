@@ -170,12 +170,13 @@ impl Sink {
     }
 
     /// The next connection's number and its id, which is unique in this process and unlikely to occur in others.
-    pub(super) fn next_conn(&self) -> (u64, String) {
+    pub(crate) fn next_conn(&self) -> (u64, String) {
         let number = self.shared.metrics.connection();
         (number, format!("{:08x}{number:08x}", self.shared.process))
     }
 
-    pub(super) fn entered(&self, stage: Stage) {
+    /// Calls the hook of tests for a connection that enters `stage`.
+    pub(crate) fn entered(&self, stage: Stage) {
         if let Some(hook) = &self.shared.settings.hook {
             hook(stage);
         }
@@ -192,12 +193,12 @@ impl Sink {
     }
 
     /// The current settings.
-    pub(super) fn log(&self) -> Arc<Log> {
+    pub(crate) fn log(&self) -> Arc<Log> {
         self.shared.log()
     }
 
     /// An address in the form that `log.client_address` asks for.
-    pub(super) fn address(&self, ip: IpAddr, port: Option<u16>) -> Option<String> {
+    pub(crate) fn address(&self, ip: IpAddr, port: Option<u16>) -> Option<String> {
         let ip = ip.to_canonical();
         match (self.shared.log().client_address, port) {
             (ClientAddress::Full, Some(port)) => {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{End, Service};
 use crate::config;
-use crate::connection::{Claims, Place, Repeats, Shared, Stop};
+use crate::connection::{Claims, Current, Repeats, Shared, Stop};
 use crate::generation::Generation;
 use crate::http::via::Pseudonym;
 use crate::limits::{Clients, Slots};
@@ -75,7 +75,7 @@ struct Open {
     /// As in the configuration. The port may be 0.
     configured: SocketAddr,
     bound: SocketAddr,
-    place: Arc<Place>,
+    current: Arc<Current>,
     gate: Gate,
     handle: Handle,
 }
@@ -165,11 +165,11 @@ impl Sockets {
             }
             let mut listeners = self.listeners.iter();
             let heir = listeners.find(|heir| covers(heir.bound, open.bound));
-            let serves = heir.and_then(|heir| heir.place.current());
+            let serves = heir.and_then(|heir| heir.current.get());
             if serves.is_some() && open.gate.stay() {
-                open.place.set(serves);
+                open.current.set(serves);
             } else {
-                open.place.set(None);
+                open.current.set(None);
                 match is_taken_over(open.bound) {
                     true => open.gate.hand_over(),
                     false => open.gate.leave(),
@@ -240,24 +240,24 @@ fn serve(next: Vec<Next>, needs: &Needs<'_>, common: &Common, change: &mut Chang
         let shared = shared(index, next.bound(), settings, needs, common);
         listeners.push(match next {
             Next::Kept(open, _) => {
-                let before = open.place.current();
+                let before = open.current.get();
                 if before.is_none_or(|before| asks(&before) != asks(&shared)) {
                     change.altered.push(Arc::clone(&shared));
                 }
-                open.place.set(Some(shared));
+                open.current.set(Some(shared));
                 open
             }
             Next::Fresh(listener) => {
                 let open = Open {
                     configured: settings.address,
                     bound: listener.address(),
-                    place: Arc::new(Place::new(shared)),
+                    current: Arc::new(Current::new(shared)),
                     gate: Gate::default(),
                     handle: listener.handle(),
                 };
                 change.listeners.push(Fresh {
                     listener,
-                    place: Arc::clone(&open.place),
+                    current: Arc::clone(&open.current),
                     gate: open.gate.clone(),
                 });
                 open

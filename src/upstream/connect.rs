@@ -16,13 +16,22 @@ use super::echo;
 use super::group::{Busy, Group, Member};
 use crate::config::Endpoint;
 use crate::policy::{Permit, WebSocketRules};
-use crate::reason::{Failure, Reason};
-use crate::record::{Attempt, Outcome, Record, millis};
+use crate::reason::{Failure, Note, Reason};
+use crate::record::{Attempt, Outcome, millis};
 use crate::stream::{UpstreamStream, keep_alive};
 
 /// How long to wait before connecting again to a unix socket with a full backlog, because the system does not tell when
 /// it has room. One client does this for all that wait.
 const FULL_WAIT: Duration = Duration::from_millis(10);
+
+/// What becomes known on the way to an upstream, filled in as it happens.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The addresses that were tried.
+    pub attempts: Vec<Attempt>,
+    /// What is worth saying.
+    pub notes: Vec<Note>,
+}
 
 /// A connection to an upstream on which nothing but TLS's own messages was sent.
 #[derive(Debug)]
@@ -32,7 +41,7 @@ pub struct Connected {
     pub(super) busy: Busy,
 }
 
-/// Connects to the first reachable endpoint among those for `client`; `record` gets an attempt for each address, and a
+/// Connects to the first reachable endpoint among those for `client`; `facts` gets an attempt for each address, and a
 /// note if the addresses of a name are from an earlier look-up.
 ///
 /// # Errors
@@ -41,12 +50,12 @@ pub async fn connect(
     group: &Group,
     permit: &Permit<'_, WebSocketRules>,
     client: IpAddr,
-    record: &mut Record,
+    facts: &mut Facts,
 ) -> Result<Connected, Failure> {
     let mut last = None;
     for member in group.candidates(client)? {
         match group
-            .dial(&member, permit, &permit.rules().subprotocols, record)
+            .dial(&member, permit, &permit.rules().subprotocols, facts)
             .await
         {
             Ok(connected) => return Ok(connected),
@@ -58,7 +67,7 @@ pub async fn connect(
 }
 
 impl Group {
-    /// Connects to one endpoint, within `connect_timeout`. The echo server may agree to `subprotocols`. `record` gets an
+    /// Connects to one endpoint, within `connect_timeout`. The echo server may agree to `subprotocols`. `facts` gets an
     /// attempt for each address that is tried, and a note if the addresses are from an earlier look-up.
     ///
     /// # Errors
@@ -68,7 +77,7 @@ impl Group {
         member: &Arc<Member>,
         _: &Permit<'_, R>,
         subprotocols: &[String],
-        record: &mut Record,
+        facts: &mut Facts,
     ) -> Result<Connected, Failure> {
         // The count begins here, so that many clients at the same time do not all choose the same endpoint.
         let busy = member.busy();
@@ -79,7 +88,7 @@ impl Group {
                 Some(&member.turn),
                 subprotocols,
                 timeout,
-                record,
+                facts,
             )
             .await;
         member.dialled(dialled.is_ok());
@@ -100,10 +109,10 @@ impl Group {
         turn: Option<&Mutex<()>>,
         subprotocols: &[String],
         timeout: Duration,
-        record: &mut Record,
+        facts: &mut Facts,
     ) -> Result<UpstreamStream, Failure> {
         let mut trying = Trying {
-            record,
+            facts,
             timeout,
             deadline: Instant::now() + timeout,
         };
@@ -138,9 +147,9 @@ impl Group {
         })?;
         // Another endpoint may have added the same note.
         if let Some(note) = found.note
-            && !trying.record.notes.contains(&note)
+            && !trying.facts.notes.contains(&note)
         {
-            trying.record.notes.push(note);
+            trying.facts.notes.push(note);
         }
         let addresses = found.addresses;
         let mut last = None;
@@ -221,14 +230,14 @@ impl Group {
 
 /// An attempt at one endpoint.
 struct Trying<'a> {
-    record: &'a mut Record,
+    facts: &'a mut Facts,
     timeout: Duration,
     deadline: Instant,
 }
 
 impl Trying<'_> {
     fn tried(&mut self, endpoint: &str, begun: Instant, failure: Option<&Failure>) {
-        self.record.attempts.push(Attempt {
+        self.facts.attempts.push(Attempt {
             endpoint: endpoint.to_owned(),
             outcome: failure.map_or(Outcome::Connected, |failure| {
                 Outcome::Failed(failure.reason)

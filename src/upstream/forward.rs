@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer;
+use super::connect::Facts;
 use super::group::{Busy, Group, Member};
 use super::line::{Line, Seen, Unanswered};
 use super::outgoing::Outgoing;
@@ -21,7 +22,7 @@ use super::upload::Upload;
 use crate::http::Body;
 use crate::policy::{HttpRules, Permit};
 use crate::reason::{Failure, Note, Reason};
-use crate::record::{Attempt, Outcome, Record, millis};
+use crate::record::{Attempt, Outcome, millis};
 
 /// The answer to a plain request.
 pub struct Served {
@@ -49,7 +50,7 @@ pub async fn forward(
     request: Parts,
     upload: &Upload,
     head_limit: usize,
-    record: &mut Record,
+    facts: &mut Facts,
 ) -> Result<Served, Failure> {
     let mut last = None;
     let is_idempotent = is_idempotent(&request.method);
@@ -67,7 +68,7 @@ pub async fn forward(
             let kept = if fresh { None } else { member.idle().take() };
             let (line, busy) = match kept {
                 Some(line) => {
-                    record.attempts.push(Attempt {
+                    facts.attempts.push(Attempt {
                         endpoint: member.endpoint.to_string(),
                         outcome: Outcome::Reused,
                         detail: None,
@@ -76,7 +77,7 @@ pub async fn forward(
                     (line, member.busy())
                 }
                 None if fresh => {
-                    match dial(group, &member, permit, head_limit, &seen, record).await {
+                    match dial(group, &member, permit, head_limit, &seen, facts).await {
                         Ok(dialled) => dialled,
                         Err(failure) => {
                             last = Some(failure);
@@ -111,7 +112,7 @@ pub async fn forward(
             if !repeatable {
                 return Err(failed.failure);
             }
-            if let Some(attempt) = record.attempts.last_mut() {
+            if let Some(attempt) = facts.attempts.last_mut() {
                 attempt.outcome = Outcome::Failed(failed.failure.reason);
                 attempt.detail.clone_from(&failed.failure.detail);
                 attempt.ms = millis(begun.elapsed());
@@ -129,9 +130,9 @@ async fn dial(
     permit: &Permit<'_, HttpRules>,
     head_limit: usize,
     seen: &Seen,
-    record: &mut Record,
+    facts: &mut Facts,
 ) -> Result<(Line, Busy), Failure> {
-    let connected = group.dial(member, permit, &[], record).await?;
+    let connected = group.dial(member, permit, &[], facts).await?;
     let line = Line::open(connected.stream, head_limit, seen)
         .await
         .map_err(|error| answer::failure(&error, &seen.lock()))?;

@@ -7,16 +7,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::Gate;
-use crate::connection::{self, Place, Shared};
+use crate::connection::{self, Current, Shared};
 use crate::listener::{Accepted, BACKLOG, Listener, NotAccepted};
-use crate::reason::Stage;
-use crate::record::Draft;
 
 /// A listener that nobody accepts from yet.
 #[derive(Debug)]
 pub struct Fresh {
     pub listener: Listener,
-    pub place: Arc<Place>,
+    pub current: Arc<Current>,
     pub(super) gate: Gate,
 }
 
@@ -32,12 +30,12 @@ impl Fresh {
     ) {
         let Self {
             mut listener,
-            place,
+            current,
             gate,
         } = self;
-        let mut changes = place.changes();
-        // While the address is being left, the place has none.
-        let Some(mut shared) = place.current() else {
+        let mut changes = current.changes();
+        // While the address is being left, nothing is served there.
+        let Some(mut shared) = current.get() else {
             return;
         };
         let (stop, is_inherited) = (shared.stop.clone(), listener.is_inherited());
@@ -61,12 +59,12 @@ impl Fresh {
                 Ok(()) = changes.changed() => None,
                 outcome = listener.accept() => Some(outcome),
             };
-            if let Some(now) = place.current().filter(|now| !Arc::ptr_eq(now, &shared)) {
+            if let Some(now) = current.get().filter(|now| !Arc::ptr_eq(now, &shared)) {
                 listener.set_write_stall(now.generation.config.limits.write_stall);
                 shared = now;
             }
             if let Some(outcome) = outcome {
-                begin(outcome, &shared, &place, &late);
+                begin(outcome, &shared, &current, &late);
             }
         };
         if is_handed_over {
@@ -77,7 +75,7 @@ impl Fresh {
             let Some(outcome) = listener.accept_waiting() else {
                 return;
             };
-            begin(outcome, &shared, &place, &late);
+            begin(outcome, &shared, &current, &late);
         }
     }
 }
@@ -85,33 +83,23 @@ impl Fresh {
 fn begin(
     outcome: Result<Accepted, NotAccepted>,
     shared: &Arc<Shared>,
-    place: &Arc<Place>,
+    current: &Arc<Current>,
     late: &TaskTracker,
 ) {
     match outcome {
         Ok(accepted) => {
-            let patience = shared.stop.patience();
-            let tasks = match patience.is_late() {
+            let cutoff = shared.stop.cutoff();
+            let tasks = match cutoff.is_late() {
                 true => late,
                 false => &shared.tasks,
             };
             // Not `TaskTracker::spawn`: a connection that goes on in a second task would count as two in between.
             let counted = tasks.token();
-            let (shared, place) = (Arc::clone(shared), Arc::clone(place));
+            let (shared, current) = (Arc::clone(shared), Arc::clone(current));
             tokio::spawn(connection::serve(
-                counted, accepted, shared, place, patience,
+                counted, accepted, shared, current, cutoff,
             ));
         }
-        Err(not_accepted) => {
-            let mut draft = Draft::new(
-                shared.sink.clone(),
-                shared.listener,
-                not_accepted.peer,
-                std::time::Instant::now(),
-            );
-            draft.set_generation(shared.generation.number);
-            draft.enter(Stage::Accept);
-            draft.finish(not_accepted.failure);
-        }
+        Err(not_accepted) => connection::turn_away(not_accepted, shared),
     }
 }

@@ -41,7 +41,7 @@ impl Change {
             sink.emit(record);
         };
         for fresh in &self.listeners {
-            let Some(shared) = fresh.place.current() else {
+            let Some(shared) = fresh.current.get() else {
                 continue;
             };
             told(shared.listener, asks(&shared), origin(&fresh.listener));

@@ -95,8 +95,8 @@ fn of_ten_thousand_equal_refusals_not_one_goes_uncounted() {
 fn nobody_looks_for_words_of_a_record_that_is_not_written() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use wsgate::reason::{Failure, Reason, Words};
-    use wsgate::record::{Draft, Sink};
+    use wsgate::reason::{Failure, Reason, Stage, Words};
+    use wsgate::record::{Record, Sink};
 
     const ALL: u64 = 1000;
     let records = crate::harness::inside::Records::default();
@@ -111,8 +111,9 @@ fn nobody_looks_for_words_of_a_record_that_is_not_written() {
                 hint: None,
             }
         });
-        let listener = "127.0.0.1:1".parse().unwrap();
-        Draft::new(sink.clone(), listener, None, std::time::Instant::now()).finish(failure);
+        let mut record = Record::default();
+        record.fail(failure, Stage::Policy);
+        sink.emit(record);
     }
     sink.close("a test", PATIENCE);
     let lines = records.lines();
@@ -247,7 +248,7 @@ fn a_standard_error_that_was_closed_ends_nothing() {
 fn a_full_queue_counts_what_it_drops() {
     use std::sync::mpsc;
     use wsgate::reason::Reason;
-    use wsgate::record::{Draft, Sink};
+    use wsgate::record::{Record, Resting, Sink};
 
     /// Waits for permission before its first line.
     struct Blocked(Option<mpsc::Receiver<()>>, crate::harness::inside::Records);
@@ -266,11 +267,9 @@ fn a_full_queue_counts_what_it_drops() {
     let (permit, permission) = mpsc::channel();
     let records = crate::harness::inside::Records::default();
     let sink = Sink::start(Blocked(Some(permission), records.clone()), settings(None)).unwrap();
-    let listener = "127.0.0.1:1".parse().unwrap();
     for _ in 0..ALL {
-        let mut draft = Draft::new(sink.clone(), listener, None, std::time::Instant::now());
-        draft.opened();
-        draft.finish(Reason::ClientEofNoClose.into());
+        let open = Resting::open(Record::default(), std::time::Instant::now(), &sink);
+        open.close(|_| Reason::ClientEofNoClose.into());
     }
     permit.send(()).unwrap();
     let dropped = eventually("the report", || {

@@ -1,10 +1,9 @@
 //! The share of each client in a flood, whatever others do, and the summary of the rest.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use wsgate::reason::Reason;
-use wsgate::record::{Draft, Sink};
+use wsgate::reason::{Reason, Stage};
+use wsgate::record::{Record, Sink};
 
 use crate::harness::inside::{Records, settings};
 use crate::harness::proxy::is_terminal;
@@ -176,11 +175,15 @@ fn thousands_of_clients_do_not_hide_each_other() {
     const CLIENTS: u32 = 4000;
     let records = Records::default();
     let sink = Sink::start(records.clone(), settings(None)).unwrap();
-    let listener = "127.0.0.1:1".parse().unwrap();
     let refuse = |client: u32| {
-        let peer = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + client), 1));
-        let draft = Draft::new(sink.clone(), listener, Some(peer), Instant::now());
-        draft.finish(Reason::OriginNotAllowed.into());
+        let client = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + client));
+        let mut record = Record {
+            client: Some(client.to_string()),
+            source: Some(client),
+            ..Record::default()
+        };
+        record.fail(Reason::OriginNotAllowed.into(), Stage::Policy);
+        sink.emit(record);
     };
     for client in 1..CLIENTS {
         refuse(client);

@@ -1,0 +1,64 @@
+//! The record of an open tunnel, in as little memory as it needs until the tunnel ends.
+
+use std::time::{Duration, Instant};
+
+use super::packed::Packed;
+use super::{Event, Record, Sink, aborted, millis, stamp};
+use crate::reason::{Failure, Level, Stage};
+
+/// A record that waits for the end of its tunnel. Dropped before, it reports `internal_aborted`.
+#[derive(Debug)]
+pub struct Resting {
+    /// Taken when the tunnel ends.
+    packed: Option<Packed>,
+    opened: Instant,
+    sink: Sink,
+}
+
+impl Resting {
+    /// Writes `opened` with what `record` has, for a tunnel that opened at `opened`; the same begins the record of the tunnel's end.
+    #[must_use]
+    pub fn open(mut record: Record, opened: Instant, sink: &Sink) -> Self {
+        let packed = Packed::new(&record);
+        record.event = Event::Opened;
+        record.stage = Some(Stage::Tunnel);
+        record.level = Some(Level::Info);
+        record.status = Some(SWITCHED);
+        sink.emit(record);
+        Self {
+            packed: Some(packed),
+            opened,
+            sink: sink.clone(),
+        }
+    }
+
+    /// Writes `closed`. `describe` puts into the record what is known of the end, and gives the reason.
+    pub fn close(mut self, describe: impl FnOnce(&mut Record) -> Failure) {
+        self.end(describe);
+    }
+
+    fn end(&mut self, describe: impl FnOnce(&mut Record) -> Failure) {
+        let Some(packed) = self.packed.take() else {
+            return;
+        };
+        let mut record = packed.unpack();
+        let failure = describe(&mut record);
+        record.fail(failure, Stage::Tunnel);
+        record.event = Event::Closed;
+        record.status = Some(SWITCHED);
+        let lasted = self.opened.elapsed();
+        record.lasted_ms.get_or_insert_with(|| millis(lasted));
+        record.ended_at.get_or_insert_with(|| stamp(Duration::ZERO));
+        record.close_wait_ms.get_or_insert(0);
+        self.sink.emit(record);
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.end(|_| aborted(Stage::Tunnel));
+    }
+}
+
+/// The status that the client of every tunnel got.
+const SWITCHED: u16 = 101;
