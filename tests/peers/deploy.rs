@@ -1,4 +1,4 @@
-//! What `deploy/` promises: the image runs as it says, and the examples work.
+//! What `deploy/` promises: the image runs as described, and the examples work.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,25 +10,25 @@ use crate::tools::programs::tool;
 
 /// Compose, and the Express example behind the proxy.
 mod compose;
-/// What the page on balancers and platforms shows.
+/// The examples in docs/deploy.md.
 mod docs;
 /// The container image.
 mod image;
-/// The manifests for Kubernetes, and a pod's end.
+/// The Kubernetes manifests, and the end of a pod.
 mod kubernetes;
-/// What linters say.
+/// Linters.
 mod lint;
 /// The application and the proxy in one container.
 mod one_image;
-/// What the program is made of, and what is said of that.
+/// The licences and the bill of materials.
 mod supply;
 /// The units for systemd.
 mod systemd;
 
-/// The path that all examples serve.
+/// The path in all examples.
 const STREAM: &str = "/api/realtime-voice/stream";
 
-/// A file of the examples, with some of its text replaced: what a test can't use, such as a public port.
+/// A file of the examples in which some text is replaced, such as a public port that a test can't use.
 #[track_caller]
 fn example(file: &str, changes: &[(&str, &str)]) -> String {
     let path = Path::new("deploy").join(file);
@@ -39,7 +39,7 @@ fn example(file: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// The folder `certs` in `folder` with a good certificate for `name`, under the names that the examples use.
+/// Makes the folder `certs` in `folder`, with a valid certificate for `name`, under the names in the examples.
 fn certificate(folder: &Path, name: &str) {
     let certs = folder.join("certs");
     fs::create_dir(&certs).unwrap();
@@ -48,13 +48,13 @@ fn certificate(folder: &Path, name: &str) {
     fs::rename(key, certs.join("privkey.pem")).unwrap();
 }
 
-/// A port that is free now. Whoever is to take it has to be told it beforehand.
+/// A port that is free now, for programs that must know their port in advance.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
-/// A program that was installed with Python's packages.
+/// A program that was installed together with Python packages.
 fn python_tool(name: &str) -> PathBuf {
     Path::new(&tool("WSGATE_PYTHON"))
         .parent()

@@ -1,4 +1,4 @@
-//! Health checks of real programs: HAProxy in front of listeners, and a standard library's client.
+//! Health checks by real programs: HAProxy in front of listeners, and the client of a standard library.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::harness::{Origin, Setup, eventually};
 use crate::tools::hops::Hop;
 use crate::tools::programs::tool;
 
-/// A proxy with routes of every kind; `/` and `/down` are answered by itself.
+/// A proxy with routes of every kind; it answers `/` and `/down` itself.
 fn setup(origin: &Origin) -> Setup {
     let routes = "  - path: /\n    respond: { body: well }\n\
                   \x20 - path: /down\n    respond: { status: 503, body: unwell }\n\
@@ -23,7 +23,7 @@ fn setup(origin: &Origin) -> Setup {
     }
 }
 
-/// What HAProxy found out about its one server, such as `("UP", "L7OK", "200")`.
+/// HAProxy's result for its one server, such as `("UP", "L7OK", "200")`.
 fn checked(socket: &Path) -> (String, String, String) {
     eventually("a check of HAProxy's", || {
         let mut stream = UnixStream::connect(socket).ok()?;
@@ -39,7 +39,7 @@ fn checked(socket: &Path) -> (String, String, String) {
             let at = names.iter().position(|found| *found == name)?;
             Some((*server.get(at)?).to_owned())
         };
-        // Before the first check it counts as UP; `*` stands before the status of a check that runs.
+        // Before the first check it counts as UP; `*` precedes the status of a check in progress.
         let found = column("check_status")?;
         let is_done = found.starts_with("L7") || found.starts_with("L6") || found.starts_with("L4");
         is_done.then_some((column("status")?, found, column("check_code")?))
@@ -140,7 +140,7 @@ fn haproxy_checks_behind_a_proxy_header_and_at_probes() {
     );
 }
 
-/// A standard library's client, as scripts and platforms have one.
+/// The client of a standard library, as scripts and platforms use it.
 #[test]
 fn python_is_answered() {
     let proxy = services::start(&Setup::plain("\"builtin:echo\""));

@@ -1,7 +1,7 @@
 //! Real peers on both sides of the real program, over TLS: what each of the three saw must agree.
 //!
-//! Every connection asks for `PATH?case=NAME`, and the proxy keeps `case` in its records: so a client's report, a
-//! server's log and a record are brought together by the name.
+//! Every connection asks for `PATH?case=NAME`, and the proxy keeps `case` in its records. So a client's report, a
+//! server's log and a record can be matched by the name.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -19,30 +19,30 @@ use crate::tools::programs::{Client, Kind, Report, field, fields};
 
 /// Headless Chromium.
 mod chromium;
-/// What every client library must live through, written once for all of them.
+/// What every client library must handle, written once for all of them.
 mod clients;
 /// A shutdown with thousands of open tunnels.
 mod drain;
-/// What a client's application is told of every way in which a tunnel can end.
+/// What a client's application learns about every kind of end of a tunnel.
 mod ends;
 /// Express with express-ws, the first user's stack.
 mod express;
 /// HAProxy and nginx in front of the proxy.
 mod hops;
-/// Node's `ws` as the client, and WeChat's clients, which it can look like.
+/// Node's `ws` as the client, and as a substitute for WeChat's clients.
 mod node;
 /// Python's `websockets` as the client.
 mod python;
-/// What the proxy itself says in a tunnel.
+/// The proxy's own frames in a tunnel.
 mod spoken;
-/// Node behind TLS, on a unix socket, in numbers, and ill.
+/// Node behind TLS, on a unix socket, several at a time, and unhealthy.
 mod upstreams;
 /// Plain requests of real clients to a real application.
 mod web;
 
 const MIB: u64 = 1024 * 1024;
 
-/// A browser on a loaded machine takes its time to answer a Close: less than tests wait for anything.
+/// On a loaded machine a browser takes a while to answer a Close, but less than tests wait.
 const PATIENT: &str = "limits: { close_wait: 15s }\n";
 
 /// More keys of a listener: TLS with the tests' certificate.
@@ -58,9 +58,9 @@ struct Gate {
 struct Way<'a> {
     path: &'a str,
     endpoint: String,
-    /// The keys under `websocket`, flow style.
+    /// The keys under `websocket`, in flow style.
     websocket: String,
-    /// More keys of the upstream, flow style, comma first.
+    /// More keys of the upstream, in flow style, beginning with a comma.
     upstream: &'static str,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// The client is told the end of the upstream by a bare end of its own.
+    /// Makes the proxy pass on the end of the upstream without a Close.
     fn transparent(self) -> Self {
         Self {
             upstream: ", on_abort: transparent",
@@ -98,7 +98,7 @@ impl Gate {
         Self::open_on(TLS, ways, more)
     }
 
-    /// The same on a listener with other keys than [`TLS`], flow style, comma first.
+    /// The same on a listener with other keys than [`TLS`], in flow style, beginning with a comma.
     fn open_on(listener: &str, ways: &[Way<'_>], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::shared();
@@ -146,7 +146,7 @@ impl Gate {
         format!("wss://{}{path}?case={case}", self.host())
     }
 
-    /// Starts a client that trusts the proxy and sends [`ORIGIN`] unless `options` say otherwise.
+    /// Starts a client that trusts the proxy and sends [`ORIGIN`], unless `options` say otherwise.
     fn start(&self, kind: Kind, path: &str, case: &str, options: Value) -> Client {
         let mut all = json!({ "ca": self.authority, "origin": ORIGIN });
         for (name, value) in options.as_object().unwrap() {
@@ -155,13 +155,13 @@ impl Gate {
         Client::start(kind, &self.url(path, case), all)
     }
 
-    /// Lets a client run to its end.
+    /// Runs a client to its end.
     #[track_caller]
     fn visit(&self, kind: Kind, path: &str, case: &str, options: Value) -> Report {
         self.start(kind, path, case, options).finish()
     }
 
-    /// Opens a tunnel with a client that does nothing of its own.
+    /// Opens a tunnel with a client that does nothing on its own.
     #[track_caller]
     fn raw(&self, path: &str, case: &str) -> RawClient {
         let address = self.proxy.address();
@@ -197,7 +197,7 @@ impl Gate {
         })
     }
 
-    /// The first TLS handshake that failed.
+    /// The record of the first failed TLS handshake.
     #[track_caller]
     fn tls_failure(&self) -> Line {
         self.proxy.wait("a failure of TLS", |lines| {
@@ -205,7 +205,7 @@ impl Gate {
         })
     }
 
-    /// Ends the proxy: every connection that had a case is in the records, once.
+    /// Ends the proxy: every connection with a case must be in the records exactly once.
     #[track_caller]
     fn close(self, cases: usize) {
         let lines = self.proxy.stop();
@@ -220,12 +220,12 @@ impl Gate {
     }
 }
 
-/// Whether a record is of a TLS handshake.
+/// Whether a record is about a TLS handshake.
 fn is_of_tls(line: &Line) -> bool {
     line.text("stage") == "tls"
 }
 
-/// Holds a refusal of the proxy's own against its record, from the client's side.
+/// Compares a refusal by the proxy, as the client saw it, with its record.
 #[track_caller]
 fn expect_refusal(report: &Report, record: Line, reason: Reason) -> Line {
     let refusal = report.refusal();
@@ -240,7 +240,7 @@ fn expect_refusal(report: &Report, record: Line, reason: Reason) -> Line {
     record
 }
 
-/// What the proxy adds to each answer that ends a connection, its own or relayed.
+/// Checks what the proxy adds to each answer that ends a connection, its own or a relayed one.
 #[track_caller]
 fn expect_identified(refusal: &Line, record: &Line, reason: Reason) {
     assert_eq!(field(refusal, "connection"), "close");
@@ -253,11 +253,11 @@ fn expect_identified(refusal: &Line, record: &Line, reason: Reason) {
     );
 }
 
-/// Holds the request as the upstream saw it against what the client sent and what the record says.
+/// Compares the request that the upstream received with what the client sent and with the record.
 #[track_caller]
 fn expect_forwarded(seen: &Line, record: &Line, host: &str) {
     let names: Vec<_> = fields(seen).into_iter().map(|(name, _)| name).collect();
-    // In the spelling of the client, each once.
+    // In the client's spelling, each once.
     for (name, value) in [
         ("Host", host),
         ("Origin", ORIGIN),
@@ -277,13 +277,13 @@ fn expect_forwarded(seen: &Line, record: &Line, host: &str) {
     assert_eq!(record.text("host"), host);
     assert_eq!(record.text("origin"), ORIGIN);
     assert_eq!(record.text("sni"), "localhost");
-    // Neither library offers a protocol by ALPN.
+    // Neither library uses ALPN.
     assert_eq!(record.text("alpn"), "");
     assert_eq!(record.text("tls_version"), "1.3");
 }
 
-/// Holds the record of a tunnel that ended after both Close frames against what was seen: `reason` says who began, and
-/// the client's application was told `code`.
+/// Compares the record of a tunnel that ended after both Close frames with what was seen: `reason` says who began, and
+/// the client's application got `code`.
 #[track_caller]
 fn expect_closed(record: Line, reason: Reason, code: u64) -> Line {
     expect_closed_noting(record, reason, code, &[])
@@ -304,7 +304,7 @@ fn expect_closed_noting(record: Line, reason: Reason, code: u64, notes: &[&str])
     record
 }
 
-/// Holds the record of a tunnel in which the proxy itself closed against what the client's application was told.
+/// Compares the record of a tunnel that the proxy closed with what the client's application got.
 #[track_caller]
 fn expect_told(told: (u64, &str), record: Line, reason: Reason, code: u64) -> Line {
     assert_eq!(told, (code, reason.code()), "{record:?}");
@@ -317,7 +317,7 @@ fn expect_told(told: (u64, &str), record: Line, reason: Reason, code: u64) -> Li
     record
 }
 
-/// Holds the record of a tunnel whose client got a bare end against that.
+/// Checks the record of a tunnel whose client got no Close.
 #[track_caller]
 fn expect_cut(record: Line, reason: Reason) -> Line {
     let record = record.expect(reason);
@@ -329,7 +329,7 @@ fn expect_cut(record: Line, reason: Reason) -> Line {
     record
 }
 
-/// The bytes of one frame on the wire.
+/// The bytes of a frame on the wire.
 fn frame(payload: u64, masked: bool) -> u64 {
     let length = match payload {
         0..=125 => 2,

@@ -1,4 +1,4 @@
-//! Tests with real peers and tools: `tests/run` installs them, and `cargo test` alone does not build these tests.
+//! Tests with real peers and tools. `tests/run` installs these; `cargo test` alone does not build the tests.
 
 #![allow(
     missing_docs,
@@ -17,26 +17,26 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-/// What only these tests need: real programs, and a system that is arranged for them.
+/// What only these tests need: real programs, and a prepared system.
 mod tools;
 
 /// The container image, and the examples of `deploy/`.
 mod deploy;
-/// The health checks of HAProxy, and a standard library's client at a probe.
+/// The health checks of HAProxy, and the client of a standard library.
 mod health_checks;
 /// Real peers on both sides: Node, Express, Python and Chromium.
 mod interop;
-/// Names of upstreams, with hosts files and name servers of the tests' own.
+/// Names of upstreams, with hosts files and name servers of the tests.
 mod names;
-/// As process 1, and on a file system that does not answer.
+/// The program as process 1, and on a file system that does not answer.
 mod process;
-/// What Prometheus makes of metrics, alerts and the dashboard.
+/// Metrics, alerts and the dashboard in Prometheus.
 mod prometheus;
-/// The commands of docs/operations.md that read records.
+/// The commands for records in docs/operations.md.
 mod recipes;
-/// The JSON Schema of the configuration, held by a validator against the files that there are.
+/// The JSON Schema of the configuration: a validator compares it with the existing files.
 mod schema;
-/// systemd passes sockets on.
+/// Socket activation by systemd.
 mod systemd;
 /// Real TLS libraries, and a scanner.
 mod tls;

@@ -1,4 +1,4 @@
-//! Look-ups of upstreams' names, with a name server of the test's own.
+//! Look-ups of upstreams' names, with a name server of the test.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -16,7 +16,7 @@ use crate::tools::system::seeing;
 
 const LOCAL: Says = Says::Address(Ipv4Addr::LOCALHOST);
 
-/// More than the threads that tokio has for what blocks.
+/// More than tokio's threads for blocking work.
 const MANY: u16 = 620;
 
 fn url(name: &str, upstream: &Upstream) -> String {
@@ -35,7 +35,7 @@ fn shakes(proxy: &mut Proxy) -> (u16, Line) {
     (status, proxy.terminal())
 }
 
-/// Detail of the record's note that its addresses are old, if it has it.
+/// The detail of the note that a record's addresses are stale, if it has the note.
 fn stale(line: &Line) -> Option<&str> {
     let notes = line.0.get("notes")?.as_array()?;
     let of = notes
@@ -44,7 +44,7 @@ fn stale(line: &Line) -> Option<&str> {
     of["detail"].as_str()
 }
 
-/// Many clients whose handshakes all wait for a name server that says nothing.
+/// Many clients whose handshakes all wait for a silent name server.
 #[track_caller]
 fn outage(server: &NameServer, setup: &Setup) -> (Proxy, Vec<Client>) {
     server.says("backend.test", Says::Nothing);
@@ -65,7 +65,7 @@ fn outage(server: &NameServer, setup: &Setup) -> (Proxy, Vec<Client>) {
     (proxy, waiting)
 }
 
-/// Waits until so many requests have an endpoint that they want to be connected to.
+/// Waits until this many requests wait for a connection to their endpoint.
 #[track_caller]
 fn all_wait(proxy: &Proxy, count: u16) {
     eventually("all requests to wait for their upstream", || {
@@ -175,7 +175,7 @@ fn the_last_good_answer_serves_an_outage_and_no_name_that_is_gone() {
         "{said}"
     );
 
-    // The silent look-up may still be running and is shared until it ends; the next one is another one.
+    // The silent look-up may still be running and is shared until it ends; then a new one starts.
     server.says("backend.test", Says::Failure);
     let line = eventually("another look-up", || {
         let (status, line) = shakes(&mut proxy);
@@ -236,7 +236,7 @@ fn names_that_hang_leave_the_others_a_clear_reason() {
         "n9.test: its look-up could not start within 300ms, because 8 others have no answer yet, the one for n1.test after ",
     );
     assert_eq!(server.asked("n9.test"), 0);
-    // One that gets its answer makes room.
+    // A look-up that gets its answer frees its place.
     server.says("n1.test", LOCAL);
     let _next = asks("n9.test");
     eventually("the last name to be asked for", || {
@@ -264,7 +264,7 @@ fn hosts_search_domains_and_ndots_count() {
         assert_eq!(shakes(&mut proxy).0, 101, "{name}");
     }
     assert_eq!(server.asked("app.internal"), 0);
-    // More dots than ndots would have it asked for as it is first.
+    // A name with more dots than ndots would be tried as it is first.
     assert_eq!(server.asked("two.dots"), 0);
     assert_eq!(server.asked("two.dots.none.test"), 1);
 }
@@ -344,7 +344,7 @@ fn an_address_that_drops_leaves_time_for_the_next() {
     assert!((200..=ms).contains(&waited(detail)), "{dropped}");
 }
 
-/// In which order this system's resolver gives the two addresses of `backend.test` in `hosts`.
+/// The order in which this system's resolver gives the two addresses of `backend.test` in `hosts`.
 fn resolver_order(hosts: &str) -> (Ipv4Addr, Ipv4Addr) {
     let through = seeing(&[("/etc/hosts", hosts.to_owned())]);
     let output = Command::new(&through[0])
@@ -367,7 +367,7 @@ fn resolver_order(hosts: &str) -> (Ipv4Addr, Ipv4Addr) {
     (addresses[0], addresses[1])
 }
 
-/// A name server that never answers, as `/etc/resolv.conf` names it. Needs root for port 53.
+/// A name server that never answers, and the `/etc/resolv.conf` that names it. Port 53 needs root.
 fn deaf_resolver(ip: &str) -> (UdpSocket, Vec<(&'static str, String)>) {
     let socket = UdpSocket::bind((ip, 53)).expect("port 53 of a loopback address; needs root");
     let settings = format!("nameserver {ip}\noptions timeout:30 attempts:1\n");
@@ -401,7 +401,7 @@ fn a_resolver_that_does_not_answer_does_not_hold_up_the_exit() {
     assert_eq!(client.send(handshake("/ws", &[])).response().status, 502);
     drop(client);
     proxy.terminal();
-    // The look-up itself goes on for half a minute, which is longer than `ended` waits.
+    // The look-up itself continues for half a minute, which is longer than `ended` waits.
     let lines = proxy.stop();
     assert_eq!(lines.last().unwrap().text("event"), "stopped");
 }

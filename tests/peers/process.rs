@@ -1,4 +1,4 @@
-//! What a container and a file system that does not answer do to the process.
+//! The process in a container, and on a file system that does not answer.
 
 use std::fs;
 use std::io::Write;
@@ -49,8 +49,8 @@ fn as_process_one_of_a_namespace_it_ends_on_sigterm() {
     assert_eq!(lines.last().unwrap().text("event"), "stopped");
 }
 
-/// Runs the program as process 1, has `wait_for_it` wait until it reads its configuration, and signals it: one that is ignored
-/// leaves it waiting, and then it ends with another status.
+/// Runs the program as process 1 and signals it when `wait_for_it` says that it reads its configuration. If the signal
+/// were ignored, the program would go on waiting and then end with another status.
 #[track_caller]
 fn ends_while_it_reads<T>(name: &str, folder: &Path, wait_for_it: impl FnOnce() -> T) {
     let child = Command::new("unshare")
@@ -82,7 +82,7 @@ fn as_process_one_it_ends_while_it_reads_a_pipe() {
         assert!(made.success());
         ends_while_it_reads(signal, folder.path(), || {
             let mut options = fs::OpenOptions::new();
-            // Without a reader this fails.
+            // This fails without a reader.
             options
                 .write(true)
                 .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());

@@ -1,4 +1,4 @@
-//! Metrics, alerts and the dashboard, as Prometheus understands them.
+//! Metrics, alerts and the dashboard in Prometheus.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ fn prometheus_own_linter_has_nothing_to_say_of_a_scrape() {
     content(&output);
     assert_eq!(output.stdout, b"");
     assert_eq!(output.stderr, b"");
-    // It would say something.
+    // The tool must be able to report something.
     let wrong = promtool(&["check", "metrics"], "# TYPE a_total gauge\na_total 1\n");
     assert!(!wrong.status.success());
 }
@@ -63,7 +63,7 @@ fn the_alert_rules_are_valid_and_fire_when_they_should() {
     }
 }
 
-/// Name, expression and annotations of each rule.
+/// The name, expression and annotations of each rule.
 fn alerts() -> Vec<(String, String, String)> {
     let text = fs::read_to_string(ALERTS).unwrap();
     let mut alerts = Vec::new();
@@ -81,7 +81,7 @@ fn alerts() -> Vec<(String, String, String)> {
     alerts
 }
 
-/// Every expression of the dashboard: of its panels and of its variables.
+/// Every expression of the dashboard, in its panels and variables.
 fn dashboard() -> Vec<String> {
     fn collect(value: &Value, into: &mut Vec<String>) {
         match value {
@@ -103,22 +103,22 @@ fn dashboard() -> Vec<String> {
     let value: Value = serde_json::from_str(&text).unwrap();
     let mut found = Vec::new();
     collect(&value, &mut found);
-    // The type of the data source stands under the same name.
+    // The type of the data source has the same key.
     found.retain(|text| text != "prometheus");
     found
 }
 
-/// The words of an expression, its strings apart.
+/// The words of an expression, without its strings.
 fn words(expression: &str) -> Vec<&str> {
     let bare = expression.split('"').step_by(2);
     bare.flat_map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_'))
         .collect()
 }
 
-/// Holds an expression against the scrape; gives the metrics that it names.
+/// Compares an expression with the scrape; gives the metrics that it names.
 #[track_caller]
 fn holds(scrape: &Scrape, expression: &str) -> BTreeSet<String> {
-    // What Prometheus itself, or whoever runs it, adds to every series.
+    // Labels that Prometheus or its operator adds to every series.
     const ADDED: [&str; 4] = ["job", "instance", "namespace", "pod"];
     let is_metric = |word: &&str| word.starts_with("wsgate_") || word.starts_with("process_");
     let names: BTreeSet<_> = words(expression).into_iter().filter(is_metric).collect();
@@ -133,7 +133,7 @@ fn holds(scrape: &Scrape, expression: &str) -> BTreeSet<String> {
         assert!(!own.is_empty() || scrape.sum(family, &[]) >= 0.0);
         labels.extend(own);
     }
-    // What stands before a comparison in braces, and in the parentheses of a grouping.
+    // Labels are the words before a comparison in braces, and those in the parentheses of a grouping.
     let mut named = Vec::new();
     for selector in expression.split('{').skip(1) {
         let selector = selector.split('}').next().unwrap();
@@ -230,7 +230,7 @@ fn every_alert_says_what_to_do_with_commands_that_exist() {
                 .split([' ', '`', '\n', ',', ';'])
                 .next()
                 .unwrap();
-            // Where the records say which.
+            // CODE stands for a code from a record.
             let known = code == "CODE" || code.parse::<wsgate::reason::Reason>().is_ok();
             assert!(known, "{name}: {code}");
         }

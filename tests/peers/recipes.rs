@@ -1,4 +1,4 @@
-//! The commands of docs/operations.md that read records.
+//! The commands for records in docs/operations.md.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::harness::frames::{self, CLOSE, closing, echoes, masked};
 use crate::harness::proxy::is_terminal;
 use crate::harness::{Client, Line, Setup, Upstream, handshake};
 
-/// What an operator may have before them: each kind of ending once or more, and a tunnel that is still open.
+/// The records that an operator may have: each kind of ending at least once, and a tunnel that is still open.
 fn records() -> Vec<Line> {
     let upstream = Upstream::start(|mut call| {
         let path = call.head.split(' ').nth(1).unwrap().to_owned();
@@ -56,7 +56,7 @@ fn records() -> Vec<Line> {
         assert_eq!(ask(path, &[("Origin", origin)]).1, status);
         wait();
     }
-    // Whatever clients say of themselves.
+    // Whatever clients send as their own id.
     let same = [("X-Request-ID", "same")];
     let (mut closes, _) = ask("/app/ws", &same);
     echoes(&mut closes, "hello");
@@ -87,7 +87,7 @@ fn records() -> Vec<Line> {
     proxy.lines()
 }
 
-/// The commands of the section, each with the line of comment above it.
+/// The commands of the section, each with the comment above it.
 fn recipes() -> Vec<(String, String)> {
     let page = fs::read_to_string("docs/operations.md").unwrap();
     let (_, section) = page.split_once("## Reading the records").unwrap();
@@ -104,7 +104,7 @@ fn recipes() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a command prints in the folder of the records.
+/// The output of a command in the folder of the records.
 #[track_caller]
 fn output(folder: &TempDir, command: &str) -> Vec<Vec<String>> {
     let output = Command::new("bash")

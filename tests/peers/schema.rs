@@ -1,4 +1,4 @@
-//! The JSON Schema, held by a validator against the files that there are.
+//! The JSON Schema: a validator compares it with the existing files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use wsgate::config;
 use crate::harness::proxy::SHIPPED;
 use crate::tools::programs::{file, tool};
 
-/// Files of `tests/config/invalid` whose faults are about a key, a kind or a word: all that a schema can see.
+/// Files in `tests/config/invalid` whose fault is a key, a type or a word: all that a schema can detect.
 const SEEN: &[&str] = &[
     "addresses",
     "app_ids",
@@ -47,7 +47,7 @@ const SEEN: &[&str] = &[
     "wrong_kinds",
 ];
 
-/// What a validator finds wrong with each document.
+/// The faults that a validator finds in each document.
 fn validated(documents: BTreeMap<String, Value>) -> BTreeMap<String, Vec<String>> {
     let schema: Value =
         serde_json::from_str(&fs::read_to_string("proxy.schema.json").unwrap()).unwrap();
@@ -58,7 +58,7 @@ fn validated(documents: BTreeMap<String, Value>) -> BTreeMap<String, Vec<String>
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // It reads all before it writes.
+    // It reads everything before it writes.
     python
         .stdin
         .take()
@@ -72,7 +72,7 @@ fn validated(documents: BTreeMap<String, Value>) -> BTreeMap<String, Vec<String>
     wrong
 }
 
-/// A file as an editor or a pipeline sees it, if it is YAML at all.
+/// A file as an editor or a pipeline parses it, if it is YAML.
 fn document(path: &Path) -> Option<Value> {
     let text = fs::read_to_string(path).unwrap();
     serde_yaml::from_str(&text).ok()
@@ -158,7 +158,7 @@ fn single_values_are_told_apart() {
         json!({ "upstreams": {} }),
         json!({ "routes": [] }),
     ];
-    // The proxy itself is of the same opinion.
+    // The proxy itself agrees.
     for (values, is_good) in [(&good[..], true), (&bad[..], false)] {
         for value in values {
             let file = serde_json::to_string(&with(value.clone())).unwrap();

@@ -1,4 +1,4 @@
-//! systemd starts the program with sockets of its own.
+//! systemd starts the program and passes sockets to it.
 
 use std::net::TcpListener;
 use std::process::Command;

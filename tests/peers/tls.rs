@@ -1,4 +1,4 @@
-//! Real TLS libraries as clients, and what a scanner finds.
+//! Real TLS libraries as clients, and the findings of a scanner.
 
 use std::fs;
 use std::process::Command;
@@ -14,8 +14,8 @@ use crate::tools::programs::{file, tool};
 /// sslyze.
 mod scanner;
 
-/// Python's asyncio refuses a certificate without an alert; `wsgate check` finds nothing wrong with one of an authority of
-/// one's own.
+/// Python's asyncio rejects a certificate without an alert; `wsgate check` finds nothing wrong with one from a private
+/// authority.
 #[test]
 fn a_client_that_leaves_without_an_alert_is_no_dead_end() {
     let mut proxy = Setup::tls("builtin:echo").start();
@@ -37,7 +37,7 @@ fn a_client_that_leaves_without_an_alert_is_no_dead_end() {
     assert!(!hint.contains("run `wsgate check`"), "{line:?}");
 }
 
-/// The TLS libraries of Node and Python, with a good certificate, a stranger's, and none.
+/// The TLS libraries of Node and Python, with a valid certificate, one from a stranger, and none.
 #[test]
 fn node_and_python_show_certificates() {
     let authority = Authority::new("client authority");

@@ -15,11 +15,11 @@ use crate::tools::programs::{file, tool};
 
 const COMPOSE: &str = "deploy/compose.yaml";
 
-/// Reads a file as the Compose specification has it, and prints it as JSON with nothing left out.
+/// Parses a file by the Compose specification and prints it as JSON, with all defaults.
 const READ: &str = "import sys, compose_spec\n\
     print(compose_spec.PyCompose.from_yaml(sys.stdin.read()).to_json())";
 
-/// What the Compose specification makes of a text.
+/// A text as the Compose specification reads it.
 fn read(text: &str) -> Result<Value, String> {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("compose.yaml");
@@ -35,7 +35,7 @@ fn read(text: &str) -> Result<Value, String> {
     }
 }
 
-/// A value of a `proxy.yaml` by its path.
+/// A duration in a `proxy.yaml`, by its path.
 fn duration(yaml: &str, block: &str, key: &str) -> Duration {
     let yaml: Value = serde_yaml::from_str(yaml).unwrap();
     let text = yaml[block][key].as_str().unwrap_or("0s");
@@ -58,14 +58,14 @@ fn the_compose_file_is_valid_and_strict() {
             "{name}: {options}"
         );
         assert_eq!(service["healthcheck"]["test"][0], "CMD", "{name}");
-        // Nobody but the proxy is reached from outside.
+        // Only the proxy can be reached from outside.
         assert_eq!(service.get("ports").is_some(), name == "proxy", "{service}");
     }
     let before = services["proxy"]["depends_on"].as_object().unwrap();
     assert_eq!(before.keys().collect::<Vec<_>>(), ["app"]);
     assert_eq!(before["app"]["condition"], "service_healthy");
 
-    // What it names is there; the certificates are the operator's.
+    // The files that it names exist, except the certificates, which the operator supplies.
     let source: Value = serde_yaml::from_str(&text).unwrap();
     let here = Path::new(COMPOSE).parent().unwrap();
     let build = &source["services"]["proxy"]["build"];
@@ -119,7 +119,7 @@ fn the_packages_of_the_example_are_those_that_are_tested() {
     }
 }
 
-/// Starts the example's backend; its folder is of no use to it.
+/// Starts the example's backend in another folder.
 pub(super) fn node(port: &str) -> Command {
     let mut node = Command::new(tool("WSGATE_NODE"));
     node.arg("deploy/express/app.js")
@@ -160,7 +160,7 @@ fn the_backend_and_its_proxy_work_together() {
     drop(client);
     proxy.terminal();
 
-    // What the backend serves beside it, over one connection.
+    // What the backend also serves, over one connection.
     let mut client = Client::tls_with(proxy.address(), "localhost", trusting()).unwrap();
     let mut plain = |path: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost:8443\r\n\r\n");
@@ -178,7 +178,7 @@ fn the_backend_and_its_proxy_work_together() {
     proxy.stop();
     let backend = || Client::plain(([127, 0, 0, 1], u16::try_from(port).unwrap()).into());
 
-    // A connection that is still open when it stops is told.
+    // A connection that is still open when it stops is closed properly.
     let mut late = open(backend(), STREAM, &[]);
     echoes(&mut late, "still there");
     app.signal("TERM");

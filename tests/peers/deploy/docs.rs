@@ -8,7 +8,7 @@ use super::certificate;
 use super::kubernetes::manifest;
 use crate::harness::proxy::knowing_the_authority;
 
-/// The YAML of the page, piece by piece.
+/// The page's YAML blocks.
 fn blocks() -> Vec<String> {
     let text = fs::read_to_string("docs/deploy.md").unwrap();
     let blocks = text.split("```yaml\n").skip(1);
@@ -37,7 +37,7 @@ fn whole_configurations_pass_their_check() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
-        // A warning would stand before it.
+        // A warning would come before it.
         assert!(
             said.starts_with("proxy.yaml: ok: 1 listener, "),
             "{said}{yaml}"

@@ -19,22 +19,22 @@ use crate::tools::names::{NameServer, Says};
 
 const IMAGE: &str = "localhost/wsgate:test";
 
-/// What the image may weigh.
+/// The largest allowed size of the image.
 const MOST_BYTES: u64 = 25 * 1024 * 1024;
 
-/// How a cautious operator runs it; the rest is what `tests/image` explains.
+/// The options of a cautious operator; `tests/image` explains the others.
 const STRICT: &[&str] = &[
     "--network=host",
     "--read-only",
     "--read-only-tmpfs=false",
     "--cap-drop=all",
     "--security-opt=no-new-privileges",
-    // The defaults are above the hard limits of some machines.
+    // The defaults exceed the hard limits of some machines.
     "--ulimit=nofile=20000:20000",
     "--ulimit=nproc=4096:4096",
 ];
 
-/// Builds the image, once for all tests.
+/// Builds the image once for all tests.
 #[track_caller]
 fn build() {
     static BUILT: OnceLock<()> = OnceLock::new();
@@ -63,7 +63,7 @@ fn podman(arguments: &[&str]) -> String {
     said("tests/image", &[&["podman"], arguments].concat())
 }
 
-/// The image's configuration, as `podman image inspect` shows it.
+/// The image's configuration, from `podman image inspect`.
 fn inspected() -> Value {
     build();
     let text = podman(&["image", "inspect", IMAGE]);
@@ -71,14 +71,14 @@ fn inspected() -> Value {
     images.remove(0)
 }
 
-/// A container that runs the image, removed when dropped.
+/// A container with the image, removed when dropped.
 struct Container {
     name: String,
     proxy: Proxy,
 }
 
 impl Container {
-    /// Starts it with more options of `podman run`, and waits for one listener.
+    /// Starts it with further options of `podman run`, and waits for one listener.
     fn start(folder: TempDir, options: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         build();
@@ -94,13 +94,13 @@ impl Container {
         Self { name, proxy }
     }
 
-    /// What the kernel says of its first process; `file` is one of `/proc/PID`.
+    /// What the kernel reports about its first process; `file` is one of `/proc/PID`.
     fn kernel(&self, file: &str) -> String {
         let id = podman(&["inspect", "--format", "{{.State.Pid}}", &self.name]);
         fs::read_to_string(Path::new("/proc").join(id.trim()).join(file)).unwrap()
     }
 
-    /// SIGTERM, as a platform sends it, and all that was recorded until the end in order.
+    /// Sends SIGTERM, as a platform does; gives all records until the clean end.
     #[track_caller]
     fn stop(mut self) -> Vec<String> {
         podman(&["kill", "--signal", "TERM", &self.name]);
@@ -116,7 +116,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Gone already where it ended by itself.
+        // It is already gone if it ended on its own.
         let _ = Command::new("tests/image")
             .args(["podman", "rm", "--force", "--ignore", "--time=0"])
             .arg(&self.name)
@@ -131,7 +131,7 @@ fn status_of<'a>(status: &'a str, name: &str) -> &'a str {
     line.and_then(|line| line.strip_prefix(':')).unwrap().trim()
 }
 
-/// All files below a folder, without the folder's own path.
+/// The paths of all files below a folder, relative to it.
 fn files(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];
@@ -158,7 +158,7 @@ fn the_image_is_small_and_says_how_it_is_run() {
     assert_eq!(config["WorkingDir"], "/etc/wsgate");
     assert_eq!(config["Entrypoint"], serde_json::json!(["/wsgate"]));
     assert_eq!(config["StopSignal"], "SIGTERM");
-    // Podman's versions spell it in both ways.
+    // Podman's versions spell it differently.
     let health = ["HealthCheck", "Healthcheck"];
     let health = health.iter().find_map(|key| image.get(key));
     let command = &health.unwrap_or(&Value::Null)["Test"];
@@ -191,7 +191,7 @@ fn only_what_is_needed_is_in_the_image() {
     }
     let authorities = fs::read_to_string(root.join(expected[0])).unwrap();
     assert!(authorities.matches("BEGIN CERTIFICATE").count() > 50);
-    // The allocator's settings reach the program only where the build has seen cargo's configuration.
+    // The allocator's settings reach the program only if the build read cargo's configuration.
     let settings = fs::read_to_string(".cargo/config.toml").unwrap();
     let settings = settings
         .lines()
@@ -205,7 +205,7 @@ fn only_what_is_needed_is_in_the_image() {
             .any(|part| part == text.as_bytes())
     };
     assert!(names(settings), "the program was built without {settings}");
-    // Where it was built is nobody's business, and would make each build another. The names of sources are there.
+    // The build's folder is private, and would make each build different. The names of source files are in the program.
     let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME"));
     let target = std::env::current_dir().unwrap().join("target");
     for folder in [home.unwrap(), target.display().to_string()] {
@@ -246,7 +246,7 @@ fn without_any_right_it_serves_an_echo_and_ends_on_sigterm() {
     echoes(&mut client, "is anybody in there?");
     drop(client);
     container.proxy.event("closed");
-    // The image's own HEALTHCHECK, as an engine runs it.
+    // The image's own HEALTHCHECK, as a container engine runs it.
     podman(&["healthcheck", "run", &container.name]);
     let events = container.stop();
     let expected = [
@@ -314,7 +314,7 @@ fn a_mounted_configuration_with_certificates_works_and_names_are_found() {
     fs::write(&file, yaml).unwrap();
     fs::create_dir(&certs).unwrap();
     let (_, key) = Authority::shared().write(&certs, "good", &[HOST], Kind::Good);
-    // The key is its owner's alone, who must be the user of the image.
+    // Only its owner may read the key, so the owner must be the user of the image.
     std::os::unix::fs::chown(key, Some(65532), Some(65532)).unwrap();
 
     let file = format!("--volume={}:/etc/wsgate/proxy.yaml:ro", file.display());
@@ -338,7 +338,7 @@ fn a_mounted_configuration_with_certificates_works_and_names_are_found() {
     }
     assert_eq!(upstream.heads().len(), names.len());
 
-    // One tunnel is open when the signal comes, and is told.
+    // One tunnel is open when the signal arrives, and gets a Close.
     let mut client = open(Client::tls(container.proxy.address()), "/localhost", &[]);
     podman(&["kill", "--signal", "TERM", &container.name]);
     let (first, payload) = crate::harness::frames::read(&mut client).unwrap();

@@ -1,5 +1,5 @@
-//! The manifests: valid by Kubernetes' schemas, in agreement with each other and with the configuration that they bring,
-//! and a pod's end as the kubelet does it.
+//! The manifests are valid by Kubernetes' schemas and agree with each other and with their configuration; and the end
+//! of a pod, as the kubelet does it.
 
 mod ending;
 
@@ -15,10 +15,10 @@ use crate::tools::programs::tool;
 
 const FOLDER: &str = "deploy/kubernetes";
 
-/// The first release that starts sidecars without being asked to, and the newest one that the validator knows.
+/// The first release that enables sidecars by default, and the newest one that the validator knows.
 const RELEASES: [&str; 2] = ["1.29", "1.37"];
 
-/// A manifest as JSON, read as Kubernetes reads it: a number that begins with 0 is octal.
+/// A manifest as JSON, read like Kubernetes reads it: a number that begins with 0 is octal.
 pub(super) fn manifest(name: &str) -> Value {
     let read = "import json, sys, yaml\nprint(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
     let path = format!("{FOLDER}/{name}.yaml");
@@ -31,7 +31,7 @@ pub(super) fn manifest(name: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// What the schemas of a release say of a file, one line an object.
+/// What the schemas of a release report for a file, one line per object.
 fn judged(path: &str, release: &str) -> (bool, String) {
     let output = Command::new(python_tool("kubernetes-validate"))
         .args(["--strict", "-k", release, path])
@@ -41,7 +41,7 @@ fn judged(path: &str, release: &str) -> (bool, String) {
     (output.status.success(), said)
 }
 
-/// The files of the folder by name, without `kustomization`, which is no object of a cluster.
+/// The names of the folder's files without `kustomization`, which is not an object of a cluster.
 fn names() -> Vec<String> {
     let files = fs::read_dir(FOLDER).unwrap();
     let mut names: Vec<_> = files
@@ -53,7 +53,7 @@ fn names() -> Vec<String> {
     names
 }
 
-/// `proxy.yaml` as the ConfigMap brings it.
+/// The `proxy.yaml` in the ConfigMap.
 fn proxy_yaml() -> String {
     let text = &manifest("configmap")["data"]["proxy.yaml"];
     text.as_str().unwrap().to_owned()
@@ -64,7 +64,7 @@ fn proxy() -> Value {
     serde_yaml::from_str(&proxy_yaml()).unwrap()
 }
 
-/// What a pod is made from.
+/// The pod's template.
 fn pod() -> Value {
     manifest("deployment")["spec"]["template"].clone()
 }
@@ -91,7 +91,7 @@ fn seconds(text: &Value) -> u64 {
     duration.unwrap().as_secs()
 }
 
-/// A quantity of memory, in MiB.
+/// An amount of memory in MiB.
 #[track_caller]
 fn mebibytes(quantity: &Value) -> u64 {
     let text = quantity.as_str().unwrap();
@@ -113,7 +113,7 @@ fn manifests_are_valid_and_all_are_applied() {
         for release in RELEASES {
             let (is_valid, said) = judged(&format!("{FOLDER}/{name}.yaml"), release);
             assert!(is_valid, "{said}");
-            // A kind that it has no schema for would be a warning.
+            // A kind without a schema would be a warning.
             assert!(said.starts_with("INFO "), "{said}");
             assert!(said.contains(" passed for resource "), "{said}");
         }
@@ -174,7 +174,7 @@ fn everything_selects_the_pods_and_nothing_else() {
     assert_eq!(target["name"], deployment["metadata"]["name"]);
     assert_eq!(target["kind"], deployment["kind"]);
     assert_eq!(target["apiVersion"], deployment["apiVersion"]);
-    // Two that say how many pods there are would undo each other's work.
+    // Two settings for the number of pods would overrule each other.
     assert_eq!(deployment["spec"].get("replicas"), None);
 }
 
@@ -199,7 +199,7 @@ fn ports_are_those_of_the_configuration() {
         ports,
         [("wss", Some(listener)), ("probes", Some(probes))].into()
     );
-    // The admin listener is nobody's but the pod's.
+    // Only the pod itself can reach the admin service.
     let admin = config["admin"]["address"].as_str().unwrap();
     assert!(admin.starts_with("127.0.0.1:"), "{admin}");
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
@@ -219,7 +219,7 @@ fn ports_are_those_of_the_configuration() {
     let scraped = &pod()["metadata"]["annotations"]["prometheus.io/port"];
     assert_eq!(scraped, &json!(probes.to_string()));
 
-    // The application listens where the proxy looks for it, and where only the proxy reaches it.
+    // The application listens where the proxy expects it, and where only the proxy can reach it.
     let variables: BTreeMap<_, _> = app["env"]
         .as_array()
         .unwrap()
@@ -246,7 +246,7 @@ fn files_are_where_the_configuration_looks_for_them() {
     let mounts = sidecar["volumeMounts"].as_array().unwrap();
     let folder = |of: &str| {
         let mount = mounts.iter().find(|mount| mount["name"] == of).unwrap();
-        // A file that is mounted by itself never changes in a running pod.
+        // A file that is mounted on its own never changes in a running pod.
         assert_eq!(mount.get("subPath"), None, "{mount}");
         assert_eq!(mount["readOnly"], true, "{mount}");
         mount["mountPath"].as_str().unwrap().to_owned()
@@ -259,15 +259,15 @@ fn files_are_where_the_configuration_looks_for_them() {
     );
     let certificate = &proxy()["listeners"][0]["tls"]["certificates"][0];
     let tls = folder("tls");
-    // A runtime can't make a mount point inside a folder that is read-only.
+    // A runtime can't make a mount point inside a read-only folder.
     assert!(!tls.starts_with(&format!("{}/", folder("config"))), "{tls}");
     assert_eq!(certificate["cert"], format!("{tls}/tls.crt"));
     assert_eq!(certificate["key"], format!("{tls}/tls.key"));
-    // Readable for the group that the sidecar is in, and for nobody else.
+    // Only the group of the sidecar may read it.
     assert_eq!(volumes[1]["secret"]["defaultMode"], 0o440);
     let group = &pod()["spec"]["securityContext"]["fsGroup"];
     assert_eq!(group, &sidecar["securityContext"]["runAsGroup"]);
-    // The application has no business with the key.
+    // The application does not need the key.
     assert_eq!(app.get("volumeMounts"), None);
 }
 
@@ -286,11 +286,11 @@ fn nobody_has_a_right_too_many() {
         assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
         assert!(context["runAsUser"].as_u64() > Some(0), "{container}");
     }
-    // The image's own.
+    // The image's own port.
     let image = fs::read_to_string("deploy/Dockerfile").unwrap();
     let user = &sidecar["securityContext"]["runAsUser"];
     assert!(image.contains(&format!("USER {user}:{user}\n")), "{user}");
-    // The names that kustomization.yaml gives their registries and versions.
+    // The names to which kustomization.yaml adds registries and versions.
     let named = manifest("kustomization")["images"].clone();
     for (image, container) in named.as_array().unwrap().iter().zip([&sidecar, &app]) {
         assert_eq!(image["name"], container["image"]);
@@ -308,8 +308,8 @@ fn the_proxy_is_a_sidecar_and_everything_fits_into_the_grace_period() {
     assert_eq!(hook(&app)[..2], ["node", "-e"]);
     let shutdown = &proxy()["shutdown"];
     let hooks = seconds(&shutdown["delay"]) + seconds(&shutdown["drain"]);
-    // What the example application gives its last connections, and what the proxy then takes at the most: clients that
-    // are being refused, tasks that were cut, a blocked standard output.
+    // The time that the example application gives its last connections, and the most that the proxy then needs: for
+    // clients that are being refused, for tasks that were cut, and for a blocked standard output.
     let application = {
         let text = fs::read_to_string("deploy/express/app.js").unwrap();
         let (_, rest) = text.split_once("LAST_CONNECTIONS_MS = ").unwrap();
@@ -321,7 +321,7 @@ fn the_proxy_is_a_sidecar_and_everything_fits_into_the_grace_period() {
         .unwrap();
     let needed = hooks + application + proxy;
     assert!(grace >= needed + 5, "{grace} for {needed} and some more");
-    // For nodes that have no other pod it counts as ready for as long as it serves.
+    // On nodes without another pod it counts as ready as long as it serves.
     let probe = &sidecar["readinessProbe"];
     let seen =
         probe["periodSeconds"].as_u64().unwrap() * probe["failureThreshold"].as_u64().unwrap();
@@ -338,7 +338,7 @@ fn memory_is_enough_for_the_connections() {
         .find(|line| line.contains("is an idle wss tunnel"))
         .unwrap();
     let own: f64 = row.split('|').nth(2).unwrap().trim().parse().unwrap();
-    // The kernel's part, which a container's limit counts too, and the idle process: the same page.
+    // The kernel's part, which counts toward a container's limit too, and the idle process: from the same page.
     let tunnels = connections as f64 * (own + 10.0) / 1024.0;
     let requested = mebibytes(&sidecar["resources"]["requests"]["memory"]);
     assert!(
@@ -347,7 +347,7 @@ fn memory_is_enough_for_the_connections() {
     );
     let limit = mebibytes(&sidecar["resources"]["limits"]["memory"]);
     assert!(limit >= 1024, "{limit}");
-    // Pods are added before they are full.
+    // Pods are added before the others are full.
     let metrics = manifest("hpa")["spec"]["metrics"].clone();
     let metric = &metrics[0]["pods"];
     assert_eq!(metric["metric"]["name"], "wsgate_tunnels_open");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::python_tool;
 
-/// Runs a linter, which must have nothing to say.
+/// Runs a linter, which must not report anything.
 #[track_caller]
 fn clean(command: &mut Command) {
     let output = command.output().unwrap();
@@ -17,7 +17,7 @@ fn clean(command: &mut Command) {
     );
 }
 
-/// Files of these folders whose first line has `#!`, and shells' files without one.
+/// The files in these folders that begin with `#!`, and shell files without it.
 fn scripts() -> Vec<String> {
     let mut found = Vec::new();
     for folder in [".", ".ci", "deploy", "deploy/one-image", "scripts", "tests"] {

@@ -14,11 +14,11 @@ use crate::harness::{Proxy, eventually, signal};
 
 const APP_ID: &str = "wx0123456789abcdef";
 
-/// The shutdown as shipped, and one without its delay.
+/// The shipped shutdown, and one without a delay.
 const SHUTDOWN: &str = "{ delay: 5s, drain: 15s, spread: 5s }";
 const AT_ONCE: &str = "{ drain: 15s, spread: 0s }";
 
-/// A folder with the proxy's configuration, which listens on loopback only.
+/// A folder with the proxy's configuration, which listens only on loopback.
 fn folder(shutdown: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let changes = [
@@ -31,7 +31,7 @@ fn folder(shutdown: &str) -> TempDir {
     folder
 }
 
-/// The entrypoint's environment, before its application is named.
+/// Sets the entrypoint's environment, before its application is named.
 fn prepare(command: &mut Command, folder: &TempDir) {
     let bin = program().parent().unwrap().display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
@@ -59,7 +59,7 @@ fn start_by(mut command: Command, folder: TempDir, shell: &str) -> Proxy {
     Proxy::follow(folder, command, 1)
 }
 
-/// Runs the entrypoint where the proxy never serves, and gives its status and what it said.
+/// Runs the entrypoint so that the proxy never serves; gives its status and output.
 #[track_caller]
 fn fails(folder: TempDir, variables: &[(&str, &str)], application: &[&str]) -> (i32, String) {
     let mut command = Command::new("deploy/one-image/entrypoint");
@@ -71,7 +71,7 @@ fn fails(folder: TempDir, variables: &[(&str, &str)], application: &[&str]) -> (
     (status.code().unwrap(), ran.diagnostics())
 }
 
-/// Opens a tunnel as a mini program does.
+/// Opens a tunnel like a mini program.
 #[track_caller]
 fn tunnel(proxy: &Proxy) -> Client {
     let referer = format!("https://servicewechat.com/{APP_ID}/1/page-frame.html");
@@ -84,7 +84,7 @@ fn tunnel(proxy: &Proxy) -> Client {
     client
 }
 
-/// Answers the Close that comes next, and gives its code.
+/// Answers the next Close; gives its code.
 #[track_caller]
 fn closes(client: &mut Client) -> u16 {
     let (first, payload) = read(client).unwrap();
@@ -115,7 +115,7 @@ fn signal_child(parent: u32, name: &str, sent: &str) {
     signal(*id, sent);
 }
 
-/// Where in the output the events of these names stand.
+/// Checks that events of these names are recorded in this order.
 #[track_caller]
 fn in_order(proxy: &mut Proxy, names: &[&str]) {
     let lines = proxy.finished();
@@ -141,7 +141,7 @@ fn the_configuration_passes_its_check() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said, "proxy.yaml: ok: 1 listener, 3 routes, 1 upstream\n");
-    // A service without its app id is told so.
+    // A service without its app id is reported.
     let (code, report, said) = run(&["check"], folder.path());
     assert_eq!(code, 2, "{said}");
     assert!(report.contains("WX_APP_ID"), "{report}");
@@ -153,7 +153,7 @@ fn as_process_one_the_application_comes_first_and_goes_last() {
     command
         .args(["--pid", "--fork", "--kill-child"])
         .arg("deploy/one-image/entrypoint");
-    // What the application leaves behind becomes a child of process 1, which is to bury it.
+    // What the application leaves behind becomes a child of process 1, which must reap it.
     let mut proxy = start_by(command, folder(AT_ONCE), "(sleep 0.5 & sleep 0.1 & ) ;");
     let (entrypoint, _) = children(proxy.id()).remove(0);
     let status = fs::read_to_string(format!("/proc/{entrypoint}/status")).unwrap();
@@ -203,7 +203,7 @@ fn the_application_still_serves_while_the_proxy_waits() {
     echoes(&mut client, "still there");
     let mut late = tunnel(&proxy);
     echoes(&mut late, "and for new ones");
-    // The second signal is passed on as the first was, and then nothing is waited for.
+    // The second signal is passed on like the first, and then nothing is waited for.
     proxy.signal("TERM");
     assert_eq!(client.rest(), b"");
     assert_eq!(proxy.ended().code(), Some(0), "{}", proxy.diagnostics());
@@ -215,7 +215,7 @@ fn the_end_of_the_application_ends_the_proxy_in_order() {
     let mut proxy = start(folder(AT_ONCE), "");
     let mut client = tunnel(&proxy);
     signal_child(proxy.id(), "node", "KILL");
-    // The proxy says what a bare end would not.
+    // The proxy sends a Close instead of a bare end.
     assert_eq!(closes(&mut client), 1014);
     assert_eq!(proxy.ended().code(), Some(137));
     let said = proxy.diagnostics();
@@ -270,7 +270,7 @@ fn what_fails_at_the_start_ends_everything() {
     assert_eq!(code, 127, "{said}");
     let (code, said) = fails(folder(AT_ONCE), &[], &[]);
     assert_eq!(code, 2, "{said}");
-    // It ends without having been killed, so nothing holds the output open any more.
+    // It ends without being killed, so nothing keeps the output open.
     let (code, said) = fails(
         folder(AT_ONCE),
         &[("START_SECONDS", "1")],
@@ -278,7 +278,7 @@ fn what_fails_at_the_start_ends_everything() {
     );
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("does not listen on 127.0.0.1:"), "{said}");
-    // A configuration that is wrong: the proxy says what.
+    // An invalid configuration: the proxy reports what is wrong.
     let wrong = [("WX_APP_ID", "none")];
     let node = compose::node("0");
     let mut application = vec![node.get_program().to_str().unwrap()];

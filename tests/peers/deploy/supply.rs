@@ -18,7 +18,7 @@ fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What `scripts/supply.py` writes.
+/// The output of `scripts/supply.py`.
 #[track_caller]
 fn supply(what: &str) -> String {
     said(
@@ -28,7 +28,7 @@ fn supply(what: &str) -> String {
     )
 }
 
-/// The crates that Cargo would build for the program, by another way than the script's.
+/// The crates that Cargo would build for the program, found in another way than the script's.
 fn built(edges: &str) -> BTreeSet<Crate> {
     let mut crates = BTreeSet::new();
     for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
@@ -97,7 +97,7 @@ fn the_licences_are_current_and_name_every_crate_of_the_program() {
         named += usize::from(is_named);
     }
     assert!(named > 90, "{named}");
-    // What is not under the Apache License is there in full, and so is the project's that is inside a crate.
+    // Other licences than the Apache License are included in full, and so is that of the project inside a crate.
     for text in [
         "Permission is hereby granted, free of charge",
         "Jason Evans",
@@ -129,7 +129,7 @@ fn the_bill_of_materials_is_valid() {
     let bill = supply("sbom");
     let output = validate(&bill);
     assert!(output.status.success(), "{output:?}");
-    // A validator that takes everything would be none.
+    // The validator must be able to reject something.
     assert!(
         !validate(&bill.replace("\"CycloneDX\"", "\"Cyclone\""))
             .status
@@ -161,7 +161,7 @@ fn the_bill_of_materials_has_every_crate_with_its_checksum() {
         assert_eq!(component["hashes"][0]["content"], **checksum, "{component}");
         assert!(component["licenses"][0]["expression"].is_string());
     }
-    // Nothing hangs in the air: every reference is a component's, and each is reached from the program.
+    // Every reference points to a component, and each component can be reached from the program.
     let mut needs = BTreeMap::new();
     for entry in bill["dependencies"].as_array().unwrap() {
         let on: Vec<_> = entry["dependsOn"]
@@ -193,7 +193,7 @@ fn the_release_is_built_to_record_its_panics() {
     assert!(!release.contains("strip = \"symbols\"") && !release.contains("strip = true"));
 }
 
-/// docs/release.md lists the places that name the version; all of them name the same one.
+/// docs/release.md lists the places that contain the version; all must have the same one.
 #[test]
 fn one_version_is_named_everywhere() {
     let version = env!("CARGO_PKG_VERSION");

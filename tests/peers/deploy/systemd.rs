@@ -1,4 +1,4 @@
-//! The units: what systemd's own checker says of them, and that they agree with the configuration beside them.
+//! The units: the reports of systemd's own checker, and whether they agree with the configuration next to them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,10 +13,10 @@ use crate::harness::proxy::{program, run};
 
 const PROGRAM: &str = "/usr/local/bin/wsgate";
 
-/// What the checker calls exposure, from 0 to 10: everything that still counts is what a proxy needs, the network.
+/// What the checker calls exposure, from 0 to 10: everything that still counts is the network, which a proxy needs.
 const EXPOSURE: f64 = 1.5;
 
-/// The units with the program where it is here, and with `changes` in the service.
+/// The units with the path of the program on this machine, and with `changes` in the service.
 fn units(changes: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let program = program();
@@ -32,7 +32,7 @@ fn units(changes: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Runs systemd-analyze on the units; gives whether it was content, and all that it said.
+/// Runs systemd-analyze on the units; gives whether it succeeded, and its output.
 fn analyze(folder: &Path, arguments: &[&str], units: &[&str]) -> (bool, String) {
     let output = Command::new("systemd-analyze")
         .args(arguments)
@@ -73,7 +73,7 @@ fn units_are_clean() {
     let both = ["./wsgate.service", "./wsgate.socket"];
     let (is_content, said) = analyze(folder.path(), &["verify", "--man=no"], &both);
     assert!(is_content && said.is_empty(), "{said}");
-    // A checker that finds nothing anywhere would be of no use.
+    // The checker must be able to find something.
     let folder = units(&[("RestrictRealtime=yes", "RestrictRealtimes=yes")]);
     let (_, said) = analyze(folder.path(), &["verify", "--man=no"], &both);
     assert!(said.contains("RestrictRealtimes"), "{said}");
@@ -93,7 +93,7 @@ fn the_service_has_no_right_too_many() {
 
 #[test]
 fn the_user_is_made_by_the_file_beside_it() {
-    // A path that is not absolute is looked for in the system's folders.
+    // A relative path is looked up in the system's folders.
     let file = fs::canonicalize("deploy/systemd/sysusers.conf").unwrap();
     let output = Command::new("systemd-sysusers")
         .arg("--dry-run")
@@ -120,7 +120,7 @@ fn sockets_are_those_of_the_configuration() {
         .into_iter()
         .collect();
     assert_eq!(sockets, listeners);
-    // Both kinds of address can have the same port only then.
+    // Otherwise both kinds of address can't have the same port.
     assert_eq!(value("wsgate.socket", "BindIPv6Only"), "ipv6-only");
 }
 
@@ -157,7 +157,7 @@ fn the_configuration_passes_its_check_and_is_where_the_service_looks() {
 
 #[test]
 fn a_later_systemd_sends_the_signal_once() {
-    // It sends the signal itself where the type says so, and would run the service's command too.
+    // With this type systemd sends the signal itself, and would also run the service's command.
     assert_eq!(value("notify-reload.conf", "Type"), "notify-reload");
     assert_eq!(value("notify-reload.conf", "ExecReload"), "");
     assert_eq!(value("wsgate.service", "Type"), "notify");

@@ -7,7 +7,7 @@ use crate::harness::Line;
 use crate::tools::browser::{Browser, Pages};
 use crate::tools::programs::{Family, Kind, Server, field, said, tool};
 
-/// `chromium` and its version, without the distribution's words.
+/// `chromium` and its version, without the distribution's name.
 pub fn version() -> String {
     let line = said(&tool("WSGATE_CHROMIUM"), &["--version"]);
     let number = line
@@ -16,14 +16,14 @@ pub fn version() -> String {
     format!("chromium {}", number.unwrap_or(&line))
 }
 
-/// Script's view of an end.
+/// How script sees an end.
 #[track_caller]
 fn expect_close(report: &Line, code: u64, reason: &str, is_clean: bool) {
     let expected = json!({ "code": code, "reason": reason, "was_clean": is_clean });
     assert_eq!(report.0["close"], expected, "{report:?}");
 }
 
-/// Script's view of whatever goes wrong before the tunnel: never more than this.
+/// How script sees any failure before the tunnel: it never learns more.
 #[track_caller]
 fn expect_bare_failure(report: &Line) {
     let events: Vec<_> = report.0["events"]
@@ -114,7 +114,7 @@ fn a_page_sees_what_the_record_says() {
         &reports[at]
     };
 
-    // Tunnels: (case, server, subprotocol, compressed, close, whose it was)
+    // Tunnels: (case, server, subprotocol, compressed, close, who closed)
     for (case, server, subprotocol, extensions, (code, reason), whose) in [
         (
             "node",
@@ -170,7 +170,7 @@ fn a_page_sees_what_the_record_says() {
         assert_eq!(close.text("reason"), reason, "{close:?}");
         if case != "express" {
             assert_eq!(seen.text("protocol"), subprotocol);
-            // Node's `ws` gives the name alone, the others also what was agreed on.
+            // Node's `ws` reports only the name, the others also the parameters.
             assert!(
                 report
                     .text("extensions")
@@ -215,7 +215,7 @@ fn a_page_sees_what_the_record_says() {
         family.add(1);
     }
 
-    // A tunnel whose browser is gone.
+    // A tunnel whose browser has gone.
     let seen = node.handshake("left");
     assert_eq!(by_case("left").0["opened"], true);
     drop(browser);
@@ -228,7 +228,7 @@ fn a_page_sees_what_the_record_says() {
     family.finish();
 }
 
-/// Who the page is, as the record has it.
+/// Checks that the record describes the page.
 #[track_caller]
 fn expect_page(report: &Line, record: &Line, origin: &str) {
     assert_eq!(record.text("origin"), origin);

@@ -14,16 +14,16 @@ use crate::tools::programs::{Family, Kind, Server, field};
 /// The first user's path.
 pub const STREAM: &str = "/api/realtime-voice/stream";
 
-/// A server of the matrix, and what it does with the offers of [`messages`].
+/// A server of the matrix, and how it answers the offers of [`messages`].
 struct Backend {
     path: &'static str,
     /// `None`: the proxy's own echo.
     server: Option<Server>,
-    /// The subprotocol that it chooses of `voice.v2, voice.v1`.
+    /// The subprotocol that it chooses from `voice.v2, voice.v1`.
     subprotocol: &'static str,
-    /// Whether it agrees to compress.
+    /// Whether it accepts compression.
     deflate: bool,
-    /// Whether a message can tell it to close.
+    /// Whether it closes when a message asks for it.
     obeys: bool,
 }
 
@@ -61,7 +61,7 @@ fn backends() -> Vec<Backend> {
     ]
 }
 
-/// One kind of client against every kind of server: messages, negotiation, closes.
+/// One kind of client with every kind of server: messages, negotiation, closes.
 pub fn messages(kind: Kind) {
     let mut family = Family::new(format!("{}: messages and closes", kind.version()));
     let backends = backends();
@@ -101,7 +101,7 @@ pub fn messages(kind: Kind) {
     family.finish();
 }
 
-/// Subprotocols and compression are offered; what was agreed is the same on both ends.
+/// Subprotocols and compression are offered; both ends must agree on the result.
 fn offers(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
     let mut cases = vec![
         "text",
@@ -155,7 +155,7 @@ fn offers(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
             assert_eq!(server.event(&seen, "pong").text("data"), "from the server");
         }
     }
-    // The text shrinks, the random bytes do not: seen by the count, compression reached both ends untouched.
+    // The text shrinks and the random bytes do not, so the count shows that compression reached both ends unchanged.
     let whole = 2 * MIB;
     for bytes in [
         record.number("bytes_client_to_upstream").unwrap(),
@@ -167,7 +167,7 @@ fn offers(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
     passed
 }
 
-/// Nothing is offered: every byte that passes can be counted.
+/// Nothing is offered, so every byte that passes can be counted.
 fn plain(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
     let goodbye = "tschüß, 世界";
     let close = format!("close:4001:{goodbye}");
@@ -198,7 +198,7 @@ fn plain(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
     }
     let fragments: &[u64] = match kind {
         Kind::Node => &[4, 4, 5],
-        // It sends the end of a message apart.
+        // It sends the end of a message separately.
         Kind::Python => &[4, 4, 5, 0],
     };
     let (ping, goodbye) = (15, 2 + goodbye.len() as u64);
@@ -214,7 +214,7 @@ fn plain(kind: Kind, gate: &Gate, backend: &Backend, case: &str) -> usize {
     report.passed()
 }
 
-/// The server closes; the client is told its code and reason.
+/// The server closes; the client gets its code and reason.
 fn server_closes(
     kind: Kind,
     gate: &Gate,
@@ -235,7 +235,7 @@ fn server_closes(
     report.passed()
 }
 
-/// What a server's `close` event says: express-ws leaves out the reason.
+/// Checks a server's `close` event; express-ws leaves out the reason.
 #[track_caller]
 fn expect_server_saw(server: &Server, connection: &Line, code: u64, reason: &str) {
     let close = server.event(connection, "close");
@@ -243,7 +243,7 @@ fn expect_server_saw(server: &Server, connection: &Line, code: u64, reason: &str
     assert_eq!(close.text("reason"), reason, "{close:?}");
 }
 
-/// An address on which nothing listens, and nothing else will while the socket lives.
+/// An address on which nothing listens as long as the socket lives.
 pub fn down() -> (Socket, String) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
@@ -253,7 +253,7 @@ pub fn down() -> (Socket, String) {
     (socket, format!("http://{address}"))
 }
 
-/// Every way in which a handshake does not become a tunnel, as a client's library shows it.
+/// Every way in which a handshake can fail, as a client's library reports it.
 pub fn refusals(kind: Kind) {
     let mut family = Family::new(format!("{}: refusals", kind.version()));
     let (_held, down) = down();
@@ -279,7 +279,8 @@ pub fn refusals(kind: Kind) {
         Kind::Python => "CERTIFICATE_VERIFY_FAILED",
     };
     assert_eq!(report.error(), code);
-    // No alert: Node checks the certificate after OpenSSL, and Python's asyncio closes before it has sent OpenSSL's.
+    // There is no alert: Node checks the certificate after OpenSSL, and Python's asyncio closes before it has sent
+    // OpenSSL's.
     let record = gate.tls_failure().expect(Reason::TlsClientClosed);
     let record = record.with_detail("after the answer to the ClientHello");
     assert_eq!(record.text("sni"), "localhost");
@@ -290,7 +291,7 @@ pub fn refusals(kind: Kind) {
     assert_eq!(report.refusal().number("status"), Some(403));
     assert_eq!(record.text("origin"), foreign);
     let agent = record.text("user_agent");
-    // Node's `ws` does not name itself.
+    // Node's `ws` sends no User-Agent.
     assert_eq!(
         agent.contains("websockets/"),
         kind == Kind::Python,
@@ -329,7 +330,7 @@ pub fn refusals(kind: Kind) {
         expect_identified(&refusal, &record, reason);
     }
 
-    // Draining: who comes now is sent away. One who does not answer the Close holds the process up until then.
+    // Draining: new clients are refused. A client that does not answer its Close delays the process until then.
     let mut inside = gate.raw("/echo", "inside");
     gate.proxy.signal("TERM");
     gate.proxy.event("draining");
@@ -350,20 +351,20 @@ pub fn refusals(kind: Kind) {
 /// Who cut a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// The server, by a client's case.
+    /// The server, because a client's case asked for it.
     Server(&'static str),
     /// The server, by SIGKILL.
     ServerKilled,
-    /// The client, by its own case.
+    /// The client, in one of its cases.
     Client(&'static str),
-    /// The client, by ending its process after its last case.
+    /// The client, when its process ends after the last case.
     ClientExits,
     /// The client, by SIGKILL.
     ClientKilled,
 }
 
-/// Tunnels that end without a Close frame: the record says whose doing it was, and the proxy tells the client what
-/// became of the server, unless it is to pass the bare end on.
+/// Tunnels that end without a Close frame: the record says who caused it, and the proxy sends the client a Close if the
+/// server is gone, unless it must pass the bare end on.
 pub fn cuts(kind: Kind) {
     let mut family = Family::new(format!("{}: cuts", kind.version()));
     let mut expected = vec![
@@ -376,7 +377,7 @@ pub fn cuts(kind: Kind) {
     if kind == Kind::Python {
         expected.push((Cut::Client("cut_reset"), Reason::ClientReset));
     }
-    // Last, as it takes the server along.
+    // Last, because it ends the server.
     expected.push((Cut::ServerKilled, Reason::UpstreamEofNoClose));
     let mut servers = [
         ("/node", Kind::Node, false),
@@ -411,7 +412,7 @@ pub fn cuts(kind: Kind) {
     family.finish();
 }
 
-/// `close` is the code that the proxy tells the client.
+/// `close` is the code that the proxy sends the client.
 #[expect(clippy::too_many_arguments, reason = "a line of a table")]
 fn cut_one(
     kind: Kind,

@@ -12,13 +12,13 @@ use crate::tools::programs::{Client, Family, Kind, Report, Server};
 /// Connections of each client process.
 const EACH: u64 = 1000;
 
-/// Of these, how many send all the time.
+/// How many of them send continuously.
 const BUSY: u64 = 200;
 
-/// Both programs that open many connections.
+/// The two programs that open many connections.
 const PROGRAMS: [&str; 2] = ["many.js", "many.py"];
 
-/// Starts a program that opens connections, in turn on each of `paths`.
+/// Starts a program that opens connections, on each of `paths` in turn.
 fn open(gate: &Gate, program: &str, paths: &[&str], mut options: Value) -> Client {
     let urls: Vec<_> = paths
         .iter()
@@ -30,7 +30,7 @@ fn open(gate: &Gate, program: &str, paths: &[&str], mut options: Value) -> Clien
     Client::program(program, &options)
 }
 
-/// How many connections ended with which code and reason.
+/// How many connections ended with each code and reason.
 fn ends(report: &Report) -> HashMap<String, u64> {
     serde_json::from_value(report.last().0["ends"].clone()).unwrap()
 }
@@ -50,7 +50,7 @@ fn by(lines: &[Line], field: &str) -> HashMap<String, u64> {
     counts
 }
 
-/// What `stopped` has to count: these reasons and no others, and no record lost.
+/// The counts in `stopped`: exactly these reasons, and no lost records.
 fn totals(reasons: &[(&str, u64)]) -> Value {
     let mut counts = counted(reasons);
     counts.extend(counted(&[
@@ -60,7 +60,7 @@ fn totals(reasons: &[(&str, u64)]) -> Value {
     json!(counts)
 }
 
-/// Waits for the process's end, and gives what it said.
+/// Waits for the end of the process; gives its records.
 #[track_caller]
 fn ended(mut gate: Gate) -> Vec<Line> {
     let status = gate.proxy.ended();
@@ -85,7 +85,7 @@ fn thousands_of_clients_are_told_over_the_whole_spread() {
         open(&gate, program, &["/node", "/echo"], options)
     });
     for client in &clients {
-        // Each hundred may take as long as anything may.
+        // Each hundred has the full deadline.
         for count in (100..=EACH).step_by(100) {
             client.did(&format!("opened {count}"));
         }
@@ -97,7 +97,7 @@ fn thousands_of_clients_are_told_over_the_whole_spread() {
         let report = client.finish();
         assert_eq!(ends(&report), counted(&[("1012 drain_graceful", EACH)]));
         let last = report.last();
-        // Each has said something, and the busy ones went on.
+        // Each has sent something, and the busy ones continued.
         assert!(last.number("echoes") > Some(EACH + BUSY), "{last:?}");
         let spread = last.number("last_ms").unwrap() - last.number("first_ms").unwrap();
         assert!(spread >= 1000, "all within {spread} ms: {last:?}");
@@ -118,7 +118,7 @@ fn thousands_of_clients_are_told_over_the_whole_spread() {
     assert_eq!(stopped.text("event"), "stopped");
     assert_eq!(stopped.text("detail"), "all connections have ended");
     assert_eq!(stopped.0["counts"], totals(&[("drain_graceful", all)]));
-    // The server's application was told by its clients' answers.
+    // The server's application got its clients' answers.
     let closes = node.lines();
     let closes = closes.iter().filter(|line| line.text("event") == "close");
     let told = closes.filter(|line| line.number("code") == Some(1012));
@@ -128,7 +128,7 @@ fn thousands_of_clients_are_told_over_the_whole_spread() {
     family.finish();
 }
 
-/// Half of a message, and then nothing until the proxy ends: no Close can be sent inside a frame.
+/// Half of a message, and then nothing until the proxy ends: a Close can't be sent inside a frame.
 fn half_a_message(mut call: Call) {
     let header = frames::Header {
         first: frames::BINARY,

@@ -1,7 +1,7 @@
-//! What a client's application is told of every way in which a tunnel can end, and what the record says of it.
-//! `docs/close-codes.md` says it in words.
+//! What a client's application learns about every kind of end of a tunnel, and what the record says.
+//! `docs/close-codes.md` describes the same in words.
 
-/// Every end.
+/// The table of ends.
 mod tables;
 
 use std::collections::HashMap;
@@ -19,15 +19,15 @@ use crate::harness::{Line, PATIENCE, Upstream, switching};
 use crate::tools::browser::{Browser, Pages};
 use crate::tools::programs::{Family, Kind};
 
-/// A text message that comes with the 101, so that every tunnel has carried something.
+/// A text message that comes with the 101, so every tunnel has carried something.
 const MESSAGE: &[u8] = b"\x81\x02hi";
 
 /// What an upstream does.
 enum Step {
     Send(Vec<u8>),
-    /// Reads until the client's Close frame has come.
+    /// Reads until the client's Close frame has arrived.
     Await,
-    /// Reads until a Pong of the client has come: what was sent up to the Ping has passed the proxy.
+    /// Reads until a Pong from the client has arrived: everything before the Ping has passed the proxy.
     Pong,
     /// Ends its stream.
     Finish,
@@ -44,23 +44,24 @@ struct End {
     case: String,
     /// The route: `close_frame` or `transparent`.
     path: &'static str,
-    /// What `page.html` does: nothing by itself, mostly.
+    /// What `page.html` does on its own; usually nothing.
     page: &'static str,
-    /// Sent with the 101, in one write.
+    /// Sent together with the 101, in one write.
     at_once: Vec<u8>,
-    /// After the last one, the upstream reads to the end.
+    /// After the last step the upstream reads to the end.
     steps: Vec<Step>,
-    /// `None`: there is no page any more that could get it.
+    /// `None`: the page that could get it is gone.
     sees: Option<Seen>,
-    /// The code of the first Close frame that reaches the upstream; 1005 stands for one without a code.
+    /// The code of the first Close frame that reaches the upstream; 1005 for a Close without a code.
     says: Option<u64>,
-    /// What the record says: one of them, where two peers are equally fast.
+    /// The reason in the record; several if two peers are equally fast.
     reasons: Vec<Reason>,
-    /// Whether bytes follow the upstream's Close; `None`: they come when the tunnel may be over, and are not read then.
+    /// Whether bytes follow the upstream's Close; `None`: they may arrive after the tunnel's end, and then are not
+    /// read.
     has_more: Option<bool>,
 }
 
-/// What script sees when there was no good Close frame.
+/// What script sees without a valid Close frame.
 const ABNORMAL: Option<Seen> = Some((1006, "", false));
 
 /// What script sees when the proxy closes.
@@ -68,7 +69,7 @@ fn told(code: u64, reason: Reason) -> Option<Seen> {
     Some((code, reason.code(), true))
 }
 
-/// The payload and first byte of the next frame from a client, or `None` at the end. All are short here.
+/// The payload and first byte of the next frame from a client, or `None` at the end. All frames here are short.
 fn next_frame(call: &mut Call) -> Option<(u8, Vec<u8>)> {
     let mut read = |bytes: &mut [u8]| match call.socket.read_exact(bytes) {
         Ok(()) => Some(()),
@@ -89,7 +90,7 @@ fn next_frame(call: &mut Call) -> Option<(u8, Vec<u8>)> {
     Some((first, payload))
 }
 
-/// Reads to the next Close and gives its code, 1005 if it has none; `None` at the end.
+/// Reads to the next Close; gives its code, 1005 if it has none, or `None` at the end.
 fn next_close(call: &mut Call) -> Option<u64> {
     loop {
         if let (0x88, payload) = next_frame(call)? {
@@ -99,7 +100,7 @@ fn next_close(call: &mut Call) -> Option<u64> {
     }
 }
 
-/// Does each case's steps, and keeps what the first Close of its client said.
+/// Does each case's steps, and keeps the code of the first Close from its client.
 struct Ender {
     upstream: Upstream,
     said: Arc<Mutex<HashMap<String, Option<u64>>>>,
@@ -134,7 +135,7 @@ fn do_steps(mut call: Call, end: &End) -> Option<u64> {
             }
             Await => first = next_close(&mut call),
             Pong => while next_frame(&mut call).is_some_and(|(first, _)| first != 0x8a) {},
-            // What is gone already needs no end.
+            // A connection that is gone can't be ended again.
             Finish => {
                 let _ = call.socket.shutdown(std::net::Shutdown::Write);
             }
@@ -159,12 +160,12 @@ fn difference(end: &End, report: &Line, said: Option<u64>, record: &Line) -> Opt
     // A page that left sees nothing, whatever the record says.
     let recorded = end.sees.map(|(code, ..)| code);
     let is_seen = recorded.is_none() || record.number("client_sees") == recorded;
-    // The proxy's own words are the code of a reason.
+    // The reason in the proxy's own Close is the code of a reason.
     let own = end
         .sees
         .filter(|(_, words, _)| words.parse::<Reason>().is_ok());
-    // A client that failed the connection itself reads no answer to its Close. Whether its own end or the upstream's comes
-    // first is for the two of them: in the second case the proxy answers in the upstream's place.
+    // A client that fails the connection itself does not read the answer to its Close. Its own end and the upstream's
+    // race: if the upstream is slower, the proxy answers instead.
     let is_answered_late = end.says == Some(1002)
         && record.text("reason") == Reason::ClientClose.code()
         && record.number("close_code_proxy") == Some(1014);
@@ -183,7 +184,7 @@ fn difference(end: &End, report: &Line, said: Option<u64>, record: &Line) -> Opt
     })
 }
 
-/// Whose Close came first, as the reason has it.
+/// Whose Close came first, according to the reason.
 fn first_close(record: &Line) -> &str {
     match record.text("reason") {
         "upstream_eof_no_close" | "upstream_reset" => match record.number("close_code_proxy") {
@@ -196,7 +197,7 @@ fn first_close(record: &Line) -> &str {
 }
 
 impl End {
-    /// Whether a record gives the reason, and the note that goes with it.
+    /// Whether a record has the reason and the note that belongs to it.
     fn is_told_by(&self, record: &Line) -> bool {
         let is_noted = match record.notes()[..] {
             [] => self.has_more != Some(true),
@@ -208,7 +209,7 @@ impl End {
     }
 }
 
-/// A route for each way to tell the client of an upstream's end.
+/// A route for each way to tell the client about an upstream's end.
 fn gate(ender: &Ender, origin: &str) -> Gate {
     let rules = format!("origins: [\"{origin}\"]");
     let way = |path| Way::with(path, ender.upstream.url(), rules.clone());
@@ -250,7 +251,7 @@ fn chromium_sees_each_end_as_expected() {
     family.finish();
 }
 
-/// Libraries take the codes that RFC 6455 and its registry know, and treat the others as a fault.
+/// Libraries accept the codes of RFC 6455 and its registry, and treat the others as errors.
 #[test]
 fn libraries_take_fewer_codes_than_a_browser() {
     for kind in [Kind::Node, Kind::Python] {
@@ -269,7 +270,7 @@ fn libraries_take_fewer_codes_than_a_browser() {
             assert_eq!(report.close(), (code, reason), "{kind:?}, {}", end.case);
             let record = gate.ended(&end.case);
             assert!(end.is_told_by(&record), "{kind:?}: {record:?}");
-            // Of the codes that libraries refuse, the record says what a browser makes of them.
+            // For codes that libraries reject, the record says how a browser sees them.
             if end.says != Some(1002) || code == 1002 {
                 assert_eq!(record.number("client_sees"), Some(code), "{record:?}");
             }
@@ -278,7 +279,7 @@ fn libraries_take_fewer_codes_than_a_browser() {
         let said = ender.said.lock().unwrap();
         for end in &ends {
             let says = match kind {
-                // It takes a Close between fragments, and disapproves of it in its answer.
+                // It accepts a Close between fragments, and rejects it in its answer.
                 Kind::Python if end.case == "cut-in-message" => Some(1002),
                 _ => end.says,
             };

@@ -58,7 +58,7 @@ fn works(major: &str) -> usize {
     passed
 }
 
-/// Express takes another letter case and a trailing slash for the same route; the path list does not.
+/// Express ignores letter case and a trailing slash; the path list does not.
 fn spellings_that_express_forgives(major: &str) -> usize {
     let (server, gate) = stack("ok", major);
     let spellings = [
@@ -82,7 +82,7 @@ fn spellings_that_express_forgives(major: &str) -> usize {
     spellings.len()
 }
 
-/// Node answers the handshake as a plain request and keeps the connection: that is no tunnel.
+/// Node answers the handshake like a plain request and keeps the connection; that is not a tunnel.
 fn no_upgrade_listener(major: &str) -> usize {
     let (server, gate) = stack("no_upgrade_listener", major);
     let kinds = [("node", Kind::Node), ("python", Kind::Python)];
@@ -94,7 +94,7 @@ fn no_upgrade_listener(major: &str) -> usize {
         assert_eq!(record.text("event"), "refused");
         assert!(record.text("hint").contains("express-ws"), "{record:?}");
         assert_eq!(refusal.number("status"), Some(404));
-        // Express's own words, with its own fields.
+        // Express's own text, with its own fields.
         let body = refusal.text("body");
         assert!(body.contains(&format!("Cannot GET {STREAM}")), "{body}");
         assert_eq!(field(&refusal, "x-powered-by"), "Express");
@@ -111,7 +111,7 @@ fn no_upgrade_listener(major: &str) -> usize {
     assert_eq!(raw.rest(), b"");
     gate.ended("raw").expect(Reason::UpstreamNotFound);
 
-    // The server's own log may be read a little later than the proxy's record.
+    // The server's log may be read a little later than the proxy's record.
     eventually("a log line for each request", || {
         let lines = server.lines();
         let requests = lines.iter().filter(|line| line.text("event") == "request");
@@ -121,18 +121,18 @@ fn no_upgrade_listener(major: &str) -> usize {
     kinds.len() + 1
 }
 
-/// express-ws says 101 before anything of the application runs: what would have been 401 or 404 is an empty Close.
+/// express-ws answers 101 before any code of the application runs: what would have been 401 or 404 is an empty Close.
 fn refused_after_the_101(major: &str, mode: &str) -> usize {
     let (server, gate) = stack(mode, major);
     let kinds = [("node", Kind::Node), ("python", Kind::Python)];
     for (case, kind) in kinds {
         let report = gate.visit(kind, STREAM, case, json!({ "cases": ["wait_close"] }));
         assert_eq!(report.passed(), 1);
-        // No status received: the code for a Close frame without one.
+        // "No status received": the code for a Close frame without one.
         assert_eq!(report.close(), (1005, ""), "{mode} {case}");
         assert_eq!(gate.opened(case).number("status"), Some(101));
         let record = gate.ended(case);
-        // What comes later than a quarter of a second, on a very slow machine, is a Close like any other.
+        // On a very slow machine it may come later than a quarter of a second, and is then a Close like any other.
         let reason = match record.number("lasted_ms") {
             Some(250..) if record.text("reason") == "upstream_close" => Reason::UpstreamClose,
             _ => Reason::UpstreamCloseImmediate,

@@ -10,11 +10,11 @@ use crate::harness::{Line, Setup, handshake};
 use crate::tools::hops::{Hop, haproxy_version, nginx_version};
 use crate::tools::programs::{Client, Family, Kind, Report, Server, field, fields};
 
-/// Where the hops connect from, and a client that is told from them by its address.
+/// The address from which the hops connect; clients have another one.
 const HOPS: &str = "trusted_proxies: [127.0.0.1]\n";
 const CLIENT: &str = "127.0.0.9";
 
-/// A client that comes from an address of its own, by way of the hop.
+/// A client with its own address, through the hop.
 #[track_caller]
 fn visit(gate: &Gate, scheme: &str, hop: &Hop, case: &str) -> Report {
     let url = format!(
@@ -31,7 +31,7 @@ fn visit(gate: &Gate, scheme: &str, hop: &Hop, case: &str) -> Report {
     Client::start(Kind::Node, &url, options).finish()
 }
 
-/// The address is the real client's everywhere, and the hop's only where the connection itself is meant.
+/// The client's address is everywhere, and the hop's only where the connection itself is meant.
 #[track_caller]
 fn expect_client(record: &Line, seen: &Line, chain: &str) {
     assert_eq!(record.text("client"), CLIENT, "{record:?}");
@@ -68,7 +68,7 @@ fn haproxy_passes_tls_on_and_names_the_client() {
         let record = record.expect(Reason::ClientClose);
         assert_eq!(record.text("sni"), "localhost");
         expect_client(&record, &seen, CLIENT);
-        // The client may not speak for others, though the hop may.
+        // The client may not speak for others, although the hop may.
         assert_eq!(record.notes(), ["spoofed_header_stripped"], "{record:?}");
         let names = fields(&seen);
         assert!(
@@ -80,7 +80,7 @@ fn haproxy_passes_tls_on_and_names_the_client() {
         gate.close(1);
     }
 
-    // HAProxy without the option, and a TLS client that does not like the certificate.
+    // HAProxy without the option, and a TLS client that rejects the certificate.
     let gate = Gate::open_on(&listener, &way(), HOPS);
     let hop = Hop::haproxy(gate.proxy.address(), "");
     visit(&gate, "wss", &hop, "none").error();
@@ -107,7 +107,7 @@ fn haproxy_passes_tls_on_and_names_the_client() {
     drop(hop);
     family.add(2);
 
-    // A listener that does not take headers says what came.
+    // A listener that does not accept headers reports what arrived.
     let plain = Gate::open_on(TLS, &way(), "");
     let hop = Hop::haproxy(plain.proxy.address(), "send-proxy-v2");
     visit(&plain, "wss", &hop, "unexpected").error();
@@ -120,7 +120,7 @@ fn haproxy_passes_tls_on_and_names_the_client() {
     family.finish();
 }
 
-/// HAProxy looks at its servers with the header too, and says that these connections are its own.
+/// HAProxy also sends the header in its health checks, and says that these connections are its own.
 #[test]
 fn haproxys_health_checks_are_its_own() {
     let mut family = Family::new(format!("{}: health checks", haproxy_version()));
@@ -132,7 +132,7 @@ fn haproxys_health_checks_are_its_own() {
         let is = |line: &&Line| line.text("event") == "refused";
         lines.iter().find(is).cloned()
     });
-    // It resets them; when that overtakes the header, nobody knows whose they were.
+    // HAProxy resets them; if the reset overtakes the header, their origin is unknown.
     let known = ["tcp_probe", "tcp_reset_before_request"];
     assert!(known.contains(&probe.text("reason")), "{probe:?}");
     assert_eq!(probe.text("client"), "127.0.0.1", "{probe:?}");
@@ -167,7 +167,7 @@ fn nginx_with_its_upgrade_lines_works() {
     family.finish();
 }
 
-/// Behind nginx all clients are nginx, until it is listed: one record says so, with the line that mends it.
+/// Behind nginx all clients have nginx's address until it is listed: one record says so, with the line to add.
 #[test]
 fn nginx_that_nobody_listed_is_told_once() {
     let mut family = Family::new(format!("{}: not trusted", nginx_version()));
@@ -198,7 +198,7 @@ fn nginx_that_nobody_listed_is_told_once() {
     assert_eq!(line, "trusted_proxies: [127.0.0.1]");
     family.add(1);
 
-    // What it says to write is what it takes.
+    // The line that it recommends works.
     let line = format!("{line}\n");
     proxy.reload(&Setup {
         extra: line,
@@ -210,7 +210,7 @@ fn nginx_that_nobody_listed_is_told_once() {
         lines.iter().find(is).cloned()
     });
     assert_eq!(last.notes(), [""; 0]);
-    // Nor is it said again when the line is gone.
+    // It is not reported again after the line is removed.
     proxy.reload(&setup);
     for number in 0..20 {
         visit(&format!("203.0.113.{number}"));
@@ -222,7 +222,7 @@ fn nginx_that_nobody_listed_is_told_once() {
     family.finish();
 }
 
-/// What nginx does unless it is told otherwise: it speaks an old HTTP, or takes the upgrade for its own.
+/// nginx's defaults: it uses an old HTTP version, or drops the upgrade.
 #[test]
 fn nginx_without_its_upgrade_lines_is_told() {
     let mut family = Family::new(format!("{}: without the upgrade", nginx_version()));

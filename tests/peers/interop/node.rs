@@ -19,8 +19,8 @@ fn a_cut_is_told_from_a_close() {
     clients::cuts(Kind::Node);
 }
 
-/// What the developer tools, web views and phones send: a device's own sockets have no Origin, only the Referer that
-/// names the mini program.
+/// What the developer tools, web views and phones send: the sockets of a real device have no Origin, only the Referer
+/// that names the mini program.
 #[test]
 fn wechat_clients_are_told_by_origin_and_referer() {
     const OWN: &str = "wx0123456789abcdef";
@@ -89,7 +89,7 @@ fn wechat_clients_are_told_by_origin_and_referer() {
         let id = referer.map_or("", |_| OWN);
         assert_eq!(record.text("referer_app_id"), id);
         assert!(record.text("user_agent").starts_with("MicroMessenger/"));
-        // The upstream gets both as they came, and none that did not.
+        // The upstream gets both as sent, and none that was not sent.
         let has = |name: &str| {
             fields(&seen)
                 .iter()

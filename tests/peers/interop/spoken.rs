@@ -1,8 +1,8 @@
-/// Closes that the proxy decides on.
+/// Close frames that the proxy decides on.
 mod closes;
 /// Pings to the client, and their answers.
 mod pings;
-/// Refusals in the form of a tunnel.
+/// Refusals with `explain_refusals`.
 mod refusals;
 
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::harness::{Client as RawClient, Line, frames};
 use crate::tools::browser::{Browser, Pages};
 use crate::tools::programs::{Client, Family, Kind};
 
-/// A client's side of one connection, as its application saw it.
+/// The client's side of one connection, as its application saw it.
 struct Told {
     case: String,
     protocol: String,
@@ -29,11 +29,11 @@ impl Told {
     }
 }
 
-/// Clients of all three kinds that do the same on the same routes. Libraries are programs, one for each connection; a
-/// browser's connections are frames, which it opens all at once.
+/// Clients of all three kinds that do the same on the same routes. Libraries are one program per connection; a
+/// browser's connections are frames, which it opens at the same time.
 struct Crowd {
     pages: Pages,
-    /// The Origin that a page has.
+    /// The Origin of a page.
     origin: String,
     /// The subprotocols offered.
     protocols: &'static str,
@@ -42,7 +42,7 @@ struct Crowd {
     browser: Option<Browser>,
 }
 
-/// The names of the clients, as they stand in the names of cases.
+/// The names of the clients, as used in the names of cases.
 const CLIENTS: [&str; 3] = ["node", "python", "chromium"];
 
 impl Crowd {
@@ -58,12 +58,12 @@ impl Crowd {
         }
     }
 
-    /// The rule that lets all of them in.
+    /// The rule that admits all of them.
     fn origins(&self) -> String {
         format!("origins: [{ORIGIN}, \"{}\"]", self.origin)
     }
 
-    /// Has a client of each kind do `cases`; gives the names of their cases.
+    /// Lets a client of each kind do `cases`; gives the names of their cases.
     fn add(&mut self, gate: &Gate, path: &str, name: &str, cases: &[&str]) -> [String; 3] {
         let names = CLIENTS.map(|client| format!("{name}-{client}"));
         for (kind, case) in [Kind::Node, Kind::Python].into_iter().zip(&names) {
@@ -92,7 +92,7 @@ impl Crowd {
         self.browser = Some(Browser::open(&self.origin, Some(&gate.authority)));
     }
 
-    /// What all of them were told at the end.
+    /// What all of them got at the end.
     #[track_caller]
     fn told(self) -> Vec<Told> {
         let mut all = Vec::new();
@@ -111,7 +111,7 @@ impl Crowd {
             let report = self.pages.report(&case);
             let close = Line(report.0["close"].clone());
             assert_eq!(report.0["opened"], true, "{report:?}");
-            // Chromium calls its end unclean now and then if it was still sending a message when it was told.
+            // Chromium sometimes calls its end unclean if it was still sending a message when the Close arrived.
             if !case.contains("big-up") {
                 assert_eq!(close.0["was_clean"], true, "{report:?}");
             }
@@ -127,7 +127,7 @@ impl Crowd {
     }
 }
 
-/// Reads to the proxy's Close, answering nothing.
+/// Reads to the proxy's Close without answering.
 #[track_caller]
 fn read_close(client: &mut RawClient) -> (u64, String) {
     loop {

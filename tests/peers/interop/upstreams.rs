@@ -63,7 +63,7 @@ fn messages_pass_to_node_behind_tls_and_on_a_unix_socket() {
         assert_eq!(field(&seen, "host"), gate.host());
         let closed = server.event(&seen, "close");
         assert_eq!(closed.number("code"), Some(1000));
-        // The server's own Close, and its cut, come through as well.
+        // The server's own Close and its cut are passed on as well.
         let report = gate.visit(
             Kind::Node,
             path,
@@ -103,7 +103,7 @@ fn node_behind_tls_is_refused_for_what_is_wrong() {
     let plain = Server::start(Kind::Node, json!({}));
     let clear = format!("http://localhost:{}", server.port());
     let gate = Gate::open(&[
-        // The certificate that the proxy shows clients is no authority of the upstream's.
+        // The certificate that the proxy shows to clients is not an authority for the upstream's.
         over_tls("/untrusted", &server, ", tls: { ca: good.pem }"),
         over_tls(
             "/misnamed",
@@ -136,7 +136,7 @@ fn node_behind_tls_is_refused_for_what_is_wrong() {
         expect_refusal(&report, gate.ended(case), reason).with_detail(detail);
         family.add(1);
     }
-    // Node ends a connection that is no TLS without a word.
+    // Node closes a connection that is not TLS without an answer.
     let report = gate.visit(Kind::Node, "/clear", "clear", json!({ "cases": ["text"] }));
     let record = gate.ended("clear");
     let reason: Reason = record.text("reason").parse().unwrap();
@@ -186,7 +186,7 @@ fn a_server_that_is_killed_leaves_its_clients_to_the_other() {
     let record = gate.ended(case);
     assert!(record.text("reason").starts_with("upstream_"), "{record:?}");
     family.add(1);
-    // New clients get the other one, the first of them after a try, and the tunnel to it goes on.
+    // New clients get the other endpoint, the first of them after a failed attempt; the tunnel to it continues.
     for case in ["third", "fourth", "fifth"] {
         let options = json!({ "cases": ["text", "close"] });
         let report = gate.visit(Kind::Node, clients::STREAM, case, options);
@@ -209,7 +209,7 @@ fn a_server_that_is_killed_leaves_its_clients_to_the_other() {
     family.finish();
 }
 
-/// Tells a server of `ws_server.js` what to answer to health checks.
+/// Tells a `ws_server.js` how to answer health checks.
 fn set_health(server: &Server, status: u16) {
     let port = u16::try_from(server.port()).unwrap();
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -244,7 +244,7 @@ fn a_server_that_says_it_is_ill_gets_no_clients_until_it_is_well() {
         gate.visit(Kind::Node, clients::STREAM, case, options)
     };
     family.add(visit("well").passed());
-    // An open tunnel stays while its server is ill.
+    // An open tunnel stays while its server is unhealthy.
     let patient = gate.start(
         Kind::Node,
         clients::STREAM,

@@ -11,25 +11,25 @@ use crate::harness::proxy::is_terminal;
 use crate::harness::{Line, Proxy};
 use crate::tools::programs::{Client, Report, Server, tool};
 
-/// A browser's page, all of its requests of one origin.
+/// The requests of a browser's page to its own origin.
 mod browser;
 /// Node and Python, and Socket.IO.
 mod clients;
 /// curl.
 mod curl;
-/// Answers and bodies that break off.
+/// Answers and bodies that are cut off.
 mod cut;
 /// Many clients at once.
 mod load;
-/// All that the first user's mini program asks for.
+/// All requests of the first user's mini program.
 mod mini_program;
 
 const STREAM: &str = "/api/realtime-voice/stream";
 
-/// The name that the mini program asks for.
+/// The name that the mini program uses.
 const HOST: &str = "api.example.com";
 
-/// Routes to the upstream `app` for everything that `web_server.js` has.
+/// Routes to the upstream `app` for everything that `web_server.js` serves.
 const ROUTES: &str = "
   - path: /api/realtime-voice/stream
     websocket: { origins: [self], missing_origin: allow }
@@ -47,7 +47,7 @@ const ROUTES: &str = "
     upstream: app
 ";
 
-/// A running proxy with a listener over TLS and one without.
+/// A running proxy with a TLS listener and a plain one.
 struct Web {
     proxy: Proxy,
     authority: PathBuf,
@@ -78,7 +78,7 @@ impl Web {
         }
     }
 
-    /// Of the listener over TLS, under a name of the certificate.
+    /// The URL of the TLS listener, with a name of the certificate.
     fn secure(&self, host: &str) -> String {
         format!("https://{host}:{}", self.proxy.addresses()[0].port())
     }
@@ -146,7 +146,7 @@ impl Web {
         })
     }
 
-    /// The record of a request that was answered in full.
+    /// The record of a request that was answered completely.
     #[track_caller]
     fn request(&self, case: &str) -> Line {
         let record = self.requests(case, 1).remove(0);
@@ -156,7 +156,7 @@ impl Web {
         record
     }
 
-    /// The record of a request that was not.
+    /// The record of a request that failed.
     #[track_caller]
     fn failed(&self, case: &str, reason: Reason) -> Line {
         let record = self.requests(case, 1).remove(0);
@@ -165,7 +165,7 @@ impl Web {
         record
     }
 
-    /// Ends the proxy and holds its records against what the application logged: one for each request.
+    /// Ends the proxy and compares its records with the application's log: one for each request.
     #[track_caller]
     fn close(self, app: &Server) -> Vec<Line> {
         let lines = self.proxy.stop();
@@ -178,7 +178,7 @@ impl Web {
             }
             counts
         };
-        // Refusals of the proxy's own have not reached the application.
+        // The proxy's own refusals did not reach the application.
         let passed = |line: &Line| line.text("event") == "request";
         let asked = |line: &Line| line.text("event") == "request";
         assert_eq!(
@@ -189,7 +189,7 @@ impl Web {
     }
 }
 
-/// What curl did.
+/// The result of curl.
 struct Curl {
     code: i32,
     body: Vec<u8>,
@@ -218,7 +218,7 @@ fn is_of(line: &Line, case: &str) -> bool {
     asked.is_some_and(|(_, asked)| asked == case)
 }
 
-/// The level of an answer in full.
+/// The level for a complete answer.
 fn level(record: &Line) -> &'static str {
     match record.number("status") {
         Some(500..) => "warn",
@@ -226,7 +226,7 @@ fn level(record: &Line) -> &'static str {
     }
 }
 
-/// The application's line of a request's body.
+/// The application's log line about a request's body.
 #[track_caller]
 fn read(app: &Server, case: &str) -> Line {
     let mark = format!("case={case}");
@@ -235,7 +235,7 @@ fn read(app: &Server, case: &str) -> Line {
     })
 }
 
-/// The application's line of an answer's end.
+/// The application's log line about the end of an answer.
 #[track_caller]
 fn answered(app: &Server, case: &str) -> Line {
     let mark = format!("case={case}");

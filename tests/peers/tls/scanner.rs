@@ -1,4 +1,4 @@
-//! What a scanner of TLS servers makes of the proxy.
+//! The findings of a TLS scanner.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::harness::certs::{Authority, Kind};
 use crate::harness::{Proxy, Setup};
 use crate::tools::programs::tool;
 
-/// The scans that are run, all but those that ask for HTTP fields and for resumption again and again.
+/// The scans that are run: all except those that repeat HTTP requests and resumption.
 const SCANS: [&str; 15] = [
     "certificate_info",
     "ssl_2_0_cipher_suites",
@@ -42,7 +42,7 @@ fn start(kinds: &[(&str, Kind)], keys: &str) -> Proxy {
     setup.start_in(folder)
 }
 
-/// A report of sslyze's, in which an RSA key is a number of hundreds of digits.
+/// A report of sslyze, in which an RSA key is a number with hundreds of digits.
 fn report(file: &Path) -> serde_json::Result<Value> {
     const SHORTEN: &str = "import json, sys\n\
         number = lambda digits: int(digits) if len(digits) < 16 else digits\n\
@@ -62,8 +62,8 @@ fn suites(scans: &Value, version: &str) -> BTreeSet<String> {
     names.map(name).collect()
 }
 
-/// sslyze comes to the end of each scan, which takes hundreds of handshakes that fail as they should, and has nothing to
-/// say but that it does not know the tests' authority.
+/// sslyze finishes each scan, which takes hundreds of handshakes that fail as they should, and reports only that it
+/// does not know the tests' authority.
 #[test]
 fn sslyze_completes_and_finds_nothing() {
     let (ec, rsa) = (("ec", Kind::Good), ("rsa", Kind::Rsa));
@@ -101,7 +101,7 @@ fn sslyze_completes_and_finds_nothing() {
     let said = String::from_utf8_lossy(&output.stdout);
     let report = report(&file).unwrap_or_else(|error| panic!("{error}: {said}"));
 
-    // Mozilla's recommendations for servers of today.
+    // Mozilla's current recommendations for servers.
     let complaints: Vec<_> = said
         .lines()
         .filter_map(|line| line.trim().strip_prefix("* "))
@@ -156,7 +156,7 @@ fn sslyze_completes_and_finds_nothing() {
             .map(|curve| curve["name"].as_str().unwrap())
             .collect();
         assert_eq!(curves, BTreeSet::from(["X25519", "secp256r1", "secp384r1"]));
-        // One for each kind of key.
+        // One for each type of key.
         let served = found("certificate_info", "certificate_deployments");
         assert!(!served.as_array().unwrap().is_empty(), "{served}");
     }

@@ -1,7 +1,7 @@
-//! Headless Chromium, and the small web server that its pages come from.
+//! Headless Chromium, and the small web server for its pages.
 //!
-//! A page reports to the server what script saw. One browser does many cases at once, each in a frame of its own: a
-//! frame's Origin is its own document's, and a browser takes seconds to start.
+//! A page reports to the server what script saw. One browser does many cases at the same time, each in its own frame: a
+//! frame has the Origin of its own document, and a browser takes seconds to start.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,16 +19,16 @@ use tempfile::TempDir;
 use super::programs::{file, tool};
 use crate::harness::{Line, PATIENCE};
 
-/// A browser's start on a loaded machine takes longer than anything else here.
+/// On a loaded machine the start of a browser takes longer than anything else here.
 const BROWSER_PATIENCE: Duration = PATIENCE.saturating_mul(3);
 
 /// How long one step of a page may take, in milliseconds: a browser with many frames opens their connections one after
-/// the other. Less than [`BROWSER_PATIENCE`], so that the page's own words come first.
+/// the other. Less than [`BROWSER_PATIENCE`], so that the page's own report comes first.
 const STEP_MS: &str = "45000";
 
 type Reports = Arc<(Mutex<HashMap<String, Line>>, Condvar)>;
 
-/// Serves `page.html`, a document with frames, and takes the frames' reports.
+/// Serves `page.html`, a document with frames, and receives the frames' reports.
 pub struct Pages {
     port: u16,
     frames: Arc<Mutex<String>>,
@@ -47,19 +47,19 @@ impl Pages {
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 let (frames, reports) = (Arc::clone(&frames), Arc::clone(&reports));
-                // A browser opens connections ahead of need and closes them without a request.
+                // A browser opens connections in advance and closes them without a request.
                 std::thread::spawn(move || answer(socket, &frames, &reports));
             }
         });
         pages
     }
 
-    /// The pages' Origin under a host name of this machine.
+    /// The pages' Origin with this host name of the machine.
     pub fn origin(&self, host: &str) -> String {
         format!("http://{host}:{}", self.port)
     }
 
-    /// Adds a frame from `origin` that opens `url` and does `cases`; `name` is its report's name.
+    /// Adds a frame from `origin` that opens `url` and does `cases`; its report has the name `name`.
     pub fn add(&self, name: &str, origin: &str, url: &str, protocols: &str, cases: &str) {
         let query: String = [
             ("url", url),
@@ -96,7 +96,7 @@ impl Pages {
     }
 }
 
-/// A value in a query; `&` of HTML does not occur in what is left.
+/// A value for a query; the result does not contain HTML's `&`.
 fn escaped(value: &str) -> String {
     value
         .bytes()
@@ -109,7 +109,7 @@ fn escaped(value: &str) -> String {
         .collect()
 }
 
-/// One request, one answer. Whatever fails here shows as a report that does not come.
+/// Answers one request. If anything fails here, a report is missing.
 fn answer(socket: TcpStream, frames: &Mutex<String>, reports: &Reports) -> Option<()> {
     socket.set_read_timeout(Some(BROWSER_PATIENCE)).ok()?;
     let mut reader = BufReader::new(socket.try_clone().ok()?);
@@ -156,7 +156,7 @@ fn answer(socket: TcpStream, frames: &Mutex<String>, reports: &Reports) -> Optio
     .ok()
 }
 
-/// A running browser with a home of its own.
+/// A running browser with its own home folder.
 pub struct Browser {
     child: Child,
     /// Removed after the browser has ended.
@@ -164,7 +164,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Opens a page in a new browser that trusts `authority` (a PEM file), if any, beside the usual ones.
+    /// Opens a page in a new browser that also trusts `authority` (a PEM file), if there is one.
     pub fn open(page: &str, authority: Option<&Path>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let store = home.path().join(".pki/nssdb");
@@ -196,7 +196,7 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Its helpers are in its group, and end with it.
+            // Its helper processes are in its group and end with it.
             .process_group(0)
             .spawn()
             .unwrap();
@@ -207,7 +207,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         let group = rustix::process::Pid::from_child(&self.child);
-        // What has ended by itself needs no end.
+        // It may already have ended on its own.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A file whose readers have to wait, as on a network file system that does not answer.
+//! A file whose readers must wait, as on a network file system that does not answer.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::programs::tool;
 
-/// Holds a lease on the file: the kernel lets nobody else open it until the lease is given back, or 45 seconds are over.
+/// Holds a lease on the file: the kernel lets nobody else open it until the lease is released, or for 45 seconds.
 const HOLD: &str = "\
 import fcntl, signal, sys
 file = open(sys.argv[1], 'r+')
@@ -37,7 +37,7 @@ impl Held {
         held
     }
 
-    /// Waits until somebody wants to open it.
+    /// Waits until someone tries to open it.
     pub fn is_wanted(&mut self) {
         self.says("wanted");
     }

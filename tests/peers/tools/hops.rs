@@ -1,7 +1,7 @@
-//! Real hops in front of the proxy: HAProxy and nginx, as Debian has them.
+//! Real hops in front of the proxy: Debian's HAProxy and nginx.
 //!
-//! Each is given a listening socket as its standard input, so that connections made before it is ready wait for it, and
-//! no port is guessed.
+//! Each gets a listening socket as its standard input, so connections made before it is ready wait for it, and no port
+//! is guessed.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -21,12 +21,12 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// HAProxy as a relay of TCP: `server` is what stands behind the address of the one server.
+    /// HAProxy as a TCP relay; `server` are the options of its only server.
     pub fn haproxy(to: SocketAddr, server: &str) -> Self {
         Self::haproxy_with(to, server, "", "")
     }
 
-    /// The same with a section of its own before all others, and with more lines for the relay.
+    /// The same with a section before all others, and with more lines for the relay.
     pub fn haproxy_with(to: SocketAddr, server: &str, global: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("haproxy.cfg");
@@ -40,7 +40,7 @@ impl Hop {
         Self::start(folder, listening(), command)
     }
 
-    /// nginx as a hop that speaks HTTP: `location` is what its one location has beside `proxy_pass`.
+    /// nginx as a hop that speaks HTTP; `location` is what its location contains besides `proxy_pass`.
     pub fn nginx(to: SocketAddr, location: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = listening();
@@ -59,7 +59,7 @@ impl Hop {
         let config = folder.path().join("nginx.conf");
         fs::write(&config, text).unwrap();
         let mut command = Command::new(tool("WSGATE_NGINX"));
-        // Before it has read its configuration it writes where it was built to.
+        // Until it has read its configuration, it writes to the path that was compiled in.
         command.args(["-e", "stderr", "-p"]).arg(folder.path());
         command.arg("-c").arg(config).env("NGINX", "0;");
         Self::start(folder, listener, command)
@@ -89,7 +89,7 @@ impl Hop {
 
 impl Drop for Hop {
     fn drop(&mut self) {
-        // Not killed: nginx ends its worker, which would outlive it.
+        // It must not be killed: nginx ends its worker, which would survive it.
         signal(self.child.id(), "TERM");
         if !std::thread::panicking() {
             eventually("the hop's end", || self.child.try_wait().unwrap());

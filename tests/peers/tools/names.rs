@@ -1,23 +1,23 @@
-//! A name server on loopback that says what a test wants, or nothing.
+//! A name server on loopback that gives the answers of a test, or none.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
-/// What is said of a name.
+/// The answer for a name.
 #[derive(Clone, Copy)]
 pub enum Says {
-    /// It has this address, and none of IPv6.
+    /// It has this address, and no IPv6 address.
     Address(Ipv4Addr),
     /// NXDOMAIN.
     NoSuchName,
     /// SERVFAIL.
     Failure,
-    /// No answer, until something else is to be said.
+    /// No answer, until something else is set.
     Nothing,
 }
 
-/// One that serves until the test process ends, at the only port where resolvers look for one.
+/// A name server that serves until the test process ends, on the only port that resolvers use.
 pub struct NameServer {
     address: &'static str,
     socket: UdpSocket,
@@ -27,7 +27,7 @@ pub struct NameServer {
 #[derive(Default)]
 struct State {
     says: BTreeMap<String, Says>,
-    /// How often the address of each name was asked for.
+    /// How often each name's address was asked for.
     asked: BTreeMap<String, usize>,
     unanswered: Vec<(Query, SocketAddr)>,
 }
@@ -35,7 +35,7 @@ struct State {
 #[derive(Clone)]
 struct Query {
     id: [u8; 2],
-    /// As it came: the name, its type and its class.
+    /// As received: the name, its type and its class.
     question: Vec<u8>,
     name: String,
     /// Type A, class IN.
@@ -43,7 +43,7 @@ struct Query {
 }
 
 impl NameServer {
-    /// One that says of every name that there is none such. Needs root, and an address that no other test has.
+    /// A name server that knows no names. Needs root, and an address that no other test uses.
     pub fn start(address: &'static str) -> Self {
         let socket = UdpSocket::bind((address, 53)).expect("port 53 of a loopback address");
         let state: Arc<Mutex<State>> = Arc::default();
@@ -72,7 +72,7 @@ impl NameServer {
         server
     }
 
-    /// From now on, and to those who wait for an answer.
+    /// Sets the answer from now on, also for requests that wait.
     pub fn says(&self, name: &str, says: Says) {
         let mut state = self.state.lock().unwrap();
         state.says.insert(name.to_owned(), says);
@@ -94,7 +94,7 @@ impl NameServer {
         state.asked.get(name).copied().unwrap_or_default()
     }
 
-    /// The files of a system that asks it: once, for longer than a test waits. `more` is put behind it.
+    /// The files of a system that uses it: one attempt, with a timeout longer than a test waits; `more` is appended.
     pub fn system(&self, more: &str) -> Vec<(&'static str, String)> {
         let settings = format!(
             "nameserver {}\noptions timeout:30 attempts:1\n{more}",

@@ -1,6 +1,6 @@
 //! The real WebSocket programs of `tests/interop`, started on either side of the proxy.
 //!
-//! They say one JSON object a line, which is what a test holds against the proxy's records.
+//! They print one JSON object per line, which a test compares with the proxy's records.
 
 use std::env;
 use std::fs;
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Line, PATIENCE};
 
-/// How long one step of a client may take, in milliseconds: less than [`PATIENCE`], so that its own words come first.
+/// How long one step of a client may take, in milliseconds: less than [`PATIENCE`], so that its own report comes first.
 const STEP_MS: u64 = 15_000;
 
 /// A program that `tests/run` found or installed.
 ///
 /// # Panics
-/// When the variable is not set: a test that can't run its peers has not passed.
+/// If the variable is not set: a test without its peers must not pass.
 #[track_caller]
 pub fn tool(variable: &str) -> String {
     env::var(variable).unwrap_or_else(|_| {
@@ -35,7 +35,7 @@ pub fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A language in which there are a client and a server.
+/// A language with a client and a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Node,
@@ -91,14 +91,14 @@ pub fn said(program: &str, arguments: &[&str]) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// All that a short program says, wherever it says it.
+/// All output of a short program.
 pub fn said_in_all(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8(text).unwrap()
 }
 
-/// The interpreter of a program of `tests/interop`, by the program's extension.
+/// The interpreter of a program in `tests/interop`, by the program's extension.
 fn interpreter(program: &str) -> Command {
     if program.ends_with(".py") {
         return Command::new(tool("WSGATE_PYTHON"));
@@ -119,7 +119,7 @@ struct Said {
 struct Process {
     what: String,
     child: Child,
-    /// Servers live until it ends.
+    /// Servers live until it is closed.
     _stdin: ChildStdin,
     said: Arc<(Mutex<Said>, Condvar)>,
     errors: Arc<Mutex<String>>,
@@ -148,7 +148,7 @@ impl Process {
         }
     }
 
-    /// Waits until `found` finds what it looks for in the lines so far; its second argument says whether they are all.
+    /// Waits until `found` finds something in the lines so far; its second argument says whether there will be no more.
     #[track_caller]
     fn wait<T>(&self, what: &str, found: impl Fn(&[Line], bool) -> Option<T>) -> T {
         let (said, changed) = &*self.said;
@@ -179,7 +179,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Gone already when it ended by itself.
+        // It is already gone if it ended on its own.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -236,12 +236,12 @@ impl Server {
         self.port
     }
 
-    /// As `proxy.yaml` names it.
+    /// Its URL in `proxy.yaml`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its `connection` or `refused` event for the test's case of this name.
+    /// Its `connection` or `refused` event for the test's case.
     #[track_caller]
     pub fn handshake(&self, case: &str) -> Line {
         let mark = format!("?case={case}");
@@ -268,14 +268,14 @@ impl Server {
         })
     }
 
-    /// Waits for the first line that `is` takes.
+    /// Waits for the first line for which `is` is true.
     #[track_caller]
     pub fn line(&self, what: &str, is: impl Fn(&Line) -> bool) -> Line {
         self.process
             .wait(what, |lines, _| lines.iter().find(|line| is(line)).cloned())
     }
 
-    /// Everything it said so far.
+    /// Everything that it has printed.
     pub fn lines(&self) -> Vec<Line> {
         self.process.lines()
     }
@@ -290,7 +290,7 @@ impl Server {
 pub struct Client(Process);
 
 impl Client {
-    /// Starts it; `options` are those that its first lines list.
+    /// Starts it; the first lines of its file list the `options`.
     pub fn start(kind: Kind, url: &str, mut options: Value) -> Self {
         options["timeout_ms"] = json!(STEP_MS);
         Self(Process::start(
@@ -299,7 +299,7 @@ impl Client {
         ))
     }
 
-    /// Starts another program that speaks as they do.
+    /// Starts another program with the same output format.
     pub fn program(name: &str, options: &Value) -> Self {
         Self(Process::start(name, &[options.to_string()]))
     }
@@ -348,12 +348,12 @@ impl Client {
     }
 }
 
-/// All that a client said.
+/// Everything that a client printed.
 #[derive(Debug)]
 pub struct Report(Vec<Line>);
 
 impl Report {
-    /// How many cases passed, which must be all.
+    /// How many cases passed; all must have.
     #[track_caller]
     pub fn passed(&self) -> usize {
         let done = self.0.last().unwrap();
@@ -361,7 +361,7 @@ impl Report {
         usize::try_from(done.number("passed").unwrap()).unwrap()
     }
 
-    /// The last line: what it has to say in all.
+    /// The last line: the summary.
     pub fn last(&self) -> &Line {
         self.0.last().unwrap()
     }
@@ -372,7 +372,7 @@ impl Report {
         self.find("the open event", |line| line.text("event") == "open")
     }
 
-    /// The code and reason of the end as the application sees them.
+    /// The code and reason of the end, as the application sees them.
     #[track_caller]
     pub fn close(&self) -> (u64, &str) {
         let line = self.find("the close event", |line| line.text("event") == "close");
@@ -388,14 +388,14 @@ impl Report {
         Line(line.0["unexpected_response"].clone())
     }
 
-    /// The library's code of the error in place of any answer.
+    /// The library's error code if there was no answer.
     #[track_caller]
     pub fn error(&self) -> &str {
         let line = self.find("an error", |line| line.0.get("error").is_some());
         line.0["error"]["code"].as_str().unwrap()
     }
 
-    /// What it found out in a case.
+    /// The detail of a case.
     #[track_caller]
     pub fn detail(&self, case: &str) -> Line {
         Line(self.find(case, |line| line.text("case") == case).0["detail"].clone())
@@ -418,7 +418,7 @@ pub fn fields(line: &Line) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The value of a field that stands once.
+/// The value of a field that occurs once.
 #[track_caller]
 pub fn field<'a>(line: &'a Line, name: &str) -> &'a str {
     let found: Vec<_> = fields(line)
@@ -431,7 +431,8 @@ pub fn field<'a>(line: &'a Line, name: &str) -> &'a str {
     }
 }
 
-/// What one family of peers did. Said at its end, since what passed with which versions is a result of its own.
+/// What one family of peers did. It is printed at the end, because the versions with which tests passed are a result
+/// too.
 pub struct Family {
     name: String,
     cases: usize,
@@ -449,7 +450,7 @@ impl Family {
         self.cases += cases;
     }
 
-    /// Prints the family's line, and gives it to `tests/run`, which shows it after everything else.
+    /// Prints the family's line, and passes it to `tests/run`, which shows it after everything else.
     pub fn finish(self) {
         let line = format!("{}: {} cases", self.name, self.cases);
         println!("{line}");
@@ -459,7 +460,7 @@ impl Family {
                 .create(true)
                 .open(path)
                 .unwrap();
-            // In one piece, as families end at the same time.
+            // In one write, because families end at the same time.
             file.write_all(format!("{line}\n").as_bytes()).unwrap();
         }
     }

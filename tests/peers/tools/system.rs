@@ -1,6 +1,6 @@
 //! A system on which the program finds other files, such as `/etc/hosts`.
 
-/// The command that starts a program in a mount namespace, in which these files have this content. Needs root.
+/// The command that starts a program in a mount namespace in which these files have this content. Needs root.
 pub fn seeing(files: &[(&'static str, String)]) -> Vec<String> {
     let mut command: Vec<_> = ["unshare", "--mount", "sh", "-ec"]
         .map(str::to_owned)

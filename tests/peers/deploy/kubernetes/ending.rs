@@ -1,5 +1,5 @@
-//! The end of a pod without a cluster: the real proxy and the real application, and what the kubelet does to them in its
-//! order. The hooks of all containers run first, at the same time; then the application gets its SIGTERM; when it has
+//! The end of a pod without a cluster: the real proxy and the real application, and the kubelet's actions in their
+//! order. The hooks of all containers run first, at the same time. Then the application gets its SIGTERM. When it has
 //! ended, the sidecar gets its own.
 
 use std::fs;
@@ -17,13 +17,13 @@ use crate::tools::programs::{Client, Family, tool};
 
 use super::super::{STREAM, compose, free_port};
 
-/// Tunnels that are open when the pod is asked to end.
+/// Tunnels that are open when the pod begins to end.
 const TUNNELS: u64 = 60;
 
-/// Of these, how many send all the time.
+/// How many of them send continuously.
 const BUSY: u64 = 20;
 
-/// A certificate and its key, for the name that the tests' clients dial.
+/// A certificate and its key, for the name that the tests' clients use.
 pub fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     Authority::shared().write(folder, "tls", &["localhost"], Kind::Good)
 }
@@ -41,7 +41,7 @@ impl Pod {
         let port = app.event("app_started").number("port").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = certificate(folder.path());
-        // Hooks and probes know their ports beforehand.
+        // Hooks and probes must know their ports in advance.
         let (admin, probes) = (free_port(), free_port());
         let mut yaml = proxy_yaml();
         for (from, to) in [
@@ -64,7 +64,7 @@ impl Pod {
         Self { proxy, app, admin }
     }
 
-    /// Runs a hook as it is written in the manifest, with the places of this machine.
+    /// Runs a hook as written in the manifest, with the ports and programs of this machine.
     fn run(&self, hook: &[String]) -> Child {
         let file = self.proxy.folder().join("proxy.yaml");
         let here = |argument: &String| {
@@ -101,7 +101,7 @@ impl Pod {
     }
 }
 
-/// Waits for a hook's end, which must be a good one, and gives what it said.
+/// Waits for a hook's end, which must be successful; gives its output.
 #[track_caller]
 fn passed(mut hook: Child) -> String {
     eventually("the hook's end", || hook.try_wait().unwrap());
@@ -119,7 +119,7 @@ fn every_client_is_told_before_the_application_goes() {
     let clients = pod.clients();
     let (sidecar, app) = containers();
     let hooks = [pod.run(&hook(&sidecar)), pod.run(&hook(&app))];
-    // For as long as the delay lasts the pod is not ready, and serves.
+    // During the delay the pod is not ready, but it serves.
     let draining = pod.proxy.event("draining");
     let detail = draining.text("detail");
     assert!(detail.starts_with("asked for through the admin listener; "));

@@ -2,13 +2,13 @@ use wsgate::reason::Reason;
 
 use super::{ABNORMAL, Await, End, Finish, MESSAGE, Pong, Reset, Seen, Send, Step, told};
 
-/// The route on which the proxy closes when the upstream is gone.
+/// The route on which the proxy sends a Close when the upstream is gone.
 pub const TOLD: &str = "/told";
 
 /// The route on which it passes the bare end on.
 pub const BARE: &str = "/bare";
 
-/// All that Chromium is put through.
+/// All cases for Chromium.
 pub fn all() -> Vec<End> {
     [
         by_upstream(),
@@ -57,7 +57,7 @@ fn by_page<const N: usize>(
     }
 }
 
-/// The same where the proxy adds no words of its own.
+/// The same if the proxy adds no Close.
 fn bare(end: End) -> End {
     End {
         case: format!("transparent-{}", end.case),
@@ -86,7 +86,7 @@ pub fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     frame(0x88, &payload)
 }
 
-/// What the record says of an upstream's code.
+/// The reason for an upstream's code.
 fn reason_of(code: u16) -> Reason {
     match code {
         1000 | 1001 | 3999 => Reason::UpstreamClose,
@@ -101,8 +101,8 @@ fn reason_of(code: u16) -> Reason {
     }
 }
 
-/// The upstream begins, with a Close of its own. Of the codes, Chromium refuses those three alone that stand for the
-/// absence of a code (RFC 6455, section 7.4.1): they are among the faults.
+/// The upstream begins with its own Close. Chromium rejects only the three codes that stand for the absence of a code
+/// (RFC 6455, section 7.4.1); they are among the faults.
 fn by_upstream() -> Vec<End> {
     let codes = [
         0, 999, 1000, 1001, 1002, 1003, 1004, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1016,
@@ -144,7 +144,7 @@ fn by_upstream() -> Vec<End> {
             Some((1005, "", true)),
             Reason::UpstreamClose,
         ),
-        // As express-ws does where no route fits.
+        // Like express-ws if no route matches.
         End {
             at_once: empty,
             ..own(
@@ -166,15 +166,15 @@ fn by_upstream() -> Vec<End> {
             Some((1008, "policy", true)),
             Reason::UpstreamClosePolicy,
         ),
-        // The proxy ends the client's stream in order: an RST on that side would leave code and reason, and only
-        // `wasClean` would be false.
+        // The proxy ends the client's stream cleanly: an RST would keep code and reason, and only make `wasClean`
+        // false.
         own(
             "close-rst",
             vec![Send(close(1012, "r")), Await, Reset],
             restart,
             Reason::UpstreamCloseRestart,
         ),
-        // Chromium waits two seconds for the end of the stream, and then ends it.
+        // Chromium waits two seconds for the end of the stream and then ends it.
         own(
             "close-and-wait",
             vec![Send(close(1012, "r")), Await],
@@ -192,7 +192,7 @@ fn by_upstream() -> Vec<End> {
             restart,
             Reason::UpstreamCloseRestart,
         ),
-        // The Pings are answered first: else the Close would be.
+        // The Pings are answered first; otherwise the Close would be.
         own(
             "after-pings",
             vec![
@@ -216,7 +216,7 @@ fn by_upstream() -> Vec<End> {
     ends
 }
 
-/// The upstream is gone without a whole Close. Where its last frame is whole too, the proxy can still speak.
+/// The upstream is gone without a complete Close. If its last frame is complete, the proxy can still send a Close.
 fn without_close() -> Vec<End> {
     let eof = Reason::UpstreamEofNoClose;
     let cases: [(&str, &[u8], bool); 7] = [
@@ -226,7 +226,7 @@ fn without_close() -> Vec<End> {
         ("cut-in-code", b"\x88\x02\x03", false),
         ("cut-in-reason", b"\x88\x05\x03\xf4ab", false),
         ("cut-in-frame", b"\x82\x32abc", false),
-        // The Close is payload.
+        // The Close is part of the payload.
         ("close-in-frame", b"\x82\x32abc\x88\x03\x03\xf4r", false),
     ];
     let mut ends = Vec::new();
@@ -245,11 +245,11 @@ fn without_close() -> Vec<End> {
     ends
 }
 
-/// The page begins: what it sees is what the upstream answers, not what it gave itself.
+/// The page begins: it sees what the upstream answers, not its own code.
 fn by_the_page() -> Vec<End> {
     let (page, away) = (Reason::ClientClose, Reason::ClientGoingAway);
     let mut ends = vec![
-        // Whoever is first here, the other's Close is the answer.
+        // Whichever comes first, the other's Close is the answer.
         End {
             at_once: close(4000, "server"),
             reasons: vec![page, Reason::UpstreamClosePolicy],
@@ -319,9 +319,9 @@ fn by_the_page() -> Vec<End> {
     ends
 }
 
-/// The upstream breaks a rule.
+/// The upstream violates the protocol.
 fn faults() -> Vec<End> {
-    // What only a whole message or a Close's content shows is passed on, and fails in the client.
+    // What shows only in a whole message or in the content of a Close is passed on, and fails in the client.
     let passed = |case: &str, bytes: &[u8], reason| {
         let steps = [Send(bytes.to_vec()), Await, Finish];
         end(case, steps, ABNORMAL, Some(1002), reason)
@@ -352,7 +352,7 @@ fn faults() -> Vec<End> {
         ends.push(passed(case, bytes, Reason::ClientClose));
     }
 
-    // What is no frame stops at the proxy.
+    // An invalid frame stops at the proxy.
     let broken = Reason::UpstreamProtocolError;
     let long = [b'p'; 126];
     let long_close = [&4000_u16.to_be_bytes()[..], &long].concat();
@@ -381,7 +381,7 @@ fn faults() -> Vec<End> {
         let steps = [Send(bytes.to_vec()), Await, Finish];
         ends.push(end(case, steps, told(1002, broken), Some(1002), broken));
     }
-    // Its first byte has passed already: the proxy can't begin a frame of its own any more.
+    // Its first byte has already passed, so the proxy can't begin its own frame.
     for (case, first, rest) in [
         (
             "masked-later",
@@ -398,8 +398,8 @@ fn faults() -> Vec<End> {
     ends
 }
 
-/// What follows a Close does not pass, so that the Close stands. On its own it would cost the page its code: Chromium
-/// answers the Close, and then fails.
+/// What follows a Close is not passed on, so the Close counts. If it were passed on, the page would lose the code:
+/// Chromium answers the Close and then fails.
 fn after_close() -> Vec<End> {
     [
         ("then-close", close(4001, "two")),
@@ -431,7 +431,7 @@ fn after_close() -> Vec<End> {
     .collect()
 }
 
-/// Codes that libraries take, and codes that they do not.
+/// Codes that libraries accept, and codes that they reject.
 pub fn for_libraries() -> Vec<End> {
     let good = [
         1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000,

@@ -5,17 +5,17 @@ use super::{Crowd, family};
 use crate::interop::{Gate, PATIENT, Way, expect_told};
 use crate::tools::programs::{Kind, Server};
 
-/// A Close of the proxy's own, and what brings it about.
+/// A Close by the proxy, and its cause.
 struct Say {
     name: &'static str,
-    /// The keys of the route beside the origins.
+    /// The route's keys, in addition to the origins.
     keys: &'static str,
     /// What the client does.
     cases: &'static [&'static str],
     reason: Reason,
-    /// The code that the client's application is told.
+    /// The code that the client's application gets.
     client: u64,
-    /// The code that the upstream's is told.
+    /// The code that the upstream's application gets.
     upstream: u64,
 }
 
@@ -36,7 +36,7 @@ const SAYS: [Say; 5] = [
         client: 1001,
         upstream: 1001,
     },
-    // The one that did not send it is not to blame.
+    // The side that did not send it is not to blame.
     Say {
         name: "big-up",
         keys: ", max_message: 1000",
@@ -63,8 +63,7 @@ const SAYS: [Say; 5] = [
     },
 ];
 
-/// Holds what a server's application was told against what is expected. A server that cut the connection was told
-/// nothing.
+/// Compares what a server's application got with what is expected. A server that cut the connection got nothing.
 #[track_caller]
 fn expect_server_saw(server: &Server, case: &str, code: u64, reason: Reason) {
     let close = server.event(&server.handshake(case), "close");
@@ -77,7 +76,7 @@ fn expect_server_saw(server: &Server, case: &str, code: u64, reason: Reason) {
 }
 
 fn servers() -> [(&'static str, Server); 2] {
-    // Without compression a message has its size on the wire.
+    // Without compression a message has its own size on the wire.
     let options = json!({ "deflate": false });
     [("node", Kind::Node), ("python", Kind::Python)]
         .map(|(name, kind)| (name, Server::start(kind, options.clone())))
@@ -119,7 +118,7 @@ fn every_client_and_server_is_told_why() {
     family.finish();
 }
 
-/// A server's process is gone: killed, or by its own exit.
+/// The server's process is gone: it was killed or exited.
 #[test]
 fn a_gone_server_is_told_as_1014() {
     let mut family = family("a server's process ends");
@@ -143,7 +142,7 @@ fn a_gone_server_is_told_as_1014() {
     crowd.browse(&gate);
     for (path, server) in servers {
         for case in cases.iter().filter(|case| case.starts_with(&path[1..])) {
-            // Its message has been answered: the kill finds nothing unread, which would make the end a reset.
+            // Its message has been answered, so nothing is unread: otherwise the kill would cause a reset.
             server.event(&server.handshake(case), "message");
         }
         if path.starts_with("/kill") {

@@ -7,7 +7,7 @@ use crate::harness::proxy::ORIGIN;
 use crate::interop::{Gate, Way, expect_closed, expect_told};
 use crate::tools::programs::{Kind, Server};
 
-/// Control frames that a server's library saw of a connection.
+/// The control frames of a connection that a server's library saw.
 fn control_frames(server: &Server, case: &str) -> Vec<Line> {
     let id = server.handshake(case).number("id");
     let lines = server.lines().into_iter();
@@ -25,7 +25,7 @@ fn pings_are_answered_by_the_client_alone() {
     let way =
         |path, server: &Server, ping| Way::with(path, server.endpoint(), crowd.origins() + ping);
     let often = ", ping: { interval: 200ms }";
-    // Twenty of the stream's messages: a stall of one is no silence.
+    // Twenty messages of the stream: if one is delayed, the client is not silent.
     let seldom = ", ping: { interval: 1s }";
     let gate = Gate::open(&[
         way("/often-node", &node, often),
@@ -38,7 +38,7 @@ fn pings_are_answered_by_the_client_alone() {
     let mut streams = Vec::new();
     for (name, server) in servers {
         let path = format!("/often-{name}");
-        // The server ends it, at a moment when the last Ping has been answered long ago.
+        // The server ends it when the last Ping has long been answered.
         let cases = ["idle:1500", "text", "tell:stream:50:2"];
         let names = crowd.add(&gate, &path, &path[1..], &cases);
         idle.extend(names.map(|name| (name, server)));
@@ -54,7 +54,7 @@ fn pings_are_answered_by_the_client_alone() {
     for (case, server) in &idle {
         let record = expect_closed(gate.ended(case), Reason::UpstreamClose, 1000);
         let pings = record.number("pings").unwrap();
-        // Seven or eight fit in; a loaded machine may be late for some.
+        // Seven or eight fit in; on a loaded machine some may be late.
         assert!((3..=8).contains(&pings), "{record:?}");
         assert_eq!(record.number("pongs"), Some(pings), "{record:?}");
         assert!(control_frames(server, case).is_empty(), "{case}");
@@ -71,7 +71,7 @@ fn pings_are_answered_by_the_client_alone() {
     family.finish();
 }
 
-/// The peers' own Pings pass, and their answers too, between those of the proxy.
+/// The peers' own Pings and their answers pass, in addition to the proxy's.
 #[test]
 fn pings_of_the_peers_pass_beside_those_of_the_proxy() {
     let mut family = family("pings of the peers");

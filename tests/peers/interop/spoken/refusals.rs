@@ -7,11 +7,11 @@ use crate::interop::clients::down;
 use crate::interop::{Gate, Way, expect_refusal};
 use crate::tools::programs::{Kind, Server};
 
-/// Holds a refusal that came as a tunnel against its record.
+/// Compares a refusal that came as a tunnel with its record.
 #[track_caller]
 fn expect_explained(told: &Told, record: Line, reason: Reason, code: u64) {
     assert_eq!(told.close(), (code, reason.code()), "{}", told.case);
-    // The first that was offered, as a browser fails a connection that chooses none; and no extension.
+    // The first offered one, because a browser fails a connection that chooses none; and no extension.
     assert_eq!(told.protocol, "voice.v2", "{}", told.case);
     assert_eq!(told.extensions, "", "{}", told.case);
     let record = record.expect(reason);
@@ -64,10 +64,10 @@ fn a_refusal_can_be_read_by_script() {
             assert_eq!(seen.number("status"), Some(401));
         }
     }
-    // What no route knows is answered as ever.
+    // A request that matches no route is answered as usual.
     let report = gate.visit(Kind::Node, "/nowhere", "path", json!({}));
     expect_refusal(&report, gate.ended("path"), Reason::PathNotAllowed);
-    // Nothing but its port: the policy's refusals did not reach it.
+    // Only its port: the refused requests did not reach it.
     assert_eq!(node.lines().len(), 1, "{:?}", node.lines());
     family.add(expected.len() + 1);
     gate.close(expected.len() + 1);
@@ -85,7 +85,7 @@ fn a_shutdown_sends_late_clients_away_in_words() {
         &[Way::with("/ws", node.endpoint(), rules)],
         "limits: { close_wait: 60s }\nshutdown: { drain: 60s, spread: 0s }\n",
     );
-    // Who does not answer the Close holds the process up.
+    // A client that does not answer the Close delays the process.
     let inside = gate.raw("/ws", "inside");
     gate.proxy.signal("TERM");
     gate.proxy.event("draining");

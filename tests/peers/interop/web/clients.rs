@@ -67,7 +67,7 @@ fn node(kind: &str) {
     ] {
         assert_eq!(web.request(case).number("status"), Some(status), "{case}");
     }
-    // One connection of the client, and a record and an id for each of its requests.
+    // One connection of the client, with a record and an id for each of its requests.
     let kept = web.requests("kept", 20);
     assert!(
         kept.iter()
@@ -106,7 +106,7 @@ fn python_clients_are_served() {
     family.finish();
 }
 
-/// One path for polls and for the WebSocket that takes over from them.
+/// One path for the polls and for the WebSocket that replaces them.
 #[test]
 fn socket_io_polls_and_upgrades() {
     let mut family = Family::new(format!("socket.io {}", package_version("socket.io")));

@@ -55,7 +55,7 @@ fn uploads(web: &Web, app: &Server) {
     let path = file.display().to_string();
     let length = content.len() as u64;
 
-    // From standard input its length is not known: chunks.
+    // From standard input the length is unknown, so chunks are used.
     let url = format!("{}/api/hash?case=curl_chunks", web.plain());
     let output = Command::new(tool("WSGATE_CURL"))
         .args([
@@ -77,7 +77,7 @@ fn uploads(web: &Web, app: &Server) {
     });
     assert_eq!(field(&chunked, "transfer-encoding"), "chunked");
 
-    // The proxy says 100 itself, once: the application gets no Expect.
+    // The proxy itself sends 100 once; the application gets no Expect.
     let expecting = [
         "--include",
         "--header",
@@ -111,7 +111,7 @@ fn uploads(web: &Web, app: &Server) {
             .any(|line| line.text("event") == "expects")
     );
 
-    // An answer before the body: nothing of it is asked for.
+    // An answer before the body: the body is not requested.
     let did = web.curl(&whole, &["/api/impatient?case=curl_impatient"]);
     assert!(
         did.text().contains("413 Payload Too Large"),
@@ -170,13 +170,13 @@ fn answers(web: &Web) {
         Some(0)
     );
 
-    // Compressed as the application did it.
+    // Compressed by the application.
     let did = web.curl(&["--raw"], &["/api/gzip?case=curl_gzip"]);
     assert_eq!((did.code, &did.body[..2]), (0, &[0x1f, 0x8b][..]));
     let length = web.request("curl_gzip").number("bytes_upstream_to_client");
     assert_eq!(length, Some(did.body.len() as u64));
 
-    // Trailers go to whoever says that it takes them.
+    // Clients that accept trailers get them.
     let wanting = [
         "--raw",
         "--header",
@@ -192,7 +192,7 @@ fn answers(web: &Web) {
     );
 }
 
-/// What is not spoken here is refused in words that say what is.
+/// What is not supported is refused with words that say what is.
 fn refused(web: &Web) {
     let old = ["--http1.0", "--include"];
     let did = web.curl_at(&web.plain(), &old, &["/api/json?case=curl_old"]);
@@ -205,7 +205,7 @@ fn refused(web: &Web) {
     assert!(did.text().contains("use HTTP/1.1\n"), "{}", did.text());
     web.failed("curl_old", Reason::HttpVersionUnsupported);
 
-    // Over TLS curl offers http/1.0 alone, and learns the same.
+    // Over TLS curl offers only http/1.0, and gets the same answer.
     let did = web.curl(&old, &["/api/json?case=curl_old_tls"]);
     assert!(
         did.text().contains("http_version_unsupported\n"),
@@ -223,7 +223,7 @@ fn refused(web: &Web) {
     assert!(did.text().starts_with("HTTP/1.1 200 "), "{}", did.text());
     assert_eq!(web.request("curl_h2c").text("http_version"), "1.1");
 
-    // Over TLS there is ALPN, and curl takes what is offered.
+    // Over TLS there is ALPN, and curl accepts what the proxy offers.
     let did = web.curl(&["--http2"], &["/api/json?case=curl_alpn"]);
     assert_eq!(did.text(), r#"{"token":null}"#);
     assert_eq!(web.request("curl_alpn").text("alpn"), "http/1.1");

@@ -6,14 +6,14 @@ use crate::tools::programs::{Family, Server};
 
 const HALF: u64 = 512 * 1024;
 
-/// Whoever goes in the middle: both others learn of it, and the record says who it was and how far it had come.
+/// Whoever leaves in the middle: both others notice, and the record says who it was and how far it got.
 #[test]
 fn what_breaks_off_in_the_middle_is_told() {
     let mut family = Family::new("plain requests that break off");
     let app = Server::program("web_server.js", &["express"]);
     let web = Web::open(ROUTES, &app);
 
-    // A stream of events whose client is gone: the application can stop at once.
+    // An event stream whose client has gone: the application can stop at once.
     family.add(web.visit("web_client.js", &["leave_events"]).passed());
     assert_eq!(answered(&app, "leave_events").0["whole"], false);
     let record = web.failed("leave_events", Reason::ClientLeftResponse);
@@ -52,7 +52,7 @@ fn what_breaks_off_in_the_middle_is_told() {
     family.finish();
 }
 
-/// At a shutdown an open stream of events is waited for, and then cut: its record says what it was.
+/// A shutdown waits for an open event stream and then cuts it; the record says what it was.
 #[test]
 fn a_stream_of_events_at_a_shutdown() {
     let mut family = Family::new("plain requests at a shutdown");

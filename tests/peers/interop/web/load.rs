@@ -41,9 +41,9 @@ fn many_kept_connections_beside_a_tunnel() {
     assert!(records.iter().all(|line| line.text("reason").is_empty()));
 
     let count = web.curl(&[], &["/api/connections?case=connections"]).json();
-    // Beside the kept ones the tunnel's, and the one that asks.
+    // In addition to the kept ones: the tunnel's, and the one that asks.
     assert!(count.number("open").unwrap() <= KEPT + 2, "{count:?}");
-    // And few requests needed a connection of their own.
+    // And only few requests needed a new connection.
     assert!(
         count.number("opened").unwrap() < all as u64 / 2,
         "{count:?}"

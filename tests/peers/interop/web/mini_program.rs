@@ -70,7 +70,7 @@ fn the_first_users_application_as_a_whole() {
     );
     assert!(posted.text().contains("allow: GET"), "{}", posted.text());
 
-    // An engineer reads: what happened, at whom, and what to do.
+    // What an engineer reads: what happened, who caused it, and what to do.
     for (case, status) in [
         ("history", 200),
         ("bad", 401),
@@ -90,7 +90,7 @@ fn the_first_users_application_as_a_whole() {
         "{record:?}"
     );
 
-    // The backend dies: the tunnel's client is told to come back, requests are told why.
+    // The backend dies: the tunnel's client is told to reconnect, and requests get the reason.
     app.kill();
     let (code, told) = {
         let report = tunnel.finish();
@@ -113,7 +113,7 @@ fn the_first_users_application_as_a_whole() {
     assert_eq!(down.refusal().number("status"), Some(502));
     web.failed("down_socket", Reason::UpstreamRefused);
 
-    // And is back: nothing of the time without it is left.
+    // It is back: nothing of the time without it is left.
     let again = Server::program("web_server.js", &["express", &port]);
     assert_eq!(get(&web, &["token: good"], &history("again")).0, 200);
     let report = socket(&web, "again_socket", &json!(["text", "close"])).finish();
@@ -124,7 +124,7 @@ fn the_first_users_application_as_a_whole() {
     family.add(14);
 
     drop(again);
-    // The last words of all that happened: one record each.
+    // The records of everything: one each.
     let lines = web.proxy.stop();
     for case in [
         "history",
