@@ -6,8 +6,8 @@
 //!                            └▶ open ─▶ tunnel
 //! ```
 //!
-//! Each step takes what the one before it gave, and gives what the next one needs, or an [`Ended`] with the reason. On its way
-//! it fills in the facts of its connection or request ([`facts`]), of which the record is made here, when the request ends. A
+//! Each step takes the result of the step before it, and gives what the next one needs, or an [`Ended`] with the reason. It
+//! fills in the facts of the connection or the request ([`facts`]). When the request ends, the record is made of them here. A
 //! connection that ends before its first request has the record of that request.
 
 mod admit;
@@ -50,9 +50,10 @@ use crate::stream::{ClientStream, UpstreamStream, linger};
 use crate::tunnel::Tunnel;
 use crate::upstream::InUse;
 
-/// Carries one connection from its first byte to its last, unless it is cut off before; a tunnel goes on in a task of its
-/// own. It is let in with `shared`; each request is served with what `current` has when its head has come. `counted` counts
-/// the connection from here to its last byte and only once; as the first parameter it is dropped last.
+/// Serves one connection from its first byte to its last, unless it is cut off. A tunnel goes on in another task.
+///
+/// The connection is let in with `shared`. Each request is served with what `current` has when its head is complete.
+/// `counted` counts the connection once, until its last byte; the first parameter is dropped last.
 pub async fn serve(
     counted: TaskTrackerToken,
     accepted: Accepted,
@@ -86,7 +87,7 @@ pub async fn serve(
     let Connection { held, shared, .. } = connection;
     let held = held.into_inner();
     match after {
-        // A task keeps the size of what it once held, and a handshake holds far more than a tunnel.
+        // A task never shrinks, and a handshake holds far more than a tunnel.
         After::Tunnel(opened) => {
             tokio::spawn(Carry::new(*opened, slot, held, counted));
         }
@@ -107,20 +108,20 @@ pub fn turn_away(not_accepted: NotAccepted, shared: &Shared) {
     draft.failed(failure);
 }
 
-/// A connection with a client, which its requests share.
+/// A connection with a client: what its requests share.
 struct Connection<'a> {
     /// What its requests are served with next.
     current: &'a Current,
     /// What it is served with.
     shared: Arc<Shared>,
     cutoff: Cutoff,
-    /// The hop nearest to us that says anything in HTTP: who dialled, or whom its PROXY header names.
+    /// The nearest hop that speaks HTTP: the peer of the socket, or whom its PROXY header names.
     peer: SocketAddr,
     /// Whether that hop's connection is TLS.
     secure: bool,
-    /// Whether somebody whom nothing names speaks by way of the hop, whose fields are not believed then.
+    /// Whether the PROXY header names nobody. Then fields that name the client are not believed.
     is_unnamed: bool,
-    /// This connection among its client's, as soon as the client is known.
+    /// Counts this connection among its client's, as soon as the client is known.
     held: OnceLock<Box<Held>>,
     facts: Arc<ConnectionFacts>,
     /// How many requests have begun.
@@ -138,7 +139,7 @@ struct Request<'a> {
 /// A client's stream at the beginning of a request.
 struct Unread {
     stream: ClientStream,
-    /// What has come of the request.
+    /// What has arrived of the request.
     held: Vec<u8>,
     /// When its head must be complete.
     deadline: Instant,
@@ -157,7 +158,7 @@ struct Opened {
     tunnel: Tunnel,
     in_use: InUse,
     record: Resting,
-    /// What its request was served with.
+    /// What the request was served with.
     shared: Arc<Shared>,
     /// Whether its peer is on this machine.
     is_local: bool,
@@ -167,7 +168,7 @@ struct Opened {
 enum Next {
     /// A tunnel, or the connection's end.
     Last(After),
-    /// Another request may follow; its beginning may have come, with its first byte at `begun`.
+    /// Another request may follow. Its beginning may have arrived, the first byte at `begun`.
     Request {
         stream: ClientStream,
         held: Vec<u8>,
@@ -175,11 +176,11 @@ enum Next {
     },
 }
 
-/// What a request came to.
+/// How a request ended well.
 enum Done {
     /// A tunnel is open: the client has its 101.
     Opened(Tunnel, InUse),
-    /// An answer was delivered, or as much of it as could be.
+    /// The client got an answer, or a part of it.
     Served {
         level: Level,
         failure: Option<Failure>,
@@ -187,7 +188,7 @@ enum Done {
     },
 }
 
-/// How a request failed, and what its connection still has to deliver.
+/// How a request failed.
 struct Ended {
     failure: Failure,
     /// Open while the client may still have to read its answer.
@@ -207,7 +208,7 @@ impl Connection<'_> {
     /// accept, identify, secure; then one request after the other.
     async fn live(&mut self, socket: TcpStream, accepted: Instant) -> After {
         let mut draft = self.draft(accepted);
-        // Each step is in a box of its own: a connection that waits for its client is as small as the step that waits.
+        // Each step is boxed, so a connection that waits for its client is only as large as the waiting step.
         let mut unread = match Box::pin(self.arrive(socket, &mut draft)).await {
             Ok(unread) => unread,
             Err(Ended { failure, client }) => {
@@ -247,14 +248,14 @@ impl Connection<'_> {
         Box::pin(self.secure(identified, draft)).await
     }
 
-    /// Goes on with what its listener serves with now, if that asks for nothing else on the way here.
+    /// Goes on with what the listener serves with now, if that would have let the connection in the same way.
     fn follow(&mut self) {
         if let Some(shared) = self.current.successor(&self.shared) {
             self.shared = shared;
         }
     }
 
-    /// Waits for a further request; a shutdown ends the wait, because nothing is lost by that.
+    /// Waits for a further request. A shutdown ends the wait, because nothing is lost.
     ///
     /// # Errors
     /// The stream, if no request follows.
@@ -289,13 +290,13 @@ impl Connection<'_> {
         Draft::new(&self.shared, cutoff, facts, (begun, before))
     }
 
-    /// Counts this connection among those of `client`, unless it is counted already. A trusted proxy is not a client: a
-    /// connection from one waits for the client that its request names.
+    /// Counts this connection among those of `client`, unless it is counted already. A trusted proxy is not a client; its
+    /// connections are counted for the client that the request names.
     fn count(&self, client: IpAddr) -> Result<(), Failure> {
         if self.held.get().is_none()
             && let Some(held) = self.shared.clients.connect(client)?
         {
-            // Nobody else sets it meanwhile: this connection has one task.
+            // Requests of one connection are polled by one task, so nobody else sets it meanwhile.
             let _ = self.held.set(held);
         }
         Ok(())
@@ -313,7 +314,7 @@ impl Request<'_> {
         } = self;
         match done {
             Ok(Done::Opened(tunnel, in_use)) => {
-                // At once, because the client has its 101: whatever happens from here on, a tunnel was open.
+                // First of all, because the client has its 101: from here on a tunnel was open, whatever happens.
                 let record = facts.opened();
                 shared.sink.entered(Stage::Tunnel);
                 Next::Last(After::Tunnel(Box::new(Opened {
@@ -352,7 +353,7 @@ impl Request<'_> {
     }
 }
 
-/// Lets the peers read the last of what was sent to them.
+/// Lets the peers read the last bytes that were sent to them.
 async fn see_off(
     client: Option<ClientStream>,
     upstream: Option<UpstreamStream>,
@@ -376,7 +377,7 @@ async fn see_off(
     };
     tokio::select! {
         _ = lingering => {}
-        // The record is written: the peers only lose the rest of their time to read.
+        // The record is written; the peers only lose time to read.
         () = shared.drain_patience() => {}
         () = cutoff.reached() => {}
     }

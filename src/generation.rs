@@ -1,7 +1,7 @@
-//! One configuration as the process serves with it: what was resolved, and what lives only while it is in use.
+//! A configuration in use: the resolved file, and what lives only while the process serves with it.
 //!
-//! A reload makes the next one. Connections keep the one that admitted them until they end, so that nothing under way is
-//! touched. What both have in common (an upstream's kept connections, its counts, its health) is shared.
+//! A reload makes the next generation. A tunnel keeps the one that admitted it until it ends, so a reload disturbs nothing.
+//! Generations share what outlives a configuration: an upstream's kept connections, its counts, its health.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::upstream::Group;
 /// A configuration in use.
 #[derive(Debug)]
 pub struct Generation {
-    /// Counts the configurations that this process has served with, from 1. A renewed certificate makes no new number.
+    /// The number of this configuration in the process, from 1. A renewed certificate does not change it.
     pub number: u64,
     /// What the file says.
     pub config: Arc<Config>,
@@ -49,7 +49,7 @@ impl Generation {
     ) -> Self {
         let bound = |route: &Route| {
             route.bound(|forward| {
-                // A configuration in which the name is unknown does not load.
+                // Every name is known: any other configuration does not load.
                 let upstream = Arc::clone(upstreams.get(&forward.upstream)?);
                 let settings = upstream.settings();
                 let tunnels = tunnels(route, forward, &config, settings.on_abort, metrics);

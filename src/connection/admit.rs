@@ -235,7 +235,7 @@ impl Request<'_> {
         Ok(Admitted::Plain(AdmittedPlain { permit, target }))
     }
 
-    /// Takes note of fields that claim to know the client, if nobody has a right to set them.
+    /// Notes identity fields that the peer may not set.
     fn watch_identity(&mut self, request: &Parts, identity: &Identity, is_handshake: bool) {
         if let Some(note) = identity.spoofed(&request.headers) {
             self.facts.note(note);

@@ -1,4 +1,4 @@
-//! An open tunnel, to its record and its last byte.
+//! The task of an open tunnel, until its record is written and its last byte is read.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use crate::record::Resting;
 use crate::tunnel::Tunnel;
 use crate::upstream::InUse;
 
-/// The task of a tunnel. Written out, because an `async fn` would hold what it is given twice.
+/// The task of a tunnel. It is written by hand, because an `async fn` would hold its arguments twice.
 pub(super) struct Carry {
     /// Taken at its end.
     open: Option<(Tunnel, Resting, InUse)>,
@@ -27,7 +27,7 @@ pub(super) struct Carry {
     last: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _slot: OwnedSemaphorePermit,
     _held: Option<Box<Held>>,
-    /// The last field: whoever waits for the end of all connections relies on what is dropped before.
+    /// The last field: when it is dropped, everything else of the connection must be gone.
     _counted: TaskTrackerToken,
 }
 
@@ -67,7 +67,7 @@ impl Future for Carry {
             let shutdown = this.drain.poll(cx);
             let closed = ready!(tunnel.poll(cx, shutdown));
             if let Some((tunnel, record, in_use)) = this.open.take() {
-                // Before the record, so that whoever reads it finds the room that the tunnel made.
+                // Dropped before the record, so that its reader finds the slot free.
                 drop(in_use);
                 record.close(|record| local::told(describe_end(closed, record), this.is_local));
                 let (client, upstream) = tunnel.into_streams();

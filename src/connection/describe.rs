@@ -33,7 +33,7 @@ pub(super) struct Description {
 }
 
 impl Draft {
-    /// Takes down what a request says about itself.
+    /// Notes what a request says about itself.
     pub fn describe(&mut self, request: &Parts, identity: &Identity) {
         let values = |name: header::HeaderName| {
             let values = request.headers.get_all(name).into_iter();
@@ -64,7 +64,7 @@ impl Draft {
             user_agent: joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value)),
             is_plain: false,
         };
-        // From here on the request has one, its own or the proxy's.
+        // If the request has no id, it gets one now.
         self.request_id();
     }
 

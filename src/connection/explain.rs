@@ -1,4 +1,4 @@
-//! Refusals for clients that hide the HTTP answer from their application: a 101, and a Close frame that says why.
+//! Refusals for clients that hide the HTTP answer from their application: a 101, then a Close frame with the reason.
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -12,13 +12,13 @@ use crate::reason::{Failure, Note, NoteCode};
 use crate::stream::ClientStream;
 use crate::tunnel::frame::{self, Event, Extensions, Reader, Sender};
 
-/// The code for a refusal that stays one (RFC 6455 section 7.4.1).
+/// The close code of a refusal that will not change (RFC 6455 section 7.4.1).
 const POLICY: u16 = 1008;
 
-/// The code for one that trying again may end (registered with IANA for RFC 6455).
+/// The close code of a refusal after which the client may try again (registered with IANA for RFC 6455).
 const TRY_AGAIN_LATER: u16 = 1013;
 
-/// What the answer to an opening handshake needs so that the client takes it.
+/// What the answer to an opening handshake needs so that the client accepts it.
 #[derive(Debug)]
 pub(super) struct Explanation {
     accept: String,
@@ -26,12 +26,12 @@ pub(super) struct Explanation {
 }
 
 impl Explanation {
-    /// For routes that want it.
+    /// For a route with `explain_refusals`.
     pub fn wanted<U>(route: &Route<U>, opening: &Opening) -> Option<Self> {
         let (_, rules) = route.websocket()?;
         rules.explain_refusals.then(|| Self {
             accept: opening.accept(),
-            // Chromium fails a connection that chooses none of those it offered.
+            // Chromium fails if the server chooses none of the offered subprotocols.
             subprotocol: opening.subprotocols.first().cloned(),
         })
     }
@@ -56,7 +56,7 @@ impl Explanation {
 }
 
 impl Request<'_> {
-    /// Answers a request that failed with a 101 and a Close frame; nothing of it comes from an upstream.
+    /// Answers a failed request with a 101 and a Close frame of the proxy's own.
     pub(super) async fn explain(
         &mut self,
         exchange: Exchange,
@@ -91,7 +91,7 @@ impl Request<'_> {
                     NoteCode::RefusalExplained,
                     format!("close code {code}"),
                 ));
-                // Whatever comes of it, the client was told.
+                // The client was told, whether it answers or not.
                 let _ = tokio::time::timeout(limits.close_wait, answer(&mut stream, held)).await;
             }
             Err(why) => self
@@ -110,7 +110,7 @@ async fn say(stream: &mut ClientStream, close: &[u8]) -> std::io::Result<()> {
     stream.flush().await
 }
 
-/// Reads until the client has answered the Close; what else it says goes nowhere.
+/// Reads until the client has answered the Close. Everything else is dropped.
 async fn answer(stream: &mut ClientStream, held: Vec<u8>) {
     let mut frames = Reader::new(Sender::Client, Extensions::None);
     let mut bytes = held;
@@ -123,7 +123,7 @@ async fn answer(stream: &mut ClientStream, held: Vec<u8>) {
                     rest = rest.get(count..).unwrap_or_default();
                 }
                 Ok((_, None)) => break,
-                // Behind a frame that is none there is nothing that could be read, nor a bound on what comes.
+                // Nothing after an invalid frame can be parsed.
                 Ok((_, Some(Event::Close(_)))) | Err(_) => return,
             }
         }

@@ -1,4 +1,4 @@
-//! What to do if the client, or the hop in front, is on this machine, so that there is no network between.
+//! Hints for a client, or a hop in front, on this machine: no network lies between.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,8 @@ pub(super) fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-/// `failure` of a connection, with a hint that does not blame the network if its peer `is_local`. What a stage hints at is
-/// better, and stays.
+/// The failure of a connection. If its peer `is_local`, it gets a hint that does not blame the network, unless its stage
+/// gave a more precise one.
 pub(super) fn told(failure: Failure, is_local: bool) -> Failure {
     if failure.hint.is_some() || !is_local {
         return failure;

@@ -1,4 +1,4 @@
-//! An opening handshake that may pass: the upstream asked, its answer passed on, and the tunnel that follows.
+//! An opening handshake that may pass: asks the upstream, passes its answer on, and opens the tunnel.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -149,7 +149,7 @@ impl Request<'_> {
         Ok((ends, opened.busy))
     }
 
-    /// Passes on what the upstream answered instead of 101.
+    /// Passes on the upstream's answer if it is not a 101.
     async fn relay(&mut self, exchange: Exchange, refused: Refused, upstream: &Upstream) -> Ended {
         self.facts.refused();
         self.facts.notes(refused.notes);
@@ -160,7 +160,7 @@ impl Request<'_> {
         let answered = exchange.answer(response, patience).await;
         let stream = match (refused.passed.cut(), answered.error) {
             (None, None) => Some(answered.stream),
-            // Writing fails after it too, which says nothing of the client.
+            // Then writing fails too, which is not the client's fault.
             (Some(cut), _) => {
                 let words = cut.detail.clone().unwrap_or_default();
                 self.facts.note(Note::new(NoteCode::RelayCut, words));
@@ -179,8 +179,8 @@ impl Request<'_> {
     }
 }
 
-/// Where in the spread of a shutdown this connection's turn is: its number's multiple of the golden ratio, which lies
-/// between those of all numbers before it.
+/// The place of connection `number` in the spread of a shutdown. Multiples of the golden ratio fall between those of all
+/// smaller numbers, so any set of connections is spread evenly.
 fn turn(number: u64) -> u32 {
     const GOLDEN: u32 = 0x9e37_79b9;
     let [.., a, b, c, d] = number.to_be_bytes();

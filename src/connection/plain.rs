@@ -1,4 +1,4 @@
-//! Plain requests that may pass: handed to the upstream, or answered by the proxy itself.
+//! Plain requests that may pass. They are handed to the upstream or answered by the proxy itself.
 
 use std::future::ready;
 
@@ -66,7 +66,7 @@ impl Request<'_> {
         let (exchange, served) = match answered {
             Ok((exchange, Ok(served))) => (exchange, served),
             Ok((exchange, Err(failure))) => {
-                // A body that nobody reads holds up the answer.
+                // An unread body would delay the answer.
                 drop(upload);
                 return Err(self.refuse(exchange, failure, None).await);
             }
@@ -88,7 +88,7 @@ impl Request<'_> {
         self.facts.response = Some(waited);
         let delivery = Delivery {
             asking,
-            // An answer that does not wait for the whole body leaves the rest of it in the way of another request.
+            // After an early answer the rest of the body is in the way of another request.
             is_last: is_last || !upload.is_over(),
             from_upstream: Some((&passed, &upload)),
         };
@@ -96,7 +96,7 @@ impl Request<'_> {
     }
 
     /// Answers a request as the configuration says, after its body: a malformed body is refused, and the next request
-    /// follows a good one. The connection ends where the body is too long, too slow or not sent.
+    /// follows a good one. The connection ends if the body is too long, too slow or not sent.
     ///
     /// # Errors
     /// `http_body_…`, and the reasons for a client that leaves.
@@ -114,7 +114,7 @@ impl Request<'_> {
         } = asked;
         let is_over = body.is_end_stream();
         let discarded = match is_over || request.headers.contains_key(header::EXPECT) {
-            // With Expect the body comes after a 100, which is not sent. What came with the head may be malformed already.
+            // With Expect the client waits for a 100, which is not sent. What came with the head may still be malformed.
             true => {
                 drop(body);
                 exchange.meanwhile(ready(is_over)).await
@@ -150,7 +150,7 @@ impl Request<'_> {
             from_upstream,
         } = delivery;
         respond::set_request_id(response.headers_mut(), &self.facts.request_id());
-        // Asked as late as this: a shutdown may have begun while the upstream was waited for.
+        // Decided only now, because a shutdown may have begun during the wait for the upstream.
         let is_last = is_last
             || self.shared.stop.is_draining()
             || self.connection.current.successor(&self.shared).is_none();
@@ -177,13 +177,13 @@ impl Request<'_> {
         let mut cut = None;
         let mut is_answered = answered;
         if let Some((passed, upload)) = from_upstream {
-            // A body that fails on its way up ends the answer too, and is why.
+            // If the request's body fails, the answer ends too, and the body is the cause.
             cut = upload.failure().or_else(|| passed.cut().cloned());
             is_answered &= passed.cut().is_none();
             self.facts.uploaded = Some(upload.bytes());
         }
         if let Some(Undelivered::Misframed(failure)) = &error {
-            // Why the body failed, whoever noticed it first.
+            // The cause is the body, whoever noticed it first.
             cut = Some(failure.clone());
         }
         let is_cut = cut.is_some();
@@ -198,7 +198,7 @@ impl Request<'_> {
                 held,
                 begun,
             },
-            // The client did not get a whole answer, and must not take it for one: the connection breaks off.
+            // The client must not take a part of an answer for the whole: the connection breaks off.
             false if is_cut && !is_answered => Next::Last(After::Close(None)),
             _ => Next::Last(After::Close(Some(stream))),
         };
@@ -210,13 +210,13 @@ impl Request<'_> {
     }
 }
 
-/// Whether the client says that no other request follows. In HTTP/1.0 none does, whatever it says.
+/// Whether the client announces that this is its last request. In HTTP/1.0 it always is.
 fn is_last(request: &Parts) -> bool {
     let closes = |token: &[u8]| token.eq_ignore_ascii_case(b"close");
     request.version == Version::HTTP_10 || tokens(&request.headers, &header::CONNECTION).any(closes)
 }
 
-/// What goes with an answer on its way.
+/// How an answer is delivered.
 struct Delivery<'a> {
     /// When the request was handed on.
     asking: Instant,
@@ -224,7 +224,7 @@ struct Delivery<'a> {
     from_upstream: Option<(&'a BodyOutcome, &'a Upload)>,
 }
 
-/// A client that did not wait: for a plain request it is another deadline that matters.
+/// Gives a client that did not wait the hint for plain requests, which have another deadline.
 fn impatient(failure: Failure) -> Failure {
     match failure.reason {
         Reason::ClientGaveUp => failure.with_hint(
@@ -251,7 +251,7 @@ fn close_after(fields: &mut HeaderMap) {
     fields.insert(header::CONNECTION, HeaderValue::from_static(value));
 }
 
-/// The answer of a `respond` route; to OPTIONS with what may be asked for in place of the body.
+/// The answer of a `respond` route. OPTIONS gets the allowed methods instead of the body.
 pub(super) fn response(respond: &Respond, method: &Method) -> Response<Bytes> {
     let is_asked_for = method != Method::OPTIONS;
     let body = match is_asked_for {
@@ -272,9 +272,9 @@ pub(super) fn response(respond: &Respond, method: &Method) -> Response<Bytes> {
     response
 }
 
-/// The way to the same place over TLS (RFC 9110 section 15.4.9: the method stays).
+/// The redirect to the same place over TLS. The method stays (RFC 9110 section 15.4.9).
 pub(super) fn redirect(asked: &Authority, target: &http::Uri) -> Response<Bytes> {
-    // Its port is that of this listener. Displayed, as an IPv6 address needs its brackets.
+    // Without the port, which is this listener's. `Display` writes the brackets of an IPv6 address.
     let host = Authority {
         port: None,
         ..asked.clone()

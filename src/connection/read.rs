@@ -31,7 +31,7 @@ pub(super) struct Asked {
 }
 
 impl Request<'_> {
-    /// Reads the head; from then on the request is served with what its listener serves with now.
+    /// Reads the head. From then on the request is served with what its listener serves with now.
     ///
     /// # Errors
     /// `http_…`, `tcp_…` and `tls_…` for a head that does not come or is malformed, and `draining`.
@@ -71,7 +71,7 @@ impl Request<'_> {
         Err(refuse_unread(stream, failure, patience, &mut self.facts).await)
     }
 
-    /// Goes on with what the listener serves with now, if that asks for nothing else on the way here.
+    /// Goes on with what the listener serves with now, if that would have let the connection in the same way.
     fn follow(&mut self) {
         if let Some(shared) = self.connection.current.successor(&self.shared) {
             self.facts.generation = shared.generation.number;
@@ -87,7 +87,7 @@ impl Request<'_> {
         }
     }
 
-    /// Lets hyper parse the head, and takes down what the request says about itself.
+    /// Lets hyper parse the head, and notes what the request says about itself.
     ///
     /// # Errors
     /// `http_malformed`, if hyper refuses what passed our own check.

@@ -18,14 +18,14 @@ use crate::tls;
 impl Request<'_> {
     /// Answers a request that may not pass.
     pub(super) async fn deny(&mut self, asked: Asked, denied: Denied) -> Ended {
-        // A body that nobody reads holds up the answer.
+        // An unread body would delay the answer.
         drop(asked.body);
         let explanation = denied.explanation.map(|explanation| *explanation);
         self.refuse(asked.exchange, denied.failure, explanation)
             .await
     }
 
-    /// Answers a request with a refusal of our own; without a status the connection just ends.
+    /// Answers a request with the proxy's own refusal. If the failure has no status, the connection just ends.
     pub(super) async fn refuse(
         &mut self,
         exchange: Exchange,
@@ -62,7 +62,7 @@ impl Request<'_> {
         refuse_unread(stream, failure, patience, &mut self.facts).await
     }
 
-    /// The end of a request whose client did not wait for its answer since `asking`.
+    /// Ends a request whose client left. The request was handed on at `asking`.
     pub(super) async fn gone(&mut self, gone: Gone, asking: Instant) -> Ended {
         let Gone { how, stream } = gone;
         let failure = match how {
@@ -81,7 +81,7 @@ impl Request<'_> {
     }
 }
 
-/// Answers without hyper, within `patience`; without a status the connection just ends.
+/// The same without hyper, within `patience`.
 pub(super) async fn refuse_unread(
     mut stream: ClientStream,
     failure: Failure,

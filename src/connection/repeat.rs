@@ -1,4 +1,4 @@
-//! What came before: probes of a platform that ask the same wrong thing again and again.
+//! Remembers refused plain requests, so that a platform's probe that repeats the same one is logged once an hour.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -7,22 +7,22 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Askers that are remembered; when more come, all are forgotten.
+/// How many requests are remembered. When there are more, all are forgotten.
 const REMEMBERED: usize = 1024;
 
-/// How long somebody's first time counts.
+/// How long a first request is remembered.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Who asked for what not long ago.
+/// The requests of the last hour.
 #[derive(Debug, Default)]
 pub struct Repeats {
     hasher: RandomState,
-    /// By a hash with a secret key, so that nobody can hide behind another.
+    /// By a hash with a secret key, so that nobody can make a request look like a repetition.
     seen: Mutex<HashMap<u64, Instant>>,
 }
 
 impl Repeats {
-    /// Whether `client` asked the same with the same `words` in the last hour, not counting what was a repetition.
+    /// Whether `client` sent a request with the same `words` in the last hour. A repetition does not extend that hour.
     pub(super) fn is_repeated(&self, client: IpAddr, words: &[Option<&str>], now: Instant) -> bool {
         let key = self.hasher.hash_one((client, words));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_time_of_an_hour_is_none() {
+    fn the_first_request_of_an_hour_is_not_a_repetition() {
         let (repeats, now) = (Repeats::default(), Instant::now());
         let (one, two) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         assert!(!repeats.is_repeated(one, &[Some("/a"), None], now));

@@ -19,8 +19,8 @@ use crate::reason::{Failure, Reason};
 use crate::record::Sink;
 use crate::tls;
 
-/// After a shutdown began, how long a connection may still take to ask for something, or to read its refusal: enough
-/// for what is on its way, and short enough that connections without a tunnel don't hold up the exit.
+/// How long after the beginning of a shutdown a connection may still send its request or read its refusal: long enough for
+/// what is on its way, and short enough that connections without a tunnel don't delay the exit.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all connections of a listener share.
@@ -32,19 +32,19 @@ pub struct Shared {
     pub listener: SocketAddr,
     /// Its TLS settings, if it has any.
     pub tls: Option<Arc<tls::Server>>,
-    /// Whether it only sends clients to the same place over TLS.
+    /// Whether it only redirects clients to the same place over TLS.
     pub redirect_to_https: bool,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// Where records go.
     pub sink: Sink,
-    /// Who asked lately what is no use to ask.
+    /// Recent requests that probes repeat.
     pub repeats: Arc<Repeats>,
-    /// Who says who the client is and is not trusted.
+    /// The peers that name clients and are not trusted.
     pub claims: Arc<Claims>,
-    /// Whether a drain has begun, and how far it is.
+    /// The state of a drain.
     pub stop: Stop,
-    /// Counts all tunnels, and all connections that may still become one.
+    /// Counts the tunnels and the connections that may still become one.
     pub tasks: TaskTracker,
     /// What one client may use; the same for all listeners.
     pub clients: Arc<Clients>,
@@ -58,13 +58,16 @@ impl Shared {
         &self.generation.config
     }
 
-    /// Completes some time after a shutdown began, for what must not hold up the exit.
+    /// Completes some time after the beginning of a shutdown, for what must not delay the exit.
     pub(super) async fn drain_patience(&self) {
         self.stop.draining().await;
         tokio::time::sleep(DRAIN_PATIENCE).await;
     }
 
-    /// `work`, or a refusal when a shutdown has begun and the client has no request under way.
+    /// Runs `work`, for which no complete request has arrived; a shutdown ends it after a while.
+    ///
+    /// # Errors
+    /// `draining`.
     pub(super) async fn unless_draining<F: Future>(&self, work: F) -> Result<F::Output, Failure> {
         tokio::select! {
             biased;
@@ -76,8 +79,8 @@ impl Shared {
         }
     }
 
-    /// Whether a connection that `before` has brought to its first request may have its next one served with this: what
-    /// was decided on the way there must be decided the same way now.
+    /// Whether a connection that was let in with `before` may have its next request served with this. What was decided
+    /// before its first request must be decided in the same way now.
     fn may_follow(&self, before: &Self) -> bool {
         if std::ptr::eq(self, before) {
             return true;
@@ -94,7 +97,7 @@ impl Shared {
     }
 }
 
-/// What a listener's connections are served with now: nothing, once the listener is gone.
+/// What a listener's connections are served with now, or nothing if the listener is gone.
 #[derive(Debug)]
 pub struct Current(watch::Sender<Option<Arc<Shared>>>);
 
@@ -105,29 +108,29 @@ impl Current {
         Self(watch::Sender::new(Some(shared)))
     }
 
-    /// What a connection that comes now is served with.
+    /// What a connection that arrives now is served with.
     #[must_use]
     pub fn get(&self) -> Option<Arc<Shared>> {
         self.0.borrow().clone()
     }
 
-    /// Tells of each change from now on.
+    /// Receives each change from now on.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Option<Arc<Shared>>> {
         self.0.subscribe()
     }
 
-    /// From now on connections are served with `shared`; without it the listener is gone.
+    /// Serves connections with `shared` from now on; `None`: the listener is gone.
     pub fn set(&self, shared: Option<Arc<Shared>>) {
         self.0.send_replace(shared);
     }
 
-    /// What the next request of a connection is served with, which `since` served so far; `None` if none may follow.
+    /// What the next request of a connection is served with that `since` has served; `None` if no request may follow.
     pub(super) fn successor(&self, since: &Arc<Shared>) -> Option<Arc<Shared>> {
         self.get().filter(|now| now.may_follow(since))
     }
 
-    /// Whether the listener is there, and asks for something else on the way to a request than `since` did.
+    /// Whether the listener still exists and would let in connections in another way than `since` did.
     pub(super) fn asks_otherwise(&self, since: &Arc<Shared>) -> bool {
         self.get().is_some_and(|now| !now.may_follow(since))
     }
@@ -139,7 +142,7 @@ impl Current {
             let now = now.as_ref();
             now.is_some_and(|now| now.may_follow(since))
         };
-        // It can't fail, as this is a sender.
+        // This can't fail while `self`, the sender, exists.
         let _ = changes.wait_for(|now| !may_follow(now)).await;
     }
 }

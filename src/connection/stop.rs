@@ -1,5 +1,5 @@
-//! A drain as connections see it: nothing yet, then the drain, then the cut of what was there when it began, then the end
-//! of everything, which only a signal brings.
+//! A drain as connections see it. First nothing has happened; then the drain begins; then what was there at its beginning is
+//! cut off; and then, only because of a signal, everything is.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::tunnel::Shutdown;
 
-/// The state of a drain; all clones are one.
+/// The state of a drain. All clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// How many of the first two tokens are cancelled: to ask a token takes a lock that all tunnels share.
+    /// How many of the first two tokens are cancelled. Asking a token would take a lock that all tunnels share.
     phase: AtomicU8,
     draining: CancellationToken,
-    /// Over how long the Closes of a drain are spread, once it has begun.
+    /// The time over which a drain spreads its Close frames; set when it begins.
     spread: OnceLock<Duration>,
     cut: Cut,
-    /// Of the connections that came during the drain, which are refused, and not cut while the process stays.
+    /// For connections that arrived during the drain. They are refused, and not cut off until the process ends.
     end: Cut,
 }
 
@@ -42,19 +42,19 @@ impl Cut {
 }
 
 impl Stop {
-    /// A drain begins: no new tunnels, and those that are open are closed in their turn, all within `spread`. Only the
-    /// first time counts.
+    /// Begins a drain: new tunnels are refused, and open ones are closed one after the other within `spread`. Only the first
+    /// call counts.
     pub fn drain(&self, spread: Duration) {
-        // Before the phase and the token, so that whoever sees either finds it.
+        // Set before the phase and the token, because whoever sees those reads it.
         let _ = self.0.spread.set(spread);
         self.0.phase.fetch_max(1, Ordering::Release);
         self.0.draining.cancel();
     }
 
-    /// Cuts off what was there when the drain began, because of `cause`: words for records. Only the first time counts.
+    /// Cuts off what was there when the drain began. `cause` is the wording for records. Only the first call counts.
     pub fn cut(&self, cause: String) {
         self.drain(Duration::ZERO);
-        // Before the phase and the token, so that whoever sees either finds it.
+        // Set before the phase and the token, because whoever sees those reads it.
         let _ = self.0.cut.cause.set(cause);
         self.0.phase.fetch_max(2, Ordering::Release);
         self.0.cut.token.cancel();
@@ -78,7 +78,7 @@ impl Stop {
         self.0.draining.cancelled().await;
     }
 
-    /// For a connection that comes now: when it is cut off.
+    /// When a connection that arrives now will be cut off.
     #[must_use]
     pub fn cutoff(&self) -> Cutoff {
         Cutoff {
@@ -87,7 +87,7 @@ impl Stop {
         }
     }
 
-    /// The same for a tunnel, which can't have come during a drain.
+    /// The same for a tunnel, which can't have opened during a drain.
     pub(super) fn tunnel_cutoff(&self) -> Cutoff {
         Cutoff {
             stop: self.clone(),
@@ -95,7 +95,7 @@ impl Stop {
         }
     }
 
-    /// For one tunnel: what a drain asks of it.
+    /// What a drain asks of one tunnel.
     pub(super) fn watch(&self) -> DrainWatch {
         DrainWatch {
             waiting: Box::pin(self.0.draining.clone().cancelled_owned()),
@@ -118,7 +118,7 @@ impl Cutoff {
         if self.is_late { end } else { cut }
     }
 
-    /// Whether the connection came during a drain: it gets its refusal and nothing else.
+    /// Whether the connection arrived during a drain, and can only be refused.
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.is_late
@@ -142,11 +142,11 @@ impl Cutoff {
     }
 }
 
-/// Sees for one tunnel what the drain asks of it.
+/// Tells one tunnel what a drain asks of it.
 #[derive(Debug)]
 pub(super) struct DrainWatch {
     stop: Stop,
-    /// Of the token that is cancelled next.
+    /// Waits for the token that is cancelled next.
     waiting: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The phase when the task was last registered to be woken.
     seen: Option<u8>,
@@ -162,7 +162,7 @@ impl DrainWatch {
             }
             self.seen = Some(phase);
             if phase < 2 && self.waiting.as_mut().poll(cx).is_ready() {
-                // The phase has gone on just now: look at it again.
+                // The phase has just changed, so poll again.
                 cx.waker().wake_by_ref();
                 self.seen = None;
             }

@@ -1,8 +1,8 @@
-//! A hop that was forgotten in `trusted_proxies`: a peer that keeps saying who the client is, and is not believed.
+//! Finds a hop that was forgotten in `trusted_proxies`: a peer that keeps naming clients, and is not believed.
 //!
-//! Said once for each peer, and for few peers in all. Anybody can send such a field, so what counts as "keeps" is little
-//! in networks of one's own, where hops are, and much for peers from the internet; each kind has its own room, so that
-//! nobody outside can keep a hop inside from being told.
+//! Each peer is reported once, and only a few peers are reported in all. Anybody can send such a field. In private networks,
+//! where hops are, a few requests are enough; peers on the internet need many more. The two kinds are counted apart, so that
+//! nobody outside can prevent the report about a hop inside.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,25 +20,25 @@ use crate::http::forwarded::claimed;
 use crate::reason::Level;
 use crate::record::{Event, Record};
 
-/// Peers of one kind that are watched at a time; when more come, all are forgotten.
+/// How many peers of one kind are watched at a time. When there are more, all are forgotten.
 const WATCHED: usize = 256;
 
-/// Peers of one kind that are told of while the process runs.
+/// How many peers of one kind are reported while the process runs.
 const TOLD: usize = 8;
 
-/// What makes a hop of a peer in a private network: requests in which it names a client.
+/// How many requests that name a client make a peer in a private network a hop.
 const NEAR: u32 = 5;
 
-/// The same for a peer from the internet, and what else it takes: so many different clients in so much time, as a
-/// scanner has a list that it is soon through with.
+/// The same for a peer on the internet, which must also name so many different clients over so much time. A scanner soon
+/// comes to the end of its list.
 const FAR: u32 = 20;
 const FAR_CLIENTS: usize = 5;
 const FAR_TIME: Duration = Duration::from_secs(60);
 
-/// Networks that a suggested line repeats; of a longer list only the new item is written.
+/// How many networks a suggested line repeats. For a longer list only the new item is suggested.
 const REPEATED: usize = 8;
 
-/// Who says who the client is, though it is not trusted.
+/// The peers that name clients and are not trusted.
 #[derive(Debug, Default)]
 pub struct Claims {
     near: Watch,
@@ -47,7 +47,7 @@ pub struct Claims {
 
 #[derive(Debug, Default)]
 struct Watch {
-    /// Whether anybody is watched, so that a request that names nobody mostly takes no lock.
+    /// Whether anybody is watched. If not, a request that names nobody takes no lock.
     is_busy: AtomicBool,
     peers: Mutex<Peers>,
 }
@@ -66,8 +66,8 @@ struct Watched {
 }
 
 impl Claims {
-    /// Takes note of a request of `peer`, which names `client` or nobody; gives the number of those that did if it is time
-    /// to tell. A handshake in which nobody is named comes through no hop, as hops name the client each time.
+    /// Counts a request of `peer`, which names `client` or nobody; gives the number of requests that named one when it is
+    /// time for the report. A hop names the client each time, so a handshake that names nobody shows that `peer` is not one.
     fn next(
         &self,
         peer: IpAddr,
@@ -80,7 +80,7 @@ impl Claims {
         if client.is_none() && !(is_handshake && watch.is_busy.load(Relaxed)) {
             return None;
         }
-        // Where another connection is at it, one request more or less does not matter.
+        // If another connection holds the lock, one request more or less does not matter.
         let mut peers = watch.peers.try_lock().ok()?;
         let key = if is_far { network(peer) } else { peer };
         let told = match client {
@@ -130,7 +130,7 @@ impl Peers {
     }
 }
 
-/// What stands for one source: an IPv6 network of 64 bits belongs to one host.
+/// The source that is counted: a 64-bit IPv6 network belongs to one host.
 fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
@@ -142,7 +142,7 @@ fn network(ip: IpAddr) -> IpAddr {
 }
 
 impl Request<'_> {
-    /// Says so where a peer that is not trusted keeps naming clients.
+    /// Reports a peer that keeps naming clients and is not trusted.
     pub(super) fn watch_claims(&self, request: &Parts, is_handshake: bool) {
         let said = claimed(&request.headers);
         let peer = self.connection.peer.ip().to_canonical();
@@ -171,7 +171,7 @@ impl Request<'_> {
     }
 }
 
-/// What to do, with the line to write.
+/// The remedy, with the line to write.
 fn remedy(peer: IpAddr, shown: Option<String>, trusted: &[IpNet]) -> String {
     let quoted = |text: String| match text.contains(':') {
         true => format!("\"{text}\""),
@@ -189,7 +189,7 @@ fn remedy(peer: IpAddr, shown: Option<String>, trusted: &[IpNet]) -> String {
         Some(shown) if shown == peer.to_string() => {
             format!("add {} to `trusted_proxies`", quoted(shown))
         }
-        // The records are to have no whole addresses.
+        // Records must not show whole addresses.
         _ => "add its address to `trusted_proxies`".to_owned(),
     };
     format!(
@@ -210,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hop_of_ones_own_is_told_of_once() {
+    fn a_hop_in_a_private_network_is_reported_once() {
         for peer in ["127.0.0.1", "10.1.2.3", "::1", "fd00::7", "100.64.0.1"] {
             let (claims, now) = (Claims::default(), Instant::now());
             for number in 1..20 {
-                // Always the same client, as where one person tries it.
+                // Always the same client, as when one person tries it.
                 let told = claims.next(ip(peer), client(1), true, now);
                 assert_eq!(told, (number == NEAR).then_some(NEAR), "{peer} {number}");
                 // The hop's own health check is not a handshake.
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn who_also_comes_without_a_name_is_no_hop() {
+    fn a_peer_that_also_names_nobody_is_not_a_hop() {
         let (claims, now) = (Claims::default(), Instant::now());
         for _ in 0..20 {
             for _ in 1..NEAR {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn from_the_internet_it_takes_many_clients_and_time() {
+    fn a_peer_on_the_internet_must_name_many_clients_over_time() {
         let begun = Instant::now();
         let told = |clients: u32, each: Duration| {
             let claims = Claims::default();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_a_bound_however_many_come() {
+    fn memory_has_a_bound_however_many_peers_come() {
         let (claims, begun) = (Claims::default(), Instant::now());
         let mut told = 0;
         for number in 0..5000_u32 {
@@ -280,7 +280,7 @@ mod tests {
             claims.next(peer, client(number), true, begun);
             assert_eq!(claims.far.peers.lock().unwrap().watched.len(), 1);
         }
-        // And nobody outside keeps a hop inside from being told.
+        // Nobody outside prevents the report about a hop inside.
         for _ in 1..NEAR {
             claims.next(ip("10.0.0.1"), client(1), true, begun);
         }
