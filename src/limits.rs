@@ -1,8 +1,9 @@
-//! What one client may use: open connections, and opening handshakes a minute.
+//! What one client may use: open connections, and opening handshakes per minute.
 //!
-//! Takes the address of the client, which the caller knows: the peer, or what a trusted proxy tells. Gives a [`Held`]
-//! that counts while it lives, or a [`Failure`] with `client_conn_limit` or `rate_limited`. An IPv6 client is its /64,
-//! as whoever has one address of it has them all. Trusted proxies are hops, no clients, and are never limited.
+//! Takes the client's address, which the caller knows: that of the peer, or the one that a trusted proxy names. Gives a
+//! [`Held`], which counts while it exists, or a [`Failure`] with `client_conn_limit` or `rate_limited`. An IPv6 client
+//! is its /64, because whoever has one address of it has all of them. Trusted proxies are not clients, and are never
+//! limited.
 
 mod slots;
 
@@ -18,14 +19,14 @@ pub use slots::Slots;
 use crate::reason::{Failure, Reason};
 use crate::text::counted;
 
-/// What a limit on handshakes is counted over.
+/// The time over which a limit on handshakes counts.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Clients of one [`Rates`] generation. There are two, which take about 2 MiB: this is what a table of 32768
-/// places holds before it grows.
+/// The most clients in one generation of [`Rates`]. There are two generations, which take about 2 MiB: a table of 32768
+/// entries holds this many before it grows.
 const MOST_CLIENTS: usize = 7 << 12;
 
-/// What all clients use, and what one of them may.
+/// What all clients use, and what one of them may use.
 #[derive(Debug, Default)]
 pub struct Clients {
     most_connections: Option<usize>,
@@ -35,7 +36,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Limits per client; `None` is none. `handshakes` is per minute, and as many may come at once.
+    /// The limits per client; `None`: no limit. `handshakes` is per minute, and as many may come at once.
     #[must_use]
     pub fn new(
         connections: Option<usize>,
@@ -45,8 +46,8 @@ impl Clients {
         Self::default().succeeded(connections, handshakes, trusted_proxies)
     }
 
-    /// The same clients under other limits: what they have open still counts, so far as it was counted, and what they
-    /// asked for lately while that limit stays.
+    /// The same clients with other limits. Open connections that were counted still count, and recent handshakes count
+    /// while their limit stays.
     #[must_use]
     pub fn succeeded(
         &self,
@@ -65,10 +66,10 @@ impl Clients {
         }
     }
 
-    /// Counts a connection of `client` while what is given lives; `None` where nothing is counted.
+    /// Counts a connection of `client` until the result is dropped; `None` if nothing is counted.
     ///
     /// # Errors
-    /// `client_conn_limit` when as many as allowed are open.
+    /// `client_conn_limit` if the client has as many as allowed.
     pub fn connect(&self, client: IpAddr) -> Result<Option<Box<Held>>, Failure> {
         let Some(most) = self.most_connections else {
             return Ok(None);
@@ -91,10 +92,10 @@ impl Clients {
         })))
     }
 
-    /// Counts an opening handshake of `client` that came at `now`, whatever becomes of it.
+    /// Counts an opening handshake of `client` that came at `now`, whatever its outcome.
     ///
     /// # Errors
-    /// `rate_limited`, with the seconds after which there is room for one more; this one is not counted then.
+    /// `rate_limited`, with the seconds until there is room for one more. This handshake is then not counted.
     pub fn handshake(&self, client: IpAddr, now: Instant) -> Result<(), Failure> {
         let Some(rates) = &self.handshakes else {
             return Ok(());
@@ -121,12 +122,12 @@ impl Clients {
     }
 }
 
-/// Nothing that is done with one of these locks held can panic halfway.
+/// Code that holds one of these locks can't panic.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who counts as one client.
+/// What counts as one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Client {
     V4(u32),
@@ -147,7 +148,8 @@ impl Client {
     }
 }
 
-/// Open connections by client. Whoever has none is not in it, so that it is no larger than `limits.connections`.
+/// Open connections by client. Clients without a connection are absent, so it is at most as large as
+/// `limits.connections`.
 #[derive(Debug, Default)]
 struct Connections {
     open: Mutex<HashMap<Client, usize>>,
@@ -172,17 +174,17 @@ impl Drop for Held {
     }
 }
 
-/// A token bucket for each client, as the time at which it will be full again: one that is full needs no entry. As
-/// every bucket is full after a minute, clients are forgotten by the minute and nobody has to look for them. When a
-/// generation is full before its minute is over, the one before it is forgotten early: the clients that were not seen
-/// for longest start afresh, rather than that new ones are turned away.
+/// A token bucket for each client, stored as the time at which it will be full again. A full bucket needs no entry.
+/// Every bucket is full after a minute, so clients are forgotten by the minute, without a search. If a generation is
+/// full before its minute is over, the one before it is forgotten early: the clients seen longest ago start with a full
+/// bucket, so that new ones can be counted.
 #[derive(Debug)]
 struct Rates {
     most: usize,
     most_clients: usize,
-    /// Times are counted from here.
+    /// The beginning of time for all entries.
     epoch: Instant,
-    /// When the present generation began.
+    /// When the current generation began.
     began: Duration,
     recent: HashMap<Client, Duration>,
     before: HashMap<Client, Duration>,
@@ -225,7 +227,7 @@ impl Rates {
             return;
         }
         let recent = std::mem::take(&mut self.recent);
-        // After two minutes those are of no use either.
+        // After two minutes the older entries are useless, too.
         self.before = if age < 2 * MINUTE {
             recent
         } else {
@@ -320,17 +322,17 @@ mod tests {
             }
             let wait = retry_after(clients.handshake(ip("192.0.2.1"), now));
             assert!((1..=60).contains(&wait), "{most}: {wait}");
-            // Others have buckets of their own, and being refused costs nothing.
+            // Others have their own buckets, and a refused handshake costs nothing.
             clients.handshake(ip("192.0.2.2"), now).unwrap();
             assert_eq!(retry_after(clients.handshake(ip("192.0.2.1"), now)), wait);
-            // The advice is true: not before the last second of it, and then indeed.
+            // The advice is right: not earlier than in its last second, and certainly then.
             let early = now + Duration::from_secs(wait - 1);
             if most <= 60 {
                 retry_after(clients.handshake(ip("192.0.2.1"), early));
             }
             now += Duration::from_secs(wait);
             clients.handshake(ip("192.0.2.1"), now).unwrap();
-            // In the long run it is the rate, whatever is tried.
+            // In the long run the rate is exact, whatever the client tries.
             let mut passed = 0;
             for tenth in 0..6000 {
                 let at = now + Duration::from_millis(tenth * 100);
@@ -360,11 +362,11 @@ mod tests {
         let begin = Instant::now();
         let mut rates = Rates::new(1, MOST, begin);
         for number in 0..10_000_u64 {
-            // All at the same moment: nobody's bucket is full again.
+            // All at the same moment: no bucket is full again.
             rates.take(Client::V6(number), begin).unwrap();
             assert!(rates.recent.len() <= MOST && rates.before.len() <= MOST);
         }
-        // Who came last is known, who came first is forgotten.
+        // The last clients are known, and the first ones are forgotten.
         assert!(rates.take(Client::V6(9_999), begin).is_err());
         assert!(rates.take(Client::V6(9_999 - 99), begin).is_err());
         assert!(rates.take(Client::V6(0), begin).is_ok());

@@ -1,5 +1,5 @@
-//! Start, reload and stop: from a configuration file to bound listeners, from a file that changed to what serves with it,
-//! and from a signal to the last record.
+//! Start, reload and stop: from a configuration file to bound listeners, from a changed file to a new generation, and
+//! from a signal to the last record.
 
 mod descriptors;
 mod drain;
@@ -38,11 +38,11 @@ pub use sockets::BindError;
 use sockets::{Change, Common, Needs, Sockets};
 use tasks::Tasks;
 
-/// How long a blocked standard output may hold up the exit.
+/// How long a blocked standard output may delay the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long the way from the cut of what is left to the end of [`Server::run`] may take: a second each for listeners and
-/// for the two kinds of connections, then the last words, and one more.
+/// The longest time from the cut of the remaining connections to the end of [`Server::run`]: one second each for
+/// listeners and for the two kinds of connections, then the last records, and one more second.
 pub(crate) const ENDING: Duration = Duration::from_secs(6);
 
 /// Bound listeners, not yet accepting.
@@ -57,7 +57,7 @@ impl Server {
     /// Tokio runtime.
     ///
     /// # Errors
-    /// The first address that can't be bound, and an inherited socket that no key has the address of.
+    /// The first address that can't be bound, or an inherited socket whose address is in no key.
     pub fn bind(plan: Plan, sink: Sink, inherited: Inherited) -> Result<Self, BindError> {
         let limits = &plan.config.limits;
         let common = Common {
@@ -105,7 +105,7 @@ impl Server {
         self.running.sockets.services()
     }
 
-    /// How long the configuration in use lets a shutdown take, from the first signal to the cut of what is left.
+    /// How long a shutdown may take with the current configuration, from the first signal to the cut.
     pub fn patience(&self) -> impl Fn() -> Duration + Send + Sync + 'static {
         let generation = self.running.generation.subscribe();
         move || {
@@ -114,13 +114,13 @@ impl Server {
         }
     }
 
-    /// Serves until `signal` says so the first time, and for `shutdown.delay` as before; then drains: new handshakes are
-    /// refused, open tunnels may finish until `shutdown.drain` is over. What is left then is cut, and when `signal` says
-    /// so again all is cut at once. Ends with `stopped`. A drain that was asked for through the admin listener goes the
-    /// same way, and ends nothing but the tunnels: what follows it waits for `signal`.
+    /// Serves until the first `signal`, and for `shutdown.delay` after it. Then drains: new handshakes are refused, and
+    /// open tunnels may finish until `shutdown.drain` is over. The rest is then cut; a further `signal` cuts everything
+    /// at once. The last record is `stopped`. A drain from the admin listener goes the same way, but ends only the
+    /// tunnels; the process then waits for `signal`.
     ///
-    /// `signal` gives the name of each one, for the record. When `hangup` completes, and when a file changes, the
-    /// configuration is read again.
+    /// `signal` returns the name of each signal for the record. The configuration is read again when `hangup`
+    /// completes, and when a file changes.
     pub async fn run(self, signal: impl AsyncFnMut() -> &'static str, hangup: impl AsyncFnMut()) {
         let Self { running, change } = self;
         let common = &running.common;
@@ -153,7 +153,7 @@ impl Server {
             how = drain.run() => how,
             never = &mut reloading => match never {},
         };
-        // This blocks the thread, which has nothing else to do any more; another one may not be had.
+        // This blocks the thread, which has nothing else to do. Another thread may not be available.
         sink.close(&how, LAST_WORDS);
     }
 }

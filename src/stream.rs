@@ -1,4 +1,4 @@
-//! The byte streams that pass between stages, and how their sockets notice that a peer is gone.
+//! The byte streams that pass between stages, and how their sockets notice that a peer has left.
 
 mod records;
 mod socket;
@@ -19,15 +19,15 @@ use tokio_rustls::{client, server};
 use records::Records;
 pub use socket::{Socket, Watch, keep_alive};
 
-/// A stream that first gives back bytes that were already read from it.
+/// A stream that first gives bytes that were already read from it.
 #[derive(Debug)]
 pub struct Replay<S> {
     early: Vec<u8>,
     given: usize,
     counter: Option<Counter>,
-    /// Of no meaning where the stream is not TLS.
+    /// Has no effect if the stream is not TLS.
     records: Records,
-    /// A read ends with a record of TLS, or with its header.
+    /// A read ends at the end of a TLS record or of its header.
     by_record: bool,
     inner: S,
 }
@@ -37,7 +37,7 @@ pub struct Replay<S> {
 pub struct Counter(Arc<AtomicU64>);
 
 impl Counter {
-    /// So many.
+    /// The number of bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.load(Relaxed)
@@ -45,7 +45,7 @@ impl Counter {
 }
 
 impl<S> Replay<S> {
-    /// `early` comes before what `inner` still has.
+    /// A stream in which `early` comes before the bytes of `inner`.
     pub fn new(early: Vec<u8>, inner: S) -> Self {
         Self {
             early,
@@ -57,7 +57,7 @@ impl<S> Replay<S> {
         }
     }
 
-    /// The same, and a count of the bytes that are read from it.
+    /// The same, with a count of the bytes that are read from it.
     pub fn counting(early: Vec<u8>, inner: S) -> (Self, Counter) {
         let counter = Counter::default();
         let mut stream = Self::new(early, inner);
@@ -71,17 +71,17 @@ impl<S> Replay<S> {
         }
     }
 
-    /// Lets go of the count.
+    /// Stops counting.
     pub fn stop_counting(&mut self) {
         self.counter = None;
     }
 
-    /// The stream below; early bytes not read yet are gone from its point of view.
+    /// The stream below. It no longer has early bytes that are still unread.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The same, to be changed.
+    /// The stream below, to be changed.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
@@ -150,7 +150,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
     }
 }
 
-/// A stream that keeps the first bytes read from it, until they are taken.
+/// A stream that keeps the first bytes that are read from it, until they are taken.
 #[derive(Debug)]
 pub struct Beginning<S> {
     seen: Vec<u8>,
@@ -159,7 +159,7 @@ pub struct Beginning<S> {
 }
 
 impl<S> Beginning<S> {
-    /// Keeps `most` bytes of what `inner` has.
+    /// Keeps the first `most` bytes of `inner`.
     pub fn new(most: usize, inner: S) -> Self {
         Self {
             seen: Vec::new(),
@@ -173,7 +173,7 @@ impl<S> Beginning<S> {
         &self.inner
     }
 
-    /// The bytes kept; none are kept from here on.
+    /// Takes the kept bytes, and keeps no further ones.
     pub fn taken(&mut self) -> Vec<u8> {
         self.room = 0;
         std::mem::take(&mut self.seen)
@@ -268,17 +268,17 @@ macro_rules! either_stream {
 }
 
 either_stream! {
-    /// The client's side, with or without TLS.
+    /// The stream of the client's side, with or without TLS.
     ClientStream {
-        /// On a listener without TLS.
+        /// A stream from a listener without TLS.
         Plain(Box<Replay<Socket>>),
-        /// After the TLS handshake.
+        /// A stream after the TLS handshake.
         Tls(Box<server::TlsStream<Replay<Socket>>>),
     }
 }
 
 either_stream! {
-    /// The upstream's side.
+    /// The stream of the upstream's side.
     UpstreamStream {
         /// `http://`.
         Tcp(TcpStream),
@@ -301,26 +301,25 @@ impl ClientStream {
         }
     }
 
-    /// Whether TLS reads one record after the other, and so never has more of them than it hands on at once. That costs some
-    /// CPU for each record.
+    /// Sets whether TLS reads only one record at a time, and so never has more bytes than it passes on at once. That
+    /// costs some CPU for each record.
     pub fn by_record(&mut self, by_record: bool) {
         if let Self::Tls(stream) = self {
             stream.get_mut().0.by_record = by_record;
         }
     }
 
-    /// Gives back the room for a record that has been decrypted: TLS would do so when it reads on.
+    /// Frees the memory of a decrypted record, which TLS otherwise frees at the next read.
     pub fn trim(&mut self) {
         if let Self::Tls(stream) = self
             && stream.get_ref().0.by_record
         {
-            // Makes room for what is to be read, of which there is nothing.
+            // A read makes TLS free it; there is nothing to read.
             let _ = stream.get_mut().1.read_tls(&mut Nothing);
         }
     }
 
-    /// Reads no more than so many bytes from the socket, those of TLS itself included: what is behind them waits in the
-    /// kernel.
+    /// Reads at most this many bytes from the socket, including those of TLS itself. The rest waits in the kernel.
     pub fn limit(&mut self, most: u32) {
         self.socket().limit(most);
     }
@@ -338,7 +337,7 @@ impl ClientStream {
     }
 }
 
-/// Has nothing to be read now.
+/// Currently has nothing to read.
 struct Nothing;
 
 impl io::Read for Nothing {
@@ -348,8 +347,7 @@ impl io::Read for Nothing {
 }
 
 impl UpstreamStream {
-    /// Whether something of the peer's waits in the socket, its end included, as the kernel sees it now: what a runtime
-    /// knows may be older.
+    /// Whether the kernel has bytes from the peer, or its end. The runtime's information may be older.
     #[must_use]
     pub fn has_input(&self) -> bool {
         let socket = match self {
@@ -363,7 +361,7 @@ impl UpstreamStream {
     }
 }
 
-/// Reads at most so many bytes.
+/// Reads at most this many bytes.
 ///
 /// # Errors
 /// The stream's.
@@ -377,16 +375,16 @@ pub fn poll_read_at_most(
     Pin::new(&mut stream.take(most)).poll_read(cx, buf)
 }
 
-/// Bytes of a peer that are read and thrown away at its end: more than a socket holds, and bounded in time anyway.
+/// The most bytes of a peer that are read and discarded at the end: more than a socket holds. The time is limited, too.
 const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Ends a connection so that the peer can still read what was written to it: our side is shut down, what the peer
-/// still sends is thrown away, until it ends or `patience` is over. Closing a socket with unread bytes in it makes the
-/// kernel send a reset, which destroys what the peer has not read yet.
+/// Ends a connection so that the peer can still read what was written to it: shuts the proxy's side down, and discards
+/// what the peer still sends until it ends or `patience` is over. If a socket with unread bytes is closed, the kernel
+/// sends a reset, which destroys what the peer has not read yet.
 pub async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Duration) {
-    // Whatever fails here, the connection is at its end and its record written.
+    // An error does not matter here: the connection ends, and its record is written.
     let _ = tokio::time::timeout(patience, async {
-        // It may have been shut down before.
+        // It may already have been shut down.
         let _ = stream.shutdown().await;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
     })

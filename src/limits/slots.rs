@@ -1,4 +1,4 @@
-//! Places for connections, of which there can be more or fewer while some are taken.
+//! Slots for connections. Their number can change while some are in use.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,16 +13,16 @@ pub struct Slots {
 
 #[derive(Debug)]
 struct Count {
-    /// Places there are, taken or free.
+    /// The existing slots, free or in use.
     there: usize,
-    /// Places there should be.
+    /// How many slots there should be.
     wanted: usize,
-    /// Whether a task waits for places to go away.
+    /// Whether a task waits for slots to become free and go away.
     is_shrinking: bool,
 }
 
 impl Slots {
-    /// This many places.
+    /// Starts with this many slots.
     #[must_use]
     pub fn new(places: usize) -> Self {
         let places = places.min(Semaphore::MAX_PERMITS);
@@ -36,14 +36,14 @@ impl Slots {
         }
     }
 
-    /// A free place, which is taken until what is given is dropped; `None` if all are.
+    /// Takes a free slot until the result is dropped; `None` if all are in use.
     #[must_use]
     pub fn take(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.free).try_acquire_owned().ok()
     }
 
-    /// From now on there are this many places. Nobody loses one: where more are taken, the next that become free go
-    /// away. Needs a Tokio runtime.
+    /// Changes the number of slots. Nobody loses one: if more are in use, the next ones that become free go away. Needs
+    /// a Tokio runtime.
     pub fn resize(&self, places: usize) {
         let mut count = self.count();
         count.wanted = places.min(Semaphore::MAX_PERMITS);
@@ -66,7 +66,7 @@ impl Slots {
                     return;
                 }
             }
-            // It stands in line: a place that becomes free is its before it is a connection's.
+            // It waits in the queue, so it gets a free slot before a later connection does.
             let Ok(place) = self.free.acquire().await else {
                 return;
             };
@@ -78,7 +78,7 @@ impl Slots {
         }
     }
 
-    /// Nothing that is done with it locked can panic halfway.
+    /// Code that holds the lock can't panic.
     fn count(&self) -> MutexGuard<'_, Count> {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,7 +88,7 @@ impl Slots {
 mod tests {
     use super::*;
 
-    /// Lets the task that shrinks run until it waits.
+    /// Lets the task that removes slots run until it waits.
     async fn settle() {
         for _ in 0..100 {
             tokio::task::yield_now().await;

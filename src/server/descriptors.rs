@@ -1,17 +1,18 @@
-//! How many descriptors a configuration may come to need.
+//! How many descriptors a configuration may need.
 
 use rustix::process::{Resource, getrlimit};
 
 use crate::admin;
 use crate::config::Config;
 
-/// Those of each of the proxy's own services: its connections, its socket, and one in reserve.
+/// The descriptors for each of the proxy's own services: its connections, its socket, and one in reserve.
 const SERVICE: usize = admin::CONNECTIONS + 2;
 
-/// Those beside connections: listeners, standard streams, the runtime's own, a certificate being read.
+/// The descriptors for everything except connections: listeners, standard streams, the runtime, a certificate that is
+/// being read.
 const OTHER: usize = 64;
 
-/// What is to be said where the process may not open as many as `limits.connections` of `config` can take.
+/// The warning if the process may not open enough descriptors for the `limits.connections` of `config`.
 #[must_use]
 pub fn shortage(config: &Config) -> Option<String> {
     let available = getrlimit(Resource::Nofile).current?;

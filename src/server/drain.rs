@@ -1,5 +1,5 @@
-//! From being asked to stop to the words of the last record: by a signal, which ends the process, or through the admin
-//! listener, which does not.
+//! From the request to stop to the last record. A signal ends the process; a request through the admin listener does
+//! not.
 
 use std::future::Future;
 use std::pin::pin;
@@ -20,45 +20,46 @@ use crate::reason::Level;
 use crate::record::{Event, Record, Sink};
 use crate::text::counted;
 
-/// After a deadline, how long the tasks that were cut may take to write their records.
+/// How long tasks that were cut at a deadline may take to write their records.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
-/// At the end, how long connections that came during the drain may take: a second each to ask and to read their refusal.
+/// How long connections that came during the drain may take at the end: one second to ask, and one to read their
+/// refusal.
 const LATE_GRACE: Duration = Duration::from_secs(2);
 
-/// What the way from the first word to the last needs.
+/// What the drain needs.
 pub(super) struct Drain<S> {
     /// Gives the name of each signal.
     pub signal: S,
-    /// What is in use when the drain begins says how it goes.
+    /// The current generation when the drain begins; its settings apply.
     pub generation: watch::Receiver<Arc<Generation>>,
     pub sink: Sink,
     pub stop: Stop,
     pub state: State,
-    /// Tunnels and what may become one: the connections that were there before the drain.
+    /// Tunnels and what may become one: the connections that existed before the drain.
     pub early: TaskTracker,
     /// The connections that came during the drain.
     pub late: TaskTracker,
     /// Ends the listeners.
     pub accepting: CancellationToken,
-    /// Says that the process ends, once the drain is over.
+    /// Cancelled when the process ends after the drain.
     pub leaving: CancellationToken,
     /// A task for each listener.
     pub accept_tasks: TaskTracker,
 }
 
-/// How a drain was over.
+/// How a drain ended.
 enum Over {
-    /// All by itself.
+    /// All connections ended by themselves.
     Ended,
-    /// Cut at `shutdown.drain`.
+    /// The rest was cut at `shutdown.drain`.
     Deadline,
-    /// Cut by a signal after the one that ends the process.
+    /// A signal after the one that ends the process cut the rest.
     Signal(&'static str),
 }
 
 impl<S: AsyncFnMut() -> &'static str> Drain<S> {
-    /// Waits until it is asked for, and drains; returns at the end of the process, with how that came.
+    /// Waits for the request, and drains. Returns at the end of the process, with how the drain ended.
     pub async fn run(mut self) -> String {
         let mut leaving = tokio::select! {
             name = (self.signal)() => Some(name),
@@ -73,7 +74,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         };
         let deadline = Instant::now() + settings.delay + settings.drain;
         let (cause, how) = match self.wait(&settings, &mut leaving).await {
-            // What may still be there came late, and is told by what meets it.
+            // What still exists came late, and the records of those connections say how they end.
             Over::Ended => ("the process ended".to_owned(), None),
             Over::Deadline => (
                 format!("the {whose}'s deadline ({limit}) passed"),
@@ -106,14 +107,14 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         cause
     }
 
-    /// From here on the proxy is not ready.
+    /// From now on the proxy is not ready.
     fn begin(&self, settings: &Shutdown, leaving: Option<&'static str>) {
         let delay = settings.delay;
         let by = leaving.unwrap_or("asked for through the admin listener");
         let open = counted(self.early.len(), "connection");
         let limit = format_duration(settings.drain);
         let detail = if delay.is_zero() {
-            // Whoever reads the record can rely on it: from here on handshakes are refused.
+            // Readers of the record can rely on it: from now on handshakes are refused.
             self.refuse(settings);
             format!("{by}; {open} open, at most {limit} to finish")
         } else {
@@ -124,7 +125,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
                  finish"
             )
         };
-        // After the phase, which goes with what is said of it.
+        // This comes after the phase, so that both agree.
         if leaving.is_some() {
             self.leaving.cancel();
         }
@@ -158,7 +159,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         }
     }
 
-    /// `work`, unless a signal comes that is not the first one.
+    /// Completes with `work`, unless a signal other than the first one comes.
     async fn unless_cut<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -184,7 +185,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         }
     }
 
-    /// The drain is over and the process stays. What was cut has its record before this is said.
+    /// The drain has ended, and the process stays. Connections that were cut have their records before this one.
     async fn rest(&self, cut: usize, how: String) {
         ended(&self.early).await;
         self.state.enter(Phase::Drained(cut));
@@ -193,7 +194,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         self.sink.emit(record);
     }
 
-    /// Ends the listeners and every connection; plain requests that came late may be answered until `deadline`.
+    /// Ends the listeners and every connection. Late plain requests may be answered until `deadline`.
     async fn finish(&mut self, cause: &str, deadline: Instant) {
         self.leaving.cancel();
         self.accepting.cancel();
@@ -201,7 +202,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         self.late.close();
         let late = deadline.max(Instant::now() + LATE_GRACE);
         if self.early.is_empty() {
-            // Who is not finished then, or when a signal says so again, is told by its record.
+            // The records of connections that are cut then, or by a further signal, say so.
             tokio::select! {
                 _ = timeout_at(late, self.late.wait()) => {}
                 _ = (self.signal)() => {}
@@ -213,8 +214,8 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
     }
 }
 
-/// Waits for tasks that were cut. One that does not end now is stuck in a destructor or a blocking call; its guard still
-/// writes.
+/// Waits for tasks that were cut. A task that does not end now is stuck in a destructor or a blocking call; its guard
+/// still writes the record.
 async fn ended(tasks: &TaskTracker) {
     tasks.close();
     let grace = Instant::now() + CUT_GRACE;

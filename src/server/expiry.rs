@@ -1,4 +1,4 @@
-//! Certificates that are about to expire, told in time and not too often.
+//! Reports certificates that expire soon, early enough and not too often.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use crate::tls::Certificate;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What was told of each certificate.
+/// What was reported about each certificate.
 #[derive(Debug, Default)]
 pub(super) struct Expiry(BTreeMap<PathBuf, (SystemTime, Left)>);
 
-/// How long a certificate is still valid, as far as it matters: the less, the greater.
+/// How long a certificate is still valid, in steps. A shorter time is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Left {
     Enough,
@@ -36,7 +36,7 @@ impl Left {
 }
 
 impl Expiry {
-    /// What there is to tell now: once for each certificate when it has 30, 7 and 1 days left, and when it has none.
+    /// What must be reported now: once for each certificate when it has 30, 7 and 1 days left, and when it has expired.
     pub fn due(&mut self, certificates: &[Certificate], now: SystemTime) -> Vec<String> {
         self.0.retain(|file, _| {
             certificates
@@ -71,7 +71,7 @@ impl Expiry {
     }
 }
 
-/// A time that is left, in the largest unit that has one of it.
+/// A remaining time in the largest unit that fits.
 fn remaining(left: Duration) -> String {
     let hours = usize::try_from(left.as_secs() / 3600).unwrap_or(usize::MAX);
     match (hours / 24, hours) {

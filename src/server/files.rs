@@ -1,4 +1,4 @@
-//! The files that a configuration consists of: whether they have changed, and whether they are still being written.
+//! The files of a configuration: whether they have changed, and whether they are still being written.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,19 +9,21 @@ use sha1::{Digest, Sha1};
 
 use crate::config::{AwaitedFile, read_file};
 
-/// What files held when they were read, by their names.
+/// What the files contained when they were read, by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents(BTreeMap<PathBuf, Content>);
 
 #[derive(Clone, Debug)]
 struct Content {
-    /// Of before it was read, so that what was written meanwhile is a change; `None`: it was not there.
+    /// From before the file was read, so that a write in the meantime counts as a change; `None`: the file did not
+    /// exist.
     stamp: Option<Stamp>,
-    /// No protection against somebody who writes the file; an error: why it could not be read, or only once.
+    /// A hash that does not protect against an attacker who writes the file. An error: why it could not be
+    /// read, or could be read only once.
     digest: Result<[u8; 20], String>,
 }
 
-/// What is different after a file was written, replaced or linked to another.
+/// The facts that change when a file is written, replaced or linked to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -31,7 +33,7 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// Contents are equal if the same files held the same.
+/// Contents are equal if the same files had the same content.
 impl PartialEq for Contents {
     fn eq(&self, other: &Self) -> bool {
         let digests = |of: &Self| -> Vec<_> {
@@ -59,18 +61,18 @@ impl Contents {
         Self(files.into_iter().map(content).collect())
     }
 
-    /// These and others.
+    /// These contents and others.
     pub fn with(mut self, others: &Self) -> Self {
         self.0.extend(others.0.clone());
         self
     }
 
-    /// Their names.
+    /// The names of the files.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         self.0.keys()
     }
 
-    /// Whether all of `files` could be read, and held the same in `other`.
+    /// Whether all of `files` could be read and had the same content in `other`.
     pub fn are_same<'a>(&self, other: &Self, files: impl IntoIterator<Item = &'a PathBuf>) -> bool {
         let digest = |of: &Self, file| of.0.get(file)?.digest.clone().ok();
         let mut files = files.into_iter();
@@ -90,22 +92,22 @@ fn stamp(file: &Path) -> Option<Stamp> {
     })
 }
 
-/// Looks at files again and again, without reading them.
+/// Looks at files at intervals, without reading them.
 ///
-/// A name is followed through symbolic links each time, so that a link which is turned elsewhere, as Kubernetes does with
-/// mounted config maps and secrets, is a change like any other.
+/// A name is followed through symbolic links each time. So a link that points elsewhere later, as Kubernetes does with
+/// mounted config maps and secrets, counts as a change.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// When they were read.
+    /// The files when they were read.
     read: Stamps,
-    /// At the last look.
+    /// The files at the last look.
     seen: Stamps,
 }
 
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 impl Watch {
-    /// Looks at these files from now on; what is other than when they were read is a change.
+    /// Watches these files from now on. A difference from when they were read is a change.
     pub fn follow(&mut self, contents: &Contents) {
         let files = contents.0.iter();
         self.read = files
@@ -119,8 +121,8 @@ impl Watch {
         self.seen == self.read
     }
 
-    /// Looks again; gives whether they are other than when they were read, and have been so for a whole look: a file that
-    /// is still being written is left alone.
+    /// Looks again. Returns whether they differ from when they were read and have not changed since the last look: a
+    /// file that is still being written is left alone.
     pub fn has_settled(&mut self) -> bool {
         let files = self.read.keys();
         let now: Stamps = files.map(|file| (file.clone(), stamp(file))).collect();

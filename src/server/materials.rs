@@ -1,8 +1,8 @@
-//! What the files beside the configuration hold: certificates, keys and authorities, of listeners and of upstreams.
+//! The content of the files next to the configuration: certificates, keys and authorities, of listeners and of
+//! upstreams.
 //!
-//! Where a piece can't be used, the good one from before stays in its place. A certificate that is valid stays, too, where
-//! one that is not valid would replace it, also from another path. Where there is none from before, an error refuses the
-//! configuration.
+//! If a piece is unusable, the previous good one stays. A valid certificate also stays if an invalid one would replace
+//! it, even from another path. If there is no previous one, an error rejects the configuration.
 
 mod piece;
 
@@ -26,23 +26,23 @@ pub enum Purpose {
     Check,
 }
 
-/// The pieces, and what they were read from.
+/// The pieces, and the files that they were read from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Materials {
     pub identities: Vec<(CertificateFiles, Arc<Identity>)>,
-    /// For each listener.
+    /// One for each listener.
     pub authorities: Vec<Option<Authorities>>,
     pub clients: Clients,
     pub contents: Contents,
-    /// The files whose certificates are not valid yet or any more, while those from before are; and when to look again.
+    /// The files whose certificates are not valid now while the previous ones are; and when to look again.
     pub waiting: BTreeMap<Vec<PathBuf>, SystemTime>,
 }
 
-/// What became of a certificate that may have to be made first.
+/// What is known about a certificate that may have to be created first.
 enum Development {
-    /// It is there, or the operator's own to provide.
+    /// It exists, or the operator has to provide it.
     There,
-    /// It is made when the proxy starts.
+    /// It is created when the proxy starts.
     Later,
     Failed(String),
 }
@@ -67,7 +67,7 @@ impl Development {
 /// Reads pieces one after the other.
 struct Reading<'a> {
     source: &'a Source,
-    /// What there was before.
+    /// The previous pieces.
     before: &'a Materials,
     now: SystemTime,
     contents: Contents,
@@ -75,9 +75,9 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Of a piece that was read: the one from before where its files hold the same or it stays, else the new one.
-    /// `replaced` gives the piece, read from other files, that a new one would replace. `shown` gives the certificate of a
-    /// piece that is shown to others.
+    /// Decides about a piece that was read: the previous one if its files have the same content or if it stays,
+    /// otherwise the new one. `replaced` gives the piece from other files that a new one would replace. `shown` gives
+    /// the certificate of a piece that is presented to others.
     fn settle<T: Clone>(
         &mut self,
         files: Vec<PathBuf>,
@@ -201,7 +201,7 @@ impl Reading<'_> {
                     authorities?.asking_for(settings)
                 };
                 let own = predecessor(config, index, before).and_then(of);
-                // A listener with another address may ask for the same as one from before.
+                // A listener with another address may ask for the same as a previous one.
                 own.or_else(|| (0..before.listeners.len()).find_map(of))
             });
             let files = vec![settings.ca.clone()];
@@ -225,7 +225,7 @@ impl Reading<'_> {
                 let was = of(name).or_else(|| { others }.find_map(of))?;
                 Some(was.asking_for(settings))
             });
-            // The certificate that this upstream was shown had another path. Other authorities are used at once.
+            // The certificate for this upstream may have had another path. Other authorities are used at once.
             let replaced = |_: &tls::Client| {
                 let is_same = before?.upstreams.get(name)?.tls.ca == settings.ca;
                 let client = self.before.clients.get(name).filter(|_| is_same)?;
@@ -240,8 +240,8 @@ impl Reading<'_> {
     }
 }
 
-/// Where `before` has the listener that is `config`'s at `index`: the one with its address, whose place may be another. Of
-/// some with the same address, as with port 0, the first is the first's, and so on.
+/// The index in `before` of the listener that is at `index` in `config`: the one with the same address. If several have
+/// the same address, as with port 0, they correspond in their order.
 pub(super) fn predecessor(config: &Config, index: usize, before: &Config) -> Option<usize> {
     let address = config.listeners.get(index)?.address;
     let (earlier, _) = config.listeners.split_at(index);
@@ -286,9 +286,9 @@ fn waiting(pieces: &[Piece]) -> BTreeMap<Vec<PathBuf>, SystemTime> {
 }
 
 impl Materials {
-    /// Reads what `config` names, and where it could not be resolved at least `certificates`, the entries of it that
-    /// could be read. `before` is what the process serves with, if it serves: what holds the same stays the same, so that
-    /// it can be told, and what is good stays where the new is not.
+    /// Reads the files that `config` names; if it could not be resolved, at least the files of its `certificates` that
+    /// could be read. `before` is what the process serves with, if it serves. Pieces with the same content stay the
+    /// same, so that this is visible, and good ones stay if the new ones are unusable.
     pub fn read(
         config: Option<&Config>,
         certificates: &[CertificateFiles],
@@ -297,7 +297,7 @@ impl Materials {
         before: Option<(&Config, &Self)>,
     ) -> (Self, Vec<Piece>) {
         let nothing = Self::default();
-        // Before anything is read, so that one which was made just now is not taken for a change.
+        // This comes before the reading, so that a certificate that was just created is not a change.
         let made: Vec<_> = certificates
             .iter()
             .map(|files| Development::ensure(files, purpose))
@@ -323,7 +323,7 @@ impl Materials {
             source,
             before: before.map_or(&nothing, |(_, materials)| materials),
             now: SystemTime::now(),
-            // Before they are loaded: what changes in between is a change that is still to come.
+            // This comes before the loading: a change in between counts as a change later.
             contents: Contents::of(files),
             pieces: Vec::new(),
         };
@@ -333,7 +333,7 @@ impl Materials {
             let Some((files, identity)) = reading.identity(files, made, served) else {
                 continue;
             };
-            // One for all listeners that name it: after a reload it is known by being the same.
+            // One for all listeners that name it: after a reload it is recognised by its identity.
             let mut others = identities.iter();
             let same = others.find(|(of, _)| of.cert == files.cert && of.key == files.key);
             let identity = same.map_or(identity, |(_, same)| Arc::clone(same));
@@ -352,7 +352,7 @@ impl Materials {
         (materials, reading.pieces)
     }
 
-    /// The certificates that clients and upstreams are shown, each file once.
+    /// The certificates that clients and upstreams see, each file once.
     pub fn certificates(&self) -> Vec<Certificate> {
         let own = self.clients.values().filter_map(tls::Client::certificate);
         let served = self.identities.iter();
@@ -364,12 +364,12 @@ impl Materials {
         by_file.into_values().cloned().collect()
     }
 
-    /// When a certificate that waits may be used; `None`: none waits.
+    /// When a waiting certificate may be used; `None`: none waits.
     pub fn due(&self) -> Option<SystemTime> {
         self.waiting.values().min().copied()
     }
 
-    /// Those of a listener, in its order.
+    /// The identities of a listener, in its order.
     pub fn of(&self, files: &[CertificateFiles]) -> Vec<Arc<Identity>> {
         let find = |files| {
             let mut identities = self.identities.iter();

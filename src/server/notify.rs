@@ -1,5 +1,5 @@
-//! What the service manager is told (sd_notify(3)): that the proxy is ready, reloads or stops, how far it is, and that it
-//! still runs. Without `NOTIFY_SOCKET` in the environment nothing is told to anybody.
+//! Messages to the service manager (sd_notify(3)): that the proxy is ready, reloads or stops, its state, and that it
+//! still runs. Without `NOTIFY_SOCKET` in the environment nothing is sent.
 
 use std::env;
 use std::ffi::OsStr;
@@ -15,22 +15,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::State;
 
-/// How often a status that has changed is told.
+/// How often a changed status is sent.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 
-/// No watchdog is answered more often, whatever it asks for.
+/// The watchdog is answered at most this often, whatever it asks for.
 const LEAST: Duration = Duration::from_millis(10);
 
-/// How long a manager may have no room for a message.
+/// How long to wait if the manager has no room for a message.
 const SENDING: Duration = Duration::from_secs(1);
 
-/// Tells that all listeners are bound, or that a reload is over, also one that changed nothing.
+/// Says that all listeners are bound, or that a reload has ended, even if it changed nothing.
 pub async fn ready() {
     send(&[NotifyState::Ready], Untold::Warned).await;
 }
 
-/// Tells that the configuration is being read again, and gives whether that was taken; [`ready`] has to follow. The time
-/// that goes with it tells the manager which of its requests is answered (`Type=notify-reload`).
+/// Says that the configuration is being read again. Returns whether the message was accepted; [`ready`] must then
+/// follow. The time in the message tells the manager which of its requests is answered (`Type=notify-reload`).
 pub async fn reloading() -> bool {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now], Untold::Warned).await,
@@ -41,9 +41,9 @@ pub async fn reloading() -> bool {
     }
 }
 
-/// Tells how far the process is until dropped: that it is ready, the first line of `state` whenever that has changed,
-/// that the process ends once `leaving` is cancelled, and WATCHDOG=1 at least twice in the time that the manager wants
-/// it in. A drain that ends nothing changes the line only: after STOPPING=1 the manager would count the time to stop.
+/// Reports the state until dropped: that the process is ready, the first line of `state` when it changes, that the
+/// process ends after `leaving` is cancelled, and WATCHDOG=1 at least twice in the manager's interval. A drain that
+/// does not end the process only changes the line: after STOPPING=1 the manager would count the time to stop.
 pub(super) async fn tell(state: State, leaving: CancellationToken) {
     if env::var_os("NOTIFY_SOCKET").is_none() {
         return;
@@ -51,7 +51,7 @@ pub(super) async fn tell(state: State, leaving: CancellationToken) {
     let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
     let every = watchdog.map_or(STATUS_EVERY, |half| half.clamp(LEAST, STATUS_EVERY));
     let mut told = String::new();
-    // What was not taken is told again, with one warning for all of it.
+    // A message that was not accepted is sent again, with one warning for all attempts.
     let (mut has_told_ready, mut has_told_end) = (false, false);
     let mut untold = Untold::Warned;
     loop {
@@ -84,14 +84,14 @@ pub(super) async fn tell(state: State, leaving: CancellationToken) {
     }
 }
 
-/// Whether it is said on standard error that a message was not taken.
+/// Whether standard error already says that a message was not accepted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Untold {
     Warned,
     Quiet,
 }
 
-/// Sends one message; gives whether it was taken, or there is nobody to take it.
+/// Sends one message. Returns whether it was accepted, or there is no manager.
 async fn send(states: &[NotifyState<'_>], untold: Untold) -> bool {
     let Some(to) = env::var_os("NOTIFY_SOCKET") else {
         return true;
@@ -112,7 +112,7 @@ async fn send(states: &[NotifyState<'_>], untold: Untold) -> bool {
     false
 }
 
-/// Waits, unlike the library's own way, without a thread: a manager that reads nothing holds up nobody.
+/// Waits without a thread, unlike the library: a manager that reads nothing delays nobody.
 async fn deliver(to: &OsStr, message: &[u8]) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     let address = match to.as_encoded_bytes().strip_prefix(b"@") {

@@ -1,5 +1,5 @@
-//! A configuration with all that can be known of it without a socket: what `check` reports, and what a start and a reload
-//! begin with.
+//! A configuration with everything that is known about it without a socket. `check` reports it; a start and a reload
+//! begin with it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::config::{self, Config, Problem, Severity, Source};
 use crate::policy::HostPattern;
 use crate::tls;
 
-/// Routes that are told one by one to have a host which no certificate covers, and certificates of unknown authorities: to
-/// find the place of each takes reading the file once more.
+/// The most routes without a matching certificate, and certificates of unknown authorities, that are reported one by
+/// one: the file is read again to find the place of each.
 const MOST_TOLD: usize = 20;
 
 /// A configuration with its certificates loaded.
@@ -20,12 +20,12 @@ const MOST_TOLD: usize = 20;
 pub struct Plan {
     /// The configuration.
     pub config: Arc<Config>,
-    /// What is worth the operator's attention and keeps nothing from starting.
+    /// Warnings for the operator that do not keep the proxy from starting.
     pub warnings: Vec<Problem>,
     pub(super) materials: Materials,
     pub(super) tls: Vec<Option<Arc<tls::Server>>>,
     pub(super) file: PathBuf,
-    /// Of the configuration file alone; empty where it can't be read again.
+    /// The content of the configuration file; empty if it can't be read again.
     pub(super) text: Contents,
     source: Arc<Source>,
 }
@@ -35,7 +35,7 @@ pub struct Plan {
 pub(super) struct Refused {
     /// Errors and warnings, in the order of their lines.
     pub problems: Vec<Problem>,
-    /// What was read: while all of it stays, so does the refusal.
+    /// What was read. While all of it stays the same, so does the refusal.
     pub contents: Contents,
 }
 
@@ -50,8 +50,8 @@ impl Plan {
             .map_err(|refused| refused.problems)
     }
 
-    /// The same while `before` is in use: what is the same in both is kept, so that it can be told, and so is what was
-    /// good where the file that it was read from has gone bad. Gives what came of each of the files too.
+    /// The same while `before` is in use. Pieces that are the same in both are kept, so that this is visible, and good
+    /// ones are kept if their files became unusable. Also returns the outcome for each file.
     pub(super) fn read(
         file: &Path,
         purpose: Purpose,
@@ -62,7 +62,7 @@ impl Plan {
             false => Contents::of([file.to_owned()]),
         };
         if before.is_some() && config::is_read_once(file) {
-            // At the start somebody waits who can see that it does not come.
+            // At the start someone waits who can see that it takes long.
             return Err(Refused {
                 problems: vec![Problem {
                     severity: Severity::Error,
@@ -81,14 +81,14 @@ impl Plan {
         let mut problems = outcome.problems;
         let source = &outcome.source;
         let (materials, pieces) = Materials::read(
-            // Where it can't be used, its files are looked at all the same.
+            // If the configuration is unusable, its files are still checked.
             outcome.config.as_ref().or(outcome.draft.as_ref()),
             &outcome.certificates,
             source,
             purpose,
             before.map(|before| (&*before.config, &before.materials)),
         );
-        // What is held back refuses nothing, and is told by itself.
+        // A piece that is held back does not reject the configuration and has its own record.
         let in_use = pieces.iter().filter(|piece| !piece.is_held_back());
         problems.extend(in_use.flat_map(|piece| piece.problems.iter().cloned()));
         let refused = |problems: Vec<Problem>| Refused {
@@ -101,7 +101,7 @@ impl Plan {
         problems.extend(upstreams::own_endpoints(&config, source));
         problems.extend(upstreams::left_out_endpoints(&config, source));
         problems.extend(uncovered_hosts(&config, &materials.identities, source));
-        // Not at each reload: a renewed certificate has the issuer of the one before.
+        // Not at each reload: a renewed certificate has the same issuer as the previous one.
         if before.is_none() {
             problems.extend(unknown_issuers(&materials.identities, source));
         }
@@ -130,7 +130,7 @@ impl Plan {
         }
     }
 
-    /// Whether it is served with the same certificates, keys and authorities, on both sides.
+    /// Whether it serves with the same certificates, keys and authorities, on both sides.
     pub(super) fn serves_like(&self, other: &Self) -> bool {
         let same = |(own, other): (&Option<Arc<tls::Server>>, &Option<Arc<tls::Server>>)| {
             own.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
@@ -140,8 +140,8 @@ impl Plan {
             && self.materials.clients == other.materials.clients
     }
 
-    /// The same configuration with what its other files hold now; what was good stays where they have gone bad. Gives
-    /// what came of each of them.
+    /// The same configuration with the current content of its other files. Good pieces stay if their files became
+    /// unusable. Also returns the outcome for each file.
     pub(super) fn renewed(&self) -> (Self, Vec<Piece>) {
         let listeners = self.config.listeners.iter();
         let certificates: Vec<_> = listeners
@@ -191,7 +191,8 @@ impl Plan {
         (renewed, Piece::merged(pieces))
     }
 
-    /// A renewed certificate that is good and made for other names is taken, as nobody knows better, and told.
+    /// Reports renewed certificates that are good but for other names. They are used, because the proxy can't know
+    /// better.
     fn tell_lost_hosts(&self, now: &Materials, pieces: &mut [Piece]) {
         let identities = now.identities.iter();
         let certs: Vec<_> = identities.map(|(files, _)| &files.cert).collect();
@@ -215,8 +216,8 @@ impl Plan {
     }
 }
 
-/// For each listener its TLS settings, if it has any; those of `before` where nothing about them has changed, so that
-/// sessions made with them can be resumed. With any change they can't: a session is worth what was asked for it.
+/// The TLS settings of each listener that has them. Unchanged settings are those of `before`, so that sessions can be
+/// resumed. After any change they can't, because a session proves only what was asked then.
 fn servers(
     config: &Config,
     materials: &Materials,
@@ -253,13 +254,13 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Routes for a host that no TLS listener's certificate is made for: over TLS no client can reach them.
+/// Warns about routes for a host that no certificate of a TLS listener covers: over TLS no client can reach them.
 fn uncovered_hosts(
     config: &Config,
     identities: &[(config::CertificateFiles, Arc<tls::Identity>)],
     source: &Source,
 ) -> Vec<Problem> {
-    // Behind a hop that terminates TLS the certificates are elsewhere.
+    // If a hop terminates TLS, the certificates are elsewhere.
     if identities.is_empty() {
         return Vec::new();
     }
@@ -301,7 +302,7 @@ fn uncovered_hosts(
     problems
 }
 
-/// Certificates that only clients of the operator's own trust, as far as this system can tell.
+/// Warns about certificates that probably only the operator's own clients trust.
 fn unknown_issuers(
     identities: &[(config::CertificateFiles, Arc<tls::Identity>)],
     source: &Source,
@@ -318,7 +319,7 @@ fn unknown_issuers(
         );
         Some(source.problem(Severity::Warning, &format!("{}.cert", files.site), message))
     };
-    // Each place is found by reading the file once more.
+    // The file is read once more to find each place.
     identities
         .iter()
         .filter_map(problem)
@@ -326,7 +327,7 @@ fn unknown_issuers(
         .collect()
 }
 
-/// Whether a certificate is made for a host of a route, or for some of the hosts that a wildcard stands for.
+/// Whether a certificate covers a host of a route, or some of the hosts that a wildcard covers.
 fn covers(identity: &tls::Identity, host: &HostPattern) -> bool {
     match host {
         HostPattern::Exact(name) => identity.covers(name),

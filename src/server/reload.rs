@@ -1,7 +1,7 @@
-//! Another configuration for the same process: asked for by SIGHUP, or because a file has changed.
+//! Applies another configuration to the running process, after SIGHUP or because a file has changed.
 //!
-//! The configuration file is taken as a whole or not at all. The files that it names are looked at one by one while it
-//! stays: a certificate that can be used replaces the one before, and one that can't leaves it.
+//! The configuration file is applied as a whole or not at all. While it stays, the files that it names are checked one
+//! by one: a usable certificate replaces the previous one, and an unusable one does not.
 
 mod found;
 mod told;
@@ -35,13 +35,13 @@ use crate::record::{Event, Record};
 use crate::upstream::Group;
 use found::{Because, File, Found};
 
-/// How often the files are looked at. A change is taken up at the second look that finds the same.
+/// How often the files are checked. A change is applied at the second check that finds the same content.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long reading the files may take before standard error says which one the proxy is waiting for.
+/// How long reading the files may take until standard error says which one the proxy is waiting for.
 const LONG: Duration = Duration::from_secs(5);
 
-/// What the process serves with, and what it needs to serve with something else.
+/// What the process serves with, and what it needs to apply another configuration.
 #[derive(Debug)]
 pub(super) struct Running {
     pub plan: Arc<Plan>,
@@ -51,12 +51,12 @@ pub(super) struct Running {
     pub generation: watch::Sender<Arc<Generation>>,
 }
 
-/// Takes up changes until it is dropped.
+/// Applies changes until it is dropped.
 pub(super) struct Reloader {
     running: Running,
     tasks: Tasks,
     watch: Watch,
-    /// What was refused last, while the file is as it was then.
+    /// What was rejected last, while the file is still the same.
     refused: Option<Contents>,
     expiry: Expiry,
 }
@@ -85,7 +85,7 @@ impl Reloader {
                     let is_told = notify::reloading().await;
                     self.look(Because::Signal).await;
                     if !is_told {
-                        // Without it the manager would not take what follows for the end of a reload.
+                        // Without this, the manager would not recognise the next message as the end of the reload.
                         notify::reloading().await;
                     }
                     notify::ready().await;
@@ -113,7 +113,7 @@ impl Reloader {
         }
     }
 
-    /// Takes up what is other than what is in use. `Because::Signal` also repeats what was refused before.
+    /// Applies everything that differs from what is in use. `Because::Signal` also repeats earlier rejections.
     async fn look(&mut self, because: Because) {
         let (plan, refused) = (Arc::clone(&self.running.plan), self.refused.take());
         let was_refused = refused.is_some();
@@ -166,7 +166,7 @@ impl Reloader {
         );
         let mut record = Record::lifecycle(Event::ReloadRefused, Level::Warn, detail);
         let mut problems = refused.problems;
-        // What keeps it from being used comes first; else they stay in the order of their lines.
+        // The problems that reject it come first; the rest stays in the order of the lines.
         problems.sort_by_key(|problem| problem.severity != Severity::Error);
         record.problems = texts(&problems);
         record.hint = Some(
@@ -234,12 +234,12 @@ impl Reloader {
         }
     }
 
-    /// Serves with other certificates from now on, where there are any; gives whether there was anything to tell.
+    /// Serves with other certificates from now on, if there are any. Returns whether there was anything to report.
     fn renew(&mut self, because: Because, plan: Plan, pieces: &[Piece]) -> bool {
         if plan.serves_like(&self.running.plan) {
             self.running.plan = Arc::new(plan);
         } else if let Err(error) = self.apply(Arc::new(plan), self.number()) {
-            // The addresses are those that are bound already.
+            // The addresses are already bound.
             tracing::error!(%error, "certificates could not be reloaded");
         }
         let in_use = pieces.iter().filter(|piece| !piece.is_held_back());
@@ -251,7 +251,8 @@ impl Reloader {
         is_told | self.tell_held_back(because, pieces)
     }
 
-    /// Tells of and counts what is not in use as its files are now; gives whether there was anything to tell.
+    /// Reports and counts the pieces whose files have other content than what is in use. Returns whether there was
+    /// anything to report.
     fn tell_held_back(&self, because: Because, pieces: &[Piece]) -> bool {
         let held_back: Vec<_> = pieces.iter().filter(|piece| piece.is_held_back()).collect();
         let metrics = self.running.common.sink.metrics();
@@ -266,7 +267,7 @@ impl Reloader {
         is_told
     }
 
-    /// Makes the next generation and serves with it; gives the addresses that are no longer served.
+    /// Makes the next generation and serves with it. Returns the addresses that are no longer served.
     fn apply(&mut self, plan: Arc<Plan>, number: u64) -> Result<Vec<SocketAddr>, BindError> {
         let running = &mut self.running;
         let generation = Arc::new(running.next(&plan, number));
@@ -305,7 +306,7 @@ impl Reloader {
         }
     }
 
-    /// Whether a certificate that waits may be in use now.
+    /// Whether a waiting certificate may be used now.
     fn is_due(&self) -> bool {
         let due = self.running.plan.materials.due();
         due.is_some_and(|due| due <= SystemTime::now())
@@ -341,7 +342,7 @@ async fn reading<T: Send + 'static>(
     done
 }
 
-/// What is said of a look that takes long: because of `file`, if one is being read.
+/// The message if a check takes long: because of `file`, if one is being read.
 fn slow(file: Option<&Path>) -> String {
     let limit = format_duration(LONG);
     let (what, remedy) = match file {
@@ -357,14 +358,14 @@ fn slow(file: Option<&Path>) -> String {
 }
 
 impl Running {
-    /// What serves with `plan`.
+    /// The generation for `plan`.
     pub fn next(&self, plan: &Plan, number: u64) -> Generation {
         let before = self.generation.borrow();
         generation(plan, number, &before.upstreams, &self.common)
     }
 }
 
-/// What serves with `plan`, and goes on with what stays of the upstreams `before`.
+/// The generation for `plan`, with everything that stays from the upstreams `before`.
 pub(super) fn generation(
     plan: &Plan,
     number: u64,
@@ -381,7 +382,7 @@ pub(super) fn generation(
     )
 }
 
-/// The keys at the top of the file that say something else.
+/// The top-level keys whose values differ.
 fn changed(before: &Config, now: &Config) -> Vec<&'static str> {
     let Config {
         listeners,

@@ -1,4 +1,4 @@
-//! What runs beside the connections: a task for each listener, each service, and each upstream's health checks.
+//! The tasks next to the connections: one for each listener, each service, and each upstream's health checks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::admin::{self, State};
 use crate::generation::Generation;
 use crate::upstream::Group;
 
-/// All of them.
+/// All these tasks.
 pub(super) struct Tasks {
     /// Ends the listeners.
     pub accepting: CancellationToken,
-    /// Says that a signal has come that ends the process.
+    /// Cancelled when a signal has come that ends the process.
     pub leaving: CancellationToken,
     /// A task for each listener and for each upstream's health checks.
     pub accept: TaskTracker,
     /// The connections that came during a drain.
     pub late: TaskTracker,
-    /// They answer until the process ends.
+    /// The services answer until the process ends.
     pub services: JoinSet<()>,
     pub state: State,
-    /// What ends the health checks of each upstream.
+    /// Ends the health checks of each upstream.
     checks: BTreeMap<String, (Arc<Group>, CancellationToken)>,
 }
 
@@ -60,7 +60,7 @@ impl Tasks {
         }
     }
 
-    /// Checks the upstreams of a generation, and those of the one before no more.
+    /// Checks the upstreams of a generation, and no longer those of the previous one.
     pub fn check(&mut self, generation: &Generation, common: &Common) {
         self.checks.retain(|name, (group, ending)| {
             let is_same = |now: &Arc<Group>| Arc::ptr_eq(now, group);

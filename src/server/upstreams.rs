@@ -1,4 +1,5 @@
-//! What a plan has to know of upstreams beside their configuration: their TLS files, and that they are not this proxy.
+//! What a plan must know about upstreams in addition to their configuration: their TLS files, and that they are not
+//! this proxy.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -10,18 +11,19 @@ use crate::config::{Config, Endpoint, Problem, Severity, Source, Upstream, Upstr
 use crate::tls::{self, Finding};
 use crate::upstream::{Group, Names};
 
-/// The TLS settings of the upstreams that have an endpoint with TLS, by name.
+/// The TLS settings of all upstreams with a TLS endpoint, by name.
 pub(super) type Clients = BTreeMap<String, tls::Client>;
 
-/// What came of an upstream's TLS settings.
+/// The result of reading an upstream's TLS settings.
 pub(super) struct Loaded<'a> {
     pub upstream: &'a Upstream,
-    /// There unless one of the problems is an error.
+    /// The settings, unless one of the problems is an error.
     pub client: Option<tls::Client>,
     pub problems: Vec<Problem>,
 }
 
-/// Reads the TLS files of all upstreams that need them, by the upstream's name; the system's authorities at most once.
+/// Reads the TLS files of all upstreams that need them, by the upstream's name. The system's authorities are read at
+/// most once.
 pub(super) fn clients<'a>(config: &'a Config, source: &Source) -> Vec<(&'a String, Loaded<'a>)> {
     let system = OnceCell::new();
     let mut clients = Vec::new();
@@ -32,7 +34,7 @@ pub(super) fn clients<'a>(config: &'a Config, source: &Source) -> Vec<(&'a Strin
         let roots = || Arc::clone(system.get_or_init(|| Arc::new(tls::SystemRoots::load())));
         let (client, findings) = tls::Client::load(&upstream.tls, roots);
         let problem = |finding: Finding| {
-            // Without a file it is the endpoint that asks for what is missing.
+            // Without a file, the endpoint needs what is missing.
             let site = match finding.field {
                 "ca" if upstream.tls.ca.is_none() => format!("upstreams.{name}.endpoints[{first}]"),
                 field => format!("upstreams.{name}.tls.{field}"),
@@ -56,7 +58,7 @@ pub(super) fn files(settings: &UpstreamTls) -> Vec<PathBuf> {
     settings.ca.iter().chain(own).cloned().collect()
 }
 
-/// The upstreams as connections use them, by name; those of `before` that stay as they are, and what stays of others.
+/// The upstreams for connections, by name. Unchanged ones are those of `before`; others keep what stays of them.
 pub(super) fn groups(
     config: &Config,
     clients: &Clients,
@@ -76,8 +78,8 @@ pub(super) fn groups(
     config.upstreams.iter().map(group).collect()
 }
 
-/// Endpoints that are a listener of this very proxy: each request would come back to it until nothing is left, or reach
-/// what is for its operator alone.
+/// Reports endpoints that are a listener of this proxy: each request would come back until nothing is left, or reach
+/// what only the operator may use.
 pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     let listeners = config.listeners.iter().enumerate();
@@ -93,7 +95,7 @@ pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
             };
             let is_own = |address: &SocketAddr| {
                 let ip = address.ip().to_canonical();
-                // Also as a mapped address, and with the root's dot.
+                // The address may also be mapped to IPv6, and the name may end with a dot.
                 let host = host.strip_suffix('.').unwrap_or(host);
                 let is_loopback_name = ["localhost", "ip6-localhost", "ip6-loopback"]
                     .iter()
@@ -120,7 +122,7 @@ pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
     problems
 }
 
-/// Endpoints that need a feature which this build leaves out.
+/// Reports endpoints that need a feature which this build does not have.
 pub(super) fn left_out_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     if cfg!(feature = "echo") {

@@ -1,21 +1,21 @@
-//! Where the records of TLS begin and end in a stream (RFC 8446 section 5.1).
+//! Where TLS records begin and end in a stream (RFC 8446 section 5.1).
 
-/// The place that was reached.
+/// The position in the stream.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    /// Bytes of a header.
+    /// The number of header bytes so far.
     begun: u8,
-    /// The first of the two bytes of its length.
+    /// The first of the two length bytes.
     high: u8,
-    /// What is left of a payload.
+    /// The number of payload bytes that are left.
     left: u16,
 }
 
 impl Records {
-    /// Bytes before the payload of a record; the last two say how long that is.
+    /// The bytes before the payload of a record. The last two are its length.
     pub const HEADER: usize = 5;
 
-    /// Bytes to the end of the record, or of its header where that has not come whole.
+    /// The number of bytes to the end of the record, or to the end of its header if the header is incomplete.
     pub fn left(&self) -> usize {
         match self.left {
             0 => Self::HEADER - usize::from(self.begun),
@@ -23,14 +23,14 @@ impl Records {
         }
     }
 
-    /// Goes on over what was read.
+    /// Advances over bytes that were read.
     pub fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let count = self.left().min(bytes.len());
             let (part, rest) = bytes.split_at(count);
             bytes = rest;
             if self.left > 0 {
-                // No more than it is.
+                // `count` is at most `left`.
                 self.left -= u16::try_from(count).unwrap_or(self.left);
                 continue;
             }

@@ -14,19 +14,19 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Silence after which the kernel asks a peer whether it is there, and between two such questions.
+/// The silence after which the kernel asks a peer whether it is still there, and the time between two such probes.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 
-/// How long a peer may acknowledge nothing, within what the kernel can count: milliseconds of 31 bits.
+/// How long a peer may acknowledge nothing, limited to what the kernel can count: milliseconds in 31 bits.
 const SHORTEST_DEAF: Duration = Duration::from_secs(1);
 const LONGEST_DEAF: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
-/// Has the kernel end a connection whose peer is gone without a word, which reading then reports as timed out.
+/// Lets the kernel end a connection whose peer disappeared silently. Reading then reports a timeout.
 ///
-/// Linux applies the same limit to a peer that answers and takes nothing (RFC 9293 section 3.8.6.1): it is longer than
-/// `write_stall`, so that where the proxy itself has bytes waiting its own limit comes first and says why; and long
-/// enough for several questions, as a phone may be out of reach for a while.
+/// Linux applies the same limit to a peer that answers but accepts nothing (RFC 9293 section 3.8.6.1). It is longer
+/// than `write_stall`, so that the proxy's own limit comes first and gives its reason; and it is long enough for
+/// several probes, because a phone may be unreachable for a while.
 pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
     let socket = SockRef::from(socket);
     let probes = TcpKeepalive::new()
@@ -35,7 +35,7 @@ pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
     let deaf = write_stall
         .saturating_mul(4)
         .clamp(SHORTEST_DEAF, LONGEST_DEAF);
-    // Both fail on a dead socket alone, which the next read reports.
+    // Both fail only on a dead socket, which the next read reports.
     let _ = socket.set_tcp_keepalive(&probes);
     let _ = socket.set_tcp_user_timeout(Some(deaf));
 }
@@ -44,16 +44,16 @@ pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
 #[derive(Debug)]
 pub struct Socket {
     tcp: Arc<TcpStream>,
-    /// Bytes that may still be read; the largest number stands for all.
+    /// How many bytes may still be read; the largest number means no limit.
     left: u32,
 }
 
-/// Sees the end of a [`Socket`].
+/// Watches a [`Socket`] for its end.
 #[derive(Clone, Debug)]
 pub struct Watch(Arc<TcpStream>);
 
 impl Socket {
-    /// A socket that nobody watches yet.
+    /// A socket that is not watched yet.
     #[must_use]
     pub fn new(socket: TcpStream) -> Self {
         Self {
@@ -62,13 +62,13 @@ impl Socket {
         }
     }
 
-    /// Watches it. As long as somebody does, reading and writing take some more system calls.
+    /// Watches the socket. While it is watched, reading and writing need some more system calls.
     #[must_use]
     pub fn watch(&self) -> Watch {
         Watch(Arc::clone(&self.tcp))
     }
 
-    /// Gives no more than so many bytes from here on; the largest number stands for all. Where they are used up, nobody is
+    /// Gives at most this many bytes from now on; the largest number means no limit. After the last one, no reader is
     /// woken for more.
     pub fn limit(&mut self, most: u32) {
         self.left = most;
@@ -86,27 +86,27 @@ impl Socket {
 impl Watch {
     /// Completes when the peer has ended its side or the connection is broken, even if bytes before that are unread.
     pub async fn ended(&self) {
-        // Of urgent bytes the runtime is told nothing, so "priority" stands for the end of the peer's side alone.
+        // The runtime does not report urgent bytes, so "priority" only means the end of the peer's side.
         self.ready(Interest::PRIORITY | Interest::ERROR).await;
     }
 
-    /// Completes when the connection is broken, and gives how.
+    /// Completes when the connection is broken, and returns the error.
     pub async fn broken(&self) -> io::Error {
         self.ready(Interest::ERROR).await;
         let error = self.0.take_error().unwrap_or_else(Some);
-        // Whoever reads or writes may have been told before.
+        // A read or write may already have reported the error.
         error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
     async fn ready(&self, interest: Interest) {
         if self.0.ready(interest).await.is_err() {
-            // The runtime is ending, and this task with it.
+            // The runtime is shutting down, and so is this task.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Does `work` as soon as `ready` says that it may go on.
+/// Does `work` as soon as `ready` allows it.
 fn retried<T>(
     mut ready: impl FnMut() -> Poll<io::Result<()>>,
     mut work: impl FnMut() -> io::Result<T>,
@@ -133,7 +133,7 @@ impl AsyncRead for Socket {
         if this.left == 0 {
             return Poll::Pending;
         }
-        // Few bytes at a time: what is read is copied once more, and never much.
+        // Only a few bytes at a time, because they are copied once more.
         let mut piece = [0; 1024];
         let most = buf.remaining().min(piece.len()).min(this.left as usize);
         let mut piece = ReadBuf::new(piece.get_mut(..most).unwrap_or_default());
@@ -178,7 +178,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The kernel has what was written.
+        // The kernel already has what was written.
         Poll::Ready(Ok(()))
     }
 

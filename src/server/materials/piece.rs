@@ -1,4 +1,4 @@
-//! What came of reading one certificate with its key, or one set of authorities.
+//! The result of reading one certificate with its key, or one set of authorities.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -6,38 +6,38 @@ use std::time::SystemTime;
 use crate::config::Problem;
 use crate::tls::Certificate;
 
-/// What came of reading one piece.
+/// The result of reading one piece.
 #[derive(Debug)]
 pub struct Piece {
     /// Its files.
     pub files: Vec<PathBuf>,
     pub problems: Vec<Problem>,
-    /// Whether its files are not what they were, or are in use only now.
+    /// Whether its files have changed, or were not in use before.
     pub is_new: bool,
     pub outcome: Outcome,
     /// The certificate that is in use.
     pub certificate: Option<Certificate>,
 }
 
-/// Whether what the files of a piece hold is in use.
+/// Whether the content of a piece's files is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Used,
-    /// It can't be used, and there is nothing from before.
+    /// It is unusable, and there is no previous one.
     Missing,
-    /// It can't be used, and what was good stays.
+    /// It is unusable, and the previous good one stays.
     Kept,
-    /// It is not valid now, and the one from before is. This is when to look again: one of the two changes then.
+    /// It is not valid now, and the previous one is. At this time one of the two changes, so look again.
     Waits(SystemTime),
 }
 
 impl Piece {
-    /// Whether something else is in use than its files hold.
+    /// Whether something other than the content of its files is in use.
     pub const fn is_held_back(&self) -> bool {
         matches!(self.outcome, Outcome::Kept | Outcome::Waits(_))
     }
 
-    /// Each set of files once, whoever names them, and each problem of it once.
+    /// Removes repeated sets of files, and repeated problems of a set.
     pub fn merged(pieces: Vec<Self>) -> Vec<Self> {
         let mut merged: Vec<Self> = Vec::new();
         for piece in pieces {
@@ -61,8 +61,8 @@ impl Piece {
     }
 }
 
-/// When to look again at a certificate that is to replace the one `before`; `None`: it replaces it at once. One that is
-/// valid now is not replaced by one that is not.
+/// When to look again at a certificate that will replace the one `before`; `None`: it replaces it at once. A valid
+/// certificate is not replaced by an invalid one.
 pub fn wait(new: &Certificate, before: &Certificate, now: SystemTime) -> Option<SystemTime> {
     let waits = before.is_valid(now) && !new.is_valid(now);
     let begins = Some(new.begins).filter(|begins| *begins > now);

@@ -1,4 +1,4 @@
-//! What the files hold now, against what is in use.
+//! Compares the current content of the files with what is in use.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::server::materials::Piece;
 use crate::server::materials::Purpose;
 use crate::server::plan::{Plan, Refused};
 
-/// Why it is looked at again.
+/// Why the files are read again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Because {
     Signal,
@@ -29,24 +29,24 @@ impl Because {
 /// What was found in the files.
 pub struct Found {
     pub file: File,
-    /// The configuration in use with its other files, where it stays.
+    /// The current configuration with its other files, if it stays.
     pub others: Option<(Plan, Vec<Piece>)>,
-    /// All that was read.
+    /// Everything that was read.
     pub looked: Contents,
 }
 
 /// What was found in the configuration file.
 pub enum File {
     Same,
-    /// What was refused before.
+    /// The same that was rejected before.
     StillRefused(Contents),
     Refused(Refused),
-    /// With what came of the other files.
+    /// A configuration with the outcome for the other files.
     New(Arc<Plan>, Vec<Piece>),
 }
 
 impl Found {
-    /// Reads again what `plan` was made of, and what was `refused` last if the file is as it was then.
+    /// Reads again the files of `plan`, and of what was `refused` last if that file is still the same.
     pub fn at(plan: &Plan, refused: Option<&Contents>, because: Because) -> Self {
         let text = Contents::of(plan.text.files().cloned());
         let again = refused.map(|refused| Contents::of(refused.files().cloned()));
@@ -71,7 +71,7 @@ impl Found {
             File::New(..) => None,
             _ => Some(plan.renewed()),
         };
-        // A file that both name was read twice, and is followed from the first time on.
+        // A file that both name was read twice. Changes since the first time count.
         let looked = match &others {
             Some((renewed, _)) => renewed.materials.contents.clone().with(&looked),
             None => looked,

@@ -1,4 +1,4 @@
-//! What is told of the certificates, keys and authorities that a look found.
+//! Records about the certificates, keys and authorities that a check of the files found.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::record::{Event, Record};
 use crate::server::materials::{Outcome, Piece};
 use crate::tls::Certificate;
 
-/// Whether there is something to tell of a piece: a signal asks for all that is held back.
+/// Whether a piece needs a record. A signal asks for all pieces that are held back.
 pub fn is_told(piece: &Piece, because: Because) -> bool {
     piece.is_new || (piece.is_held_back() && because == Because::Signal)
 }
@@ -64,7 +64,7 @@ pub fn record(piece: &Piece, because: Because) -> Record {
     record
 }
 
-/// When a certificate is taken up that has to wait until then.
+/// When a waiting certificate will be used.
 fn when(until: SystemTime, in_use: Option<&Certificate>) -> String {
     let why = match in_use.is_some_and(|certificate| certificate.expires == until) {
         true => "the certificate in use expires",
@@ -76,13 +76,13 @@ fn when(until: SystemTime, in_use: Option<&Certificate>) -> String {
     )
 }
 
-/// A certificate by what tells it from others.
+/// What distinguishes a certificate from others.
 pub fn named(certificate: &Certificate) -> String {
     let leaf = &certificate.leaf.shown;
     format!("serial {}, expires {}", leaf.serial, leaf.expires)
 }
 
-/// The certificates among `pieces` that are in use only now, in words for the end of a detail.
+/// The certificates among `pieces` that are newly in use, in words for the end of a detail.
 pub fn taken(pieces: &[Piece]) -> String {
     let is_taken = |piece: &&Piece| piece.is_new && piece.outcome == Outcome::Used;
     let certificates = pieces.iter().filter(is_taken);

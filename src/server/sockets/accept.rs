@@ -19,9 +19,9 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// Accepts until the listener's address is gone or `accepting` is cancelled; each connection gets a task of its own
-    /// before anything is read from it, among `late` if it comes during a drain. An inherited listener is left as soon
-    /// as handshakes are refused and the process is `leaving`: who comes then waits for the next one, and is served.
+    /// Accepts until the listener's address is gone or `accepting` is cancelled. Each connection gets its own task
+    /// before anything is read from it, among `late` if it comes during a drain. An inherited listener stops as soon as
+    /// handshakes are refused and the process is `leaving`: new clients wait for the next process.
     pub async fn accept(
         self,
         late: TaskTracker,
@@ -55,7 +55,7 @@ impl Fresh {
             let outcome = tokio::select! {
                 biased;
                 is_handed_over = &mut over => break is_handed_over,
-                // What is held here stays counted: it must not wait for a connection.
+                // A connection must not keep the old generation alive until the next one arrives.
                 Ok(()) = changes.changed() => None,
                 outcome = listener.accept() => Some(outcome),
             };
@@ -70,7 +70,7 @@ impl Fresh {
         if is_handed_over {
             return;
         }
-        // What the kernel holds already is taken, so that it gets its answer and no reset.
+        // The connections in the kernel's queue are accepted, so that they get an answer instead of a reset.
         for _ in 0..BACKLOG {
             let Some(outcome) = listener.accept_waiting() else {
                 return;
@@ -93,7 +93,7 @@ fn begin(
                 true => late,
                 false => &shared.tasks,
             };
-            // Not `TaskTracker::spawn`: a connection that goes on in a second task would count as two in between.
+            // Not `TaskTracker::spawn`: a connection that continues in a second task would count twice in between.
             let counted = tasks.token();
             let (shared, current) = (Arc::clone(shared), Arc::clone(current));
             tokio::spawn(connection::serve(

@@ -41,7 +41,7 @@ impl Next {
 }
 
 impl Sockets {
-    /// Binds what `config` has new.
+    /// Binds the new addresses of `config`.
     ///
     /// # Errors
     /// The first address that can't be bound; everything is then as it was before.

@@ -1,4 +1,4 @@
-//! What another configuration changed about the bound addresses.
+//! What a configuration changed about the bound addresses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::listener::Listener;
 use crate::reason::Level;
 use crate::record::{Event, Record, Sink};
 
-/// A service that nobody accepts for yet, and that answers until `ending`.
+/// A service that nobody accepts for yet. It answers until `ending`.
 #[derive(Debug)]
 pub struct FreshService {
     pub listener: Listener,
@@ -20,19 +20,19 @@ pub struct FreshService {
     pub ending: watch::Receiver<Option<End>>,
 }
 
-/// What a configuration brought that was not there before, and what it took away.
+/// What a configuration added and removed.
 #[derive(Debug, Default)]
 pub struct Change {
     pub listeners: Vec<Fresh>,
     pub services: Vec<FreshService>,
-    /// What listeners that stay serve with, where they ask clients for something else than before.
+    /// The new settings of kept listeners that now ask something else of clients.
     pub(super) altered: Vec<Arc<Shared>>,
-    /// Addresses that are no longer the configuration's.
+    /// Addresses that the configuration no longer has.
     pub gone: Vec<SocketAddr>,
 }
 
 impl Change {
-    /// Records what is listened on now.
+    /// Records the new listeners and services, and the changed ones.
     pub fn tell(&self, sink: &Sink) {
         let told = |address: SocketAddr, what: String, more: &str| {
             let what = what + more;
@@ -72,7 +72,7 @@ pub(super) fn asks(shared: &Shared) -> String {
     what
 }
 
-/// Where the socket is from, if not from here.
+/// The origin of the socket, if this process did not bind it.
 fn origin(listener: &Listener) -> &'static str {
     match listener.is_inherited() {
         true => ", on an inherited socket",

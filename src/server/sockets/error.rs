@@ -1,4 +1,4 @@
-//! What keeps an address from being served, and what to do.
+//! Why an address is not served, and what to do.
 
 use std::fmt;
 use std::io;
@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 /// Why an address is not served.
 #[derive(Debug)]
 pub struct BindError {
-    /// The key that has the address.
+    /// The key with the address.
     pub(super) key: String,
     pub(super) address: SocketAddr,
     pub(super) cause: io::Error,
 }
 
 impl BindError {
-    /// For an inherited socket that nobody would accept on.
+    /// The error for an inherited socket that nobody would accept on.
     pub(super) fn unclaimed(address: SocketAddr) -> Self {
         let cause = "a socket with this address was passed to the process, and no listeners[].address, probes.address or \
                      admin.address is the same; add it there, or take its ListenStream= out of the socket unit";

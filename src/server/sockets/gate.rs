@@ -1,5 +1,5 @@
-//! Whether an address is still served: of two that decide at the same time, one that it stays and one that it is closed,
-//! only one gets its way.
+//! Whether an address is still served. If two tasks decide at the same time that it stays and that it closes, only one
+//! succeeds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long an address that the configuration no longer has is still served: enough for a client that was told it just
-/// now, and for what is on its way.
+/// How long a removed address is still served: long enough for clients that have just learned it, and for connections
+/// on their way.
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// Whether an address is still served. All clones are one.
@@ -41,7 +41,7 @@ impl Gate {
         *self.0.borrow() == Standing::Gone
     }
 
-    /// It is served, unless it is gone already; gives whether it is.
+    /// Keeps serving it, unless it is already gone. Returns whether it is served.
     pub fn stay(&self) -> bool {
         self.0.send_if_modified(|standing| {
             let is_leaving = *standing == Standing::Leaving;
@@ -53,7 +53,7 @@ impl Gate {
         !self.is_gone()
     }
 
-    /// It is served a little longer.
+    /// Serves it only a little longer.
     pub fn leave(&self) {
         self.0.send_if_modified(|standing| {
             let is_serving = *standing == Standing::Serving;
@@ -64,16 +64,16 @@ impl Gate {
         });
     }
 
-    /// Somebody else accepts from its socket: it is gone at once.
+    /// Someone else accepts from its socket, so it is gone at once.
     pub fn hand_over(&self) {
         self.0.send_replace(Standing::Gone);
     }
 
-    /// Completes when it is gone: a little after it was left for good, or when it was handed over, which is told.
+    /// Completes when it is gone: some time after it was left for good (`false`), or when it was handed over (`true`).
     pub async fn gone(&self) -> bool {
         let mut changes = self.0.subscribe();
         loop {
-            // Neither wait can fail, as this is a sender.
+            // Neither wait can fail, because the sender is in `self`.
             let _ = changes
                 .wait_for(|standing| *standing != Standing::Serving)
                 .await;
