@@ -1,4 +1,4 @@
-"""What every Python peer shares: one JSON object per line on stdout, and an end that a killed test cannot forget."""
+"""Shared by all Python peers: one JSON object per line on stdout, and an end even if the test is killed."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ def log(line):
 
 
 def exit_with_stdin():
-    """A server lives as long as the pipe that the harness holds open."""
+    """A server runs as long as the harness holds its stdin open."""
 
     def wait():
         sys.stdin.buffer.read()
@@ -26,19 +26,19 @@ def exit_with_stdin():
 
 
 def failure(error):
-    """An exception as {"code", "message"}: the code is OpenSSL's or the system's name, else the exception's class."""
+    """An exception as {"code", "message"}; the code is the name from OpenSSL or the system, or the exception's class."""
     code = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
     code = code or errno.errorcode.get(getattr(error, "errno", None)) or type(error).__name__
     return {"code": code, "message": str(error) or type(error).__name__}
 
 
 def pairs(headers):
-    """Headers in the order they came, repeats included."""
+    """Headers in their order, including repeats."""
     return [[name, value] for name, value in headers.raw_items()]
 
 
 def close_arguments(text, code, reason):
-    """'close:4000:some: reason' as (4000, 'some: reason'), with defaults for what is not given."""
+    """'close:4000:some: reason' as (4000, 'some: reason'), with defaults for missing parts."""
     _, *given = text.split(":", 2)
     if given:
         code = int(given[0])

@@ -1,5 +1,5 @@
 'use strict';
-// The stack of the first user: Express with express-ws, and the ways in which it goes wrong in practice.
+// The stack of the first user: Express with express-ws, and its typical failures.
 // node express_ws.js MODE [EXPRESS]     MODE as in the table below, EXPRESS is 5 (default) or 4
 
 const http = require('http');
@@ -13,7 +13,7 @@ if (!modes.includes(mode)) throw new Error(`MODE must be one of ${modes.join(', 
 const app = require(major === '4' ? 'express4' : 'express')();
 expressWs(app);
 
-// express-ws puts a suffix of its own behind the path before Express sees it; what came over the wire is logged.
+// express-ws appends its own suffix to the path before Express sees it; the path on the wire is logged.
 const wireUrl = (request) => request.wireUrl ?? request.originalUrl;
 
 let connections = 0;
@@ -41,7 +41,7 @@ app.get('/api/realtime-voice/history', (request, response) => {
 if (mode === 'unauthorized') app.use((request, response) => response.status(401).send('no token'));
 app.ws(mode === 'unknown_path' ? '/api/other/stream' : '/api/realtime-voice/stream', echo);
 
-// express-ws listens for upgrades on a server of its own that only app.listen starts. Any other server has no
+// express-ws listens for upgrades on its own server, which only app.listen starts. Any other server has no
 // listener for them, and Node then answers the handshake as a plain request: 404, connection kept open.
 const server =
   mode === 'no_upgrade_listener'

@@ -1,12 +1,12 @@
 'use strict';
 // Many connections of one process, on Node's `ws`, and how each of them ended.
 // node many.js JSON_OPTIONS
-//   urls       opened in turn
+//   urls       opened in turns
 //   count      connections
-//   at_once    how many handshakes may be under way, default 50
-//   busy       how many of the connections send a message every `every_ms`, all the time
+//   at_once    how many handshakes may be in progress, default 50
+//   busy       how many of the connections send a message every `every_ms`, continuously
 //   every_ms   default 250
-//   silent     send nothing at all: for servers that are no echo
+//   silent     send nothing: for servers that do not echo
 //   ca         PEM file to trust instead of the built-in list
 //   origin     value of the Origin header, default none
 
@@ -48,7 +48,7 @@ function open() {
   ws.on('open', () => {
     result.opened += 1;
     if (options.silent) return isOpen();
-    // Every tunnel carries something, so that all of them are known to be open on both sides.
+    // Every tunnel carries something, so all of them are known to be open on both sides.
     ws.send('hello');
     if (number < busy) timer = setInterval(more, options.every_ms ?? 250);
   });

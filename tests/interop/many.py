@@ -1,12 +1,12 @@
 """Many connections of one process, on Python's `websockets`, and how each of them ended.
 
 python many.py JSON_OPTIONS
-  urls       opened in turn
+  urls       opened in turns
   count      connections
-  at_once    how many handshakes may be under way, default 50
-  busy       how many of the connections send a message every `every_ms`, all the time
+  at_once    how many handshakes may be in progress, default 50
+  busy       how many of the connections send a message every `every_ms`, continuously
   every_ms   default 250
-  silent     send nothing at all: for servers that are no echo
+  silent     send nothing: for servers that do not echo
   ca         PEM file to trust instead of the system's list
   origin     value of the Origin header, default none
 """
@@ -54,7 +54,7 @@ async def one(number, tls, gate):
         )
         result["opened"] += 1
         try:
-            # Every tunnel carries something, so that all of them are known to be open on both sides.
+            # Every tunnel carries something, so all of them are known to be open on both sides.
             if not options.get("silent"):
                 await connection.send("hello")
                 await connection.recv()

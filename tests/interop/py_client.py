@@ -35,7 +35,7 @@ class Failed(Exception):
 
 
 class Connection(ClientConnection):
-    """Counts the Pings that `websockets` answers without telling anyone."""
+    """Counts the Pings, which `websockets` answers silently."""
 
     pings = 0
 
@@ -57,7 +57,7 @@ async def echo(connection, message, send=None):
 
 
 async def ending(connection, expected=None):
-    """Waits for the end, whatever still arrives before it."""
+    """Waits for the end, whatever arrives before it."""
     try:
         while True:
             await connection.recv()
@@ -142,7 +142,7 @@ async def main():
         if "servername" in options:
             tls["server_hostname"] = options["servername"]
     passed = 0
-    # The iterator form of `connect` would try again, and the plain one follows redirects; one attempt is wanted.
+    # The iterator form of `connect` would retry, and the plain form follows redirects; the tests need a single attempt.
     attempt = connect(
         url,
         origin=options.get("origin"),
@@ -182,7 +182,7 @@ async def main():
             log({"event": "close", "code": connection.close_code, "reason": connection.close_reason or ""})
     log({"done": True, "passed": passed, "failed": len(cases) - passed})
     sys.stdout.flush()
-    # A connection left open by the list of cases is cut, as a process that is killed would cut it.
+    # A connection that the cases left open is cut, as if the process were killed.
     os._exit(0 if passed == len(cases) else 1)
 
 

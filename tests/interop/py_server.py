@@ -25,7 +25,7 @@ ids = itertools.count(1)
 
 
 class Connection(ServerConnection):
-    """Logs the control frames that `websockets` answers without telling anyone."""
+    """Logs the control frames, which `websockets` answers silently."""
 
     number = None
 
@@ -37,7 +37,7 @@ class Connection(ServerConnection):
 
 
 def on_request(connection, request):
-    """Answers what is not to become a WebSocket."""
+    """Answers requests that must not become a WebSocket."""
     if "Upgrade" not in request.headers:
         seen = {"event": "request", "method": "GET", "url": request.path, "headers": pairs(request.headers)}
         log(seen)

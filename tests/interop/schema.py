@@ -1,7 +1,7 @@
-"""Holds documents against a JSON Schema: no peer, but a validator that others wrote.
+"""Compares documents with a JSON Schema: not a peer, but an independent validator.
 
 Reads {"schema": ..., "documents": {name: document}} from stdin, prints {name: [what is wrong, ...]} as JSON. A schema that
-is none is an error of the program.
+is invalid is an error of the program.
 """
 
 import json

@@ -1,12 +1,12 @@
 'use strict';
-// One TLS handshake as Node does it, and what came of it.
+// One TLS handshake with Node, and its outcome.
 // node tls_probe.js HOST PORT [JSON_OPTIONS]
 //   ca          PEM file to trust instead of the built-in list
 //   servername  for SNI and the name check, default HOST; "" sends none and checks HOST; an IP address is never sent
 //   alpn        list to offer, default ["http/1.1"]
 //   cert, key   PEM files of a client certificate
 //   min_version, max_version   "TLSv1.2" or "TLSv1.3"
-//   hold_ms     how long to stay after a good handshake, default 300: in TLS 1.3 a server's refusal comes after it
+//   hold_ms     how long to stay after a completed handshake, default 300: in TLS 1.3 a server's refusal comes later
 //   timeout_ms  default 10000
 
 const fs = require('fs');

@@ -1,4 +1,4 @@
-"""One TLS handshake as Python's ssl module does it, and what came of it.
+"""One TLS handshake with Python's ssl module, and its outcome.
 
 python tls_probe.py HOST PORT [JSON_OPTIONS]
   ca          PEM file to trust instead of the system's list

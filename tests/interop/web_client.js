@@ -1,9 +1,9 @@
 'use strict';
 // A client of plain requests on Node: fetch (undici) and http.Agent.
 // node web_client.js JSON_OPTIONS
-//   url        where the proxy is, without a path
+//   url        the proxy, without a path
 //   cases      see README.md
-//   clients, requests   of the case load
+//   clients, requests   for the case `load`
 //   timeout_ms for each step, default 10000
 
 const crypto = require('crypto');
@@ -35,7 +35,7 @@ function get(agent, path, headers = {}) {
   });
 }
 
-// How a body breaks off, which it must.
+// How a body is cut off; a complete body is an error.
 async function broken(reader) {
   const end = await reader.read().then(({ done }) => ({ done }), (error) => ({ error: error.cause?.code ?? error.message }));
   expect(end.error, end);
@@ -123,7 +123,7 @@ const cases = {
     });
     expect(answer.text === 'some' && answer.trailers['x-sum'] === 'abc', answer);
   },
-  // The server sends the next event only when this client says that it has the last.
+  // The server sends the next event only after this client has reported the last one.
   async events() {
     const response = await ask('/api/events?name=node&case=events');
     expect(response.headers.get('content-type') === 'text/event-stream');
@@ -162,14 +162,14 @@ const cases = {
     };
     await Promise.all(Array.from({ length: options.clients }, one));
   },
-  // Leaves an open stream of events.
+  // Leaves an open event stream.
   async leave_events() {
     const leaving = new AbortController();
     const response = await fetch(`${url}/api/events?name=left&case=leave_events`, { signal: leaving.signal });
     await response.body.getReader().read();
     leaving.abort();
   },
-  // Leaves a download in the middle: the server holds the rest.
+  // Leaves a download in the middle: the server holds back the rest.
   async leave_download() {
     const leaving = new AbortController();
     const path = `/api/download?bytes=${MIB}&hold=1&case=leave_download`;
@@ -177,7 +177,7 @@ const cases = {
     for (let got = 0; got < MIB / 2; ) got += (await reader.read()).value.length;
     leaving.abort();
   },
-  // Leaves an upload in the middle, when its first bytes have reached the server.
+  // Leaves an upload in the middle, after its first bytes have reached the server.
   async leave_upload() {
     const path = '/api/hash?case=leave_upload';
     const request = http.request(url + path, {
@@ -189,7 +189,7 @@ const cases = {
     await (await ask(`/api/begun?url=${encodeURIComponent(path)}&case=begun`)).text();
     request.destroy();
   },
-  // Something goes in the middle: what this client's application is told.
+  // Another party leaves in the middle: what this client's application learns.
   async cut_download() {
     const response = await fetch(`${url}/api/download?bytes=${MIB}&hold=1&case=cut_download`);
     const reader = response.body.getReader();
@@ -213,7 +213,7 @@ const cases = {
       setTimeout(() => reject(new Error(`no ${name}`)), timeout).unref();
     });
     await event(socket, 'connect');
-    // It may have changed over already; that it began with polling shows in the proxy's records.
+    // It may have upgraded already; the proxy's records show that it began with polling.
     if (socket.io.engine.transport.name !== 'websocket') await event(socket.io.engine, 'upgrade');
     const said = await socket.timeout(timeout).emitWithAck('say', 'hello');
     expect(said.text === 'hello' && said.transport === 'websocket', said);

@@ -1,5 +1,5 @@
 'use strict';
-// An application of plain requests beside a WebSocket, on one port.
+// An application with plain requests and a WebSocket on one port.
 // node web_server.js [KIND] [PORT]     KIND is express (default; with express-ws), bare (node:http with ws) or
 //                                      socketio (socket.io on every path, which polls first and then upgrades)
 
@@ -27,7 +27,7 @@ const json = (response, value, status = 200) => {
   response.end(body);
 };
 
-// Reads the body to its end: what the application got, counted and hashed.
+// Reads the body to its end, counts it and hashes it.
 function read(request) {
   return new Promise((resolve) => {
     const hash = sha256();
@@ -58,7 +58,7 @@ async function download(request, response, query) {
   response.setHeader('Content-Type', 'application/octet-stream');
   if (!query.has('chunked')) response.setHeader('Content-Length', bytes);
   let sent = 0;
-  // The second half waits for a word, when asked to: a test that breaks off in the middle is in the middle.
+  // If asked to, the second half waits for a command: so a test that cuts in the middle really does.
   const pause = query.has('hold') ? bytes / 2 : Infinity;
   while (sent < bytes && sent < pause && !response.destroyed) {
     const piece = BLOCK.subarray(0, Math.min(bytes - sent, BLOCK.length));
@@ -147,7 +147,7 @@ function route(request, response, next) {
   handler(request, response, searchParams);
 }
 
-// What is logged of each request, whoever answers it.
+// The log line of each request, whatever answers it.
 function observe(request, response) {
   const { method, url } = request;
   log({ event: 'request', method, url, connection: request.socket.id, headers: pairs(request.rawHeaders) });
@@ -167,7 +167,7 @@ function express(server) {
   app.use((request, response, next) => (request.wireUrl ? null : observe(request, response), next()));
   require('express-ws')(app, server);
   app.ws('/api/realtime-voice/stream', stream);
-  // Express's own words, where it has some.
+  // Express's own text, if there is any.
   const parser = require('express').json();
   app.get('/api/json', (request, response) => response.json({ token: request.get('token') ?? null }));
   app.post('/api/json', parser, (request, response) => response.json(request.body));

@@ -40,7 +40,7 @@ function finish() {
   process.exit(passed === cases.length ? 0 : 1);
 }
 
-// Rejects when nothing happens, and when the connection ends during a step that does not wait for that.
+// Rejects after a timeout, and if the connection ends during a step that does not wait for the end.
 let ended = null;
 const atEnd = [];
 function step(start, { untilEnd = false } = {}) {
@@ -75,7 +75,7 @@ async function ending(expected, start) {
   return got;
 }
 
-// Does nothing for a while, and counts the Pings, which `ws` answers by itself.
+// Does nothing for a while, and counts the Pings, which `ws` answers automatically.
 async function idle(ms) {
   let pings = 0;
   const count = () => (pings += 1);
@@ -167,7 +167,7 @@ ws.on('close', (code, reason) => {
   for (const tell of atEnd) tell();
 });
 
-// Without this listener `ws` would reduce every answer but 101 to an error text.
+// Without this listener `ws` would reduce every answer other than 101 to an error text.
 ws.on('unexpected-response', (request, response) => {
   const chunks = [];
   const report = () => {

@@ -3,11 +3,11 @@
 // node ws_server.js [JSON_OPTIONS]
 //   deflate   offer permessage-deflate, default true; every message is compressed, however short
 //   cert, key PEM files: serve TLS
-//   h2        with them: speak nothing but HTTP/2
-//   client_ca PEM file: ask clients for a certificate of its authority
-//   unix      the path of a socket to listen on, in place of a port
+//   h2        with them: speak only HTTP/2
+//   client_ca PEM file: request client certificates of its authority
+//   unix      the path of a socket to listen on, instead of a port
 //   refuse    {"status": 403, "headers": {…}, "body": "…"}: answer every handshake with that
-//   quiet     log connections and their ends only, default false
+//   quiet     log only connections and their ends, default false
 
 const fs = require('fs');
 const http = require('http');
@@ -18,10 +18,10 @@ const { log, exitWithStdin, pairs, closeArguments } = require('./common');
 
 const options = JSON.parse(process.argv[2] ?? '{}');
 
-// What GET /health is answered with; the body of a PUT changes it.
+// The status for GET /health; the body of a PUT changes it.
 let health = 200;
 
-// A plain request is answered with what arrived.
+// A plain request is answered with a description of itself.
 function answer(request, response) {
   if (request.url === '/health' && request.method === 'GET') {
     response.statusCode = health;
