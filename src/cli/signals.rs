@@ -71,7 +71,7 @@ impl Signals {
                 if !is_taken_up.load(Relaxed) {
                     leave(OK, move || {
                         tracing::info!(
-                            "{name} before the configuration was read; nothing was served"
+                            "{name} arrived before the configuration was read; nothing was served"
                         );
                     });
                 }

@@ -255,7 +255,7 @@ fn lone_lf() -> Failure {
 
 /// Refuses more than `most` units of `what`. These limits are fixed.
 fn too_large(status: u16, what: &str, most: usize, unit: &str) -> Failure {
-    Failure::new(Reason::HttpTooLarge, format!("{what}: over {most} {unit}"))
+    Failure::new(Reason::HttpTooLarge, format!("{what}: more than {most} {unit}"))
         .with_status(status)
         .with_hint(
             "the client, or a hop in front, sends far more chunk extensions or trailers than any known client does: let it send less; \

@@ -254,7 +254,7 @@ pub fn request_id(fields: &HeaderMap) -> Result<Option<&str>, String> {
     match value.to_str() {
         Ok(id) if (1..=LONGEST).contains(&id.len()) && id.bytes().all(valid) => Ok(Some(id)),
         Ok(id) if id.bytes().all(valid) => {
-            Err(format!("of {} bytes, allowed: 1 to {LONGEST}", id.len()))
+            Err(format!("{} bytes, allowed: 1 to {LONGEST}", id.len()))
         }
         _ => {
             let mut bytes = value.as_bytes().iter().enumerate();

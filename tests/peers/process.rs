@@ -69,7 +69,7 @@ fn ends_while_it_reads<T>(name: &str, folder: &Path, wait_for_it: impl FnOnce() 
     drop(reading);
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{said}");
-    let expected = format!("SIG{name} before the configuration was read");
+    let expected = format!("SIG{name} arrived before the configuration was read");
     assert!(said.contains(&expected), "{said}");
 }
 
