@@ -133,7 +133,7 @@ fn is_regular_expression(text: &str) -> bool {
 /// sections 2.3, 5.2.4 and 6.2.2). All other paths are forwarded as the same bytes. Linear in time.
 #[must_use]
 pub fn ambiguity(path: &[u8]) -> Option<&'static str> {
-    // Each unbroken run of escaped bytes outside ASCII is checked by itself.
+    // Each unbroken run of escaped bytes outside ASCII is checked separately.
     let mut runs = Vec::new();
     let mut rest = path;
     while let Some((&byte, tail)) = rest.split_first() {

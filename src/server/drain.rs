@@ -50,7 +50,7 @@ pub(super) struct Drain<S> {
 
 /// How a drain ended.
 enum Over {
-    /// All connections ended by themselves.
+    /// All connections ended in time.
     Ended,
     /// The rest was cut at `shutdown.drain`.
     Deadline,

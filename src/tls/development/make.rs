@@ -1,4 +1,4 @@
-//! Makes the development certificate and its key.
+//! Creates the development certificate and its key.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsag
 use super::{Act, DevelopmentCertificateError};
 use crate::config::CertificateFiles;
 
-/// Names that the development certificate is made for.
+/// The names in the development certificate.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Days that it is valid: some clients refuse more than 398.
+/// The days for which it is valid. Some clients reject more than 398.
 const DAYS: i64 = 365;
 
-/// Makes both files, and the folders that are missing.
+/// Creates both files, and missing folders.
 pub(super) fn make(files: &CertificateFiles) -> Result<(), DevelopmentCertificateError> {
     let (cert, key) =
         certificate().map_err(DevelopmentCertificateError::of(Act::Make, &files.cert))?;
@@ -39,17 +39,17 @@ fn certificate() -> Result<(String, String), rcgen::Error> {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let now = time::OffsetDateTime::now_utc();
-    // A client's clock may be a little behind ours.
+    // A client's clock may be slow.
     params.not_before = now - time::Duration::hours(1);
     params.not_after = now + time::Duration::days(DAYS);
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
-/// Writes a file beside its final place and moves it there, so that no reader sees half of it and no key is ever
-/// readable by others.
+/// Writes a file next to its final path and moves it there, so that no reader sees a part of it and others can never
+/// read a key.
 fn replace(path: &Path, content: &str, mode: u32) -> io::Result<()> {
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    // Left from a process of the same id that was killed here.
+    // A killed process with the same id may have left it.
     let _ = fs::remove_file(&beside);
     let mut file = OpenOptions::new()
         .write(true)
