@@ -230,7 +230,7 @@ fn every_key_and_command_that_a_hint_names_exists() {
         for name in quoted {
             assert!(
                 commands.contains(&name) || config::resolves(name),
-                "{reason}: the hint names {name:?}, which is no key of the configuration"
+                "{reason}: the hint names {name:?}, which is not a key of the configuration"
             );
         }
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::harness::proxy::{SHIPPED, run};
 
-/// The schema beside the shipped configuration, which editors read.
+/// The schema next to the shipped configuration, for editors.
 const FILE: &str = "proxy.schema.json";
 
 fn printed() -> String {

@@ -343,7 +343,7 @@ fn the_table_of_uses_has_no_circle() {
             .collect();
         assert!(
             !next.is_empty(),
-            "a circle among what is left beside {placed:?}"
+            "the modules other than {placed:?} form a circle"
         );
         placed.extend(next);
     }

@@ -137,7 +137,10 @@ fn what_a_detail_says_of_a_trailer() {
     );
     let bytes = request("POST", "/api/a", CHUNKED) + "0\r\n" + &"X: y\r\n".repeat(101);
     let line = refused("", bytes, Reason::HttpTooLarge);
-    assert_eq!(line.text("detail"), "the trailer section: more than 100 fields");
+    assert_eq!(
+        line.text("detail"),
+        "the trailer section: more than 100 fields"
+    );
     assert!(
         line.text("hint").ends_with("this limit is fixed"),
         "{line:?}"

@@ -3,7 +3,7 @@
 use crate::harness::{Client, Setup, handshake};
 use crate::http::guard::Guard;
 
-/// An opening handshake that is wrong in every way, mended one fault after the other in the order of the checks.
+/// An opening handshake with every fault; the faults are corrected one by one, in the order of the checks.
 #[test]
 fn the_checks_of_a_handshake_come_in_their_order() {
     let order = [
@@ -77,7 +77,7 @@ fn the_rate_comes_after_the_rules_of_http_and_before_those_of_the_routes() {
     assert_eq!(status("/ws", &[malformed]), 426);
 }
 
-/// A plain request that is wrong in every way, mended one fault after the other.
+/// A plain request with every fault; the faults are corrected one by one.
 #[test]
 fn the_checks_of_a_plain_request_come_in_their_order() {
     let order = [

@@ -139,7 +139,7 @@ fn certificates_are_renewed_while_the_file_is_refused() {
     proxy.stop();
 }
 
-/// A configuration that names a certificate which is not there yet is taken up when it is.
+/// A configuration that names a missing certificate is applied when the certificate appears.
 #[test]
 fn a_missing_certificate_is_waited_for() {
     let proxy = Setup::tls(ECHO).start();
