@@ -28,10 +28,10 @@ pub use upstreams::{Balance, Endpoint, HealthCheck, OnAbort, Upstream, UpstreamT
 
 use super::cursor::Cursor;
 use super::fields::Fields;
-use super::key::{Form, Is, Key, Nothing, Section, WithoutSection, keys};
-use super::problem::quoted;
+use super::key::{Form, Is, Key, Nothing, Section, keys};
+use super::problem::{Complaint, quoted};
 use super::report::Report;
-use super::value::{List, Text, Timer, Wrong};
+use super::value::{List, Text, Timer};
 use super::yaml::Node;
 use crate::policy::Route;
 use limits::LimitsKeys;
@@ -80,26 +80,26 @@ pub struct LoadBalancer {
 keys! {
     pub static ROOT: RootKeys {
         /// Addresses to accept connections on; at least one.
-        listeners: Section = Form::List, ListenerKeys::BLOCK, WithoutSection::Error;
+        listeners: Section = Form::List, ListenerKeys::BLOCK;
         /// Peers in front of the proxy whose forwarded fields (`X-Forwarded-*`, `Forwarded`) and PROXY protocol headers are
         /// believed.
         trusted_proxies: Key<Vec<IpNet>> = &NETWORKS, Is(Vec::new);
         /// Which requests are admitted and where they go; at least one. The first route that matches is used.
-        routes: Section = Form::List, RouteKeys::BLOCK, WithoutSection::Error;
+        routes: Section = Form::List, RouteKeys::BLOCK;
         /// The servers by name; a name may have letters, digits, `-`, `_` and `.`.
-        upstreams: Section = Form::Named, UpstreamKeys::BLOCK, WithoutSection::Error;
+        upstreams: Section = Form::Named, UpstreamKeys::BLOCK;
         /// What you know about the hop in front of the proxy. The proxy uses it only for warnings and for hints in records.
-        load_balancer: Section = Form::Mapping, LoadBalancerKeys::BLOCK, WithoutSection::Nothing;
+        load_balancer: Section = Form::OptionalMapping, LoadBalancerKeys::BLOCK;
         /// Limits on what peers may use.
-        limits: Section = Form::Mapping, LimitsKeys::BLOCK, WithoutSection::Defaults;
+        limits: Section = Form::Mapping, LimitsKeys::BLOCK;
         /// How the process stops.
-        shutdown: Section = Form::Mapping, ShutdownKeys::BLOCK, WithoutSection::Defaults;
+        shutdown: Section = Form::Mapping, ShutdownKeys::BLOCK;
         /// Which records are written, and how.
-        log: Section = Form::Mapping, LogKeys::BLOCK, WithoutSection::Defaults;
+        log: Section = Form::Mapping, LogKeys::BLOCK;
         /// A listener for health checks and metrics. It answers /healthz, /readyz and /metrics.
-        probes: Section = Form::Mapping, ProbesKeys::BLOCK, WithoutSection::Nothing;
+        probes: Section = Form::OptionalMapping, ProbesKeys::BLOCK;
         /// A listener for the operator. It accepts POST /drain and answers everything that `probes` answers.
-        admin: Section = Form::Mapping, AdminKeys::BLOCK, WithoutSection::Nothing;
+        admin: Section = Form::OptionalMapping, AdminKeys::BLOCK;
     }
 }
 
@@ -112,8 +112,7 @@ keys! {
     }
 }
 
-static NETWORKS: List<Text<IpNet>> =
-    List::any(Text::parsed("network or address", NETWORK, network));
+static NETWORKS: List<Text<IpNet>> = List::of(Text::parsed("network or address", NETWORK, network));
 
 const NETWORK: &str = "a network or address such as 10.0.0.0/8 or 192.0.2.7";
 
@@ -188,10 +187,10 @@ fn trusted_proxies(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
         .collect()
 }
 
-fn network(text: &str) -> Result<IpNet, Wrong> {
+fn network(text: &str) -> Result<IpNet, Complaint> {
     let network = text.parse::<IpNet>();
     let network = network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| Wrong::new(format!("found {}, expected {NETWORK}", quoted(text))))
+    network.map_err(|_| Complaint::new(format!("found {}, expected {NETWORK}", quoted(text))))
 }
 
 fn load_balancer(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<LoadBalancer> {

@@ -1,6 +1,6 @@
 //! A place in the YAML tree. Every fault becomes a finding there, and reading goes on.
 
-use super::problem::{Severity, Wrong, quoted, shown};
+use super::problem::{Complaint, Severity, quoted, shown};
 use super::report::{Finding, Remark, Report, Stray};
 use super::yaml::{Aim, Node};
 
@@ -104,49 +104,42 @@ impl<'t> Cursor<'t> {
         report: &mut Report<'_>,
         severity: Severity,
         aim: Aim,
-        message: impl Into<String>,
-        help: Option<String>,
+        complaint: impl Into<Complaint>,
     ) {
+        let Complaint { message, help } = complaint.into();
         report.findings.push(Finding {
             severity,
             path: self.path.clone(),
             aim,
             site: self.site.clone(),
-            message: message.into(),
+            message,
             help,
         });
     }
 
     /// An error at the value.
-    pub fn error(&self, report: &mut Report<'_>, message: impl Into<String>) {
-        self.error_with(report, message, None);
-    }
-
-    /// An error at the value, with what to write instead.
-    pub fn error_with(
-        &self,
-        report: &mut Report<'_>,
-        message: impl Into<String>,
-        help: Option<String>,
-    ) {
-        let (_, aim) = self.target();
-        self.add(report, Severity::Error, aim, message, help);
+    pub fn error(&self, report: &mut Report<'_>, complaint: impl Into<Complaint>) {
+        self.add(report, Severity::Error, self.target().1, complaint);
     }
 
     /// An error at the key.
-    pub fn key_error(
-        &self,
-        report: &mut Report<'_>,
-        message: impl Into<String>,
-        help: Option<String>,
-    ) {
-        self.add(report, Severity::Error, Aim::Key, message, help);
+    pub fn key_error(&self, report: &mut Report<'_>, complaint: impl Into<Complaint>) {
+        self.add(report, Severity::Error, Aim::Key, complaint);
+    }
+
+    /// A warning at the value.
+    pub fn warning(&self, report: &mut Report<'_>, complaint: impl Into<Complaint>) {
+        self.add(report, Severity::Warning, self.target().1, complaint);
+    }
+
+    /// A warning at the key.
+    pub fn key_warning(&self, report: &mut Report<'_>, complaint: impl Into<Complaint>) {
+        self.add(report, Severity::Warning, Aim::Key, complaint);
     }
 
     /// The value, or an error at it.
-    pub fn accept<T>(&self, read: Result<T, Wrong>, report: &mut Report<'_>) -> Option<T> {
-        read.map_err(|wrong| self.error_with(report, wrong.message, wrong.help))
-            .ok()
+    pub fn accept<T>(&self, read: Result<T, Complaint>, report: &mut Report<'_>) -> Option<T> {
+        read.map_err(|complaint| self.error(report, complaint)).ok()
     }
 
     /// Something that explains an error at the value, if there will be one, and is a warning else if `is_warning`.
@@ -157,18 +150,6 @@ impl<'t> Cursor<'t> {
             words,
             is_warning,
         });
-    }
-
-    /// A warning at the value.
-    pub fn warning(&self, report: &mut Report<'_>, message: impl Into<String>) {
-        let (_, aim) = self.target();
-        self.add(report, Severity::Warning, aim, message, None);
-    }
-
-    /// A warning at the key.
-    pub fn key_warning(&self, report: &mut Report<'_>, message: impl Into<String>, help: &str) {
-        let help = Some(help.to_owned());
-        self.add(report, Severity::Warning, Aim::Key, message, help);
     }
 
     /// Leaves the value for [`super::strays::examine`].
@@ -223,7 +204,7 @@ impl<'t> Cursor<'t> {
                 named.push((name, cursor));
             } else {
                 let message = format!("found the key {} a second time", quoted(name));
-                cursor.key_error(report, message, Some("keep one of them".to_owned()));
+                cursor.key_error(report, Complaint::new(message).help("keep one of them"));
             }
         }
         Some(named)
@@ -260,7 +241,7 @@ impl<'t> Cursor<'t> {
             _ => None,
         };
         let message = format!("{}, expected a list, each item {what}", self.found());
-        self.error_with(report, message, help);
+        self.error(report, Complaint::new(message).maybe(help));
         None
     }
 

@@ -4,7 +4,7 @@
 use super::cursor::Cursor;
 use super::foreign;
 use super::key::{Absent, AnyKey, Block, Form, Is, Key, Section, Shape};
-use super::problem::{akin, nearest, quoted};
+use super::problem::{Complaint, akin, nearest, quoted};
 use super::report::{Home, Report};
 use super::value::spelled;
 use super::yaml::Node;
@@ -77,7 +77,7 @@ impl<'t> Cursor<'t> {
             let name = self.site.rsplit('.').next().unwrap_or_default();
             let help = (*self.node == Node::Null && may_be_empty)
                 .then(|| format!("write {name}: {{}} to use the defaults"));
-            self.error_with(report, message, help);
+            self.error(report, Complaint::new(message).maybe(help));
             return None;
         }
         let entries = self.named(report)?;
@@ -128,7 +128,7 @@ impl<'t> Cursor<'t> {
         let expected = format!("a mapping or off; {}", allowed(block));
         let found = spelled(self, &expected, report)?;
         if found.text != "off" {
-            self.accept::<()>(Err(found.wrong(&expected)), report);
+            self.accept::<()>(Err(found.but_expected(&expected)), report);
         }
         None
     }
@@ -143,24 +143,24 @@ impl<'t> Cursor<'t> {
         let allowed = allowed(block);
         if block.planned.contains(&name) {
             let message = format!("key \"{name}\" is not supported by this version; {allowed}");
-            self.key_error(report, message, None);
+            self.key_error(report, message);
             return None;
         }
         let message = format!("unknown key {}; {allowed}", quoted(name));
         match Meant::by(name, &self.site, block, report.home) {
             Meant::Other(help) => {
-                self.key_error(report, message, Some(help.to_owned()));
+                self.key_error(report, Complaint::new(message).help(help));
                 None
             }
             Meant::Elsewhere(home) => {
                 let help = format!("\"{name}\" belongs in {home}");
-                self.key_error(report, message, Some(help));
+                self.key_error(report, Complaint::new(message).help(help));
                 self.stray(name, Some(home), report);
                 None
             }
             Meant::Here(near) => {
                 let help = near.map(|near| format!("did you mean \"{near}\"?"));
-                self.key_error(report, message, help);
+                self.key_error(report, Complaint::new(message).maybe(help));
                 block.key(near?)
             }
         }
@@ -218,7 +218,9 @@ impl Shape {
                 matches!(node, Node::List(_) | Node::Text(_))
             }
             Self::Value(_) => !matches!(node, Node::Null | Node::List(_) | Node::Map(_)),
-            Self::Section(Form::List, _) => matches!(node, Node::List(_) | Node::Map(_)),
+            Self::Section(Form::List | Form::OptionalList, _) => {
+                matches!(node, Node::List(_) | Node::Map(_))
+            }
             Self::Section(..) => matches!(node, Node::Map(_)),
         }
     }

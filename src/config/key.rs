@@ -59,36 +59,25 @@ pub struct Section {
     pub form: Form,
     /// The keys of the mapping.
     pub block: &'static Block,
-    /// What it means to leave the key out.
-    pub absent: WithoutSection,
     /// One line for the reference.
     pub about: &'static str,
 }
 
-/// How the mappings of a [`Section`] are written.
+/// How the mappings of a [`Section`] are written, and what it means to leave them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A mapping.
+    /// A mapping; without it all its keys have their defaults.
     Mapping,
-    /// A mapping, or `off`.
+    /// A mapping; without it there is no such thing.
+    OptionalMapping,
+    /// A mapping, or `off`, which is the default.
     MappingOrOff,
-    /// A list of mappings.
+    /// A list of mappings, which is required.
     List,
-    /// A mapping from names of the operator's choice to mappings.
+    /// A list of mappings; without it there is no such thing.
+    OptionalList,
+    /// A mapping from names of the operator's choice to mappings, which is required.
     Named,
-}
-
-/// What it means to leave out a [`Section`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithoutSection {
-    /// It is an error.
-    Error,
-    /// There is no such thing.
-    Nothing,
-    /// All its keys have their defaults.
-    Defaults,
-    /// It is off.
-    Off,
 }
 
 /// The keys that a mapping may have.
@@ -107,9 +96,6 @@ pub struct Block {
 pub trait Absent<T>: Sync {
     /// What the key is read as.
     type Read;
-
-    /// Whether it is an error.
-    const IS_REQUIRED: bool = false;
 
     /// What a key is read as whose value is `given`; `None`: it is missing or wrong.
     fn outcome(&self, given: Option<T>) -> Self::Read;
@@ -160,9 +146,6 @@ pub trait AnyKey: Sync {
 
     /// What is behind it.
     fn shape(&self) -> Shape;
-
-    /// Whether leaving it out is an error.
-    fn is_required(&self) -> bool;
 }
 
 impl<T, A> Key<T, A> {
@@ -189,14 +172,12 @@ impl Section {
         about: &'static str,
         form: Form,
         block: &'static Block,
-        absent: WithoutSection,
     ) -> Self {
         Self {
             name,
             about,
             form,
             block,
-            absent,
         }
     }
 }
@@ -217,10 +198,6 @@ impl<T: 'static, A: Absent<T>> AnyKey for Key<T, A> {
     fn shape(&self) -> Shape {
         Shape::Value(self.value)
     }
-
-    fn is_required(&self) -> bool {
-        A::IS_REQUIRED
-    }
 }
 
 impl AnyKey for Section {
@@ -233,27 +210,21 @@ impl AnyKey for Section {
     }
 
     fn default(&self) -> DefaultValue {
-        match self.absent {
-            WithoutSection::Error => DefaultValue::Required,
-            WithoutSection::Nothing => DefaultValue::Word("none"),
-            WithoutSection::Defaults => DefaultValue::Value(json!({})),
-            WithoutSection::Off => DefaultValue::Value(json!("off")),
+        match self.form {
+            Form::List | Form::Named => DefaultValue::Required,
+            Form::OptionalMapping | Form::OptionalList => DefaultValue::Word("none"),
+            Form::Mapping => DefaultValue::Value(json!({})),
+            Form::MappingOrOff => DefaultValue::Value(json!("off")),
         }
     }
 
     fn shape(&self) -> Shape {
         Shape::Section(self.form, self.block)
     }
-
-    fn is_required(&self) -> bool {
-        self.absent == WithoutSection::Error
-    }
 }
 
 impl<T> Absent<T> for Required {
     type Read = Option<T>;
-
-    const IS_REQUIRED: bool = true;
 
     fn outcome(&self, given: Option<T>) -> Option<T> {
         given
@@ -294,9 +265,9 @@ impl Shape {
         match self {
             Self::Value(value) if value.item().is_some() => ("[]", None),
             Self::Value(_) => ("", None),
-            Self::Section(Form::Mapping | Form::MappingOrOff, block) => ("", Some(block)),
-            Self::Section(Form::List, block) => ("[]", Some(block)),
+            Self::Section(Form::List | Form::OptionalList, block) => ("[]", Some(block)),
             Self::Section(Form::Named, block) => (".*", Some(block)),
+            Self::Section(_, block) => ("", Some(block)),
         }
     }
 }
@@ -322,7 +293,7 @@ impl Block {
 
     /// The keys that must be there.
     pub fn required(&self) -> impl Iterator<Item = &'static str> {
-        let required = self.keys.iter().filter(|key| key.is_required());
-        required.map(|key| key.name())
+        let is_required = |key: &&&dyn AnyKey| key.default() == DefaultValue::Required;
+        self.keys.iter().filter(is_required).map(|key| key.name())
     }
 }

@@ -68,16 +68,16 @@ impl Problem {
     }
 }
 
-/// Why a value can't be used.
+/// What is said about a place in the file.
 #[derive(Debug)]
-pub struct Wrong {
+pub struct Complaint {
     /// What was found and what is allowed.
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
 }
 
-impl Wrong {
+impl Complaint {
     /// Without a remedy.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
@@ -87,11 +87,27 @@ impl Wrong {
     }
 
     /// With what to write instead.
-    pub fn help(self, help: impl Into<String>) -> Self {
-        Self {
-            help: Some(help.into()),
-            ..self
-        }
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With what to write instead, if that is known.
+    pub fn maybe(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+impl From<String> for Complaint {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for Complaint {
+    fn from(message: &str) -> Self {
+        Self::new(message)
     }
 }
 

@@ -920,9 +920,9 @@ fn no_planned_key_is_one_that_this_version_has() {
 fn row(path: &str, key: &dyn AnyKey) -> String {
     let kind = match key.shape() {
         Shape::Value(value) => value.words(),
-        Shape::Section(Form::Mapping, _) => "mapping".to_owned(),
+        Shape::Section(Form::Mapping | Form::OptionalMapping, _) => "mapping".to_owned(),
         Shape::Section(Form::MappingOrOff, _) => "mapping or `off`".to_owned(),
-        Shape::Section(Form::List, _) => "list of mappings".to_owned(),
+        Shape::Section(Form::List | Form::OptionalList, _) => "list of mappings".to_owned(),
         Shape::Section(Form::Named, _) => "mapping from names to mappings".to_owned(),
     };
     let default = match key.default() {

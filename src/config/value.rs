@@ -2,19 +2,24 @@
 //! JSON Schema.
 
 mod address;
+mod count;
+mod duration;
 mod list;
-mod number;
+mod literal;
+mod size;
 mod text;
 
 use serde_json::{Value as Json, json};
 
 pub use address::{Address, overlap};
+pub use count::Count;
+pub use duration::Timer;
 pub use list::List;
-pub use number::{Count, Literal, OrOff, Size, Spelled, Timer, UNITS, spelled};
-pub use text::{File, Flag, OneOf, Text};
+pub use literal::{Literal, OrOff, Spelled, spelled};
+pub use size::Size;
+pub use text::{File, Flag, OneOf, TEXT, Text};
 
 use super::cursor::Cursor;
-pub use super::problem::Wrong;
 use super::report::Report;
 
 /// How a type of values is described.
@@ -26,7 +31,7 @@ pub trait ValueType: Sync {
     fn expected(&self) -> String;
 
     /// The alternatives that the JSON Schema allows.
-    fn choices(&self) -> Vec<Json>;
+    fn choices(&self) -> Vec<Choice>;
 
     /// The type of the items, if this is a list.
     fn item(&self) -> Option<&dyn ValueType> {
@@ -46,73 +51,32 @@ pub trait Value: ValueType {
     fn written(&self, value: &Self::Read) -> Json;
 }
 
-/// A definition of the JSON Schema that several keys refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Definition {
-    /// `${NAME}`.
-    Variable,
-    /// A duration that is not zero.
-    Duration,
-    /// A duration that is zero.
-    Zero,
-    /// A number of bytes.
-    Size,
-    /// A whole number, at least 1.
-    Count,
-    /// An IP address and a port.
-    Address,
-    /// Where an upstream listens.
-    Endpoint,
-    /// The id of a mini program.
-    AppId,
-    /// A text that is not empty.
-    Text,
+/// One alternative of a value in the JSON Schema.
+pub enum Choice {
+    /// A part of the schema that several keys refer to.
+    Defined(&'static Definition),
+    /// A schema of its own.
+    Inline(Json),
 }
 
-impl Definition {
-    /// In the order of the schema.
-    pub const ALL: [Self; 9] = [
-        Self::Variable,
-        Self::Duration,
-        Self::Zero,
-        Self::Size,
-        Self::Count,
-        Self::Address,
-        Self::Endpoint,
-        Self::AppId,
-        Self::Text,
-    ];
-
-    /// Its name in the schema.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Variable => "variable",
-            Self::Duration => "duration",
-            Self::Zero => "zero",
-            Self::Size => "size",
-            Self::Count => "count",
-            Self::Address => "address",
-            Self::Endpoint => "endpoint",
-            Self::AppId => "app_id",
-            Self::Text => "text",
-        }
-    }
-
-    /// A schema that refers to it.
-    pub fn reference(self) -> Json {
-        json!({ "$ref": format!("#/$defs/{}", self.name()) })
-    }
+/// A part of the JSON Schema with a name.
+pub struct Definition {
+    /// Its name.
+    pub name: &'static str,
+    /// The part.
+    pub schema: fn() -> Json,
 }
 
-/// A schema that allows only `words`.
-pub fn only(words: impl IntoIterator<Item = Json>) -> Json {
-    json!({ "enum": Vec::from_iter(words) })
+/// Only these words.
+pub fn only(words: impl IntoIterator<Item = Json>) -> Choice {
+    Choice::Inline(json!({ "enum": Vec::from_iter(words) }))
 }
 
-/// Schemas that allow the whole numbers from `least` to `most`; as a text they can't be compared.
-pub fn range(least: u64, most: u64) -> [Json; 2] {
+/// The whole numbers from `least` to `most`; as a text they can't be compared.
+pub fn range(least: u64, most: u64) -> [Choice; 2] {
     [
         json!({ "type": "integer", "minimum": least, "maximum": most }),
         json!({ "type": "string", "pattern": "^[0-9]+$" }),
     ]
+    .map(Choice::Inline)
 }

@@ -1,7 +1,7 @@
 //! `${NAME}` in values: it is replaced by the environment variable, and spellings that look like one are explained.
 
 use super::cursor::Cursor;
-use super::problem::{quoted, shown};
+use super::problem::{Complaint, quoted, shown};
 use super::report::Report;
 use super::slips::LookAlike;
 
@@ -39,7 +39,7 @@ impl Cursor<'_> {
                     Some((name, false)) => format!("write ${{{name}}}"),
                     None => "a name consists of letters, digits and _".to_owned(),
                 });
-                self.error_with(report, message, help);
+                self.error(report, Complaint::new(message).maybe(help));
                 is_whole = false;
             } else if let Some(value) = (report.env)(name) {
                 if value.is_empty() {

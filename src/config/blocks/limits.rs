@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::fields::Fields;
 use super::super::key::{Is, Key, keys};
+use super::super::problem::Complaint;
 use super::super::report::Report;
 use super::super::value::{Count, OrOff, Size, Timer};
 use super::ROOT;
@@ -77,7 +78,7 @@ pub(super) fn read(
                 "{reason}, and trusted_proxies is empty: if there is a hop in front, all its clients count as one"
             );
             let help = "list that hop's addresses in trusted_proxies";
-            cursor.key_warning(report, message, help);
+            cursor.key_warning(report, Complaint::new(message).help(help));
         }
         limit
     };

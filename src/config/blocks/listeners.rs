@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 pub use tls::{CertificateFiles, ClientAuth, ClientAuthMode, Tls, TlsVersion, UnknownSni};
 
 use super::super::fields::Fields;
-use super::super::key::{Block, Form, Is, Key, Required, Section, WithoutSection, keys};
+use super::super::key::{Block, Form, Is, Key, Required, Section, keys};
+use super::super::problem::Complaint;
 use super::super::report::Report;
 use super::super::value::{Address, Flag, OneOf, overlap};
 use super::ROOT;
@@ -32,7 +33,7 @@ keys! {
         /// The address to listen on: `0.0.0.0:8443`, or `[::]:8443` for IPv6. With port 0 the system chooses a free port.
         address: Key<SocketAddr, Required> = &Address, Required;
         /// Without it the listener is plain, for use behind a hop that ends TLS.
-        tls: Section = Form::Mapping, TlsKeys::BLOCK, WithoutSection::Nothing;
+        tls: Section = Form::OptionalMapping, TlsKeys::BLOCK;
         /// For a listener without `tls`: plain requests get a 308 to https://. Opening handshakes get a 426 that says why,
         /// because their clients do not follow redirects.
         redirect_to_https: Key<bool> = &Flag, Is(|| false);
@@ -105,7 +106,7 @@ pub(super) fn read(
             }
             Some((other, first)) => {
                 let message = format!("found {address}, which overlaps with {other} of {first}");
-                cursor.error_with(report, message, Some("use another port".to_owned()));
+                cursor.error(report, Complaint::new(message).help("use another port"));
             }
             None => bound.add(address, &item.site),
         }
@@ -126,8 +127,8 @@ fn redirect_to_https(fields: &Fields<'_>, report: &mut Report<'_>) -> bool {
         && fields.is_meant(&LISTENER.tls)
     {
         let message = "found true next to tls: requests here already use TLS";
-        let help = "write it on the listener for port 80".to_owned();
-        cursor.error_with(report, message, Some(help));
+        let help = "write it on the listener for port 80";
+        cursor.error(report, Complaint::new(message).help(help));
     }
     redirects
 }
@@ -139,8 +140,8 @@ fn proxy_protocol(fields: &Fields<'_>, has_trusted: bool, report: &mut Report<'_
         && !has_trusted
     {
         let message = "found required without trusted_proxies: every connection would be refused";
-        let help = "list the load balancer's addresses in trusted_proxies".to_owned();
-        cursor.error_with(report, message, Some(help));
+        let help = "list the load balancer's addresses in trusted_proxies";
+        cursor.error(report, Complaint::new(message).help(help));
     }
     is_required
 }

@@ -59,7 +59,7 @@ keys! {
             Is(|| LogFormat::Auto);
         /// Query parameters whose values are written; all other values are left out.
         query_keep: Key<Vec<String>> =
-            &List::any(Text::any("query parameter", "the name of a query parameter")), Is(Vec::new);
+            &List::of(Text::any("query parameter", "the name of a query parameter")), Is(Vec::new);
         /// How much of a client's address is written, also in `records_suppressed`.
         client_address: Key<ClientAddress> = &OneOf(&[
             ("full", ClientAddress::Full),

@@ -9,9 +9,10 @@ use std::collections::hash_map::Entry;
 
 use super::super::cursor::Cursor;
 use super::super::fields::Fields;
-use super::super::key::{AnyKey, Form, Key, Nothing, Required, Section, WithoutSection, keys};
+use super::super::key::{AnyKey, Form, Key, Nothing, Required, Section, keys};
+use super::super::problem::Complaint;
 use super::super::report::Report;
-use super::super::value::{Text, Wrong};
+use super::super::value::Text;
 use super::ROOT;
 use super::upstreams::{Endpoint, Upstreams};
 use crate::policy::{Forward, HostPattern, PathPattern, Route, Serves};
@@ -28,13 +29,13 @@ keys! {
         /// `path_near_miss`, and the record names the route.
         path: Key<PathPattern, Required> = &Text::parsed("path", "a path such as /stream", path), Required;
         /// The rules for opening handshakes. Without this key the route does not accept any.
-        websocket: Section = Form::Mapping, WebSocketKeys::BLOCK, WithoutSection::Nothing;
+        websocket: Section = Form::OptionalMapping, WebSocketKeys::BLOCK;
         /// The rules for plain requests; `{}` means the defaults. Without this key the route does not accept any. May be
         /// combined with `websocket`.
-        http: Section = Form::Mapping, HttpKeys::BLOCK, WithoutSection::Nothing;
+        http: Section = Form::OptionalMapping, HttpKeys::BLOCK;
         /// The proxy answers GET, HEAD and OPTIONS itself, without an upstream. Not allowed together with `websocket`,
         /// `http` or `upstream`.
-        respond: Section = Form::Mapping, RespondKeys::BLOCK, WithoutSection::Nothing;
+        respond: Section = Form::OptionalMapping, RespondKeys::BLOCK;
         /// A name in `upstreams`; required with `websocket` and `http`.
         upstream: Key<String, Nothing> = &Text::any("name", "a name of upstreams"), Nothing("none");
     }
@@ -85,7 +86,7 @@ pub(super) fn read(
                     let message = format!("found the host and path of {} again", first.get());
                     let help = "the first route that matches is used: put this websocket or http on that route";
                     let cursor = fields.get(&ROUTE.path).unwrap_or(&item);
-                    cursor.error_with(report, message, Some(help.to_owned()));
+                    cursor.error(report, Complaint::new(message).help(help));
                 }
                 Entry::Vacant(place) => {
                     place.insert(item.site.clone());
@@ -113,7 +114,10 @@ fn serves(
         let others: [&dyn AnyKey; 3] = [&ROUTE.websocket, &ROUTE.http, &ROUTE.upstream];
         for other in others.iter().filter_map(|key| fields.get(*key)) {
             let message = "found it next to respond, which answers without an upstream";
-            other.key_error(report, message, Some("remove one of the two".to_owned()));
+            other.key_error(
+                report,
+                Complaint::new(message).help("remove one of the two"),
+            );
         }
         return respond::read(fields, report).map(Serves::Respond);
     }
@@ -124,7 +128,7 @@ fn serves(
         let message = "missing one of the keys \"websocket\", \"http\" and \"respond\"";
         let help = "write websocket for opening handshakes, http for plain requests, both, or respond if the proxy \
                     itself answers";
-        item.error_with(report, message, Some(help.to_owned()));
+        item.error(report, Complaint::new(message).help(help));
     }
     let Some((upstream, cursor)) = fields
         .read(&ROUTE.upstream, report)
@@ -143,8 +147,8 @@ fn serves(
         let message = format!(
             "found it with upstream {upstream}, whose builtin:echo answers only opening handshakes"
         );
-        let help = Some("name an upstream that speaks HTTP".to_owned());
-        cursor.key_error(report, message, help);
+        let help = "name an upstream that speaks HTTP";
+        cursor.key_error(report, Complaint::new(message).help(help));
     }
     (websocket.is_some() || http.is_some()).then(|| {
         Serves::Forward(Box::new(Forward {
@@ -155,12 +159,12 @@ fn serves(
     })
 }
 
-fn host(text: &str) -> Result<HostPattern, Wrong> {
-    HostPattern::parse(text).map_err(Wrong::new)
+fn host(text: &str) -> Result<HostPattern, Complaint> {
+    HostPattern::parse(text).map_err(Complaint::new)
 }
 
-fn path(text: &str) -> Result<PathPattern, Wrong> {
-    PathPattern::parse(text).map_err(Wrong::new)
+fn path(text: &str) -> Result<PathPattern, Complaint> {
+    PathPattern::parse(text).map_err(Complaint::new)
 }
 
 /// RFC 9110 section 5.6.2.

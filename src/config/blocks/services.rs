@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::super::fields::Fields;
 use super::super::key::{Block, Key, Required, Section, keys};
+use super::super::problem::Complaint;
 use super::super::report::Report;
 use super::super::value::{Address, overlap};
 use super::Listener;
@@ -50,7 +51,7 @@ pub(super) fn read(top: &Fields<'_>, listeners: &[Listener], report: &mut Report
             } else {
                 format!("found {own}, which overlaps with {other} of {whose}")
             };
-            cursor.error_with(report, message, Some("use another port".to_owned()));
+            cursor.error(report, Complaint::new(message).help("use another port"));
         } else if section.name == ROOT.admin.name && !own.ip().is_loopback() {
             let message = format!(
                 "{own} is not a loopback address: anyone who reaches it can end every tunnel; write 127.0.0.1:{} unless \

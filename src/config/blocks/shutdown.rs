@@ -7,8 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::super::fields::Fields;
 use super::super::key::{Is, Key, keys};
+use super::super::problem::Complaint;
 use super::super::report::Report;
-use super::super::value::{Literal, OrOff, Spelled, Timer, ValueType, Wrong, only, range};
+use super::super::value::{Choice, Literal, OrOff, Spelled, Timer, ValueType, only, range};
 use super::ROOT;
 use super::limits::Limits;
 
@@ -111,7 +112,7 @@ impl ValueType for CloseCode {
         self.words()
     }
 
-    fn choices(&self) -> Vec<Json> {
+    fn choices(&self) -> Vec<Choice> {
         let codes = [1000, 1001, 1012, 1013];
         let codes = codes
             .iter()
@@ -124,7 +125,7 @@ impl ValueType for CloseCode {
 impl Literal for CloseCode {
     type Read = u16;
 
-    fn parse(&self, found: &Spelled, _: bool) -> Result<u16, Wrong> {
+    fn parse(&self, found: &Spelled, _: bool) -> Result<u16, Complaint> {
         let why = match found.digits() {
             Some(code @ (1000 | 1001 | 1012 | 1013 | 3000..=4999)) => return Ok(code),
             Some(1004 | 1005 | 1006 | 1015) => ", which is never sent (RFC 6455 section 7.4.1)",
@@ -133,7 +134,7 @@ impl Literal for CloseCode {
             None => "",
         };
         let message = format!("{}{why}, expected {}", found.found(), self.expected());
-        Err(Wrong::new(message))
+        Err(Complaint::new(message))
     }
 
     fn written(&self, value: &u16) -> Json {

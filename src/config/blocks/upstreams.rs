@@ -14,10 +14,10 @@ pub use endpoint::Endpoint;
 
 use super::super::cursor::Cursor;
 use super::super::fields::Fields;
-use super::super::key::{Block, Form, Is, Key, Nothing, Required, Section, WithoutSection, keys};
-use super::super::problem::{nearest, quoted, shown};
+use super::super::key::{Block, Form, Is, Key, Nothing, Required, Section, keys};
+use super::super::problem::{Complaint, nearest, quoted, shown};
 use super::super::report::Report;
-use super::super::value::{Count, File, List, OneOf, OrOff, Text, Timer, Wrong};
+use super::super::value::{Count, File, List, OneOf, OrOff, Text, Timer};
 use super::CertificateFiles;
 use super::ROOT;
 use endpoint::{EndpointText, is_host};
@@ -91,7 +91,7 @@ keys! {
     pub(super) static UPSTREAM: UpstreamKeys {
         /// Where the server listens; at least one. The default port is 80, or 443 with `https`. `builtin:echo` is an echo
         /// server inside the proxy.
-        endpoints: Key<Vec<Endpoint>, Required> = &List::some(EndpointText), Required;
+        endpoints: Key<Vec<Endpoint>, Required> = &List::of(EndpointText).not_empty(), Required;
         /// Which endpoint a client gets first.
         balance: Key<Balance> = &OneOf(&[
             ("round_robin", Balance::RoundRobin),
@@ -102,9 +102,9 @@ keys! {
         // Far more than one process gets descriptors for.
         max_tunnels: Key<Option<usize>> = &OrOff(Count(1_000_000)), Is(|| None);
         /// For `https://` endpoints; their certificates are always verified.
-        tls: Section = Form::Mapping, TlsKeys::BLOCK, WithoutSection::Defaults;
+        tls: Section = Form::Mapping, TlsKeys::BLOCK;
         /// A GET that is sent to every endpoint at intervals; endpoints that fail it are not dialled.
-        health_check: Section = Form::MappingOrOff, HealthCheckKeys::BLOCK, WithoutSection::Off;
+        health_check: Section = Form::MappingOrOff, HealthCheckKeys::BLOCK;
         /// The time for the name look-up, the TCP connection and the TLS handshake, per endpoint; the addresses of a name
         /// share it.
         connect_timeout: Key<Duration> = &Timer::Positive, Is(|| Duration::from_secs(2));
@@ -212,7 +212,7 @@ impl Upstreams<'_> {
             quoted(name),
             allowed.join(", ")
         );
-        cursor.error_with(report, message, help);
+        cursor.error(report, Complaint::new(message).maybe(help));
     }
 
     /// A route could not be read: it may lead to any upstream.
@@ -227,11 +227,8 @@ impl Upstreams<'_> {
         }
         for (name, cursor) in &self.names {
             if !self.used.contains(*name) {
-                cursor.key_warning(
-                    report,
-                    "found no route that uses this upstream",
-                    "remove it, or name it in a route",
-                );
+                let complaint = Complaint::new("found no route that uses this upstream");
+                cursor.key_warning(report, complaint.help("remove it, or name it in a route"));
             }
         }
     }
@@ -255,7 +252,7 @@ pub(super) fn read<'t>(top: &Fields<'t>, report: &mut Report<'_>) -> Upstreams<'
         if name.is_empty() || !name.chars().all(is_plain) {
             let name = quoted(name);
             let message = format!("found the name {name}, allowed: letters, digits, -, _ and .");
-            cursor.key_error(report, message, None);
+            cursor.key_error(report, message);
         }
         if let Some(upstream) = upstream(name, cursor, report) {
             upstreams
@@ -280,8 +277,8 @@ fn upstream(name: &str, cursor: &Cursor<'_>, report: &mut Report<'_>) -> Option<
         && !endpoints.iter().any(Endpoint::is_tls)
     {
         let message = "found tls, but no endpoint uses it";
-        let help = "write https:// in endpoints, or remove tls".to_owned();
-        cursor.key_error(report, message, Some(help));
+        let help = "write https:// in endpoints, or remove tls";
+        cursor.key_error(report, Complaint::new(message).help(help));
     }
     Some(Upstream {
         name: name.to_owned(),
@@ -309,7 +306,7 @@ fn tls(upstream: &Fields<'_>, report: &mut Report<'_>) -> Option<UpstreamTls> {
             let (here, there) = (here.name, there.name);
             let message = format!("found {here} without {there}, allowed: both or neither");
             let help = format!("add {there}, the PEM file that belongs to it");
-            cursor.key_error(report, message, Some(help));
+            cursor.key_error(report, Complaint::new(message).help(help));
         }
     }
     let site = &upstream.get(&UPSTREAM.tls)?.site;
@@ -325,13 +322,13 @@ fn tls(upstream: &Fields<'_>, report: &mut Report<'_>) -> Option<UpstreamTls> {
     })
 }
 
-fn server_name(name: &str) -> Result<String, Wrong> {
+fn server_name(name: &str) -> Result<String, Complaint> {
     if is_host(name) && name.parse::<IpAddr>().is_err() {
         return Ok(name.to_ascii_lowercase());
     }
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok() {
-        let wrong = Wrong::new(format!(
+        let wrong = Complaint::new(format!(
             "found the address {}, expected {NAME}",
             quoted(name)
         ));
@@ -342,10 +339,8 @@ fn server_name(name: &str) -> Result<String, Wrong> {
     }
     let host = name.split_once("://").map_or(name, |(_, rest)| rest);
     let host = host.split([':', '/']).next().unwrap_or_default();
-    Err(Wrong {
-        help: (host != name && is_host(host)).then(|| format!("write {host}")),
-        ..Wrong::new(format!("found {}, expected {NAME}", quoted(name)))
-    })
+    let help = (host != name && is_host(host)).then(|| format!("write {host}"));
+    Err(Complaint::new(format!("found {}, expected {NAME}", quoted(name))).maybe(help))
 }
 
 fn health_check(upstream: &Fields<'_>, report: &mut Report<'_>) -> Option<HealthCheck> {
@@ -359,7 +354,7 @@ fn health_check(upstream: &Fields<'_>, report: &mut Report<'_>) -> Option<Health
     })
 }
 
-fn health_path(path: &str) -> Result<String, Wrong> {
+fn health_path(path: &str) -> Result<String, Complaint> {
     let is_path = |path: &str| {
         path.starts_with('/') && !path.contains('#') && path.parse::<PathAndQuery>().is_ok()
     };
@@ -374,8 +369,6 @@ fn health_path(path: &str) -> Result<String, Wrong> {
         None => Some(format!("/{path}")),
     };
     let meant = meant.filter(|path| is_path(path));
-    Err(Wrong {
-        help: meant.map(|path| format!("write {path}")),
-        ..Wrong::new(format!("found {}, expected {PATH}", quoted(path)))
-    })
+    let help = meant.map(|path| format!("write {path}"));
+    Err(Complaint::new(format!("found {}, expected {PATH}", quoted(path))).maybe(help))
 }

@@ -4,7 +4,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Value as Json, json};
 
-use super::{Definition, Literal, Spelled, ValueType, Wrong};
+use super::{Choice, Definition, Literal, Spelled, ValueType};
+
+static ADDRESS: Definition = Definition {
+    name: "address",
+    schema: || {
+        // Up to 65535.
+        const PORT: &str =
+            "([0-9]{1,4}|[1-5][0-9]{4}|6([0-4][0-9]{3}|5([0-4][0-9]{2}|5([0-2][0-9]|3[0-5]))))";
+        json!({
+            "description": "An IP address and a port such as `0.0.0.0:8443` or `[::]:8443`.",
+            "type": "string",
+            "pattern": format!(r"^([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):{PORT}$"),
+        })
+    },
+};
 
 /// An IP address and a port.
 #[derive(Debug)]
@@ -19,25 +33,25 @@ impl ValueType for Address {
         "an IP address and a port such as 0.0.0.0:8443 or [::]:8443".to_owned()
     }
 
-    fn choices(&self) -> Vec<Json> {
-        vec![Definition::Address.reference()]
+    fn choices(&self) -> Vec<Choice> {
+        vec![Choice::Defined(&ADDRESS)]
     }
 }
 
 impl Literal for Address {
     type Read = SocketAddr;
 
-    fn parse(&self, found: &Spelled, _: bool) -> Result<SocketAddr, Wrong> {
+    fn parse(&self, found: &Spelled, _: bool) -> Result<SocketAddr, Complaint> {
         let Ok(address) = found.text.parse::<SocketAddr>() else {
             let help = remedy(&found.text);
-            return Err(Wrong {
+            return Err(Complaint {
                 help,
-                ..found.wrong(&self.expected())
+                ..found.but_expected(&self.expected())
             });
         };
         let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
         if canonical.is_ipv4() && address.is_ipv6() {
-            let wrong = Wrong::new(format!("found {address}, which is an IPv4 address"));
+            let wrong = Complaint::new(format!("found {address}, which is an IPv4 address"));
             return Err(wrong.help(format!("write {canonical}")));
         }
         Ok(address)
@@ -85,3 +99,4 @@ pub fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() != 0 && a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_ip
 }
+use super::super::problem::Complaint;

@@ -1,33 +1,42 @@
 //! Lists of values.
 
+use std::collections::HashSet;
+
 use serde_json::Value as Json;
 
 use super::super::cursor::Cursor;
+use super::super::problem::{Complaint, quoted};
 use super::super::report::Report;
-use super::{Value, ValueType};
+use super::{Choice, Value, ValueType};
 
-/// A list, each item of the type `item`.
+/// A list of values of one type.
 #[derive(Debug)]
 pub struct List<V> {
     item: V,
     needs_item: bool,
+    is_distinct: bool,
 }
 
 impl<V: Value> List<V> {
-    /// A list that may be empty.
-    pub const fn any(item: V) -> Self {
+    /// Any list of such items.
+    pub const fn of(item: V) -> Self {
         Self {
             item,
             needs_item: false,
+            is_distinct: false,
         }
     }
 
-    /// A list with at least one item.
-    pub const fn some(item: V) -> Self {
-        Self {
-            item,
-            needs_item: true,
-        }
+    /// An empty list is an error.
+    pub const fn not_empty(mut self) -> Self {
+        self.needs_item = true;
+        self
+    }
+
+    /// An item that is there twice is an error.
+    pub const fn distinct(mut self) -> Self {
+        self.is_distinct = true;
+        self
     }
 
     /// The items at `at` that can be read, each with its place; `None`: it is not a list, or it lacks an item.
@@ -41,8 +50,17 @@ impl<V: Value> List<V> {
             true => at.some_items(&expected, report)?,
             false => at.items(&expected, report)?,
         };
+        let mut seen = HashSet::new();
         let read = |item: Cursor<'t>| {
             let value = self.item.read(&item, report)?;
+            if let Json::String(text) = self.item.written(&value)
+                && self.is_distinct
+                && !seen.insert(text.clone())
+            {
+                let message = format!("found {} a second time", quoted(&text));
+                item.error(report, Complaint::new(message).help("remove it"));
+                return None;
+            }
             Some((item, value))
         };
         Some(items.into_iter().filter_map(read).collect())
@@ -58,7 +76,7 @@ impl<V: Value> ValueType for List<V> {
         format!("a list, each item {}", self.item.expected())
     }
 
-    fn choices(&self) -> Vec<Json> {
+    fn choices(&self) -> Vec<Choice> {
         self.item.choices()
     }
 

@@ -6,19 +6,24 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::super::cursor::Cursor;
-use super::super::problem::{akin, nearest, quoted};
+use super::super::problem::{Complaint, akin, nearest, quoted};
 use super::super::report::Report;
 use super::super::yaml::Node;
-use super::{Definition, Value, ValueType, Wrong, only};
+use super::{Choice, Definition, Value, ValueType, only};
+
+/// A text that is not empty; it may have variables in it.
+pub static TEXT: Definition = Definition {
+    name: "text",
+    schema: || json!({ "type": "string", "minLength": 1 }),
+};
 
 /// A text that is not empty.
-#[derive(Debug)]
 pub struct Text<T> {
     words: &'static str,
     expected: &'static str,
-    parse: fn(&str) -> Result<T, Wrong>,
+    parse: fn(&str) -> Result<T, Complaint>,
     presets: &'static [&'static str],
-    definition: Definition,
+    definition: &'static Definition,
 }
 
 impl Text<String> {
@@ -33,14 +38,14 @@ impl<T> Text<T> {
     pub const fn parsed(
         words: &'static str,
         expected: &'static str,
-        parse: fn(&str) -> Result<T, Wrong>,
+        parse: fn(&str) -> Result<T, Complaint>,
     ) -> Self {
         Self {
             words,
             expected,
             parse,
             presets: &[],
-            definition: Definition::Text,
+            definition: &TEXT,
         }
     }
 
@@ -51,7 +56,7 @@ impl<T> Text<T> {
     }
 
     /// The schema refers to `definition`.
-    pub const fn defined_as(mut self, definition: Definition) -> Self {
+    pub const fn defined_as(mut self, definition: &'static Definition) -> Self {
         self.definition = definition;
         self
     }
@@ -67,12 +72,12 @@ impl<T> ValueType for Text<T> {
         self.expected.to_owned()
     }
 
-    fn choices(&self) -> Vec<Json> {
+    fn choices(&self) -> Vec<Choice> {
         let presets = self.presets.iter().map(|preset| json!(preset));
         let presets = (!self.presets.is_empty()).then(|| only(presets));
         presets
             .into_iter()
-            .chain([self.definition.reference()])
+            .chain([Choice::Defined(self.definition)])
             .collect()
     }
 }
@@ -103,8 +108,8 @@ impl ValueType for File {
         "the path of a PEM file".to_owned()
     }
 
-    fn choices(&self) -> Vec<Json> {
-        vec![Definition::Text.reference()]
+    fn choices(&self) -> Vec<Choice> {
+        vec![Choice::Defined(&TEXT)]
     }
 }
 
@@ -115,7 +120,7 @@ impl Value for File {
         let path = text(at, &self.expected(), report)?;
         if path.starts_with("-----BEGIN") {
             let found = quoted("-----BEGIN …");
-            let wrong = Wrong::new(format!("found {found}, expected {}", self.expected()));
+            let wrong = Complaint::new(format!("found {found}, expected {}", self.expected()));
             let wrong = wrong.help("put the PEM text into a separate file");
             return at.accept(Err(wrong), report);
         }
@@ -146,7 +151,7 @@ impl<T: Sync> ValueType for OneOf<T> {
         Vec::from_iter(self.names()).join(", ")
     }
 
-    fn choices(&self) -> Vec<Json> {
+    fn choices(&self) -> Vec<Choice> {
         // YAML takes 1.2 without quotes for a number, and either is read.
         let both = |word: &'static str| {
             let number = word.parse::<f64>().ok().map(|number| json!(number));
@@ -174,11 +179,8 @@ impl<T: Copy + PartialEq + Sync> Value for OneOf<T> {
             _ => at.found(),
         };
         let message = format!("{found}, allowed: {}", self.expected());
-        at.error_with(
-            report,
-            message,
-            near.map(|near| format!("did you mean \"{near}\"?")),
-        );
+        let help = near.map(|near| format!("did you mean \"{near}\"?"));
+        at.error(report, Complaint::new(message).maybe(help));
         None
     }
 
@@ -204,9 +206,9 @@ impl ValueType for Flag {
         FLAGS.expected()
     }
 
-    fn choices(&self) -> Vec<Json> {
+    fn choices(&self) -> Vec<Choice> {
         let mut choices = FLAGS.choices();
-        choices.push(json!({ "type": "boolean" }));
+        choices.push(Choice::Inline(json!({ "type": "boolean" })));
         choices
     }
 }
@@ -219,7 +221,8 @@ impl Value for Flag {
             Node::Bool(value) => Some(*value),
             Node::Text(text) if let Some(meant) = old_flag(text) => {
                 let message = format!("found {}, allowed: {}", quoted(text), self.expected());
-                at.error_with(report, message, Some(format!("write {meant}")));
+                let complaint = Complaint::new(message).help(format!("write {meant}"));
+                at.error(report, complaint);
                 None
             }
             _ => FLAGS.read(at, report),
@@ -257,7 +260,8 @@ fn text(at: &Cursor<'_>, expected: &str, report: &mut Report<'_>) -> Option<Stri
             (message, at.is_list_in_list().then_some(help))
         }
     };
-    at.error_with(report, message, help.map(str::to_owned));
+    let help = help.map(str::to_owned);
+    at.error(report, Complaint::new(message).maybe(help));
     None
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::super::super::cursor::Cursor;
 use super::super::super::fields::Fields;
-use super::super::super::key::{Block, Form, Is, Key, Required, Section, WithoutSection, keys};
+use super::super::super::key::{Block, Form, Is, Key, Required, Section, keys};
+use super::super::super::problem::Complaint;
 use super::super::super::report::Report;
 use super::super::super::value::{File, Flag, OneOf};
 use super::LISTENER;
@@ -79,7 +80,7 @@ keys! {
     pub(super) static TLS: TlsKeys {
         /// Certificates, chosen by the name that the client asks for; the first one if the client asks for no name.
         /// Required unless `self_signed` is true.
-        certificates: Section = Form::List, CertificateKeys::BLOCK, WithoutSection::Nothing;
+        certificates: Section = Form::OptionalList, CertificateKeys::BLOCK;
         /// Development only: makes `certs/dev.pem` and `certs/dev-key.pem` for localhost if they are missing. Not allowed
         /// together with `certificates`.
         self_signed: Key<bool> = &Flag, Is(|| false);
@@ -90,7 +91,7 @@ keys! {
         unknown_sni: Key<UnknownSni> =
             &OneOf(&[("refuse", UnknownSni::Refuse), ("default", UnknownSni::Default)]), Is(|| UnknownSni::Refuse);
         /// Asks clients for certificates. Not for browsers and mini programs, which can't present any.
-        client_auth: Section = Form::Mapping, ClientAuthKeys::BLOCK, WithoutSection::Nothing;
+        client_auth: Section = Form::OptionalMapping, ClientAuthKeys::BLOCK;
     } with Block {
         planned: &["alpn"],
         foreign: &[("mode", "\"mode\" belongs in client_auth")],
@@ -138,11 +139,11 @@ pub(super) fn read(
         certificates = items.iter().filter_map(read).collect();
     }
     match flag {
-        Some(flag) if self_signed && listed.is_some() => flag.error_with(
-            report,
-            "found true next to certificates, allowed: one of the two",
-            Some("remove self_signed if you have real certificates".to_owned()),
-        ),
+        Some(flag) if self_signed && listed.is_some() => {
+            let message = "found true next to certificates, allowed: one of the two";
+            let help = "remove self_signed if you have real certificates";
+            flag.error(report, Complaint::new(message).help(help));
+        }
         Some(flag) if self_signed => certificates.push(CertificateFiles {
             cert: report.folder.join("certs/dev.pem"),
             key: report.folder.join("certs/dev-key.pem"),
@@ -155,7 +156,6 @@ pub(super) fn read(
         _ => listener.get(&LISTENER.tls)?.key_error(
             report,
             "found no certificate, expected certificates, or self_signed: true for development",
-            None,
         ),
     }
     all.extend(certificates.iter().cloned());

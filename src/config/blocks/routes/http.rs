@@ -1,20 +1,20 @@
 //! `routes[].http`: the rules for plain requests.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::super::fields::Fields;
 use super::super::super::key::{Is, Key, keys};
-use super::super::super::problem::quoted;
+use super::super::super::problem::{Complaint, quoted};
 use super::super::super::report::Report;
-use super::super::super::value::{List, OrOff, Size, Text, Timer, Wrong};
+use super::super::super::value::{List, OrOff, Size, Text, Timer};
 use super::{ROUTE, is_token};
 use crate::policy::{HttpRules, METHODS as DEFAULT_METHODS};
 
 keys! {
     pub(super) static HTTP: HttpKeys {
         /// The methods that are admitted. GET includes HEAD; CONNECT and TRACE are never forwarded.
-        methods: Key<Vec<String>> = &METHOD_LIST, Is(|| DEFAULT_METHODS.map(str::to_owned).into());
+        methods: Key<Vec<String>> = &List::of(Text::parsed("method", METHOD, method)).not_empty().distinct(),
+            Is(|| DEFAULT_METHODS.map(str::to_owned).into());
         /// The largest body of a request, up to 1TiB.
         // Bodies are not kept: an upload may have any size.
         max_body: Key<Option<u64>> = &OrOff(Size(1..=1 << 40)), Is(|| Some(10 << 20));
@@ -27,15 +27,13 @@ keys! {
     }
 }
 
-static METHOD_LIST: List<Text<String>> = List::some(Text::parsed("method", METHOD, method));
-
 const METHOD: &str = "a method such as GET or POST";
 
 /// The rules of the route with these fields, if it has any.
 pub(super) fn read(route: &Fields<'_>, report: &mut Report<'_>) -> Option<HttpRules> {
     let fields = route.open(&ROUTE.http, report)?;
     Some(HttpRules {
-        methods: methods(&fields, report),
+        methods: fields.read(&HTTP.methods, report),
         max_body: fields.read(&HTTP.max_body, report),
         request_timeout: fields.read(&HTTP.request_timeout, report),
         response_timeout: fields.read(&HTTP.response_timeout, report),
@@ -43,12 +41,12 @@ pub(super) fn read(route: &Fields<'_>, report: &mut Report<'_>) -> Option<HttpRu
     })
 }
 
-fn method(text: &str) -> Result<String, Wrong> {
+fn method(text: &str) -> Result<String, Complaint> {
     let found = quoted(text);
-    let expected = || Wrong::new(format!("found {found}, expected {METHOD}"));
+    let expected = || Complaint::new(format!("found {found}, expected {METHOD}"));
     let upper = text.to_ascii_uppercase();
     if matches!(text, "CONNECT" | "TRACE") {
-        let wrong = Wrong::new(format!("found {found}, which is never forwarded"));
+        let wrong = Complaint::new(format!("found {found}, which is never forwarded"));
         Err(wrong.help("remove it"))
     } else if !is_token(text) {
         Err(expected())
@@ -58,21 +56,4 @@ fn method(text: &str) -> Result<String, Wrong> {
     } else {
         Ok(text.to_owned())
     }
-}
-
-fn methods(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
-    let Some(cursor) = fields.get(&HTTP.methods) else {
-        return HTTP.methods.default();
-    };
-    let mut methods = Vec::new();
-    let mut seen = HashSet::new();
-    for (item, method) in METHOD_LIST.items(cursor, report).unwrap_or_default() {
-        if seen.insert(method.clone()) {
-            methods.push(method);
-        } else {
-            let message = format!("found {} a second time", quoted(&method));
-            item.error_with(report, message, Some("remove it".to_owned()));
-        }
-    }
-    methods
 }

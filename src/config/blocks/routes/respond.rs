@@ -4,9 +4,9 @@ use serde_json::{Value as Json, json};
 
 use super::super::super::fields::Fields;
 use super::super::super::key::{Is, Key, Nothing, keys};
-use super::super::super::problem::quoted;
+use super::super::super::problem::{Complaint, quoted};
 use super::super::super::report::Report;
-use super::super::super::value::{Count, Literal, Spelled, Text, ValueType, Wrong, range};
+use super::super::super::value::{Choice, Count, Literal, Spelled, Text, ValueType, range};
 use super::ROUTE;
 use crate::policy::Respond;
 
@@ -48,18 +48,18 @@ fn body(fields: &Fields<'_>, status: u16, report: &mut Report<'_>) -> Option<Str
     }
     if matches!(status, 204 | 205 | 304) {
         let message = format!("found a body, but answers with status {status} have no body");
-        let help = "remove it, or write another status".to_owned();
-        cursor.error_with(report, message, Some(help));
+        let help = "remove it, or write another status";
+        cursor.error(report, Complaint::new(message).help(help));
         return None;
     }
     Some(text)
 }
 
-fn content_type(text: &str) -> Result<String, Wrong> {
+fn content_type(text: &str) -> Result<String, Complaint> {
     let is_plain = |b: u8| b.is_ascii_graphic() || b == b' ';
     match text.contains('/') && text.bytes().all(is_plain) {
         true => Ok(text.to_owned()),
-        false => Err(Wrong::new(format!(
+        false => Err(Complaint::new(format!(
             "found {}, expected {TYPE}",
             quoted(text)
         ))),
@@ -79,7 +79,7 @@ impl ValueType for Status {
         Count(9999).expected()
     }
 
-    fn choices(&self) -> Vec<Json> {
+    fn choices(&self) -> Vec<Choice> {
         range(200, 599).into()
     }
 }
@@ -87,13 +87,13 @@ impl ValueType for Status {
 impl Literal for Status {
     type Read = u16;
 
-    fn parse(&self, found: &Spelled, off: bool) -> Result<u16, Wrong> {
+    fn parse(&self, found: &Spelled, off: bool) -> Result<u16, Complaint> {
         let number = Count(9999).parse(found, off)?;
         let status = u16::try_from(number).ok();
         let status = status.filter(|status| (200..=599).contains(status));
         status.ok_or_else(|| {
             let message = format!("found {number}, expected a final status: 200 to 599");
-            Wrong::new(message)
+            Complaint::new(message)
         })
     }
 

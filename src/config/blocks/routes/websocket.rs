@@ -1,14 +1,14 @@
 //! `routes[].websocket`: the rules for opening handshakes and for tunnels.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use super::super::super::cursor::Cursor;
+use serde_json::json;
+
 use super::super::super::fields::Fields;
-use super::super::super::key::{Form, Is, Key, Required, Section, WithoutSection, keys};
-use super::super::super::problem::quoted;
+use super::super::super::key::{Form, Is, Key, Required, Section, keys};
+use super::super::super::problem::{Complaint, quoted};
 use super::super::super::report::Report;
-use super::super::super::value::{Definition, Flag, List, OneOf, OrOff, Size, Text, Timer, Wrong};
+use super::super::super::value::{Definition, Flag, List, OneOf, OrOff, Size, Text, Timer};
 use super::{Host, ROUTE, is_token};
 use crate::policy::{Enforcement, HostPattern, MissingOrigin, OriginRule, Ping, WebSocketRules};
 
@@ -21,18 +21,19 @@ keys! {
         missing_origin: Key<MissingOrigin> =
             &OneOf(&[("refuse", MissingOrigin::Refuse), ("allow", MissingOrigin::Allow)]), Is(|| MissingOrigin::Refuse);
         /// Mini programs that the origin `wechat` admits.
-        wechat_app_ids: Key<Vec<String>> = &List::some(
-            Text::parsed("`wx` and 16 hexadecimal digits", APP_ID, app_id).defined_as(Definition::AppId)
-        ), Is(Vec::new);
+        wechat_app_ids: Key<Vec<String>> = &List::of(
+            Text::parsed("`wx` and 16 hexadecimal digits", APP_ID, app_id).defined_as(&APP_ID_SCHEMA)
+        ).not_empty(), Is(Vec::new);
         /// `report` admits an Origin or Referer that would be refused, and notes it in the record.
         policy: Key<Enforcement> =
             &OneOf(&[("enforce", Enforcement::Enforce), ("report", Enforcement::Report)]), Is(|| Enforcement::Enforce);
         /// Subprotocols that are admitted; if the list is empty, client and upstream may agree on any.
-        subprotocols: Key<Vec<String>> = &SUBPROTOCOL_LIST, Is(Vec::new);
+        subprotocols: Key<Vec<String>> =
+            &List::of(Text::parsed("token", SUBPROTOCOL, subprotocol)).distinct(), Is(Vec::new);
         /// How long a tunnel may stay silent in both directions before it is closed. Only the peers' own frames count.
         idle_timeout: Key<Option<Duration>> = &OrOff(Timer::Positive), Is(|| None);
         /// Pings to the client while a tunnel is silent in both directions.
-        ping: Section = Form::MappingOrOff, PingKeys::BLOCK, WithoutSection::Off;
+        ping: Section = Form::MappingOrOff, PingKeys::BLOCK;
         /// How long a tunnel may stay open, even if it is busy.
         max_lifetime: Key<Option<Duration>> = &OrOff(Timer::Positive), Is(|| None);
         /// The largest message in either direction, from 1 byte to 1GiB: the payload on the wire, summed over its
@@ -53,19 +54,28 @@ keys! {
     }
 }
 
-static ORIGIN_LIST: List<Text<OriginRule>> = List::some(
+static ORIGIN_LIST: List<Text<OriginRule>> = List::of(
     Text::parsed(
         "origin",
         "an origin such as https://app.example.com",
-        |text| OriginRule::parse(text).map_err(Wrong::new),
+        |text| OriginRule::parse(text).map_err(Complaint::new),
     )
     .presets(&["self", "wechat"]),
-);
+)
+.not_empty();
+
+static APP_ID_SCHEMA: Definition = Definition {
+    name: "app_id",
+    schema: || {
+        json!({
+            "description": "`wx` and 16 hexadecimal digits in lower case.",
+            "type": "string",
+            "pattern": "^wx[0-9a-f]{16}$",
+        })
+    },
+};
 
 const APP_ID: &str = "wx and 16 hexadecimal digits in lower case";
-
-static SUBPROTOCOL_LIST: List<Text<String>> =
-    List::any(Text::parsed("token", SUBPROTOCOL, subprotocol));
 
 const SUBPROTOCOL: &str = "a token: letters, digits and !#$%&'*+-.^_`|~";
 
@@ -81,7 +91,7 @@ pub(super) fn read(
         missing_origin: fields.read(&WEBSOCKET.missing_origin, report),
         wechat_app_ids: fields.read(&WEBSOCKET.wechat_app_ids, report),
         enforcement: fields.read(&WEBSOCKET.policy, report),
-        subprotocols: subprotocols(&fields, report),
+        subprotocols: fields.read(&WEBSOCKET.subprotocols, report),
         idle_timeout: fields.read(&WEBSOCKET.idle_timeout, report),
         ping: ping(&fields, report),
         max_lifetime: fields.read(&WEBSOCKET.max_lifetime, report),
@@ -113,8 +123,8 @@ fn origins(fields: &Fields<'_>, host: &Host, report: &mut Report<'_>) -> Vec<Ori
     for (item, rule) in &origins {
         if let Some(found) = unsuitable_host.filter(|_| rule.needs_exact_host()) {
             let message = format!("\"{rule}\" needs an exact host on its route, found {found}");
-            let help = "write the host, or the origin in full".to_owned();
-            item.error_with(report, message, Some(help));
+            let help = "write the host, or the origin in full";
+            item.error(report, Complaint::new(message).help(help));
         }
         if rule.needs_wechat_app_ids() && app_ids.is_none() {
             let message =
@@ -130,20 +140,18 @@ fn origins(fields: &Fields<'_>, host: &Host, report: &mut Report<'_>) -> Vec<Ori
     {
         let message = "found no origin \"wechat\", so nothing uses these app ids";
         let help = "add wechat to origins, or remove wechat_app_ids";
-        app_ids.key_warning(report, message, help);
+        app_ids.key_warning(report, Complaint::new(message).help(help));
     }
     rules
 }
 
-fn app_id(text: &str) -> Result<String, Wrong> {
+fn app_id(text: &str) -> Result<String, Complaint> {
     if is_app_id(text) {
         return Ok(text.to_owned());
     }
     let lower = text.to_ascii_lowercase();
-    Err(Wrong {
-        help: is_app_id(&lower).then(|| format!("write {lower}")),
-        ..Wrong::new(format!("found {}, expected {APP_ID}", quoted(text)))
-    })
+    let help = is_app_id(&lower).then(|| format!("write {lower}"));
+    Err(Complaint::new(format!("found {}, expected {APP_ID}", quoted(text))).maybe(help))
 }
 
 fn is_app_id(text: &str) -> bool {
@@ -152,29 +160,12 @@ fn is_app_id(text: &str) -> bool {
         .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(is_digit))
 }
 
-fn subprotocol(text: &str) -> Result<String, Wrong> {
+fn subprotocol(text: &str) -> Result<String, Complaint> {
     match is_token(text) {
         true => Ok(text.to_owned()),
-        false => Err(Wrong::new(format!(
+        false => Err(Complaint::new(format!(
             "found {}, expected {SUBPROTOCOL}",
             quoted(text)
         ))),
     }
-}
-
-fn subprotocols(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<String> {
-    let Some(cursor) = fields.get(&WEBSOCKET.subprotocols) else {
-        return WEBSOCKET.subprotocols.default();
-    };
-    let items = SUBPROTOCOL_LIST.items(cursor, report).unwrap_or_default();
-    let mut seen = HashSet::new();
-    let is_new = |(item, name): &(Cursor<'_>, String)| {
-        let is_new = seen.insert(name.clone());
-        if !is_new {
-            item.error(report, format!("found {} a second time", quoted(name)));
-        }
-        is_new
-    };
-    let names = items.into_iter().filter(is_new);
-    names.map(|(_, name)| name).collect()
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::super::super::cursor::Cursor;
-use super::super::super::problem::shown;
+use super::super::super::problem::{Complaint, shown};
 use super::super::super::report::Report;
-use super::super::super::value::{Definition, Value, ValueType, Wrong, spelled};
+use super::super::super::value::{Choice, Definition, Value, ValueType, spelled};
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,17 @@ const EXPECTED: &str = "http://host:port, https://host:port, unix:/path or built
 /// The system's structure for an address has 108 bytes for a path and the zero behind it (unix(7)).
 const LONGEST_PATH: usize = 107;
 
+static ENDPOINT: Definition = Definition {
+    name: "endpoint",
+    schema: || {
+        json!({
+            "description": "`http://host:port`, `https://host:port`, `unix:/path` or `builtin:echo`.",
+            "type": "string",
+            "pattern": "^([Hh][Tt][Tt][Pp][Ss]?://[^@?#]+|unix:.+|builtin:echo)$",
+        })
+    },
+};
+
 /// The type of an item of `endpoints`.
 pub(super) struct EndpointText;
 
@@ -84,8 +95,8 @@ impl ValueType for EndpointText {
         EXPECTED.to_owned()
     }
 
-    fn choices(&self) -> Vec<Json> {
-        vec![Definition::Endpoint.reference()]
+    fn choices(&self) -> Vec<Choice> {
+        vec![Choice::Defined(&ENDPOINT)]
     }
 }
 
@@ -100,7 +111,7 @@ impl Value for EndpointText {
                 Some((_, address)) => format!("found \"…@{}\"", shown(address, 80)),
                 None => spelled.found(),
             };
-            Wrong {
+            Complaint {
                 message: format!("{found}, {}", wrong.message),
                 ..wrong
             }
@@ -117,8 +128,8 @@ impl Value for EndpointText {
 ///
 /// # Errors
 /// What was expected instead.
-fn endpoint(text: &str, folder: &Path) -> Result<Endpoint, Wrong> {
-    let expected = || Wrong::new(format!("expected {EXPECTED}"));
+fn endpoint(text: &str, folder: &Path) -> Result<Endpoint, Complaint> {
+    let expected = || Complaint::new(format!("expected {EXPECTED}"));
     if text == "builtin:echo" {
         return Ok(Endpoint::Echo);
     }
@@ -150,11 +161,11 @@ fn endpoint(text: &str, folder: &Path) -> Result<Endpoint, Wrong> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (address, path) = rest.split_at(end);
     if let Some((_, address)) = address.rsplit_once('@') {
-        let wrong = Wrong::new("expected no user name or password");
+        let wrong = Complaint::new("expected no user name or password");
         return Err(wrong.help(format!("write {scheme}://{address}")));
     }
     if !matches!(path, "" | "/") {
-        let wrong = Wrong::new("expected no path or query: those of the client are forwarded");
+        let wrong = Complaint::new("expected no path or query: those of the client are forwarded");
         return Err(wrong.help(format!("write {scheme}://{address}")));
     }
     let (host, port) = authority(address)?;
@@ -166,8 +177,8 @@ fn endpoint(text: &str, folder: &Path) -> Result<Endpoint, Wrong> {
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn authority(text: &str) -> Result<(String, Option<u16>), Wrong> {
-    let wrong = |message: &str| Err(Wrong::new(message));
+fn authority(text: &str) -> Result<(String, Option<u16>), Complaint> {
+    let wrong = |message: &str| Err(Complaint::new(message));
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else {
             return wrong("expected a ] after the IPv6 address");
@@ -186,7 +197,7 @@ fn authority(text: &str) -> Result<(String, Option<u16>), Wrong> {
             _ => is_address(text).then(|| format!("write http://[{text}]:80")),
         };
         let message = "expected an IPv6 address in brackets".to_owned();
-        return Err(Wrong { message, help });
+        return Err(Complaint { message, help });
     } else {
         let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
         if !is_host(host) {
@@ -206,22 +217,22 @@ fn authority(text: &str) -> Result<(String, Option<u16>), Wrong> {
 }
 
 /// What follows `unix:`.
-fn unix(path: &str, folder: &Path) -> Result<Endpoint, Wrong> {
+fn unix(path: &str, folder: &Path) -> Result<Endpoint, Complaint> {
     let expected = "expected unix: and the path of a socket such as unix:/run/app.sock";
     if let Some(bare) = path.strip_prefix("//") {
-        return Err(Wrong::new(expected).help(format!("write unix:{bare}")));
+        return Err(Complaint::new(expected).help(format!("write unix:{bare}")));
     }
     if path.is_empty() || path.ends_with('/') {
-        return Err(Wrong::new(expected));
+        return Err(Complaint::new(expected));
     }
     if path.starts_with('@') {
         let message = "expected the path of a socket file: abstract sockets are not supported";
-        return Err(Wrong::new(message));
+        return Err(Complaint::new(message));
     }
     let path = folder.join(path);
     if path.as_os_str().len() > LONGEST_PATH {
         let message = format!("expected a path of at most {LONGEST_PATH} bytes");
-        return Err(Wrong::new(message));
+        return Err(Complaint::new(message));
     }
     Ok(Endpoint::Unix(path))
 }
