@@ -1,4 +1,4 @@
-//! The file that the process is reading: a network file system may never answer.
+//! The file that the process is reading, to name it if a network file system never answers.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,14 @@ static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 pub struct AwaitedFile(());
 
 impl AwaitedFile {
-    /// To be called before the system is asked for anything about `file`.
+    /// To be called before the first system call for `file`.
     #[must_use]
     pub fn begin(file: &Path) -> Self {
         *lock() = Some(file.to_owned());
         Self(())
     }
 
-    /// The file that is being read now; `None`: none is.
+    /// The file that is being read now, if any.
     #[must_use]
     pub fn current() -> Option<PathBuf> {
         lock().clone()

@@ -26,7 +26,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// The place that `site` names, or the deepest one on the way there.
+    /// The place that `site` names, or the deepest place on the way there that exists.
     pub fn find(node: &'t Node, site: &str) -> Self {
         let mut here = Self::root(node);
         while let Some(next) = here.step_towards(site) {
@@ -36,7 +36,7 @@ impl<'t> Cursor<'t> {
     }
 
     fn step_towards(&self, site: &str) -> Option<Self> {
-        // Of a long list only the item that is meant.
+        // A list may be long: only the item that is meant is visited.
         if let Node::List(items) = self.node {
             let rest = site.strip_prefix(self.site.as_str())?.strip_prefix('[')?;
             let index = rest.split_once(']')?.0.parse().ok()?;
@@ -46,7 +46,7 @@ impl<'t> Cursor<'t> {
             let rest = site.strip_prefix(next.site.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        // A name may hold dots, so that two entries can fit: the longer one is meant.
+        // A name may contain dots, so two entries may fit: the longer name is meant.
         let next = self.children().into_iter().filter(leads);
         next.max_by_key(|next| next.site.len())
     }
@@ -93,7 +93,7 @@ impl<'t> Cursor<'t> {
         path
     }
 
-    /// Steps and aim for this place: where there is no value to point at, its key is.
+    /// Steps and aim for this place: the key, if there is no value to point at.
     pub fn target(&self) -> (&[usize], Aim) {
         let is_key = self.is_keyed && *self.node == Node::Null;
         (&self.path, if is_key { Aim::Key } else { Aim::Value })
@@ -142,7 +142,8 @@ impl<'t> Cursor<'t> {
         read.map_err(|complaint| self.error(report, complaint)).ok()
     }
 
-    /// Something that explains an error at the value, if there will be one, and is a warning else if `is_warning`.
+    /// Words that explain an error at the value. If there is no error, they are a warning if `is_warning`, and are dropped
+    /// otherwise.
     pub fn remark(&self, report: &mut Report<'_>, words: String, is_warning: bool) {
         report.remark(Remark {
             path: self.path.clone(),

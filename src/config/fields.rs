@@ -35,12 +35,12 @@ impl<'t> Fields<'t> {
         self.get(key).is_some() || self.meant.contains(&key.name())
     }
 
-    /// The value of `key`, or what it means to leave it out. What is wrong with a value is reported, and counts as left out.
+    /// The value of `key`, or what it means to leave it out. A value that is wrong is reported and counts as left out.
     pub fn read<T, A: Absent<T>>(&self, key: &Key<T, A>, report: &mut Report<'_>) -> A::Read {
         key.absent.outcome(self.given(key, report).flatten())
     }
 
-    /// The value of `key`; `None`: it is not there, and `None` inside: it is wrong, which was reported.
+    /// The value of `key`; `None` if it is not there, and `Some(None)` if it is wrong, which was reported.
     pub fn given<T, A: Absent<T>>(
         &self,
         key: &Key<T, A>,
@@ -94,7 +94,7 @@ impl<'t> Cursor<'t> {
             }
         }
         let is_there = |name| entries.iter().any(|(entry, _)| *entry == name);
-        // A mapping that is meant for a later version is not held to the keys of this one.
+        // A mapping for a later version may lack keys that this version requires.
         if is_there("<<") || block.planned.iter().any(|name| is_there(name)) {
             meant.extend(block.names());
         }
@@ -104,7 +104,7 @@ impl<'t> Cursor<'t> {
                 self.error(report, format!("missing required key \"{name}\""));
             }
         }
-        // The value of a misspelt key is read as that of the key it was meant to be, so that its faults are reported too.
+        // The value of a misspelt key is read as the value of the key that was meant, so its faults are reported too.
         let mut read = Vec::new();
         for (near, cursor) in misspelt {
             if is_there(near) || read.iter().any(|(name, _)| *name == near) {

@@ -43,9 +43,9 @@ impl Hop {
 /// What a hop does to tunnels by default. Times are in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Habit {
-    /// Ends a connection that was silent for so long.
+    /// Ends a connection after so much silence.
     Idle(u64),
-    /// Ends a connection that is so old, busy or not.
+    /// Ends a connection at this age, even if it is busy.
     Lifetime(u64),
     /// Ends silent connections after a time that is not published; its vendor asks for a heartbeat this often.
     Heartbeat(u64),
@@ -223,8 +223,8 @@ pub static HOPS: &[Hop] = &[
     ),
 ];
 
-/// The hops that an operator calls `name`, such as both of `nginx behind Cloudflare`: those with an alias in there as
-/// whole words that is no part of a longer one, whatever the case and whatever stands between the words.
+/// The hops that an operator calls `name`, such as both of `nginx behind Cloudflare`: those with an alias in it as whole
+/// words that are not part of a longer alias. Case, and what is between the words, do not matter.
 #[must_use]
 pub fn known(name: &str) -> Vec<&'static Hop> {
     let name = folded(name);

@@ -15,7 +15,7 @@ use super::awaited::AwaitedFile;
 use super::problem::{Problem, Severity};
 use super::syntax;
 
-/// Largest file: far more than any configuration needs, and little enough to parse again for each problem.
+/// Largest file: far larger than any configuration needs, and small enough to parse again for each problem.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// How long the first byte of a pipe or of standard input may take: a template engine may have to start.
@@ -27,8 +27,8 @@ const NEXT_BYTE: Duration = Duration::from_secs(30);
 /// Names of standard input.
 const STANDARD_INPUT: [&str; 4] = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-/// Whether `path` can be read only once, so that a later change can't be seen: standard input, and whatever is neither
-/// a regular file nor a folder, such as a pipe. Relative paths in it start from the working directory.
+/// Whether `path` can be read only once, and later changes are not visible: standard input, and anything else that is
+/// neither a regular file nor a folder, such as a pipe. Relative paths in it start from the working directory.
 #[must_use]
 pub fn is_read_once(path: &Path) -> bool {
     is_standard_input(path)
@@ -42,7 +42,7 @@ fn is_standard_input(path: &Path) -> bool {
 /// The text at `path`.
 ///
 /// # Errors
-/// What could not be read, is not text, or has more than 1 MiB.
+/// If it can't be read, is not UTF-8, or has more than 1 MiB.
 pub(super) fn text_of(path: &Path) -> Result<String, Box<Problem>> {
     let refuse = |(line, column), message: &str, help: Option<&str>| {
         Box::new(Problem {
@@ -99,11 +99,11 @@ pub(super) fn text_of(path: &Path) -> Result<String, Box<Problem>> {
     })
 }
 
-/// Up to one byte more than the largest file has, to tell the two apart.
+/// At most one byte more than the largest file has, so that a larger file is noticed.
 fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     let _awaited = AwaitedFile::begin(path);
     if is_standard_input(path) {
-        // Not the buffered handle: what it holds back, a wait for more bytes does not see.
+        // Not the buffered handle: `poll` does not see bytes in its buffer.
         return drained(File::from(io::stdin().as_fd().try_clone_to_owned()?));
     }
     let found = fs::metadata(path)?;
@@ -119,7 +119,7 @@ fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
     options.read(true);
     if found.file_type().is_fifo() {
-        // Opening a pipe would else wait for its writer, without a deadline.
+        // Otherwise opening a pipe waits for its writer, without a deadline.
         options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     }
     drained(options.open(path)?)

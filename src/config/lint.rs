@@ -37,9 +37,9 @@ struct Notes<'r, 't> {
 }
 
 impl Notes<'_, '_> {
-    /// Adds a warning at `site`, or at the deepest place on the way there that is in the file; `help` says what to do.
+    /// Adds a warning at `site`, or at the deepest place on the way there that exists; `help` says what to do.
     fn warn(&mut self, site: &str, message: impl Into<String>, help: impl Into<String>) {
-        // Further ones are counted only, and never shown with their place.
+        // Later ones are only counted, never shown with their place.
         let cursor = match self.findings.len() < MOST_PROBLEMS {
             true => Cursor::find(self.root.node, site),
             false => self.root.clone(),

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 pub(super) use crate::text::shown;
 
-/// Whether a problem keeps the configuration from being used.
+/// Whether a configuration with a problem can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The configuration is refused.
     Error,
-    /// The configuration is used; someone should still look.
+    /// The configuration is used, but someone should look at it.
     Warning,
 }
 
@@ -28,15 +28,15 @@ impl Severity {
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether the configuration can be used all the same.
+    /// Whether the configuration can be used nevertheless.
     pub severity: Severity,
     /// The file as it was named.
     pub file: PathBuf,
-    /// From 1; 1 for what is wrong with the file as a whole.
+    /// From 1; 1 if the whole file is meant.
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
-    /// Path in the file, such as `routes[1].websocket.origins[0]`; empty for the file as a whole.
+    /// Path in the file, such as `routes[1].websocket.origins[0]`; empty if the whole file is meant.
     pub site: String,
     /// What was found and what is allowed.
     pub message: String,
@@ -125,7 +125,7 @@ pub(super) fn nearest<'a>(
     allowed: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let folded = found.to_lowercase().replace('-', "_");
-    // The comparison takes time in proportion to the product of the lengths. A wrong number is not a slip.
+    // The comparison takes time in proportion to the product of the lengths. A wrong number is not a typing mistake.
     if folded.is_empty() || folded.len() > 64 || folded.parse::<f64>().is_ok() {
         return None;
     }
@@ -141,7 +141,7 @@ pub(super) fn nearest<'a>(
     best.map(|(_, name)| name)
 }
 
-/// The one of `allowed` that holds `found` or is held by it: `allowed_origins`, `idle`.
+/// The one of `allowed` that contains `found` or is contained in it: `allowed_origins`, `idle`.
 pub(super) fn akin<'a>(found: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = found.to_lowercase().replace('-', "_");
     allowed.into_iter().find(|name| {

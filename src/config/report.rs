@@ -6,10 +6,10 @@ use std::path::Path;
 use super::problem::Severity;
 use super::yaml::Aim;
 
-/// Which mapping the key has its place in, which was found at a site: their names.
+/// Finds the mapping that has the key `name`, which was found at `site`, where it is unknown.
 pub type Home = fn(name: &str, site: &str) -> Option<String>;
 
-/// What the reader has found so far, and what it needs to know beside the file.
+/// What the reader has found so far, and what it needs to know in addition to the file.
 pub struct Report<'e> {
     /// The value of an environment variable, if it is set.
     pub env: &'e dyn Fn(&str) -> Option<String>,
@@ -19,12 +19,12 @@ pub struct Report<'e> {
     pub home: Home,
     /// In the order in which they were found.
     pub findings: Vec<Finding>,
-    /// Values that were passed over because of their keys.
+    /// Values that were skipped because of their keys.
     pub strays: Vec<Stray>,
     remarks: Vec<Remark>,
 }
 
-/// A value that the first reading passed over.
+/// A value that the first reading skipped.
 #[derive(Debug)]
 pub struct Stray {
     /// Steps from the root of the tree.
@@ -46,11 +46,11 @@ pub struct Remark {
     pub site: String,
     /// What was found.
     pub words: String,
-    /// Whether it is worth a warning if there is no error.
+    /// Whether it becomes a warning if there is no error.
     pub is_warning: bool,
 }
 
-/// A problem that has a place in the tree and none in the text yet.
+/// A problem with its place in the tree, but not yet in the text.
 #[derive(Debug)]
 pub struct Finding {
     /// Whether the configuration can be used all the same.
@@ -80,7 +80,7 @@ impl<'e> Report<'e> {
         }
     }
 
-    /// Adds a remark. A value that is read twice gives it twice.
+    /// Adds a remark once: a value may be read twice.
     pub fn remark(&mut self, remark: Remark) {
         let here = self.remarks.iter().rev();
         let mut here = here.take_while(|other| other.path == remark.path);
@@ -89,7 +89,7 @@ impl<'e> Report<'e> {
         }
     }
 
-    /// All findings, with what explains them.
+    /// All findings, with the remarks that explain them.
     pub fn finish(mut self) -> Vec<Finding> {
         let mut errors = HashMap::new();
         for (index, finding) in self.findings.iter().enumerate() {
@@ -120,7 +120,7 @@ impl<'e> Report<'e> {
         self.findings
     }
 
-    /// Whether anything found keeps the configuration from being used.
+    /// Whether there is an error among the findings.
     pub fn has_errors(&self) -> bool {
         let is_error = |finding: &Finding| finding.severity == Severity::Error;
         self.findings.iter().any(is_error)

@@ -2,11 +2,11 @@
 
 use super::syntax::Refusal;
 
-/// Lines above a syntax error in which its cause is looked for: a plain text may go over several lines.
+/// Lines above a syntax error in which its cause is looked for: a plain text may have several lines.
 const LINES_ABOVE: usize = 4;
 
-/// Lines behind the beginning of a list, mapping or quote in which the cause of its missing end is looked for: each is found by
-/// counting from the top.
+/// Lines after the beginning of a list, mapping or quote in which the cause of its missing end is looked for: finding each of
+/// them means counting from the top.
 const MOST_LINES: usize = 200;
 
 /// What a version control system leaves where two changes met.
@@ -17,7 +17,7 @@ pub(super) fn merge_conflict(text: &str) -> Option<Refusal> {
     conflict_at(text.lines().position(|line| is_marker(line, &CONFLICT))?)
 }
 
-/// The first line that may be one, indented or the one between the two versions. Asked only where `text` can't be used.
+/// The first line that may be a marker: indented, or the line between the two versions. Only for a `text` that can't be used.
 pub(super) fn possible_conflict(text: &str) -> Option<Refusal> {
     let is_possible =
         |line: &str| is_marker(line.trim_start(), &CONFLICT) || is_marker(line, &["======="]);
@@ -36,7 +36,7 @@ fn conflict_at(index: usize) -> Option<Refusal> {
     )
 }
 
-/// Where a comment of JSON5 begins behind something else in `line`: the column, from 1.
+/// The column, from 1, where a comment of JSON5 begins after something else in `line`.
 pub(super) fn comment_behind(line: &str) -> Option<usize> {
     let mut quote = None;
     // The previous character, and the last one before it that is not white space.
@@ -50,7 +50,7 @@ pub(super) fn comment_behind(line: &str) -> Option<usize> {
             Some(_) => {}
             None if matches!(c, '"' | '\'') => quote = Some(c),
             None if c == '#' && before.is_whitespace() => return None,
-            // Behind a colon or a dash it is a value, such as a path.
+            // After a colon or a dash it is a value, such as a path.
             None if c == '/'
                 && matches!(next, Some('/' | '*'))
                 && is_apart
@@ -68,7 +68,7 @@ pub(super) fn comment_behind(line: &str) -> Option<usize> {
     None
 }
 
-/// Another format than YAML, if `text` looks like one. Asked only where `text` can't be used.
+/// Another format than YAML, if `text` looks like one. Only for a `text` that can't be used.
 pub(super) fn other_format(text: &str) -> Option<Refusal> {
     text.lines().enumerate().find_map(|(index, line)| {
         let (what, help) = format_of(line)?;
@@ -78,7 +78,7 @@ pub(super) fn other_format(text: &str) -> Option<Refusal> {
     })
 }
 
-/// The format that only `line` of a file in it can have.
+/// The format that has such a line, if YAML does not.
 fn format_of(line: &str) -> Option<(&'static str, &'static str)> {
     const TOML: (&str, &str) = (
         "TOML",
@@ -126,7 +126,7 @@ fn format_of(line: &str) -> Option<(&'static str, &'static str)> {
     None
 }
 
-/// A character that looks like another or like nothing, where it was found.
+/// A character that looks like another one, or is invisible, and its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LookAlike {
     found: char,
@@ -138,12 +138,12 @@ pub(super) struct LookAlike {
 }
 
 impl LookAlike {
-    /// The first one of `line`, comments left out.
+    /// The first one in `line`, outside comments.
     pub fn in_line(text: &str, line: usize) -> Option<Self> {
         Self::all_in_line(text, line).next()
     }
 
-    /// The one that `message`, about a value in `line`, is about.
+    /// The one in `line` that `message` is about.
     pub fn in_message(text: &str, line: usize, message: &str) -> Option<Self> {
         Self::all_in_line(text, line).find(|slip| slip.is_in(message))
     }
@@ -171,8 +171,8 @@ impl LookAlike {
         })
     }
 
-    /// The one that probably caused a syntax error at `line`: the nearest at or above it, or else the first behind
-    /// `opened`, the line in which begins what the error is in, such as a quote that is not closed.
+    /// The one that probably caused a syntax error at `line`: the nearest at or above it, or else the first one after
+    /// `opened`, the line where the list, mapping or quote with the error begins.
     pub fn above(text: &str, line: usize, opened: Option<usize>) -> Option<Self> {
         let first = line.saturating_sub(LINES_ABOVE);
         let in_line = |line| Self::in_line(text, line);
@@ -201,8 +201,8 @@ impl LookAlike {
     }
 }
 
-/// What was meant by a character that a keyboard for Chinese, a word processor or a web page put in the place of
-/// another: `Some(None)` for one that can't be seen, `None` for any other character.
+/// What was meant by a character that a keyboard for Chinese, a word processor or a web page wrote instead of another:
+/// `Some(None)` for an invisible character, `None` for all other characters.
 fn meant_by(c: char) -> Option<Option<char>> {
     let meant = match c {
         '\u{ad}'
@@ -225,7 +225,7 @@ fn meant_by(c: char) -> Option<Option<char>> {
             return Some(None);
         }
         '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => ' ',
-        // The full-width forms of ASCII, in its order.
+        // The full-width forms of ASCII, in the order of ASCII.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0)?,
         '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' | '\u{300e}' | '\u{300f}' => '\'',
         '\u{201c}'..='\u{201f}' | '\u{2033}' | '\u{300c}' | '\u{300d}' | '\u{ab}' | '\u{bb}' => '"',
@@ -243,7 +243,7 @@ fn meant_by(c: char) -> Option<Option<char>> {
         '\u{3010}' | '\u{3014}' => '[',
         '\u{3011}' | '\u{3015}' => ']',
         '\u{2044}' | '\u{2215}' => '/',
-        // Letters of Greek and Cyrillic.
+        // Greek and Cyrillic letters.
         'а' => 'a',
         'е' => 'e',
         'о' | 'ο' => 'o',

@@ -15,14 +15,14 @@ use super::syntax::Refusal;
 use super::yaml::{self, Aim, Node};
 use super::{CertificateFiles, Config, blocks, input, lint, paths, strays};
 
-/// Largest file that a configuration names: far more than all authorities of a system.
+/// Largest file that a configuration may name: far larger than all authorities of a system.
 const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
 
-/// Most problems told at once: each is located by reading the text again.
+/// Most problems in one report: the text is read again to locate each of them.
 pub(super) const MOST_PROBLEMS: usize = 200;
 
-/// Most bytes of text that are read again to place problems: of a file of the largest size some twenty are told, of one of
-/// a tenth of it two hundred.
+/// Most bytes of text that are read again to locate problems: about twenty problems in a file of the largest size, and two
+/// hundred in a file a tenth of that.
 const MOST_READ_AGAIN: usize = 24 * 1024 * 1024;
 
 /// What came of reading a configuration.
@@ -30,18 +30,18 @@ const MOST_READ_AGAIN: usize = 24 * 1024 * 1024;
 pub struct Outcome {
     /// `None` if there are errors.
     pub config: Option<Config>,
-    /// What could be read where there are errors, with defaults in place of the rest: only to look at the files that
-    /// it names, so that what is wrong with them is told along.
+    /// If there are errors: what could be read, with defaults in place of the rest. It serves only to check the files that it
+    /// names, so that their problems are reported in the same run.
     pub draft: Option<Config>,
     /// By line.
     pub problems: Vec<Problem>,
-    /// Every certificate entry that could be read, whatever else is wrong.
+    /// Every certificate entry that could be read, even if there are errors.
     pub certificates: Vec<CertificateFiles>,
-    /// To place what other modules find in the same text.
+    /// For locating what other modules find in the same text.
     pub source: Source,
 }
 
-/// The text of a configuration, for placing problems in it.
+/// The text of a configuration, for locating problems in it.
 #[derive(Clone, Debug)]
 pub struct Source {
     file: PathBuf,
@@ -52,9 +52,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// A problem at `site`, a path such as `listeners[0].tls.certificates[1].cert`, with its line and column; where
-    /// the site is not in the file, the nearest part of the way there is. Of very many problems in a large file the later
-    /// ones are told at its beginning, with their site.
+    /// A problem at `site`, a path such as `listeners[0].tls.certificates[1].cert`, with its line and column. If the site is
+    /// not in the file, the nearest mapping or list on the way there is used. If a large file has very many problems, the
+    /// later ones have the line 1, but still their site.
     #[must_use]
     pub fn problem(&self, severity: Severity, site: &str, message: impl Into<String>) -> Problem {
         let cursor = Cursor::find(&self.tree, site);
@@ -73,7 +73,7 @@ impl Source {
             message: message.into(),
             help: None,
         };
-        // Such as in the name of a certificate's file.
+        // For example in the name of a certificate's file.
         if severity == Severity::Error {
             name_look_alike(&self.text, &mut problem);
         }
@@ -101,8 +101,8 @@ impl Source {
 /// Reads a file that a configuration names: certificates, keys, authorities.
 ///
 /// # Errors
-/// Those of the operating system; and what is no regular file (a named pipe would be waited for, perhaps for ever), or has
-/// more than 16 MiB.
+/// Those of the operating system; and if it is not a regular file (reading a named pipe might never end), or has more than
+/// 16 MiB.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let _awaited = AwaitedFile::begin(path);
     if !fs::metadata(path)?.is_file() {
@@ -117,8 +117,8 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the configuration at `path` (`-` is standard input); `${NAME}` is taken from the process's environment. A pipe
-/// can be read only once, and is waited for (see [`input`]).
+/// Reads the configuration at `path` (`-` is standard input) with the environment of the process. A pipe can be read only
+/// once, and this waits for its end (see [`input`]).
 #[must_use]
 pub fn read(path: &Path) -> Outcome {
     match input::text_of(path) {
@@ -139,10 +139,10 @@ pub fn read(path: &Path) -> Outcome {
 }
 
 /// Reads the configuration in `text`. `file` is what problems name; relative paths start from its folder, or from the
-/// working directory where it is not a regular file. `env` gives the values of `${NAME}`.
+/// working directory if it is not a regular file. `env` gives the values of `${NAME}`.
 #[must_use]
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
-    // The mark would count as a column.
+    // A byte order mark would count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut outcome = Outcome {
         config: None,
@@ -194,7 +194,7 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> O
     outcome
 }
 
-/// The tree of a text, or why it is not one; what was written in its place is told before what YAML makes of it.
+/// The tree of a text, or why it is not YAML.
 fn tree_of(text: &str) -> Result<Node, Refusal> {
     if let Some(refusal) = slips::merge_conflict(text) {
         return Err(refusal);
@@ -208,7 +208,7 @@ fn tree_of(text: &str) -> Result<Node, Refusal> {
     }
 }
 
-/// What was written in place of YAML, where that is what a syntax error comes from.
+/// What probably caused a syntax error: another character, another format, or a merge conflict.
 fn cause(text: &str, refusal: Refusal) -> Refusal {
     let opened = refusal.opened.map(|(line, _)| line);
     if let Some(slip) = LookAlike::above(text, refusal.line, opened) {
@@ -229,7 +229,7 @@ fn cause(text: &str, refusal: Refusal) -> Refusal {
         .unwrap_or(refusal)
 }
 
-/// An error in a line with a character that looks like another is most often about that one.
+/// Explains an error in a line with a character that only looks right: most often this character is the cause.
 fn explain_look_alike(text: &str, problem: &mut Problem) {
     if problem.severity != Severity::Error {
         return;
@@ -247,7 +247,7 @@ fn explain_look_alike(text: &str, problem: &mut Problem) {
     );
 }
 
-/// Says so in place of an error that is about a text with such a character.
+/// Replaces an error whose message has such a character, and returns whether it did.
 fn name_look_alike(text: &str, problem: &mut Problem) -> bool {
     let Some(slip) = LookAlike::in_message(text, problem.line, &problem.message) else {
         return false;
@@ -258,7 +258,7 @@ fn name_look_alike(text: &str, problem: &mut Problem) -> bool {
     true
 }
 
-/// So is an error in a line that ends with a comment of another format.
+/// Explains an error in a line that ends with a comment of another format.
 fn explain_comment(text: &str, problem: &mut Problem) {
     let line = problem
         .line

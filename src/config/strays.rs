@@ -10,7 +10,7 @@ use super::problem::{Severity, shown};
 use super::report::{Finding, Report, Stray};
 use super::yaml::Node;
 
-/// The errors in the values of `report`'s strays.
+/// The errors in the values of the report's strays.
 pub fn examine(tree: &Node, report: &Report<'_>) -> Vec<Finding> {
     if report.strays.is_empty() {
         return Vec::new();
@@ -61,8 +61,8 @@ struct Place<'t> {
 }
 
 impl<'t> Place<'t> {
-    /// Where `stray` belongs. Missing mappings are added. In lists and among named entries it is the item that the stray
-    /// is in, or else the first.
+    /// Where `stray` belongs. Missing mappings are added. In a list or among named entries it is the item that has the
+    /// stray, or else the first item.
     fn of(root: &'t mut Node, stray: &Stray) -> Option<Self> {
         let mut place = Self {
             node: root,

@@ -13,12 +13,12 @@ pub struct Refusal {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// The line and column, from 1, where that begins which the error is in.
+    /// The line and column, from 1, where the list, mapping or quote begins in which the error is.
     pub opened: Option<(usize, usize)>,
 }
 
 impl Refusal {
-    /// A refusal without help.
+    /// Without help.
     pub(super) fn new((line, column): (usize, usize), message: impl Into<String>) -> Self {
         Self {
             line,
@@ -29,7 +29,7 @@ impl Refusal {
         }
     }
 
-    /// The same with what to do about it.
+    /// With what to do about it.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -44,21 +44,21 @@ pub(super) fn control_character(text: &str) -> Option<Refusal> {
     Some(Refusal::new(position(text, at), message).help("remove it"))
 }
 
-/// Most steps of the YAML library through lists and mappings in brackets: for each token it may go through all of them that
-/// are open. It takes about a second for so many; a file that a person reads has some thousand.
+/// Most steps of the YAML library through lists and mappings in brackets: for each token it may go through all that are open.
+/// This many take about a second; a file that a person reads needs some thousand.
 const MOST_STEPS: usize = 200_000_000;
 
 /// Refuses what the YAML library would take minutes for.
 ///
-/// What is open is not known without reading as the library does. So brackets count as open to the end of the file, but for
-/// those of a line in which all are closed again and none can be in quotes, a comment or a tag; and every character that
-/// may end a token counts as one.
+/// Only the library knows which brackets are open. So a bracket counts as open to the end of the file, unless all brackets of
+/// its line are closed there and none can be in quotes, a comment or a tag. Every character that may end a token counts as
+/// a token.
 pub(super) fn too_many_brackets(text: &str) -> Option<Refusal> {
     let (mut opened, mut steps, mut at) = (0_usize, 0_usize, 0);
     for line in text.split_inclusive('\n') {
         let is_plain = !line.contains(['"', '\'', '#', '!']);
         let mut opened_here = 0;
-        // `None` once more were closed than opened.
+        // `None`: more brackets were closed than opened.
         let mut open_here = Some(0_usize);
         for byte in line.bytes() {
             match byte {
@@ -87,7 +87,7 @@ pub(super) fn too_many_brackets(text: &str) -> Option<Refusal> {
     None
 }
 
-/// Most directives: the library compares each `%TAG` with all before it, and a configuration needs none.
+/// Most directives: the library compares each `%TAG` with all earlier ones. A configuration does not need any.
 const MOST_DIRECTIVES: usize = 16;
 
 /// Refuses more lines that start with `%`.
@@ -133,7 +133,7 @@ pub(super) fn explain(text: &str, error: &str, at: Option<(usize, usize)>) -> Re
             .help("YAML allows only spaces there");
     }
     let opened = opened(error);
-    // A quote that is not closed goes on to the end of the file, where nothing is to be seen.
+    // A quote that is not closed reaches the end of the file, where there is nothing to see.
     let place = match opened {
         Some(opened) if error.contains("unexpected end of stream") => opened,
         _ => (line, column),
@@ -170,7 +170,7 @@ fn tab_in_indentation(text: &str, line: usize) -> Option<(usize, usize)> {
         let content = nth_line(text, line);
         let indentation = content.chars().take_while(|c| matches!(c, ' ' | '\t'));
         let column = indentation.clone().position(|c| c == '\t')?;
-        // A blank line may hold tabs.
+        // A blank line may contain tabs.
         (indentation.count() < content.trim_end().chars().count()).then_some((line, column + 1))
     })
 }
@@ -230,7 +230,7 @@ fn advice(text: &str, error: &str, line: usize, column: usize) -> Option<String>
     None
 }
 
-/// An IPv6 address with a port, such as `[::]:8443`, that stands in `line` without quotes.
+/// An IPv6 address with a port, such as `[::]:8443`, that is in `line` without quotes.
 fn bare_ipv6(line: &str) -> Option<&str> {
     line.match_indices('[').find_map(|(start, _)| {
         let quoted = line.get(..start)?.ends_with(['"', '\'', '/']);
@@ -242,7 +242,7 @@ fn bare_ipv6(line: &str) -> Option<&str> {
     })
 }
 
-/// Where that begins which the library was in: it says so behind the words for it, and the place of the error before them.
+/// Where the list, mapping or quote begins that the library was reading: the second of the two places in its words.
 fn opened(error: &str) -> Option<(usize, usize)> {
     let (_, context) = error.split_once(", while ")?;
     let (_, place) = context.split_once(" at line ")?;
@@ -251,7 +251,7 @@ fn opened(error: &str) -> Option<(usize, usize)> {
     Some((line.parse().ok()?, column.get(..digits)?.parse().ok()?))
 }
 
-/// The library's words without the place, which the report names itself; a second place is kept.
+/// The library's words without the place of the error, which the report has already; a second place is kept.
 fn without_place(error: &str) -> String {
     let Some(start) = error
         .find(" at line ")

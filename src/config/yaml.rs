@@ -1,6 +1,6 @@
 //! YAML text to a tree, and places in the tree back to lines and columns.
 //!
-//! The only module that names the YAML library. Its values carry no positions, but an error raised at a node does:
+//! The only module that names the YAML library. The library's values have no positions, but an error raised at a node has:
 //! [`locate`] reads the text again, walks down to one node and fails there on purpose.
 
 use std::cell::RefCell;
@@ -13,13 +13,13 @@ use serde::de::{
 
 use super::syntax::{self, Refusal};
 
-/// Deepest nesting: the configuration's own shape needs 6; the library recurses once per level.
+/// Deepest nesting: a configuration needs 6 levels, and the library recurses once per level.
 const MAX_DEPTH: usize = 32;
 
-/// Most nodes, aliases followed: a few lines of aliases to aliases could otherwise fill the memory.
+/// Most nodes with aliases followed: a few lines of aliases to aliases could otherwise fill the memory.
 const MAX_NODES: usize = 100_000;
 
-/// Most bytes of text, aliases followed.
+/// Most bytes of text with aliases followed.
 const MAX_TEXT: usize = 4 * 1024 * 1024;
 
 /// A value of a YAML file.
@@ -35,7 +35,7 @@ pub enum Node {
     Text(String),
     /// A list.
     List(Vec<Self>),
-    /// A mapping, in the file's order, doubled keys included.
+    /// A mapping, in the file's order, with keys that are there twice.
     Map(Vec<(String, Self)>),
 }
 
@@ -48,12 +48,12 @@ pub enum Aim {
     Value,
 }
 
-/// Reads one YAML document; aliases are replaced by what they stand for.
+/// Reads one YAML document, with aliases replaced by their values.
 ///
 /// # Errors
-/// The first place where `text` is not a YAML document of bearable size.
+/// The first place where `text` is not YAML, or is too large.
 pub fn parse(text: &str) -> Result<Node, Refusal> {
-    // The library refuses control characters too, but without a line.
+    // The library refuses control characters too, but does not say in which line.
     let refusal = syntax::control_character(text)
         .or_else(|| syntax::too_many_brackets(text))
         .or_else(|| syntax::too_many_directives(text));
@@ -235,7 +235,7 @@ impl<'de> DeserializeSeed<'de> for KeyText<'_> {
         let build = self.0;
         build.spend()?;
         deserializer.deserialize_str(self).inspect_err(|_| {
-            // The error stays as it is: it knows the place.
+            // The error itself is kept, because it has the place.
             build.note("found a list or mapping as a key, expected text");
         })
     }
@@ -253,7 +253,7 @@ impl Visitor<'_> for KeyText<'_> {
     }
 }
 
-/// Walks down `path` and fails at its end; everything beside it is skipped, aliases unfollowed.
+/// Walks down `path` and fails at its end. Everything else is skipped, and aliases are not followed.
 struct Walk<'p> {
     path: &'p [usize],
     aim: Aim,
@@ -270,7 +270,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
 impl<'de> Visitor<'de> for Walk<'_> {
     type Value = ();
 
-    // Every visit that is not overridden fails: that is the point for the last node of a path.
+    // Visits that are not overridden fail, which is intended for the last node of a path.
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a place to report")
     }

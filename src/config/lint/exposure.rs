@@ -8,7 +8,7 @@ use humantime::format_duration;
 use super::super::{Config, Endpoint};
 use super::Notes;
 
-/// What `server/drain.rs` gives those that were cut for their records.
+/// How long `server/drain.rs` waits for the records of tunnels that were cut.
 const CUT: Duration = Duration::from_secs(1);
 
 pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
@@ -18,7 +18,7 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
 
 fn plain(config: &Config, notes: &mut Notes<'_, '_>) {
     let is_behind = !config.trusted_proxies.is_empty() || config.load_balancer.is_some();
-    // There is nothing to protect in a first try.
+    // There is nothing to protect if only the echo server is used.
     let is_trial = config.upstreams.values().all(|upstream| {
         upstream
             .endpoints
@@ -51,7 +51,7 @@ fn plain(config: &Config, notes: &mut Notes<'_, '_>) {
     }
 }
 
-/// Whether an address is, or may be, one that the internet reaches. In private networks TLS may well end elsewhere.
+/// Whether the internet reaches an address, or may reach it. In private networks TLS often ends elsewhere.
 pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

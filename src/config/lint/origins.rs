@@ -44,7 +44,7 @@ fn entries(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     }
 }
 
-/// An origin of another scheme that has more than scheme and host, without the rest.
+/// An origin of another scheme, cut after the host, if it has more than scheme and host.
 fn with_path(text: &str) -> Option<&str> {
     let start = text.find("://")? + 3;
     let end = text.get(start..)?.find(['/', '?', '#'])?;

@@ -4,7 +4,7 @@ use super::super::Config;
 use super::Notes;
 use crate::policy::{Route, Serves, Shadows};
 
-/// Statuses of an answer that names another place (RFC 9110 section 15.4), which `respond` has no way to.
+/// Statuses of an answer that names another place (RFC 9110 section 15.4), which `respond` can't do.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
@@ -69,7 +69,7 @@ fn joined(path: &str) -> Option<&'static str> {
     }
 }
 
-/// What of another router's or of a regular expression's language is in a path.
+/// What a path has of another router's language or of regular expressions.
 fn looks_like(path: &str) -> Option<&'static str> {
     let is_parameter = |segment: &str| {
         let name = segment.strip_prefix(':');
@@ -79,7 +79,7 @@ fn looks_like(path: &str) -> Option<&'static str> {
         return Some("a parameter (`:`)");
     }
     let is_class = |path: &str| path.contains('[') && path.contains(']');
-    // A name may have brackets, as in /wiki/Rust_(language), and a plus, as in /c++.
+    // A path may contain brackets, as in /wiki/Rust_(language), and a plus, as in /c++.
     let is_group = |path: &str| {
         let inside = path
             .split_once('(')

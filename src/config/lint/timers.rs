@@ -10,23 +10,23 @@ use super::super::{Config, LoadBalancer};
 use super::Notes;
 use crate::policy::{Ping, WebSocketRules};
 
-/// What a Ping is recommended to be, where that is short enough.
+/// The interval of Pings that is recommended, if it is short enough.
 const INTERVAL: Duration = Duration::from_secs(20);
 
 /// The default of AWS ALB, nginx and others, in [`hops`].
 const USUAL: Duration = Duration::from_secs(60);
 
-/// Round trips over mobile networks stay below it.
+/// Round trips over mobile networks are shorter.
 const HASTY: Duration = Duration::from_secs(1);
 
-/// What a kept connection should outlive the same timer of the hop in front by.
+/// How much longer a kept connection should live than the same timer of the hop in front.
 const SPARE: Duration = Duration::from_secs(20);
 
 pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
     let stated = config.load_balancer.as_deref();
     let known = stated.map(known).unwrap_or_default();
-    let patience = stated.and_then(|stated| Patience::of(stated, &known));
-    let is_unknown = patience.is_none() && known.is_empty();
+    let timer = stated.and_then(|stated| HopTimer::of(stated, &known));
+    let is_unknown = timer.is_none() && known.is_empty();
     let has_hop = stated.is_some() || !config.trusted_proxies.is_empty();
     if let Some(stated) = stated.filter(|_| is_unknown) {
         unknown(stated, notes);
@@ -36,8 +36,8 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
             continue;
         };
         let site = format!("routes[{index}].websocket");
-        match &patience {
-            Some(patience) => silence(&site, rules, patience, notes),
+        match &timer {
+            Some(timer) => silence(&site, rules, timer, notes),
             None if is_unknown && has_hop => usual(&site, rules, notes),
             None => {}
         }
@@ -75,7 +75,7 @@ pub(super) fn lint(config: &Config, notes: &mut Notes<'_, '_>) {
     }
 }
 
-/// What is said of the hop in front tells nothing about its timers.
+/// Nothing is known about the timers of the hop in front.
 fn unknown(hop: &LoadBalancer, notes: &mut Notes<'_, '_>) {
     let (site, found) = match &hop.name {
         Some(name) => (
@@ -94,7 +94,7 @@ fn unknown(hop: &LoadBalancer, notes: &mut Notes<'_, '_>) {
     );
 }
 
-/// A Ping that is too late for many hops, or none, where nothing is known of the one in front.
+/// Warns if nothing is known about the hop in front, and there is no Ping, or it comes too late for many hops.
 fn usual(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     let usual = format_duration(USUAL);
     let write = format_duration(INTERVAL);
@@ -123,8 +123,8 @@ fn usual(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     }
 }
 
-/// Whether silence is seen to without a Ping: the proxy ends the tunnel itself, with a Close, after a time that is short
-/// enough; or the operator says that the application sees to it.
+/// Whether silence is dealt with although there is no Ping: the proxy closes the tunnel itself early enough, or `ping` is
+/// written as `off`, because the application has its own heartbeat.
 fn sees_to_it(
     site: &str,
     rules: &WebSocketRules,
@@ -134,23 +134,23 @@ fn sees_to_it(
     rules.idle_timeout.is_some_and(is_short) || notes.is_written(&format!("{site}.ping"))
 }
 
-/// The hops that the operator names, of those whose defaults are known.
+/// The hops that the operator names and whose defaults are known.
 fn known(hop: &LoadBalancer) -> Vec<&'static Hop> {
     hop.name.as_deref().map(hops::known).unwrap_or_default()
 }
 
-/// How long the hop in front bears silence.
-struct Patience {
+/// After how much silence the hop in front closes a connection.
+struct HopTimer {
     time: Duration,
-    /// What follows "not shorter than", and "a tunnel that stays silent": how that is known.
+    /// How the time is known, after "not shorter than" and "a tunnel that stays silent".
     words: String,
-    /// Whether a heartbeat of just this time is in time.
+    /// Whether a heartbeat after exactly this time is early enough.
     is_advice: bool,
     /// What else can be done about it.
     or: &'static str,
 }
 
-impl Patience {
+impl HopTimer {
     fn of(hop: &LoadBalancer, known: &[&Hop]) -> Option<Self> {
         if let Some(time) = hop.idle_timeout {
             return Some(Self {
@@ -160,7 +160,7 @@ impl Patience {
                 or: "",
             });
         }
-        // Of several the one that is least patient.
+        // Of several hops, the one with the shortest timer.
         let counts = known
             .iter()
             .filter(|hop| !matches!(hop.habit, Habit::Lifetime(_)));
@@ -187,7 +187,7 @@ impl Patience {
         })
     }
 
-    /// A Ping that comes in time.
+    /// A Ping that comes early enough.
     fn interval(&self) -> String {
         let half = if self.is_advice {
             self.time
@@ -197,8 +197,7 @@ impl Patience {
         format_duration(INTERVAL.min(half)).to_string()
     }
 
-    /// Whether something that comes after so much silence comes too late. Of two timers that end at the same time
-    /// either can be first.
+    /// Whether a frame after so much silence comes too late. If two timers expire at the same time, either can be first.
     fn is_over(&self, after: Duration) -> bool {
         match self.is_advice {
             true => after > self.time,
@@ -207,14 +206,14 @@ impl Patience {
     }
 }
 
-/// Whether a silent tunnel outlives the hop's patience.
-fn silence(site: &str, rules: &WebSocketRules, patience: &Patience, notes: &mut Notes<'_, '_>) {
-    let Patience { words, or, .. } = patience;
-    let write = patience.interval();
+/// Whether a silent tunnel outlives the hop's timer.
+fn silence(site: &str, rules: &WebSocketRules, timer: &HopTimer, notes: &mut Notes<'_, '_>) {
+    let HopTimer { words, or, .. } = timer;
+    let write = timer.interval();
     if let Some(Ping { interval, .. }) = rules.ping {
-        if patience.is_over(interval) {
+        if timer.is_over(interval) {
             let found = format_duration(interval);
-            let message = if patience.is_advice {
+            let message = if timer.is_advice {
                 format!("found {found}, longer than {words}")
             } else {
                 format!(
@@ -229,10 +228,10 @@ fn silence(site: &str, rules: &WebSocketRules, patience: &Patience, notes: &mut 
         }
         return;
     }
-    if sees_to_it(site, rules, |idle| !patience.is_over(idle), notes) {
+    if sees_to_it(site, rules, |idle| !timer.is_over(idle), notes) {
         return;
     }
-    let message = if patience.is_advice {
+    let message = if timer.is_advice {
         format!("found no ping to serve as {words}")
     } else {
         format!(
@@ -245,8 +244,8 @@ fn silence(site: &str, rules: &WebSocketRules, patience: &Patience, notes: &mut 
     notes.warn(site, message, help);
 }
 
-/// Timers of a route that another one of its timers forestalls. Pings are the proxy's own frames: idle_timeout does not
-/// count them, and so ends a tunnel that is kept alive by nothing else.
+/// Timers of a route that never expire, because another timer of the route ends the tunnel first. Pings are the proxy's own
+/// frames and do not count for idle_timeout, so a tunnel with Pings alone ends.
 fn never(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     let interval = rules.ping.map(|ping| ping.interval);
     let is_first = |first: Option<Duration>, then: Option<Duration>| {
@@ -277,7 +276,7 @@ fn never(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     }
 }
 
-/// A hop that ends every tunnel at an age, whatever passes.
+/// Warns about a hop that ends every tunnel at an age, even if it is busy.
 fn lifetime(config: &Config, hop: &Hop, notes: &mut Notes<'_, '_>) {
     let Habit::Lifetime(_) = hop.habit else {
         return;
@@ -296,13 +295,13 @@ fn lifetime(config: &Config, hop: &Hop, notes: &mut Notes<'_, '_>) {
     }
 }
 
-/// A hop that keeps its connections for the next request as long as the proxy does, or longer: it sends one on a
-/// connection that the proxy is just closing. WebSocket alone leaves nothing to keep.
+/// Warns about a hop that keeps its connections as long as the proxy does, or longer: it may send a request on a connection
+/// that the proxy is closing. Connections are kept only after plain requests.
 fn keeping(config: &Config, hop: &Hop, stated: Option<Duration>, notes: &mut Notes<'_, '_>) {
     let Some(keeps) = hop.keeps else {
         return;
     };
-    // With some both are one setting.
+    // For some hops both are one setting.
     let keeps = stated
         .filter(|_| keeps == hop.habit.time())
         .unwrap_or(keeps);
@@ -315,7 +314,7 @@ fn keeping(config: &Config, hop: &Hop, stated: Option<Duration>, notes: &mut Not
         return;
     }
     let site = "limits.keep_alive";
-    // Unwritten it has no place of its own.
+    // If it is not written, it has no place in the file.
     let (site, found) = match notes.is_written(site) {
         true => (site, "found"),
         false => ("load_balancer.name", "limits.keep_alive is"),
