@@ -6,7 +6,7 @@ use super::packed::Packed;
 use super::{Event, Record, Sink, aborted, millis, stamp};
 use crate::reason::{Failure, Level, Stage};
 
-/// A record that waits for the end of its tunnel. Dropped before, it reports `internal_aborted`.
+/// A record that waits for the end of its tunnel. If it is dropped before, it reports `internal_aborted`.
 #[derive(Debug)]
 pub struct Resting {
     /// Taken when the tunnel ends.
@@ -16,7 +16,7 @@ pub struct Resting {
 }
 
 impl Resting {
-    /// Writes `opened` with what `record` has, for a tunnel that opened at `opened`; the same begins the record of the tunnel's end.
+    /// Writes `opened`, for a tunnel that opened at `opened`. The record of the tunnel's end will have the same fields.
     #[must_use]
     pub fn open(mut record: Record, opened: Instant, sink: &Sink) -> Self {
         let packed = Packed::new(&record);
@@ -32,7 +32,7 @@ impl Resting {
         }
     }
 
-    /// Writes `closed`. `describe` puts into the record what is known of the end, and gives the reason.
+    /// Writes `closed`. `describe` adds what is known about the end, and returns the reason.
     pub fn close(mut self, describe: impl FnOnce(&mut Record) -> Failure) {
         self.end(describe);
     }
@@ -60,5 +60,5 @@ impl Drop for Resting {
     }
 }
 
-/// The status that the client of every tunnel got.
+/// The status that the client of every tunnel received.
 const SWITCHED: u16 = 101;
