@@ -2,6 +2,7 @@
 
 mod origin;
 mod path;
+mod vectors;
 
 use proptest::prelude::*;
 

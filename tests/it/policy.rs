@@ -10,6 +10,9 @@ mod paths;
 mod routes;
 /// What records contain of a request, and what they never contain.
 mod told;
+/// The vectors of the policy's own tests.
+#[path = "../../src/policy/tests/vectors.rs"]
+mod vectors;
 
 use wsgate::reason::Reason;
 

@@ -2,6 +2,7 @@
 
 use wsgate::reason::Reason;
 
+use super::vectors;
 use crate::harness::{Setup, handshake};
 use crate::http::guard::Guard;
 
@@ -27,92 +28,12 @@ fn asking(target: &[u8]) -> Vec<u8> {
 #[test]
 fn paths_are_compared_as_raw_bytes_over_the_wire() {
     let mut guard = guard();
-    #[rustfmt::skip]
-    let table: &[(&str, &[u8], &str)] = &[
-        ("P1", b"/api/realtime-voice/stream", "allow"),
-        ("P1", b"/api/realtime-voice/stream?token=x", "allow"),
-        ("P2", b"/api/realtime-voice/stream/", "path_near_miss"),
-        ("P2", b"/api/realtime-voice/stream/?token=x", "path_near_miss"),
-        ("P3", b"/API/Realtime-Voice/Stream", "path_near_miss"),
-        ("P4", b"//api/realtime-voice/stream", "path_ambiguous"),
-        ("P4", b"/api//realtime-voice/stream", "path_ambiguous"),
-        ("P5", b"/api/./realtime-voice/stream", "path_ambiguous"),
-        ("P5", b"/x/../api/realtime-voice/stream", "path_ambiguous"),
-        ("P5", b"/public/../admin", "path_ambiguous"),
-        ("P5", b"/public/..", "path_ambiguous"),
-        ("P6", b"/public/%2e%2e/admin", "path_ambiguous"),
-        ("P6", b"/public/.%2E/admin", "path_ambiguous"),
-        ("P6", b"/%2e/api/realtime-voice/stream", "path_ambiguous"),
-        ("P7", b"/public/..%2fadmin", "path_ambiguous"),
-        ("P7", b"/public/%2e%2e%2fadmin", "path_ambiguous"),
-        ("P7", b"/api%2Frealtime-voice/stream", "path_ambiguous"),
-        ("P8", b"/public/..\\admin", "path_ambiguous"),
-        ("P8", b"/public/..%5cadmin", "path_ambiguous"),
-        ("P8", b"\\api\\realtime-voice\\stream", "http_malformed"),
-        ("P9", b"/public/%252e%252e%252fadmin", "path_ambiguous"),
-        ("P9", b"/api/%2572ealtime", "path_ambiguous"),
-        ("P10", b"/public/%c0%ae%c0%ae/admin", "path_ambiguous"),
-        ("P10", b"/public/%c0%af", "path_ambiguous"),
-        ("P10", b"/public/%e0%80%af", "path_ambiguous"),
-        ("P10", b"/public/%f0%80%80%af", "path_ambiguous"),
-        ("P11", b"/public/%u002e%u002e/", "path_ambiguous"),
-        ("P11", b"/public/%uff0e", "path_ambiguous"),
-        ("P11", "/public/\u{ff0e}\u{ff0e}/".as_bytes(), "path_ambiguous"),
-        ("P11", "/public/..\u{ff0f}admin".as_bytes(), "path_ambiguous"),
-        ("P11", "/public/..\u{2215}admin".as_bytes(), "path_ambiguous"),
-        ("P11", b"/public/%EF%BC%8E%EF%BC%8E/", "path_ambiguous"),
-        ("P11", b"/public/..%EF%BC%8Fadmin", "path_ambiguous"),
-        ("P11", b"/public/..%E2%88%95admin", "path_ambiguous"),
-        ("P12", b"/public/..;/admin", "path_ambiguous"),
-        ("P12", b"/public;x/../admin", "path_ambiguous"),
-        ("P12", b"/api/realtime-voice/stream;jsessionid=1", "path_ambiguous"),
-        ("P12", b"/api/realtime-voice/stream%3b", "path_ambiguous"),
-        ("P13", b"/api/realtime-voice/stream%00", "path_ambiguous"),
-        ("P13", b"/api/realtime-voice/stream%00.txt", "path_ambiguous"),
-        ("P13", b"/public/%0d%0aX:%20y", "path_ambiguous"),
-        ("P13", b"/public/%09", "path_ambiguous"),
-        ("P13", b"/api/realtime-voice/stream%20", "path_ambiguous"),
-        ("P13", b"/public/\0", "http_malformed"),
-        ("P13", b"/public/\x01", "http_malformed"),
-        ("P13", b"/public/\t", "http_malformed"),
-        ("P13", b"/public/ ", "http_malformed"),
-        ("P13", b"/public/\x7f", "http_malformed"),
-        ("P13", b"/public/\x80", "path_ambiguous"),
-        ("P13", b"/public/\xff", "path_ambiguous"),
-        ("P14", b"/api/%72ealtime-voice/stream", "path_ambiguous"),
-        ("P14", b"/api/realtime%2Dvoice/stream", "path_ambiguous"),
-        ("P15", b"/api/realtime-voice/%zz", "path_ambiguous"),
-        ("P15", b"/public/%", "path_ambiguous"),
-        ("P15", b"/public/%1", "path_ambiguous"),
-        ("P16", b"/api/realtime-voice/stream#x", "http_malformed"),
-        ("P16", b"/admin#/../public/", "http_malformed"),
-        ("P17", b"/publicadmin", "path_not_allowed"),
-        ("P17", b"/public", "path_not_allowed"),
-        ("P17", b"/public/", "allow"),
-        ("P17", b"/public/a/b?c", "allow"),
-        // P18 has its own table, next to the other tests of the target.
-        ("P19", b"*", "http_malformed"),
-        ("P19", b"api/realtime-voice/stream", "http_malformed"),
-        ("P19", b"evil.com:443", "http_malformed"),
-        ("P19", b"", "http_malformed"),
-        ("P20", b"/api/realtime-voice/stream?x=1?y=2", "allow"),
-        ("P20", b"/api/realtime-voice/stream?/../admin", "allow"),
-        ("P20", b"/api/realtime-voice/stream?a=%2f..%00%zz\\;//", "allow"),
-        ("P20", b"/api/realtime-voice/stream?", "allow"),
-        ("P21", b"/public/.../admin", "allow"),
-        ("P21", b"/public/....//admin", "path_ambiguous"),
-        ("P21", b"/public/..././admin", "path_ambiguous"),
-        ("P22", b"/api/realtime-voice/stream/.websocket", "path_not_allowed"),
-        ("-", b"/public/%E4%BD%A0%E5%A5%BD", "allow"),
-        ("-", b"/public/%e4%bd%a0", "allow"),
-        ("-", b"/public/a:b@c!$&'()*+,=~-._|^[]{}\"", "allow"),
-        ("-", b"/", "path_not_allowed"),
-    ];
-    for (id, target, expected) in table {
+    for vector in vectors::PATHS {
+        let (id, target, expected) = (vector.id, vector.value, vector.wire);
         let shown = target.escape_ascii();
         match guard.ask(asking(target)) {
             Ok(admitted) => {
-                assert_eq!("allow", *expected, "{id} {shown}");
+                assert_eq!("allow", expected, "{id} {shown}");
                 let line = admitted.head.split("\r\n").next().unwrap();
                 let sent = format!("GET {} HTTP/1.1", std::str::from_utf8(target).unwrap());
                 assert_eq!(line, sent, "{id}: the same bytes");
@@ -122,7 +43,7 @@ fn paths_are_compared_as_raw_bytes_over_the_wire() {
                 assert_eq!(is_noted, marks > 1, "{id} {notes:?}");
             }
             Err(refused) => {
-                assert_eq!(refused.line.text("reason"), *expected, "{id} {shown}");
+                assert_eq!(refused.line.text("reason"), expected, "{id} {shown}");
             }
         }
     }
