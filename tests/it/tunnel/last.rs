@@ -89,19 +89,11 @@ fn an_upstream_that_streams_gets_the_last_words_of_a_client_that_leaves() {
                 length: 1 << 40,
             };
             call.write(endless.bytes());
-            call.socket.set_nonblocking(true).unwrap();
-            let mut quiet = 0;
-            while quiet < 50 {
-                match call.socket.write(&[b'w'; 65536]) {
-                    Ok(_some) => quiet = 0,
-                    Err(_) => {
-                        quiet += 1;
-                        std::thread::sleep(Duration::from_millis(2));
-                    }
-                }
-            }
+            let patience = Some(Duration::from_millis(200));
+            call.socket.set_write_timeout(patience).unwrap();
+            while call.socket.write(&[b'w'; 65536]).is_ok() {}
+            call.socket.set_write_timeout(Some(PATIENCE)).unwrap();
             *is_full.lock().unwrap() = true;
-            call.socket.set_nonblocking(false).unwrap();
             told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
             let mut got = Vec::new();
             let mut piece = [0; 65536];
