@@ -19,7 +19,11 @@ fn from_client(bytes: &[u8], words: &str) -> Line {
     let Open {
         mut proxy,
         mut client,
-    } = open(&Setup::tls(&upstream.url()));
+    } = open(&Setup {
+        // The client does not answer the Close.
+        limits: "close_wait: 500ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    });
     let good = masked(TEXT, "good");
     client.send([&good[..], bytes].concat());
     let told = closing(1002, "client_protocol_error");

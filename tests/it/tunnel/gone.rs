@@ -161,10 +161,7 @@ fn what_such_a_client_sent_goes_on_to_an_upstream_that_takes_it_after_all() {
 
 /// Sends until nothing more is accepted; gives the number of bytes.
 fn fill(client: &mut Client) -> u64 {
-    let mut frames = Vec::new();
-    while frames.len() < 64 * 1024 * 1024 {
-        frames.extend_from_slice(&masked(BINARY, [b'x'; 60_000]));
-    }
+    let frames = masked(BINARY, [b'x'; 64 * 1024]).repeat(1024);
     client
         .tcp()
         .set_write_timeout(Some(Duration::from_millis(500)))
