@@ -457,6 +457,28 @@ fn tests_that_need_other_programs_are_in_the_suite_for_them() {
     }
 }
 
+/// A word or two say what is tested, not what holds.
+#[test]
+fn names_of_tests_are_sentences() {
+    let mut count = 0;
+    for path in ["src", "tests/it", "tests/peers", "bench"].map(rust_files).concat() {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut lines = text.lines().map(str::trim_start);
+        while let Some(line) = lines.next() {
+            if !line.starts_with("#[test]") && !line.starts_with("#[tokio::test") {
+                continue;
+            }
+            let is_function = |line: &&str| !line.starts_with("#[");
+            let function = lines.find(is_function).expect("the test");
+            let (_, name) = function.split_once("fn ").expect(function);
+            let name = name.split('(').next().unwrap();
+            assert!(name.split('_').count() > 2, "{}: {name}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 900, "{count}");
+}
+
 #[test]
 fn what_readers_look_for_first_is_there() {
     for (file, part) in [
