@@ -82,7 +82,7 @@ const ENGLISH: Words = Words {
 
 const CHINESE: Words = Words {
     stage: "阶段",
-    by: "责任方",
+    by: "由谁引起",
     level: "级别",
     status: "状态码",
     cause: "原因",
