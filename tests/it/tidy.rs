@@ -461,7 +461,10 @@ fn tests_that_need_other_programs_are_in_the_suite_for_them() {
 #[test]
 fn names_of_tests_are_sentences() {
     let mut count = 0;
-    for path in ["src", "tests/it", "tests/peers", "bench"].map(rust_files).concat() {
+    for path in ["src", "tests/it", "tests/peers", "bench"]
+        .map(rust_files)
+        .concat()
+    {
         let text = fs::read_to_string(&path).unwrap();
         let mut lines = text.lines().map(str::trim_start);
         while let Some(line) = lines.next() {
