@@ -1,7 +1,7 @@
-//! The blocks of `proxy.yaml`, a file for each. A file has the keys of its block, the settings that they fill, and the checks
-//! of keys against each other.
+//! The blocks of `proxy.yaml`, a file for each: the keys of the block, the settings that they fill, and the checks of keys
+//! against each other.
 //!
-//! A new key is described in its block's file, listed in its [`Block`], and read into a field of its settings.
+//! To add a key, add a field to the settings, describe the key in `keys!`, and read it into the field.
 
 mod limits;
 mod listeners;

@@ -211,31 +211,34 @@ impl<'t> Cursor<'t> {
         Some(named)
     }
 
-    /// The items of a list with at least one item; `what` says what each of them is.
-    pub fn some_items(&self, what: &str, report: &mut Report<'_>) -> Option<Vec<Self>> {
-        let items = self.items(what, report)?;
-        self.not_empty(items, report)
-    }
-
-    /// The items of a list of mappings with at least one.
-    pub fn mappings(&self, report: &mut Report<'_>) -> Option<Vec<Self>> {
-        let items = self.list("a mapping", |_| None, report)?;
-        self.not_empty(items, report)
-    }
-
-    /// The items of a list; `what` says what each of them is.
-    pub fn items(&self, what: &str, report: &mut Report<'_>) -> Option<Vec<Self>> {
+    /// The items of a list; `what` says what each of them is. If `needs_item`, an empty list is an error.
+    pub fn items(
+        &self,
+        what: &str,
+        needs_item: bool,
+        report: &mut Report<'_>,
+    ) -> Option<Vec<Self>> {
         let as_list = |text: &str| Some(format!("write [{}]", items_in(text)));
-        self.list(what, as_list, report)
+        self.list(what, needs_item, as_list, report)
+    }
+
+    /// The items of a list of mappings; an empty list is an error.
+    pub fn mappings(&self, report: &mut Report<'_>) -> Option<Vec<Self>> {
+        self.list("a mapping", true, |_| None, report)
     }
 
     fn list(
         &self,
         what: &str,
+        needs_item: bool,
         instead_of_text: fn(&str) -> Option<String>,
         report: &mut Report<'_>,
     ) -> Option<Vec<Self>> {
         let help = match self.node {
+            Node::List(items) if items.is_empty() && needs_item => {
+                self.error(report, "found an empty list, expected at least one item");
+                return None;
+            }
             Node::List(_) => return Some(self.children()),
             Node::Text(text) if !text.is_empty() => instead_of_text(text),
             Node::Map(_) => Some("start each item with \"- \"".to_owned()),
@@ -244,14 +247,6 @@ impl<'t> Cursor<'t> {
         let message = format!("{}, expected a list, each item {what}", self.found());
         self.error(report, Complaint::new(message).maybe(help));
         None
-    }
-
-    fn not_empty(&self, items: Vec<Self>, report: &mut Report<'_>) -> Option<Vec<Self>> {
-        if items.is_empty() {
-            self.error(report, "found an empty list, expected at least one item");
-            return None;
-        }
-        Some(items)
     }
 }
 

@@ -182,12 +182,12 @@ impl Meant {
         if name == "<<" {
             return Self::Other("merge keys are not supported, repeat the keys");
         }
-        if let Some(help) = foreign::meaning(name, block.foreign) {
+        if let Some(help) = foreign::there(name, block.foreign) {
             return Self::Other(help);
         }
         let akin = || akin(name, block.names());
         let mut near = nearest(name, block.names());
-        if let Some(help) = foreign::meaning(name, foreign::ANYWHERE) {
+        if let Some(help) = foreign::anywhere(name) {
             // A word of another program is not a typing mistake, unless the key that does the same is in this mapping.
             let does_the_same = |near: &str| {
                 let mut segments = help.split([' ', ',', ':', ';', '.']);

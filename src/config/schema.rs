@@ -24,52 +24,44 @@ static VARIABLE: Definition = Definition {
 #[must_use]
 pub fn schema() -> Json {
     let mut definitions = Map::new();
-    let mut root = object(RootKeys::BLOCK, "", &mut definitions);
-    let mut schema = Map::new();
-    let words = [
-        ("$schema", "https://json-schema.org/draft/2020-12/schema"),
-        ("title", "wsgate's proxy.yaml"),
-        (
-            "description",
-            "Made by `wsgate schema`. `wsgate check` checks more: whether keys fit together, and the certificates.",
-        ),
-    ];
-    schema.extend(words.map(|(name, text)| (name.to_owned(), json!(text))));
-    schema.append(&mut root);
-    schema.insert("$defs".to_owned(), Json::Object(definitions));
-    Json::Object(schema)
+    let root = object(RootKeys::BLOCK, "", &mut definitions);
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "wsgate's proxy.yaml",
+        "description": "Made by `wsgate schema`. `wsgate check` checks more: whether keys fit together, and the certificates.",
+    });
+    if let (Json::Object(schema), Json::Object(mut root)) = (&mut schema, root) {
+        schema.append(&mut root);
+        schema.insert("$defs".to_owned(), Json::Object(definitions));
+    }
+    schema
 }
 
 /// A mapping with the keys of `block`; `prefix` is the path of its keys up to their names.
-fn object(
-    block: &'static Block,
-    prefix: &str,
-    definitions: &mut Map<String, Json>,
-) -> Map<String, Json> {
-    let mut object = Map::new();
-    object.insert("type".to_owned(), json!("object"));
-    object.insert("additionalProperties".to_owned(), json!(false));
-    let required = Vec::from_iter(block.required());
-    if !required.is_empty() {
-        object.insert("required".to_owned(), json!(required));
-    }
+fn object(block: &'static Block, prefix: &str, definitions: &mut Map<String, Json>) -> Json {
     let properties = block.keys.iter().map(|key| {
         let path = format!("{prefix}{}", key.name());
-        (
-            key.name().to_owned(),
-            Json::Object(property(*key, &path, definitions)),
-        )
+        (key.name().to_owned(), property(*key, &path, definitions))
     });
-    object.insert("properties".to_owned(), Json::Object(properties.collect()));
-    object
+    let properties = Map::from_iter(properties);
+    let required = Vec::from_iter(block.required());
+    match required.is_empty() {
+        true => json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+        }),
+        false => json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": required,
+            "properties": properties,
+        }),
+    }
 }
 
 /// A key: what it is called and means, and what may be written behind it.
-fn property(
-    key: &dyn AnyKey,
-    path: &str,
-    definitions: &mut Map<String, Json>,
-) -> Map<String, Json> {
+fn property(key: &dyn AnyKey, path: &str, definitions: &mut Map<String, Json>) -> Json {
     let mut property = Map::new();
     property.insert("title".to_owned(), json!(path));
     property.insert("description".to_owned(), json!(key.about()));
@@ -78,49 +70,39 @@ fn property(
     if let DefaultValue::Value(value) = default {
         property.insert("default".to_owned(), value);
     }
-    let mut allow = |name: &str, schema: Json| {
-        property.insert(name.to_owned(), schema);
-    };
-    match key.shape() {
+    let shape = match key.shape() {
         Shape::Value(value) => match value.item() {
-            None => {
-                if let Json::Object(mut schema) = single(value, definitions) {
-                    property.append(&mut schema);
-                }
+            None => single(value, definitions),
+            Some(item) if is_required => {
+                json!({ "type": "array", "minItems": 1, "items": single(item, definitions) })
             }
-            Some(item) => {
-                allow("type", json!("array"));
-                if is_required {
-                    allow("minItems", json!(1));
-                }
-                allow("items", single(item, definitions));
-            }
+            Some(item) => json!({ "type": "array", "items": single(item, definitions) }),
         },
-        Shape::Section(Form::Mapping | Form::OptionalMapping, block) => {
-            property.append(&mut object(block, &format!("{path}."), definitions));
+        Shape::Section(form, block) => {
+            let (suffix, _) = key.shape().below();
+            let block = object(block, &format!("{path}{suffix}."), definitions);
+            match form {
+                Form::Mapping | Form::OptionalMapping => block,
+                Form::MappingOrOff => {
+                    let variable = reference(&VARIABLE, definitions);
+                    json!({ "anyOf": [block, { "const": "off" }, variable] })
+                }
+                Form::List | Form::OptionalList => {
+                    json!({ "type": "array", "minItems": 1, "items": block })
+                }
+                Form::Named => json!({
+                    "type": "object",
+                    "minProperties": 1,
+                    "propertyNames": { "pattern": "^[A-Za-z0-9._-]+$" },
+                    "additionalProperties": block,
+                }),
+            }
         }
-        Shape::Section(Form::MappingOrOff, block) => {
-            let block = object(block, &format!("{path}."), definitions);
-            let variable = reference(&VARIABLE, definitions);
-            allow("anyOf", json!([block, { "const": "off" }, variable]));
-        }
-        Shape::Section(Form::List | Form::OptionalList, block) => {
-            allow("type", json!("array"));
-            allow("minItems", json!(1));
-            allow(
-                "items",
-                Json::Object(object(block, &format!("{path}[]."), definitions)),
-            );
-        }
-        Shape::Section(Form::Named, block) => {
-            allow("type", json!("object"));
-            allow("minProperties", json!(1));
-            allow("propertyNames", json!({ "pattern": "^[A-Za-z0-9._-]+$" }));
-            let block = object(block, &format!("{path}.*."), definitions);
-            allow("additionalProperties", Json::Object(block));
-        }
+    };
+    if let Json::Object(mut shape) = shape {
+        property.append(&mut shape);
     }
-    property
+    Json::Object(property)
 }
 
 /// One value, which may be a variable. So may any text.

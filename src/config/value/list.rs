@@ -46,10 +46,7 @@ impl<V: Value> List<V> {
         report: &mut Report<'_>,
     ) -> Option<Vec<(Cursor<'t>, V::Read)>> {
         let expected = self.item.expected();
-        let items = match self.needs_item {
-            true => at.some_items(&expected, report)?,
-            false => at.items(&expected, report)?,
-        };
+        let items = at.items(&expected, self.needs_item, report)?;
         let mut seen = HashSet::new();
         let read = |item: Cursor<'t>| {
             let value = self.item.read(&item, report)?;
