@@ -107,6 +107,8 @@ fn a_client_whose_answers_wait_for_the_upstream_is_not_taken_for_dead() {
         assert!(call.receive(came.len()) == came);
         call.write(plain(CLOSE, closing(1000, ""))).drain();
     });
+    // Made before the Pings begin: masking that much takes long, and the client does not answer meanwhile.
+    let long = masked(BINARY, vec![b'v'; SIZE]);
     let Open {
         mut proxy,
         mut client,
@@ -115,7 +117,7 @@ fn a_client_whose_answers_wait_for_the_upstream_is_not_taken_for_dead() {
         websocket: "ping: { interval: 100ms, timeout: 2s }".to_owned(),
         ..pinging(&upstream)
     });
-    client.send(masked(BINARY, vec![b'v'; SIZE]));
+    client.send(long);
     let close = answer(&mut client);
     assert_eq!(close, closing(1000, ""));
     client.send(masked(CLOSE, close));
