@@ -14,9 +14,9 @@ use super::ROOT;
 pub struct Limits {
     /// Open client connections.
     pub connections: usize,
-    /// Open connections of one client; `None`: as many as there are.
+    /// Open connections of one client; `None`: no limit of its own.
     pub connections_per_client: Option<usize>,
-    /// Opening handshakes of one client in a minute; `None`: any number.
+    /// Opening handshakes of one client in a minute; `None`: no limit.
     pub handshakes_per_client: Option<usize>,
     /// Bytes of a request head or of a response head.
     pub header_bytes: usize,

@@ -20,7 +20,7 @@ use tls::TlsKeys;
 pub struct Listener {
     /// Where to bind.
     pub address: SocketAddr,
-    /// `None`: plain, for use behind a hop that terminates TLS.
+    /// `None`: plain, for use behind a hop that ends TLS.
     pub tls: Option<Tls>,
     /// Whether requests are redirected to the same place over TLS; only without `tls`.
     pub redirect_to_https: bool,

@@ -29,7 +29,7 @@ keys! {
     }
 }
 
-/// Where the services listen that are there.
+/// The addresses of the services, if they are set.
 pub(super) struct Services {
     pub probes: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,

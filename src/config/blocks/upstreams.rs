@@ -29,19 +29,19 @@ pub struct Upstream {
     pub name: String,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
-    /// Which endpoint a client gets first; the others follow when connecting fails.
+    /// Which endpoint a client gets first; the others follow if connecting fails.
     pub balance: Balance,
     /// Open tunnels to all endpoints together; `None`: no limit.
     pub max_tunnels: Option<usize>,
     /// For endpoints with TLS.
     pub tls: UpstreamTls,
-    /// `None`: every endpoint counts as healthy.
+    /// `None`: all endpoints count as healthy.
     pub health_check: Option<HealthCheck>,
     /// Per endpoint: name look-up, TCP connect and TLS handshake.
     pub connect_timeout: Duration,
-    /// From the request sent to the final response head.
+    /// From the sent request to the head of the final response.
     pub handshake_timeout: Duration,
-    /// What the client gets when this upstream goes without a Close.
+    /// What the client gets if this upstream ends a tunnel without a Close.
     pub on_abort: OnAbort,
 }
 
@@ -56,34 +56,34 @@ pub enum Balance {
     ClientIp,
 }
 
-/// How endpoints with TLS are verified, and what the proxy shows them.
+/// How endpoints with TLS are verified, and which certificate the proxy presents to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// PEM certificates of the authorities to trust; `None`: those of the system.
     pub ca: Option<PathBuf>,
     /// The name to ask for and to verify, a host name in lower case; `None`: the endpoint's host.
     pub server_name: Option<String>,
-    /// The proxy's own certificate, for upstreams that want one.
+    /// The proxy's own certificate, for upstreams that require one.
     pub identity: Option<CertificateFiles>,
 }
 
-/// A question that is asked of every endpoint again and again.
+/// A GET that is sent to every endpoint at intervals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     /// Path and query in origin form.
     pub path: String,
-    /// From one question to the next.
+    /// From one check to the next.
     pub interval: Duration,
     /// From the connection attempt to the head of the answer.
     pub timeout: Duration,
 }
 
-/// What a client gets when the upstream ends a tunnel without a Close frame.
+/// What a client gets if the upstream ends a tunnel without a Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAbort {
-    /// A Close frame of the proxy's own.
+    /// A Close frame from the proxy.
     CloseFrame,
-    /// The same bare end.
+    /// The same end, without a Close frame.
     Transparent,
 }
 
@@ -170,12 +170,12 @@ const PATH: &str = "a path such as /health";
 const MOST_NAMES: usize = 20;
 const MOST_COMPARED: usize = 200;
 
-/// The upstreams, and what routes need to know of them.
+/// The upstreams, and what routes need to know about them.
 #[derive(Default)]
 pub(super) struct Upstreams<'t> {
     /// Those that could be read.
     pub read: BTreeMap<String, Arc<Upstream>>,
-    /// Every name of the file.
+    /// All names in the file.
     names: Vec<(&'t str, Cursor<'t>)>,
     known: HashSet<&'t str>,
     used: BTreeSet<String>,
@@ -186,7 +186,7 @@ pub(super) struct Upstreams<'t> {
 impl Upstreams<'_> {
     /// Reports the text at `cursor`, a route's `upstream`, if it names none of them.
     pub fn claim(&mut self, cursor: &Cursor<'_>, name: &str, report: &mut Report<'_>) {
-        // Without any name, what is wrong with the mapping is already told.
+        // If there are no names, the mapping itself was reported.
         if self.names.is_empty() {
             return;
         }
@@ -203,7 +203,7 @@ impl Upstreams<'_> {
             ""
         };
         let near = nearest(name, names().take(MOST_COMPARED));
-        // A misspelt name is meant: the upstream is not also unused.
+        // The upstream with the name that was meant is not unused.
         self.used.extend(near.map(str::to_owned));
         self.is_use_unclear |= near.is_none();
         let help = near.map(|near| format!("did you mean {}?", quoted(near)));
@@ -215,12 +215,12 @@ impl Upstreams<'_> {
         cursor.error(report, Complaint::new(message).maybe(help));
     }
 
-    /// A route could not be read: it may lead to any upstream.
+    /// Notes that a route could not be read: it may lead to any upstream.
     pub fn claim_unclear(&mut self) {
         self.is_use_unclear = true;
     }
 
-    /// Warns of upstreams that nothing leads to.
+    /// Warns about upstreams that no route uses.
     pub fn warn_of_unused(&self, report: &mut Report<'_>) {
         if self.is_use_unclear {
             return;

@@ -30,7 +30,7 @@ pub struct Tls {
 pub struct ClientAuth {
     /// PEM file with the authorities that issue their certificates.
     pub ca: PathBuf,
-    /// Whether they must.
+    /// Whether they need one.
     pub mode: ClientAuthMode,
     /// Path of this entry in the configuration file, such as `listeners[0].tls.client_auth`.
     pub site: String,
@@ -182,7 +182,7 @@ fn certificate(item: &Cursor<'_>, report: &mut Report<'_>) -> Option<Certificate
     let fields = item.fields(CertificateKeys::BLOCK, report)?;
     let cert = fields.read(&CERTIFICATE.cert, report);
     let key = fields.read(&CERTIFICATE.key, report);
-    // Both are read before either is given up, so that both are reported.
+    // Both are read before one can end the function, so that both are reported.
     Some(CertificateFiles {
         cert: cert?,
         key: key?,

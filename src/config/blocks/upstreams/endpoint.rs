@@ -35,7 +35,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Whether it is reached over TLS.
+    /// Whether the proxy connects to it over TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Https { .. })
@@ -69,7 +69,7 @@ impl fmt::Display for Endpoint {
 
 const EXPECTED: &str = "http://host:port, https://host:port, unix:/path or builtin:echo";
 
-/// The system's structure for an address has 108 bytes for a path and the zero behind it (unix(7)).
+/// The system's structure for an address has 108 bytes for a path and its final zero (unix(7)).
 const LONGEST_PATH: usize = 107;
 
 static ENDPOINT: Definition = Definition {
@@ -237,7 +237,7 @@ fn unix(path: &str, folder: &Path) -> Result<Endpoint, Complaint> {
     Ok(Endpoint::Unix(path))
 }
 
-/// A name that DNS can carry, underscores as container networks use them included, or an IPv4 address.
+/// Whether `host` is an IPv4 address or a name that DNS can carry, with the underscores that container networks use.
 pub(super) fn is_host(host: &str) -> bool {
     let bare = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
