@@ -13,8 +13,12 @@ test *ARGUMENTS:
     tests/run {{ARGUMENTS}}
 
 # run everything that a change must pass
-ci:
-    .ci/run
+ci *JOBS:
+    .ci/run {{JOBS}}
+
+# run every fuzz target for 20 seconds
+fuzz *ARGUMENTS:
+    fuzz/run {{ARGUMENTS}}
 
 fmt:
     cargo fmt --all

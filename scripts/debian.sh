@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by `run` and `tests/run`: installs the Debian packages that a program needs, or lists them.
+# Sourced by `run`, `tests/run`, `fuzz/run` and `.ci/run`: installs the Debian packages that a program needs, or lists them.
 
 # The bare environment of a CI has no PATH to a toolchain that rustup installed in the home directory.
 PATH="$PATH:${HOME:-/root}/.cargo/bin"

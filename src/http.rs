@@ -7,7 +7,7 @@
 //! hyper parses and writes, with a new parser for each request. The raw head is checked before hyper sees it
 //! ([`head`]), and what the client sends after the request is held below hyper.
 
-mod body;
+pub mod body;
 pub(crate) mod fields;
 pub(crate) mod forwarded;
 mod framing;

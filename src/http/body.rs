@@ -16,7 +16,7 @@ const TRAILERS_MAX: usize = 16 * 1024 - 1;
 
 /// The part of a body that is still to come.
 #[derive(Debug)]
-pub(super) struct Rest(Framed);
+pub struct Rest(Framed);
 
 #[derive(Debug)]
 enum Framed {

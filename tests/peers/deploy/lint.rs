@@ -20,7 +20,15 @@ fn clean(command: &mut Command) {
 /// The files in these folders that begin with `#!`, and shell files without it.
 fn scripts() -> Vec<String> {
     let mut found = Vec::new();
-    for folder in [".", ".ci", "deploy", "deploy/one-image", "scripts", "tests"] {
+    for folder in [
+        ".",
+        ".ci",
+        "deploy",
+        "deploy/one-image",
+        "fuzz",
+        "scripts",
+        "tests",
+    ] {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let is_script = path.is_file()
