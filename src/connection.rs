@@ -42,7 +42,7 @@ pub use stop::{Cutoff, Stop};
 pub use untrusted::Claims;
 
 use crate::http::head;
-use crate::limits::Held;
+use crate::limits::{Clients, Held};
 use crate::listener::{Accepted, NotAccepted};
 use crate::reason::{Failure, Level, Stage};
 use crate::record::Resting;
@@ -75,13 +75,11 @@ pub async fn serve(
         secure: shared.tls.is_some(),
         is_unnamed: false,
         held: OnceLock::new(),
-        facts: Arc::new(facts),
-        requests: 0,
         shared,
     };
     let after = tokio::select! {
         biased;
-        after = connection.live(socket, at) => after,
+        after = connection.live(socket, at, facts) => after,
         () = cutoff.reached() => After::Close(None),
     };
     let Connection { held, shared, .. } = connection;
@@ -89,7 +87,7 @@ pub async fn serve(
     match after {
         // A task never shrinks, and a handshake holds far more than a tunnel.
         After::Tunnel(opened) => {
-            tokio::spawn(Carry::new(*opened, slot, held, counted));
+            tokio::spawn(Carry::new(*opened, shared, slot, held, counted));
         }
         After::Close(client) => {
             Box::pin(see_off(client, None, &shared, cutoff)).await;
@@ -123,9 +121,6 @@ struct Connection<'a> {
     is_unnamed: bool,
     /// Counts this connection among its client's, as soon as the client is known.
     held: OnceLock<Box<Held>>,
-    facts: Arc<ConnectionFacts>,
-    /// How many requests have begun.
-    requests: u32,
 }
 
 /// A request, which ends in one record. Several may live on one connection.
@@ -158,8 +153,6 @@ struct Opened {
     tunnel: Tunnel,
     in_use: InUse,
     record: Resting,
-    /// What the request was served with.
-    shared: Arc<Shared>,
     /// Whether its peer is on this machine.
     is_local: bool,
 }
@@ -179,7 +172,7 @@ enum Next {
 /// How a request ended well.
 enum Done {
     /// A tunnel is open: the client has its 101.
-    Opened(Tunnel, InUse),
+    Opened(Box<(Tunnel, InUse)>),
     /// The client got an answer, or a part of it.
     Served {
         level: Level,
@@ -206,8 +199,8 @@ impl From<Failure> for Ended {
 
 impl Connection<'_> {
     /// accept, identify, secure; then one request after the other.
-    async fn live(&mut self, socket: TcpStream, accepted: Instant) -> After {
-        let mut draft = self.draft(accepted);
+    async fn live(&mut self, socket: TcpStream, at: Instant, facts: ConnectionFacts) -> After {
+        let mut draft = self.draft(Arc::new(facts), (at, 0));
         // Each step is boxed, so a connection that waits for its client is only as large as the waiting step.
         let mut unread = match Box::pin(self.arrive(socket, &mut draft)).await {
             Ok(unread) => unread,
@@ -216,14 +209,16 @@ impl Connection<'_> {
                 return After::Close(client);
             }
         };
-        self.facts = Arc::clone(draft.connection());
-        loop {
+        let facts = Arc::clone(draft.connection());
+        for before in 1.. {
             let request = Request {
                 connection: self,
                 shared: Arc::clone(&self.shared),
                 facts: draft,
             };
-            let (stream, held, begun) = match Box::pin(request.live(unread)).await {
+            let (next, shared) = Box::pin(request.live(unread)).await;
+            self.shared = shared;
+            let (mut stream, mut held, begun) = match next {
                 Next::Last(after) => return after,
                 Next::Request {
                     stream,
@@ -231,14 +226,20 @@ impl Connection<'_> {
                     begun,
                 } => (stream, held, begun),
             };
+            if !self.is_used_again(&mut stream, &mut held).await {
+                return After::Close(Some(stream));
+            }
             self.follow();
-            unread = match self.next(stream, held).await {
-                Ok(unread) => unread,
-                Err(stream) => return After::Close(Some(stream)),
+            let begun = begun.unwrap_or_else(Instant::now);
+            draft = self.draft(Arc::clone(&facts), (begun, before));
+            unread = Unread {
+                stream,
+                held,
+                deadline: Instant::now() + self.shared.config().limits.request_head,
             };
-            self.follow();
-            draft = self.draft(begun.unwrap_or_else(Instant::now));
         }
+        // No connection has that many requests.
+        After::Close(None)
     }
 
     /// accept, identify, secure: what comes next is the first request.
@@ -256,45 +257,26 @@ impl Connection<'_> {
     }
 
     /// Waits for a further request. A shutdown ends the wait, because nothing is lost.
-    ///
-    /// # Errors
-    /// The stream, if no request follows.
-    async fn next(
-        &self,
-        mut stream: ClientStream,
-        mut held: Vec<u8>,
-    ) -> Result<Unread, ClientStream> {
-        let limits = &self.shared.config().limits;
-        let deadline = Instant::now() + limits.keep_alive;
-        let is_next = tokio::select! {
+    async fn is_used_again(&self, stream: &mut ClientStream, held: &mut Vec<u8>) -> bool {
+        let deadline = Instant::now() + self.shared.config().limits.keep_alive;
+        tokio::select! {
             biased;
-            begun = head::begun(&mut stream, deadline, &mut held) => begun,
+            is_next = head::begun(stream, deadline, held) => is_next,
             () = self.current.lost(&self.shared) => false,
             () = self.shared.stop.draining() => false,
-        };
-        match is_next {
-            true => Ok(Unread {
-                stream,
-                held,
-                deadline: Instant::now() + limits.request_head,
-            }),
-            false => Err(stream),
         }
     }
 
-    /// The guard of the request that began at `begun`.
-    fn draft(&mut self, begun: Instant) -> Draft {
-        let before = self.requests;
-        self.requests += 1;
-        let (cutoff, facts) = (self.cutoff.clone(), Arc::clone(&self.facts));
-        Draft::new(&self.shared, cutoff, facts, (begun, before))
+    /// The guard of a request that began at some time, after so many others.
+    fn draft(&self, facts: Arc<ConnectionFacts>, begun: (Instant, u32)) -> Draft {
+        Draft::new(&self.shared, self.cutoff.clone(), facts, begun)
     }
 
     /// Counts this connection among those of `client`, unless it is counted already. A trusted proxy is not a client; its
     /// connections are counted for the client that the request names.
-    fn count(&self, client: IpAddr) -> Result<(), Failure> {
+    fn count(&self, client: IpAddr, clients: &Clients) -> Result<(), Failure> {
         if self.held.get().is_none()
-            && let Some(held) = self.shared.clients.connect(client)?
+            && let Some(held) = clients.connect(client)?
         {
             // Requests of one connection are polled by one task, so nobody else sets it meanwhile.
             let _ = self.held.set(held);
@@ -304,16 +286,14 @@ impl Connection<'_> {
 }
 
 impl Request<'_> {
-    /// From its head to its record.
-    async fn live(mut self, unread: Unread) -> Next {
+    /// From its head to its record; gives also what it was served with.
+    async fn live(mut self, unread: Unread) -> (Next, Arc<Shared>) {
         let done = self.steps(unread).await;
-        let Self {
-            connection,
-            shared,
-            facts,
-        } = self;
-        match done {
-            Ok(Done::Opened(tunnel, in_use)) => {
+        let Self { shared, facts, .. } = self;
+        let next = match done {
+            Ok(Done::Opened(opened)) => {
+                let (tunnel, in_use) = *opened;
+                let is_local = facts.connection().is_local();
                 // First of all, because the client has its 101: from here on a tunnel was open, whatever happens.
                 let record = facts.opened();
                 shared.sink.entered(Stage::Tunnel);
@@ -321,8 +301,7 @@ impl Request<'_> {
                     tunnel,
                     in_use,
                     record,
-                    shared,
-                    is_local: connection.facts.is_local(),
+                    is_local,
                 })))
             }
             Ok(Done::Served {
@@ -337,7 +316,8 @@ impl Request<'_> {
                 facts.failed(failure);
                 Next::Last(After::Close(client))
             }
-        }
+        };
+        (next, shared)
     }
 
     async fn steps(&mut self, unread: Unread) -> Result<Done, Ended> {

@@ -4,11 +4,11 @@
 //! Generations share what outlives a configuration: an upstream's kept connections, its counts, its health.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::config::{Config, OnAbort};
+use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::policy::{Forward, Route};
+use crate::policy::{Route, WebSocketRules};
 use crate::tls::Certificate;
 use crate::tunnel;
 use crate::upstream::Group;
@@ -33,8 +33,35 @@ pub struct Generation {
 pub struct Target {
     /// The route's upstream.
     pub upstream: Arc<Group>,
-    /// For the tunnels that its handshakes open.
-    pub tunnels: Arc<tunnel::Settings>,
+    /// The name of the route.
+    route: String,
+    tunnels: OnceLock<Arc<tunnel::Settings>>,
+}
+
+impl Target {
+    /// The settings of the tunnels of its route, which has these `rules`; made when the first tunnel opens.
+    pub fn tunnels(
+        &self,
+        rules: &WebSocketRules,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> Arc<tunnel::Settings> {
+        let make = || {
+            Arc::new(tunnel::Settings {
+                idle: rules.idle_timeout,
+                max_lifetime: rules.max_lifetime,
+                max_message: rules.max_message,
+                ping: rules.ping,
+                on_abort: self.upstream.settings().on_abort,
+                write_stall: config.limits.write_stall,
+                close_wait: config.limits.close_wait,
+                drain_code: config.shutdown.close_code,
+                load_balancer: config.load_balancer.clone(),
+                route: metrics.route(&self.route),
+            })
+        };
+        Arc::clone(self.tunnels.get_or_init(make))
+    }
 }
 
 impl Generation {
@@ -45,17 +72,14 @@ impl Generation {
         config: Arc<Config>,
         upstreams: BTreeMap<String, Arc<Group>>,
         certificates: Vec<Certificate>,
-        metrics: &Metrics,
     ) -> Self {
         let bound = |route: &Route| {
             route.bound(|forward| {
                 // Every name is known: any other configuration does not load.
-                let upstream = Arc::clone(upstreams.get(&forward.upstream)?);
-                let settings = upstream.settings();
-                let tunnels = tunnels(route, forward, &config, settings.on_abort, metrics);
                 Some(Target {
-                    upstream,
-                    tunnels: Arc::new(tunnels),
+                    upstream: Arc::clone(upstreams.get(&forward.upstream)?),
+                    route: route.to_string(),
+                    tunnels: OnceLock::new(),
                 })
             })
         };
@@ -66,28 +90,5 @@ impl Generation {
             upstreams,
             certificates,
         }
-    }
-}
-
-/// What the configuration says about the tunnels of a route; without `websocket` it has none.
-fn tunnels(
-    route: &Route,
-    forward: &Forward,
-    config: &Config,
-    on_abort: OnAbort,
-    metrics: &Metrics,
-) -> tunnel::Settings {
-    let rules = forward.websocket.as_ref();
-    tunnel::Settings {
-        idle: rules.and_then(|rules| rules.idle_timeout),
-        max_lifetime: rules.and_then(|rules| rules.max_lifetime),
-        max_message: rules.and_then(|rules| rules.max_message),
-        ping: rules.and_then(|rules| rules.ping),
-        on_abort,
-        write_stall: config.limits.write_stall,
-        close_wait: config.limits.close_wait,
-        drain_code: config.shutdown.close_code,
-        load_balancer: config.load_balancer.clone(),
-        route: metrics.route(&route.to_string()),
     }
 }

@@ -256,7 +256,14 @@ fn without_userinfo(text: &[u8]) -> Cow<'_, [u8]> {
 pub fn location(value: &[u8]) -> String {
     let target = value.split(|byte| b"?#".contains(byte)).next();
     let target = target.unwrap_or_default();
-    let slashes = target.windows(2).position(|pair| pair == b"//");
+    // Only at the beginning or after a scheme do two slashes begin an authority (RFC 3986 section 4.2).
+    let slashes = target
+        .windows(2)
+        .position(|pair| pair == b"//")
+        .filter(|at| {
+            let before = target.get(..*at).unwrap_or_default();
+            before.is_empty() || (before.ends_with(b":") && !before.contains(&b'/'))
+        });
     let (scheme, rest) = target.split_at(slashes.map_or(0, |at| at + 2));
     let path = match slashes {
         Some(_) => rest
@@ -443,6 +450,11 @@ mod tests {
                 "//a-long-name-of-a-host.example.com/x",
             ),
             ("/reset/eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "/reset/*"),
+            // Two slashes in a path do not begin a host.
+            ("/reset//9f8a7b6c5d4e3f2a", "/reset//*"),
+            ("/reset/9f8a7b6c5d4e3f2a//x", "/reset/*//x"),
+            ("/r/9f8a7b6c5d4e3f2a/https://x", "/r/*/https://x"),
+            ("9f8a7b6c5d4e3f2a//x", "*//x"),
             ("https://a.example", "https://a.example"),
             ("", ""),
         ] {

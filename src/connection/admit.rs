@@ -143,7 +143,7 @@ impl Request<'_> {
         let subprotocols: Vec<_> = offered.iter().map(String::as_str).collect();
         let no_names = HostSet::default();
         let tls = self.shared.tls.clone();
-        let sni = self.connection.facts.tls.sni.clone();
+        let sni = self.facts.connection().tls.sni.clone();
         let asked = policy::RequestFacts {
             secure: identity.secure,
             sni: sni.as_deref(),
@@ -207,7 +207,8 @@ impl Request<'_> {
         self.is_permitted(&permit, target);
         self.is_not_draining()?;
         // Only now is the client known if the peer is a trusted proxy.
-        self.connection.count(identity.client)?;
+        self.connection
+            .count(identity.client, &self.shared.clients)?;
         Ok((permit, target))
     }
 

@@ -33,7 +33,7 @@ impl Connection<'_> {
     ) -> Result<TcpStream, Failure> {
         draft.enter(Stage::Accept);
         if !self.shared.proxy_protocol
-            && let Err(failure) = self.count(self.peer.ip())
+            && let Err(failure) = self.count(self.peer.ip(), &self.shared.clients)
         {
             listener::reset(socket);
             return Err(failure.unanswered());
@@ -110,7 +110,8 @@ impl Connection<'_> {
         }
         self.secure |= told.secure;
         // Only now is the client known; health checks are not clients.
-        self.count(self.peer.ip()).map_err(Failure::unanswered)?;
+        self.count(self.peer.ip(), &self.shared.clients)
+            .map_err(Failure::unanswered)?;
         Ok(told.source)
     }
 

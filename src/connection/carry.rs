@@ -34,6 +34,7 @@ pub(super) struct Carry {
 impl Carry {
     pub fn new(
         opened: Opened,
+        shared: Arc<Shared>,
         slot: OwnedSemaphorePermit,
         held: Option<Box<Held>>,
         counted: TaskTrackerToken,
@@ -42,7 +43,6 @@ impl Carry {
             tunnel,
             in_use,
             record,
-            shared,
             is_local,
         } = opened;
         Self {

@@ -18,7 +18,7 @@ use crate::tunnel::Closed;
 use crate::tunnel::frame::Close;
 
 /// What a request says about itself, without what records may not show. Absent: not said, or not known.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Description {
     pub request_id: Option<String>,
     pub trace_id: Option<String>,

@@ -65,9 +65,12 @@ impl Request<'_> {
             Err(failure) => return Err(self.refuse(exchange, failure, explanation).await),
         };
         let (ends, busy) = self.switch(exchange, opened, asking).await?;
-        let turn = turn(self.connection.facts.number);
-        let tunnel = Tunnel::new(ends, Arc::clone(&target.tunnels), turn);
-        Ok(Done::Opened(tunnel, InUse { slot, busy }))
+        let metrics = self.shared.sink.metrics();
+        let settings = target.tunnels(permit.rules(), self.shared.config(), metrics);
+        let turn = turn(self.facts.connection().number);
+        let tunnel = Tunnel::new(ends, settings, turn);
+        let in_use = InUse { slot, busy };
+        Ok(Done::Opened(Box::new((tunnel, in_use))))
     }
 
     /// The upstream stage: connect, hand the request on, verify the answer.

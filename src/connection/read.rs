@@ -1,5 +1,7 @@
 //! The first steps of a request: its head read and checked, then parsed and described.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use ipnet::IpNet;
 use tokio::time::Instant;
@@ -62,9 +64,9 @@ impl Request<'_> {
         if let Some(server) = &self.shared.tls
             && failure.reason.spec().stage == Stage::Tls
         {
-            let tls = &self.connection.facts.tls;
-            failure = server.explain(failure, tls);
-            self.facts.certificate = tls.shown();
+            let connection = Arc::clone(self.facts.connection());
+            failure = server.explain(failure, &connection.tls);
+            self.facts.certificate = connection.tls.shown();
         }
         self.facts.describe_unread(&held);
         let patience = limits.write_stall;

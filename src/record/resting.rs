@@ -38,11 +38,12 @@ impl Resting {
     }
 
     fn end(&mut self, describe: impl FnOnce(&mut Record) -> Failure) {
-        let Some(packed) = self.packed.take() else {
+        let Some(packed) = &self.packed else {
             return;
         };
         let mut record = packed.unpack();
         let failure = describe(&mut record);
+        self.packed = None;
         record.fail(failure, Stage::Tunnel);
         record.event = Event::Closed;
         record.status = Some(SWITCHED);

@@ -378,7 +378,6 @@ pub(super) fn generation(
         Arc::clone(config),
         upstreams::groups(config, clients, before, &common.names),
         plan.materials.certificates(),
-        common.sink.metrics(),
     )
 }
 

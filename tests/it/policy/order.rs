@@ -50,7 +50,7 @@ fn the_checks_of_a_handshake_come_in_their_order() {
         };
         let mut request = handshake(path, &changes);
         if has("http_early_data") {
-            request.push_str("\u{1}");
+            request.push('\u{1}');
         }
         assert_eq!(guard.verdict(request), *expected);
     }

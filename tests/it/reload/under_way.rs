@@ -123,6 +123,54 @@ fn a_request_is_judged_by_what_is_in_use_when_its_head_has_come() {
     proxy.stop();
 }
 
+/// The limits on clients are those in use when the head has come, as its route is.
+#[test]
+fn a_client_is_counted_by_what_is_in_use_when_its_head_has_come() {
+    let allowing = |connections: u32| Setup {
+        extra: "trusted_proxies: [127.0.0.0/8]\n".to_owned(),
+        limits: format!("connections_per_client: {connections}"),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut proxy = allowing(1).start();
+    let request = handshake("/ws", &[("X-Forwarded-For", "203.0.113.7")]);
+    let mut first = Client::plain(proxy.address());
+    assert_eq!(first.send(&request).response().status, 101);
+    let mut second = Client::plain(proxy.address());
+    let (begun, rest) = request.split_at(20);
+    second.send(begun);
+    eventually("it to be read", || is_read(second.tcp()).then_some(()));
+    proxy.reload(&allowing(2));
+    assert_eq!(second.send(rest).response().status, 101);
+    let mut third = Client::plain(proxy.address());
+    assert_eq!(third.send(&request).response().status, 429);
+    proxy.terminal().expect(Reason::ClientConnLimit);
+    drop((first, second));
+    proxy.stop();
+}
+
+/// The deadline of a further request is the one in use when the request begins.
+#[test]
+fn a_further_request_has_the_deadline_in_use_when_it_begins() {
+    let allowing = |limit: &str| Setup {
+        limits: format!("request_head: {limit}"),
+        ..Setup::plain("\"builtin:echo\"")
+    };
+    let mut setup = allowing("10s");
+    setup.routes = "  - { path: /health, respond: { status: 204 } }\n".to_owned();
+    let mut proxy = setup.start();
+    let mut client = Client::plain(proxy.address());
+    assert_eq!(client.send(get("/health")).response().status, 204);
+    proxy.terminal();
+    setup.limits = allowing("1s").limits;
+    proxy.reload(&setup);
+    client.send("GET /health HTTP/1.1\r\n");
+    assert_eq!(client.response().status, 408);
+    let line = proxy.terminal().expect(Reason::HttpHeaderTimeout);
+    assert_eq!(line.number("generation"), Some(2));
+    assert!(line.number("head_ms") < Some(5000), "{line:?}");
+    proxy.stop();
+}
+
 #[test]
 fn an_answer_under_way_is_the_last_where_the_listener_is_gone() {
     let (origin, go) = waiting();
