@@ -11,6 +11,7 @@
 //! connection that ends before its first request has the record of that request.
 
 mod admit;
+mod answers;
 mod arrive;
 mod carry;
 mod describe;
@@ -33,7 +34,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use admit::Admitted;
+use admit::{Admitted, Denied};
 use carry::Carry;
 use facts::{ConnectionFacts, Draft};
 pub use repeat::Repeats;
@@ -328,7 +329,15 @@ impl Request<'_> {
             Ok(Admitted::Answer(response)) => Box::pin(self.answer(asked, response)).await,
             Ok(Admitted::Plain(admitted)) => Box::pin(self.forward(asked, admitted)).await,
             Ok(Admitted::Opening(admitted)) => Box::pin(self.open(asked, admitted)).await,
-            Err(denied) => Err(Box::pin(self.deny(asked, denied)).await),
+            Err(Denied {
+                failure,
+                explanation,
+            }) => {
+                // An unread body would delay the answer.
+                drop(asked.body);
+                let explanation = explanation.map(|explanation| *explanation);
+                Err(Box::pin(self.refuse(asked.exchange, failure, explanation)).await)
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use http::{Response, Version};
 
 use super::explain::Explanation;
 use super::read::Asked;
-use super::{Request, plain};
+use super::{Request, answers};
 use crate::generation::{Generation, Target};
 use crate::http::forwarded::Identity;
 use crate::http::head::too_old;
@@ -204,7 +204,7 @@ impl Request<'_> {
                 self.facts.route = None;
             }
         })?;
-        self.is_permitted(&permit, target);
+        self.note_permit(&permit, target);
         self.is_not_draining()?;
         // Only now is the client known if the peer is a trusted proxy.
         self.connection
@@ -223,7 +223,7 @@ impl Request<'_> {
             .map_err(|failure| self.quieter_if_repeated(failure, identity))?;
         let (permit, target) = match plain {
             Plain::Respond(respond) => {
-                let response = plain::response(respond, &request.method);
+                let response = answers::response(respond, &request.method);
                 return Ok(Admitted::Answer(response));
             }
             Plain::Forward(..) if request.version == Version::HTTP_10 => {
@@ -231,7 +231,7 @@ impl Request<'_> {
             }
             Plain::Forward(permit, target) => (permit, target),
         };
-        self.is_permitted(&permit, target);
+        self.note_permit(&permit, target);
         upstream::check_announced(announced(&request.headers), permit.rules().max_body)?;
         Ok(Admitted::Plain(AdmittedPlain { permit, target }))
     }
@@ -278,7 +278,7 @@ impl Request<'_> {
         }
     }
 
-    fn is_permitted<R>(&mut self, permit: &Permit<'_, R>, target: &Target) {
+    fn note_permit<R>(&mut self, permit: &Permit<'_, R>, target: &Target) {
         self.facts.upstream = Some(target.upstream.settings().name.clone());
         self.facts.referer_app_id = permit.referer_app_id().map(str::to_owned);
         self.facts.notes(permit.notes().iter().cloned());
@@ -313,7 +313,7 @@ fn redirect(request: &Parts, asked: &policy::RequestFacts<'_>) -> Result<Respons
     }
     match asked.is_handshake {
         true => Err(Reason::RedirectRefused.into()),
-        false => Ok(plain::redirect(asked.authority, &request.uri)),
+        false => Ok(answers::to_https(asked.authority, &request.uri)),
     }
 }
 

@@ -6,11 +6,9 @@ use http::Version;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
-use super::facts::Draft;
-use crate::http::forwarded::{self, Identity};
 use crate::http::glimpse::Glimpse;
 use crate::http::trace::trace_id;
-use crate::reason::{Failure, Note, NoteCode};
+use crate::reason::Failure;
 use crate::record::{Record, millis, stamp};
 use crate::secrets::without_secrets;
 use crate::text::{peer_list, peer_text};
@@ -32,19 +30,18 @@ pub(super) struct Description {
     pub is_plain: bool,
 }
 
-impl Draft {
-    /// Notes what a request says about itself.
-    pub fn describe(&mut self, request: &Parts, identity: &Identity) {
+impl Description {
+    /// That of a request. `redacted` is a path with its query as records show them.
+    pub fn of(
+        request: &Parts,
+        request_id: Option<&str>,
+        redacted: impl Fn(&[u8], Option<&[u8]>) -> String,
+    ) -> Self {
         let values = |name: header::HeaderName| {
             let values = request.headers.get_all(name).into_iter();
             values.map(HeaderValue::as_bytes).collect::<Vec<_>>()
         };
-        let request_id = forwarded::request_id(&request.headers).unwrap_or_else(|why| {
-            self.note(Note::new(NoteCode::RequestIdReplaced, why));
-            None
-        });
-        self.set_client(identity.client);
-        self.description = Description {
+        Self {
             request_id: request_id.map(str::to_owned),
             trace_id: trace_id(&request.headers).map(str::to_owned),
             http_version: Some(match request.version {
@@ -56,33 +53,32 @@ impl Draft {
                 Some(authority) => joined(&[authority.as_str().as_bytes()], without_secrets),
                 None => joined(&values(header::HOST), without_secrets),
             },
-            path: Some(self.redacted(
+            path: Some(redacted(
                 request.uri.path().as_bytes(),
                 request.uri.query().map(str::as_bytes),
             )),
             origin: joined(&values(header::ORIGIN), without_secrets),
             user_agent: joined(&values(header::USER_AGENT), |value| Cow::Borrowed(value)),
             is_plain: false,
-        };
-        // If the request has no id, it gets one now.
-        self.request_id();
+        }
     }
 
-    /// The same for a head that is refused before it is parsed, as far as it can be read.
-    pub fn describe_unread(&mut self, head: &[u8]) {
-        let Some(seen) = Glimpse::of(head) else {
-            return;
-        };
-        self.description = Description {
+    /// That of a head which was not parsed, as far as it can be read.
+    pub fn of_unread(
+        head: &[u8],
+        redacted: impl Fn(&[u8], Option<&[u8]>) -> String,
+    ) -> Option<Self> {
+        let seen = Glimpse::of(head)?;
+        Some(Self {
             http_version: seen.version,
             method: Some(peer_text(seen.method)),
             host: joined(&seen.hosts, without_secrets),
-            path: seen.path.map(|path| self.redacted(path, seen.query)),
+            path: seen.path.map(|path| redacted(path, seen.query)),
             origin: joined(&seen.origins, without_secrets),
             user_agent: joined(&seen.user_agents, |value| Cow::Borrowed(value)),
             is_plain: seen.is_plain,
-            ..Description::default()
-        };
+            ..Self::default()
+        })
     }
 }
 

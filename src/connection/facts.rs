@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::request::Parts;
 use tokio::time::Instant;
 
 use super::describe::Description;
 use super::local;
 use super::shared::Shared;
 use super::stop::Cutoff;
-use crate::reason::{Failure, Level, Note, Reason, Stage};
+use crate::http::forwarded::{self, Identity};
+use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::record::{Event, Record, Resting, Served, Sink, Wanted, aborted, millis};
 use crate::secrets::redact_query;
 use crate::tls;
@@ -228,9 +230,28 @@ impl Draft {
         id.get_or_insert_with(own).clone()
     }
 
-    /// A path as records show it: what its query says is redacted as configured.
-    pub fn redacted(&self, path: &[u8], query: Option<&[u8]>) -> String {
-        redact_query(path, query, &self.sink.log().query_keep)
+    /// Notes what a request says about itself, and who its client is.
+    pub fn describe(&mut self, request: &Parts, identity: &Identity) {
+        let request_id = forwarded::request_id(&request.headers).unwrap_or_else(|why| {
+            self.note(Note::new(NoteCode::RequestIdReplaced, why));
+            None
+        });
+        self.set_client(identity.client);
+        let keep = &self.sink.log().query_keep;
+        self.facts.description = Description::of(request, request_id, |path, query| {
+            redact_query(path, query, keep)
+        });
+        // If the request has no id, it gets one now.
+        self.request_id();
+    }
+
+    /// The same for a head that is refused before it is parsed.
+    pub fn describe_unread(&mut self, head: &[u8]) {
+        let keep = &self.sink.log().query_keep;
+        let described = Description::of_unread(head, |path, query| redact_query(path, query, keep));
+        if let Some(description) = described {
+            self.facts.description = description;
+        }
     }
 
     /// The request is refused now; the time that its client takes to read the answer does not count.

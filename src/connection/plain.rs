@@ -5,7 +5,7 @@ use std::future::ready;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response, StatusCode, Version};
+use http::{Response, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -15,7 +15,6 @@ use super::read::Asked;
 use super::{After, Done, Ended, Next, Request};
 use crate::http::fields::tokens;
 use crate::http::{Body, Delivered, Exchange, Undelivered, respond};
-use crate::policy::{Authority, Respond};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::upstream::{self, BodyOutcome, Served, Upload};
 
@@ -249,59 +248,4 @@ fn close_after(fields: &mut HeaderMap) {
         false => "close",
     };
     fields.insert(header::CONNECTION, HeaderValue::from_static(value));
-}
-
-/// The answer of a `respond` route. OPTIONS gets the allowed methods instead of the body.
-pub(super) fn response(respond: &Respond, method: &Method) -> Response<Bytes> {
-    let is_asked_for = method != Method::OPTIONS;
-    let body = match is_asked_for {
-        true => respond.body.clone(),
-        false => String::new(),
-    };
-    let mut response = Response::new(Bytes::from(body));
-    if let Ok(status) = StatusCode::from_u16(respond.status) {
-        *response.status_mut() = status;
-    }
-    let (name, value) = match is_asked_for {
-        true => (header::CONTENT_TYPE, respond.content_type.clone()),
-        false => (header::ALLOW, Respond::METHODS.join(", ")),
-    };
-    if let Ok(value) = HeaderValue::from_str(&value) {
-        response.headers_mut().insert(name, value);
-    }
-    response
-}
-
-/// The redirect to the same place over TLS. The method stays (RFC 9110 section 15.4.9).
-pub(super) fn redirect(asked: &Authority, target: &http::Uri) -> Response<Bytes> {
-    // Without the port, which is this listener's. `Display` writes the brackets of an IPv6 address.
-    let host = Authority {
-        port: None,
-        ..asked.clone()
-    };
-    let path = target.path_and_query().map_or("/", |path| path.as_str());
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    if let Ok(location) = HeaderValue::from_str(&format!("https://{host}{path}")) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_redirect_names_the_host_as_a_url_does() {
-        for (host, location) in [
-            ("api.example.com:8080", "https://api.example.com/a?b"),
-            ("[::1]:8080", "https://[::1]/a?b"),
-            ("[2001:DB8::1]", "https://[2001:db8::1]/a?b"),
-        ] {
-            let asked = Authority::parse(host.as_bytes()).unwrap();
-            let response = redirect(&asked, &http::Uri::from_static("/a?b"));
-            assert_eq!(response.headers()[header::LOCATION], location);
-        }
-    }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::admit::Denied;
 use super::explain::Explanation;
 use super::facts::Draft;
-use super::read::Asked;
 use super::{Ended, Request};
 use crate::http::{Exchange, Gone, Leaving, respond};
 use crate::reason::{Failure, Note, NoteCode, Reason};
@@ -16,15 +14,6 @@ use crate::stream::ClientStream;
 use crate::tls;
 
 impl Request<'_> {
-    /// Answers a request that may not pass.
-    pub(super) async fn deny(&mut self, asked: Asked, denied: Denied) -> Ended {
-        // An unread body would delay the answer.
-        drop(asked.body);
-        let explanation = denied.explanation.map(|explanation| *explanation);
-        self.refuse(asked.exchange, denied.failure, explanation)
-            .await
-    }
-
     /// Answers a request with the proxy's own refusal. If the failure has no status, the connection just ends.
     pub(super) async fn refuse(
         &mut self,
