@@ -35,7 +35,7 @@ pub const CONNECTIONS: usize = 32;
 /// How long a client may take for a request head, and how long a kept connection may wait for the next request.
 const HEAD: Duration = Duration::from_secs(5);
 
-/// How long a connection may live in any case. If it is still in use then, `Connection: close` tells the client.
+/// How long a connection may live at most. If it is still in use after that, `Connection: close` tells the client.
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long a request may still take after that time, and how long an ending service waits for its requests.
@@ -121,7 +121,7 @@ impl Connections {
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             oldest.abort();
-            // Waits for its end, because a burst of connections could be faster.
+            // Waits until it has ended. Otherwise a burst of connections could exceed the limit.
             self.running.join_next().await;
         }
         self.oldest_first.push_back(self.running.spawn(connection));
@@ -156,7 +156,7 @@ async fn answer_all<S>(
         // hyper would close a connection that has not sent anything yet.
         tokio::time::sleep(LAST_ANSWER).await;
     };
-    // Errors are ignored: a check that got no answer reports that itself.
+    // Errors are ignored: a client that gets no answer notices that itself.
     tokio::select! {
         _ = &mut connection => return,
         () = tokio::time::sleep(lifetime) => {}

@@ -179,7 +179,7 @@ fn reads_no_configuration(named: Option<&Path>, command: &str) {
     }
 }
 
-/// Writes a command's output. If the reader closed the pipe, it has seen what it wanted.
+/// Writes a command's output. It is not an error if the reader has closed the pipe.
 fn say(mut to: impl Write, text: &str) {
     let _: io::Result<()> = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }

@@ -6,9 +6,9 @@
 //!                            └▶ open ─▶ tunnel
 //! ```
 //!
-//! Each step takes the result of the step before it, and gives what the next one needs, or an [`Ended`] with the reason. It
-//! fills in the facts of the connection or the request ([`facts`]). When the request ends, the record is made of them here. A
-//! connection that ends before its first request has the record of that request.
+//! Each step takes the result of the step before it. It returns what the next step needs, or an [`Ended`] with the
+//! reason. It adds what it learns to the facts of the connection or of the request ([`facts`]). When a request ends,
+//! this file has its record made from these facts. A connection that ends before its first request has one record, too.
 
 mod admit;
 mod answers;
@@ -53,8 +53,9 @@ use crate::upstream::InUse;
 
 /// Serves one connection from its first byte to its last, unless it is cut off. A tunnel goes on in another task.
 ///
-/// The connection is let in with `shared`. Each request is served with what `current` has when its head is complete.
-/// `counted` counts the connection once, until its last byte; the first parameter is dropped last.
+/// `shared` admits the connection. Each request is served with the settings that `current` has when the head of the
+/// request is complete. `counted` counts the connection until its last byte. It is the first parameter because the
+/// first one is dropped last.
 pub async fn serve(
     counted: TaskTrackerToken,
     accepted: Accepted,
@@ -86,7 +87,7 @@ pub async fn serve(
     let Connection { held, shared, .. } = connection;
     let held = held.into_inner();
     match after {
-        // A task never shrinks, and a handshake holds far more than a tunnel.
+        // In a new task, because a task never becomes smaller, and a handshake needs far more memory than a tunnel.
         After::Tunnel(opened) => {
             tokio::spawn(Carry::new(*opened, shared, slot, held, counted));
         }
@@ -109,25 +110,25 @@ pub fn turn_away(not_accepted: NotAccepted, shared: &Shared) {
 
 /// A connection with a client: what its requests share.
 struct Connection<'a> {
-    /// What its requests are served with next.
+    /// Where it gets the settings for its next request.
     current: &'a Current,
-    /// What it is served with.
+    /// The settings that serve it now.
     shared: Arc<Shared>,
     cutoff: Cutoff,
-    /// The nearest hop that speaks HTTP: the peer of the socket, or whom its PROXY header names.
+    /// The nearest hop that speaks HTTP: the peer of the socket, or the client in its PROXY header.
     peer: SocketAddr,
     /// Whether that hop's connection is TLS.
     secure: bool,
-    /// Whether the PROXY header names nobody. Then fields that name the client are not believed.
+    /// Whether the PROXY header does not name a client. Fields that name the client are then ignored.
     is_unnamed: bool,
-    /// Counts this connection among its client's, as soon as the client is known.
+    /// Counts this connection for its client, as soon as the client is known.
     held: OnceLock<Box<Held>>,
 }
 
 /// A request, which ends in one record. Several may live on one connection.
 struct Request<'a> {
     connection: &'a Connection<'a>,
-    /// What it is served with.
+    /// The settings that serve it.
     shared: Arc<Shared>,
     facts: Draft,
 }
@@ -135,7 +136,7 @@ struct Request<'a> {
 /// A client's stream at the beginning of a request.
 struct Unread {
     stream: ClientStream,
-    /// What has arrived of the request.
+    /// The bytes of the request that have arrived.
     held: Vec<u8>,
     /// When its head must be complete.
     deadline: Instant,
@@ -170,7 +171,7 @@ enum Next {
     },
 }
 
-/// How a request ended well.
+/// How a request succeeded.
 enum Done {
     /// A tunnel is open: the client has its 101.
     Opened(Box<(Tunnel, InUse)>),
@@ -185,7 +186,7 @@ enum Done {
 /// How a request failed.
 struct Ended {
     failure: Failure,
-    /// Open while the client may still have to read its answer.
+    /// The client's stream, if the client may still have to read its answer.
     client: Option<ClientStream>,
 }
 
@@ -199,7 +200,7 @@ impl From<Failure> for Ended {
 }
 
 impl Connection<'_> {
-    /// accept, identify, secure; then one request after the other.
+    /// Runs the steps accept, identify and secure, and then one request after the other.
     async fn live(&mut self, socket: TcpStream, at: Instant, facts: ConnectionFacts) -> After {
         let mut draft = self.draft(Arc::new(facts), (at, 0));
         // Each step is boxed, so a connection that waits for its client is only as large as the waiting step.
@@ -243,14 +244,14 @@ impl Connection<'_> {
         After::Close(None)
     }
 
-    /// accept, identify, secure: what comes next is the first request.
+    /// Runs the steps accept, identify and secure. Returns the stream at the beginning of the first request.
     async fn arrive(&mut self, socket: TcpStream, draft: &mut Draft) -> Result<Unread, Ended> {
         let counted = self.accept(socket, draft)?;
         let identified = Box::pin(self.identify(counted, draft)).await?;
         Box::pin(self.secure(identified, draft)).await
     }
 
-    /// Goes on with what the listener serves with now, if that would have let the connection in the same way.
+    /// Switches to the listener's current settings, if they would have admitted the connection in the same way.
     fn follow(&mut self) {
         if let Some(shared) = self.current.successor(&self.shared) {
             self.shared = shared;
@@ -268,7 +269,7 @@ impl Connection<'_> {
         }
     }
 
-    /// The guard of a request that began at some time, after so many others.
+    /// The guard of a request. `begun` says when it began, and how many requests came before it.
     fn draft(&self, facts: Arc<ConnectionFacts>, begun: (Instant, u32)) -> Draft {
         Draft::new(&self.shared, self.cutoff.clone(), facts, begun)
     }
@@ -287,7 +288,7 @@ impl Connection<'_> {
 }
 
 impl Request<'_> {
-    /// From its head to its record; gives also what it was served with.
+    /// Serves the request from its head to its record. Also returns the settings that served it.
     async fn live(mut self, unread: Unread) -> (Next, Arc<Shared>) {
         let done = self.steps(unread).await;
         let Self { shared, facts, .. } = self;
@@ -295,7 +296,7 @@ impl Request<'_> {
             Ok(Done::Opened(opened)) => {
                 let (tunnel, in_use) = *opened;
                 let is_local = facts.connection().is_local();
-                // First of all, because the client has its 101: from here on a tunnel was open, whatever happens.
+                // This comes first: the client has its 101, so the tunnel counts as open, whatever happens next.
                 let record = facts.opened();
                 shared.sink.entered(Stage::Tunnel);
                 Next::Last(After::Tunnel(Box::new(Opened {
@@ -366,7 +367,7 @@ async fn see_off(
     };
     tokio::select! {
         _ = lingering => {}
-        // The record is written; the peers only lose time to read.
+        // The record is already written. The peers only have less time to read.
         () = shared.drain_patience() => {}
         () = cutoff.reached() => {}
     }

@@ -1,7 +1,7 @@
-//! A configuration in use: the resolved file, and what lives only while the process serves with it.
+//! A configuration in use: the settings from the file, and the objects that exist only while the process uses them.
 //!
 //! A reload makes the next generation. A tunnel keeps the one that admitted it until it ends, so a reload disturbs nothing.
-//! Generations share what outlives a configuration: an upstream's kept connections, its counts, its health.
+//! Generations share what outlives a configuration: the kept connections, the counts and the health of an upstream.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -39,7 +39,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The settings of the tunnels of its route, which has these `rules`; made when the first tunnel opens.
+    /// The settings of the tunnels of its route, which has these `rules`. They are made when the first tunnel opens.
     pub fn tunnels(
         &self,
         rules: &WebSocketRules,
@@ -65,7 +65,7 @@ impl Target {
 }
 
 impl Generation {
-    /// The configuration `number` with its upstreams, by name: one for each upstream of `config`.
+    /// A generation with this number. `upstreams` has one entry, by name, for each upstream of `config`.
     #[must_use]
     pub fn new(
         number: u64,
@@ -75,7 +75,7 @@ impl Generation {
     ) -> Self {
         let bound = |route: &Route| {
             route.bound(|forward| {
-                // Every name is known: any other configuration does not load.
+                // Every name is known, because a configuration with an unknown name is rejected.
                 Some(Target {
                     upstream: Arc::clone(upstreams.get(&forward.upstream)?),
                     route: route.to_string(),

@@ -97,7 +97,7 @@ pub(crate) struct Gone {
 /// What a client did instead of waiting for its answer.
 #[derive(Debug)]
 pub(crate) enum Leaving {
-    /// It left while it was sending its request's body or should have waited.
+    /// It left while it was sending the body of its request, or while it should have waited for the answer.
     Left {
         /// How its connection broke; `None`: it was closed cleanly.
         error: Option<io::Error>,

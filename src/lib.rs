@@ -1,13 +1,14 @@
 //! A sidecar reverse proxy for WebSocket backends that says why every handshake failed and every tunnel ended.
 //!
-//! A connection passes the stages in one direction. Only `connection` knows their order:
+//! A connection passes through the stages in one direction. Only `connection` knows their order:
 //!
 //! ```text
 //! accept -> tls -> http -> policy -> upstream -> tunnel -> record
 //! ```
 //!
 //! Each stage's output is the only way to make the next stage's input, and each fails with a
-//! [`reason::Failure`]. Whatever happens, a connection ends in exactly one terminal [`record`].
+//! [`reason::Failure`]. Whatever happens, each request ends in exactly one terminal [`record`], and so does a
+//! connection without a request.
 //!
 //! Only `cli` is for the program. The other public modules are for tests and fuzz targets.
 

@@ -1,5 +1,5 @@
-//! Who may pass: checks host and path against the routes, then the Origin and subprotocols of an opening handshake or
-//! the method of a plain request.
+//! Decides who is admitted: checks host and path against the routes, then the Origin and subprotocols of an opening
+//! handshake or the method of a plain request.
 //!
 //! Pure: no I/O and no clock. Takes the routes and the facts of a request. Gives a [`Permit`], which only [`check`] and
 //! [`check_plain`] can make, or a reason of the policy stage (RFC 6455 sections 4.2.1 and 10.2, RFC 6454, RFC 9110
@@ -31,7 +31,7 @@ use crate::text::enumerated;
 /// The detail of a near miss until the route that was meant is searched for.
 const NEAR: &str = "the path is nearly that of a route";
 
-/// What the policy looks at. All text is as it was received.
+/// The facts about a request that the policy checks. All text is as it was received.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'a> {
     /// Whether the client connects with TLS, here or at a trusted hop in front.
@@ -71,7 +71,7 @@ impl<'r, R> Permit<'r, R> {
         self.rules
     }
 
-    /// The remarks of the policy.
+    /// The notes of the policy.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
@@ -188,7 +188,7 @@ pub fn check_plain<'r, U>(matched: Matched<'r, U>, method: &str) -> Result<Plain
 pub struct Matched<'r, U> {
     /// The first route that matches.
     pub route: &'r Route<U>,
-    /// The remark of the host check.
+    /// The note of the host check.
     pub note: Option<Note>,
     /// All routes, to find the one that was meant.
     routes: &'r [Route<U>],

@@ -174,7 +174,7 @@ impl<'de> Deserialize<'de> for Outcome {
 /// A hop that may have ended a tunnel, and the timer that makes it likely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspect {
-    /// The hop, in words that say "possibly".
+    /// The hop, in words that begin with "possibly".
     pub hop: String,
     /// Its timer.
     pub timer: String,
@@ -191,7 +191,7 @@ pub struct Served {
     pub expires: String,
 }
 
-/// What a client wants, if its request shows it.
+/// What a client wants, as far as its request shows this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
     /// No complete request has arrived.

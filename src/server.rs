@@ -147,7 +147,7 @@ impl Server {
             accept_tasks: tasks.accept.clone(),
         };
         let sink = common.sink.clone();
-        // It has the services, which answer until this function returns.
+        // The reloader owns the services, so they answer until this function returns.
         let mut reloading = pin!(Reloader::new(running, tasks).run(hangup));
         let how = tokio::select! {
             how = drain.run() => how,

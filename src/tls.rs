@@ -1,8 +1,8 @@
 //! The TLS stage (RFC 8446, RFC 5246).
 //!
-//! Takes a socket with its first bytes; gives a decrypting [`ClientStream`]; fails with the `tls_…` reasons. They are
-//! found in the ClientHello, which is read before a certificate is chosen. One deadline covers hello and handshake. All
-//! of rustls that the rest of the program needs is in this module.
+//! Takes a socket with its first bytes; gives a decrypting [`ClientStream`]; fails with the `tls_…` reasons. The reason
+//! is found in the ClientHello, which is read before a certificate is chosen. One deadline covers the hello and the
+//! handshake. Outside of it only `stream.rs` names rustls.
 
 mod accepted_keys;
 mod alert;
@@ -78,7 +78,7 @@ pub struct Server {
     self_signed: bool,
 }
 
-/// The known facts about a client's TLS, filled in as they become known.
+/// The facts about a client's TLS, filled in step by step.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The requested server name, in lower case.

@@ -5,8 +5,8 @@
 //! passed. There is one task per tunnel. While it is idle, it holds no buffer.
 //!
 //! Bytes pass unchanged. One [`frame::Reader`] per direction reads the headers on the way, so the proxy recognises a
-//! Close frame and puts its own frames only between two others. `leg.rs` moves and reads bytes, this file has the rules
-//! for what follows from what was read, `timers.rs` has the timers, and `ending.rs` describes the end.
+//! Close frame and puts its own frames only between two others. `leg.rs` moves and reads bytes, this file has the
+//! rules for received frames, `timers.rs` has the timers, and `ending.rs` describes the end.
 
 mod ending;
 pub mod frame;
@@ -217,7 +217,7 @@ impl Tunnel {
     }
 }
 
-/// An end that the proxy decided on, and how it says goodbye.
+/// An end that the proxy decided on, and which Close frames it sends.
 #[derive(Debug)]
 struct Farewell {
     /// The close codes for the client and the upstream.
@@ -266,8 +266,8 @@ impl Tunnel {
     }
 
     /// Checks whether a client has reset the connection while its bytes wait for the upstream. These bytes may still be
-    /// passed on, so it is treated as a client that can't be written to. An upstream is not watched in this way: a client
-    /// that is only slow must still get its last messages.
+    /// passed on, so the client counts as one that can't be written to. An upstream is not watched in this way: a
+    /// client that is only slow must still get its last messages.
     fn poll_unread(&mut self, cx: &mut Context<'_>) {
         if self.upstream.stalled_since().is_none() || self.client.ended().is_some() {
             self.unread = None;

@@ -1,4 +1,4 @@
-//! The answers of the services, by path and method, and whom the admin service refuses.
+//! The answers of the services, by path and method, and which requests the admin service refuses.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -19,12 +19,12 @@ use crate::metrics::Text;
 /// A short text.
 pub type Body = Full<Bytes>;
 
-/// Which paths are answered.
+/// The kinds of service, which answer different paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Health checks and metrics.
     Probes,
-    /// Health checks, metrics and the drain.
+    /// Health checks, metrics and drains.
     Admin,
 }
 

@@ -48,7 +48,7 @@ fn open() -> Option<u64> {
     const FOLDER: &str = "/proc/self/fd";
     // Since Linux 6.2 the size is the number of descriptors; before, it is 0.
     match fs::metadata(FOLDER).ok()?.len() {
-        // Without the descriptor that is open for reading the folder.
+        // Does not count the descriptor that is open for reading the folder.
         0 => Some((fs::read_dir(FOLDER).ok()?.count() as u64).saturating_sub(1)),
         count => Some(count),
     }

@@ -25,7 +25,7 @@ pub enum Phase {
     Delay,
     /// New handshakes are refused, and open tunnels are closed.
     Draining,
-    /// All earlier connections have ended, this many of them because they were cut; the process waits for a signal.
+    /// All earlier connections have ended; this many of them were cut off. The process waits for a signal.
     Drained(usize),
 }
 
@@ -94,7 +94,7 @@ impl State {
         });
         let mut phase = self.phase.subscribe();
         let begun = phase.wait_for(|phase| !matches!(phase, Phase::Ready | Phase::Asked));
-        // A drain that begins later has been requested all the same.
+        // Even if the drain begins later, it has been requested.
         let _ = tokio::time::timeout(BEGINNING, begun).await;
         is_first
     }

@@ -61,7 +61,7 @@ pub(super) fn drain(file: &Path, address: Option<Target>, is_waiting: bool) -> u
     }
 }
 
-/// Waits until the drain is over; returns the answer for its end, or why it is not known.
+/// Waits until the drain is over. Returns the service's last answer, or why there is none.
 fn wait(address: &Target, most: Duration) -> Result<String, String> {
     let deadline = Instant::now() + most;
     loop {

@@ -32,7 +32,7 @@ pub(super) fn explain(code: Option<&str>, markdown: bool, language: Language) ->
         say(io::stdout(), &text);
         return OK;
     }
-    // Words that score lower have little in common.
+    // Codes with a lower score are not similar.
     const ALIKE: f64 = 0.8;
     let nearest = Reason::ALL
         .iter()

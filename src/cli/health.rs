@@ -1,4 +1,4 @@
-//! `wsgate health`: whether the proxy runs; for images without any other program that could ask.
+//! `wsgate health`: asks whether the proxy runs. For images that contain no other program that could ask.
 
 use std::io;
 use std::path::Path;

@@ -202,8 +202,8 @@ fn served(config: &Config, route: &Route) -> String {
     text
 }
 
-/// A command to paste: the opening handshake for the first route on the first listener. `None` if a host, an origin or
-/// a path is a pattern, or needs quotes in a shell.
+/// A command to paste, which sends an opening handshake for the first route to the first listener. `None` if a host, an
+/// origin or a path is a pattern, or needs quotes in a shell.
 fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
     let (address, listener) = (addresses.first()?, config.listeners.first()?);
     let route = config.routes.first()?;
@@ -232,7 +232,8 @@ fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
         None => reachable.to_string(),
         Some(name) => {
             if name != "localhost" {
-                // The name may resolve to the machine that serves it now.
+                // The name may still resolve to the machine that serves it at present, so the command names the
+                // address.
                 options.push_str(&format!("--connect-to ::{reachable} "));
             }
             format!("{name}:{}", reachable.port())

@@ -80,7 +80,7 @@ impl Signals {
                     Some(until) => until.min(end),
                     None => end + allowed.get().map(|allowed| allowed()).unwrap_or_default(),
                 });
-                // If nobody reads them, the ones that wait are enough.
+                // If the queue is full, the waiting signals are enough.
                 let _ = sender.try_send(name);
             }
         };

@@ -1,7 +1,7 @@
-//! The blocks of `proxy.yaml`, a file for each: the keys of the block, the settings that they fill, and the checks of keys
-//! against each other.
+//! The blocks of `proxy.yaml`. The file of a block has its keys, the settings that they fill, and the checks whether
+//! its keys fit together. The settings of routes are in `policy/rules.rs`.
 //!
-//! To add a key, add a field to the settings, describe the key in `keys!`, and read it into the field.
+//! To add a key: add a field to the settings, describe the key in `keys!`, and read the key into the field.
 
 mod limits;
 mod listeners;
@@ -72,7 +72,7 @@ pub struct Config {
 pub struct LoadBalancer {
     /// Its name in records and hints.
     pub name: Option<String>,
-    /// After how much silence it closes a connection.
+    /// How long a connection may be silent before the hop closes it.
     pub idle_timeout: Option<Duration>,
 }
 
@@ -116,8 +116,8 @@ static NETWORKS: List<Text<IpNet>> = List::of(Text::parsed("network or address",
 
 const NETWORK: &str = "a network or address such as 10.0.0.0/8 or 192.0.2.7";
 
-/// The configuration that `root` holds. A value that is wrong is reported and takes its default, so that the rest is
-/// checked too. The result may be used only if the report has no errors. Every certificate that could be read is added to
+/// Reads the configuration at `root`. A wrong value is reported and replaced by its default, so that the rest is also
+/// checked. The result may be used only if the report has no errors. Every certificate that could be read is added to
 /// `certificates`.
 pub fn read(
     root: &Cursor<'_>,
@@ -132,7 +132,7 @@ pub fn read(
     }
     let fields = root.fields(RootKeys::BLOCK, report)?;
     let trusted_proxies = trusted_proxies(&fields, report);
-    // If the list is wrong, it is reported once: something was meant to be trusted.
+    // A wrong list is reported elsewhere. It counts as not empty, because some proxies were meant to be trusted.
     let has_trusted = match fields.get(&ROOT.trusted_proxies) {
         Some(proxies) => !matches!(proxies.node, Node::List(items) if items.is_empty()),
         None => fields.is_meant(&ROOT.trusted_proxies),

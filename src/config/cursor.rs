@@ -1,4 +1,4 @@
-//! A place in the YAML tree. Every fault becomes a finding there, and reading goes on.
+//! A place in the YAML tree. Each error there is added to the report, and reading continues.
 
 use super::problem::{Complaint, Severity, quoted, shown};
 use super::report::{Finding, Remark, Report, Stray};

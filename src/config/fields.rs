@@ -1,5 +1,5 @@
-//! Reading a mapping by the keys of its [`Block`]: unknown and missing keys are reported, and each key is read as its
-//! description says.
+//! Reads a mapping with the keys of its [`Block`]. Reports unknown and missing keys, and reads each key according to
+//! its description.
 
 use super::cursor::Cursor;
 use super::foreign;
@@ -14,7 +14,7 @@ use super::yaml::Node;
 pub struct Fields<'t> {
     block: Option<&'static Block>,
     entries: Vec<(&'t str, Cursor<'t>)>,
-    /// Keys that misspelt ones were probably meant to be.
+    /// The keys that were probably meant by misspelt ones.
     meant: Vec<&'static str>,
 }
 
@@ -61,7 +61,7 @@ impl<'t> Fields<'t> {
 }
 
 impl<T> Key<T, Is<T>> {
-    /// What it means to leave the key out.
+    /// The default of the key.
     pub fn default(&self) -> T {
         (self.absent.0)()
     }
@@ -210,7 +210,7 @@ fn allowed(block: &Block) -> String {
 }
 
 impl Shape {
-    /// Whether `node` could be behind such a key, right or wrong.
+    /// Whether `node` could have been written as the value of such a key, even if it is wrong.
     fn fits(self, node: &Node) -> bool {
         match self {
             // One item is often written without the list.

@@ -52,7 +52,7 @@ pub enum Habit {
 }
 
 impl Habit {
-    /// The time of the habit.
+    /// The timeout, the age or the interval, whichever this is.
     #[must_use]
     pub const fn time(self) -> Duration {
         match self {

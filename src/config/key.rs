@@ -68,13 +68,13 @@ pub struct Section {
 pub enum Form {
     /// A mapping; without it all its keys have their defaults.
     Mapping,
-    /// A mapping; without it there is no such thing.
+    /// A mapping; if it is left out, the setting is absent.
     OptionalMapping,
     /// A mapping, or `off`, which is the default.
     MappingOrOff,
     /// A list of mappings, which is required.
     List,
-    /// A list of mappings; without it there is no such thing.
+    /// A list of mappings; if it is left out, the setting is absent.
     OptionalList,
     /// A mapping from names of the operator's choice to mappings, which is required.
     Named,
@@ -124,7 +124,7 @@ pub enum DefaultValue {
     Value(Json),
 }
 
-/// What is behind a key.
+/// What may be written as the value of a key.
 #[derive(Clone, Copy)]
 pub enum Shape {
     /// A value, or a list of values.
@@ -260,7 +260,7 @@ impl<T> Absent<T> for Is<T> {
 }
 
 impl Shape {
-    /// How a path continues below such a key, and the keys there.
+    /// How the path of a key below this one continues, and which keys are allowed there.
     pub fn below(self) -> (&'static str, Option<&'static Block>) {
         match self {
             Self::Value(value) if value.item().is_some() => ("[]", None),

@@ -9,7 +9,7 @@ const LINES_ABOVE: usize = 4;
 /// them means counting from the top.
 const MOST_LINES: usize = 200;
 
-/// What a version control system leaves where two changes met.
+/// The lines that mark a merge conflict.
 const CONFLICT: [&str; 3] = ["<<<<<<<", "|||||||", ">>>>>>>"];
 
 /// The first marker of a merge conflict.
@@ -68,7 +68,7 @@ pub(super) fn comment_behind(line: &str) -> Option<usize> {
     None
 }
 
-/// Another format than YAML, if `text` looks like one. Only for a `text` that can't be used.
+/// The format of `text`, if it looks like one other than YAML. Only for a `text` that can't be used.
 pub(super) fn other_format(text: &str) -> Option<Refusal> {
     text.lines().enumerate().find_map(|(index, line)| {
         let (what, help) = format_of(line)?;
@@ -201,8 +201,8 @@ impl LookAlike {
     }
 }
 
-/// What was meant by a character that a keyboard for Chinese, a word processor or a web page wrote instead of another:
-/// `Some(None)` for an invisible character, `None` for all other characters.
+/// The ASCII character that was probably meant by `c`, which a Chinese keyboard, a word processor or a web page may
+/// have written instead. `Some(None)`: `c` is invisible. `None`: `c` is not such a character.
 fn meant_by(c: char) -> Option<Option<char>> {
     let meant = match c {
         '\u{ad}'

@@ -25,7 +25,7 @@ pub(super) const MOST_PROBLEMS: usize = 200;
 /// hundred in a file a tenth of that.
 const MOST_READ_AGAIN: usize = 24 * 1024 * 1024;
 
-/// What came of reading a configuration.
+/// The result of reading a configuration.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// `None` if there are errors.

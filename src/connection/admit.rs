@@ -1,7 +1,8 @@
-//! Who may pass: a request against the rules of HTTP and of the configuration.
+//! Decides whether a request is admitted: checks it against the rules of HTTP and of the configuration.
 //!
-//! Two lists of checks, [`Request::keeps_http`] and [`Request::keeps_policy`], each read from top to bottom. The first check
-//! that fails decides the reason. A new check is a new line in one of them.
+//! [`Request::keeps_http`] and [`Request::keeps_policy`] call the checks from top to bottom. The first check that fails
+//! decides the reason. Most checks are in [`opening::check`] and in [`policy`]. The raw head was already checked when
+//! it was read.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,25 +36,25 @@ pub(super) enum Admitted<'g> {
     Answer(Response<Bytes>),
 }
 
-/// An opening handshake that may be handed on, and to whom.
+/// An admitted opening handshake, with where it goes.
 pub(super) struct AdmittedOpening<'g> {
     pub permit: Permit<'g, WebSocketRules>,
     pub opening: Opening,
     pub target: &'g Target,
-    /// For a refusal that the upstream may still bring.
+    /// Used if the upstream refuses the handshake.
     pub explanation: Option<Explanation>,
 }
 
-/// A plain request that may be handed on, and to whom.
+/// An admitted plain request, with where it goes.
 pub(super) struct AdmittedPlain<'g> {
     pub permit: Permit<'g, HttpRules>,
     pub target: &'g Target,
 }
 
-/// A request that may not pass.
+/// A request that is refused.
 pub(super) struct Denied {
     pub failure: Failure,
-    /// For a client that is told in a Close frame.
+    /// Set if the client is told the reason in a Close frame.
     pub explanation: Option<Box<Explanation>>,
 }
 
@@ -66,7 +67,7 @@ impl<F: Into<Failure>> From<F> for Denied {
     }
 }
 
-/// A request that keeps the rules of HTTP.
+/// A request that follows the rules of HTTP.
 struct Candidate<'a> {
     request: &'a Parts,
     identity: &'a Identity,
@@ -78,7 +79,7 @@ struct Candidate<'a> {
 }
 
 impl Request<'_> {
-    /// Whether the request may pass, and to where in `generation`, which it is served with.
+    /// Checks the request, and finds where it goes in `generation`, the configuration that serves it.
     pub(super) fn admit<'g>(
         &mut self,
         asked: &Asked,
@@ -200,13 +201,13 @@ impl Request<'_> {
     ) -> Result<(Permit<'g, WebSocketRules>, &'g Target), Failure> {
         let (permit, target) = policy::check(matched, asked).inspect_err(|failure| {
             if failure.reason == Reason::PathNearMiss {
-                // Another route was meant than the one that matches.
+                // The client meant a route other than the one that matches.
                 self.facts.route = None;
             }
         })?;
         self.note_permit(&permit, target);
         self.is_not_draining()?;
-        // Only now is the client known if the peer is a trusted proxy.
+        // If the peer is a trusted proxy, the client is known only now.
         self.connection
             .count(identity.client, &self.shared.clients)?;
         Ok((permit, target))
@@ -246,7 +247,8 @@ impl Request<'_> {
         }
     }
 
-    /// What let this connection in must do so now; if the listener is gone, nothing asks for more.
+    /// Refuses the request if the listener would not admit this connection in the same way now. If the listener is
+    /// gone, nothing is refused.
     fn is_let_in_still(&self) -> Result<(), Failure> {
         match self.connection.current.asks_otherwise(&self.shared) {
             true => Err(Reason::ListenerChanged.into()),
@@ -254,7 +256,7 @@ impl Request<'_> {
         }
     }
 
-    /// Counts a handshake: every one that is well formed, so that guessing is not cheaper than being admitted.
+    /// Counts every well-formed handshake, even if it is refused later: otherwise guessing would not be limited.
     fn is_within_rate(&self, identity: &Identity, is_handshake: bool) -> Result<(), Failure> {
         match is_handshake {
             true => self
@@ -265,8 +267,8 @@ impl Request<'_> {
         }
     }
 
-    /// Whether the listener only sends clients to the same place over TLS. If a hop terminated TLS there is nowhere to send
-    /// them.
+    /// Whether the listener redirects this client to https. A client whose TLS a hop in front terminated already uses
+    /// https.
     fn is_redirected(&self, identity: &Identity) -> bool {
         self.shared.redirect_to_https && !identity.secure
     }
@@ -284,7 +286,7 @@ impl Request<'_> {
         self.facts.notes(permit.notes().iter().cloned());
     }
 
-    /// A probe that asks the same wrong thing again and again is not news.
+    /// Lowers the level if a probe repeats a request that was already refused.
     fn quieter_if_repeated(&self, failure: Failure, identity: &Identity) -> Failure {
         let asked = &self.facts.description;
         let words = [asked.path.as_deref(), asked.user_agent.as_deref()];
@@ -328,7 +330,7 @@ fn values<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
     values.map(HeaderValue::as_bytes).collect()
 }
 
-/// The same failure. If its record is written, the routes are searched for the one that was meant.
+/// Adds a search for the route that was probably meant. It runs only if the record is written.
 fn searched(
     failure: Failure,
     asked: &policy::RequestFacts<'_>,
@@ -341,7 +343,7 @@ fn searched(
     failure.explained_later(move || search.words(&generation.routes))
 }
 
-/// The refusal in the light of what the request asked for besides.
+/// Changes the reason if the problem is the HTTP version of the request, or that it asks for HTTP/2.
 fn as_asked(denied: Denied, version: Version, asks_h2c: Option<&'static str>) -> Denied {
     match (denied.failure.reason, asks_h2c) {
         (Reason::HttpVersionUnsupported, _) => denied,
@@ -350,7 +352,7 @@ fn as_asked(denied: Denied, version: Version, asks_h2c: Option<&'static str>) ->
             let why = format!("no route with respond takes it ({reason})");
             too_old(&why).into()
         }
-        // On routes with plain requests the wish for HTTP/2 is ignored; elsewhere it is what is wrong with the request.
+        // A route for plain requests ignores that a request asks for HTTP/2. On any other route this is the problem.
         (Reason::PlainHttpRequest, Some(asking)) => opening::h2c_refused(asking).into(),
         _ => denied,
     }

@@ -1,4 +1,4 @@
-//! The way of a connection to its first request: counted, the hop in front known, and secured.
+//! The steps of a connection before its first request: it is counted, its PROXY header is read, and TLS is set up.
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ impl Connection<'_> {
         let first = listener::first_bytes(&mut socket, deadline);
         let first = self.shared.unless_draining(first).await;
         let first = match (source, first.map_err(Failure::unanswered)?) {
-            // The hop checks whether we are there, and may well end that with a reset.
+            // The hop only checks whether the proxy is reachable, and may end its check with a reset.
             (Some(Source::Hop), Err(failure))
                 if failure.reason == Reason::TcpResetBeforeRequest =>
             {
@@ -101,7 +101,7 @@ impl Connection<'_> {
         let told = told.map_err(Failure::unanswered)??;
         match told.source {
             Source::Hop => {}
-            // Somebody speaks by way of the hop, and must not be taken for it.
+            // The bytes come from someone behind the hop, who must not be trusted like the hop itself.
             Source::Unnamed => self.is_unnamed = true,
             Source::Client(client) => {
                 self.peer = client;

@@ -31,7 +31,7 @@ pub(super) struct Description {
 }
 
 impl Description {
-    /// That of a request. `redacted` is a path with its query as records show them.
+    /// The description of a request. `redacted` gives a path and its query in the form that records show.
     pub fn of(
         request: &Parts,
         request_id: Option<&str>,

@@ -1,7 +1,8 @@
-//! What is known about a connection and about each of its requests, and the records that are made of it.
+//! What is known about a connection and about each of its requests, and the records that are made from it.
 //!
 //! The stages fill in the facts as they become known, so that a timeout or a cancelled task loses none of them. A [`Draft`]
-//! guards the facts of one request: it makes exactly one terminal record of them. This is the only place that makes one.
+//! guards the facts of one request: it makes exactly one record from them. For a tunnel, [`Resting`] makes the last
+//! record.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -34,9 +35,9 @@ pub(super) struct ConnectionFacts {
     /// Its id in records.
     id: String,
     listener: SocketAddr,
-    /// Who dialled, if a connection was there.
+    /// The peer of the socket; `None` if no connection could be accepted.
     peer: Option<SocketAddr>,
-    /// The client of every request that names no other: who dialled, or whom a PROXY header names.
+    /// The client of every request that does not name another one: the peer, or the client in a PROXY header.
     source: Option<IpAddr>,
     /// What was learned in the TLS handshake.
     pub tls: tls::Facts,
@@ -57,11 +58,11 @@ pub(super) struct Facts {
     pub tls: Option<Duration>,
     /// The certificate that was served, if the client refused it.
     pub certificate: Option<Box<Served>>,
-    /// How long it took until the head was complete.
+    /// The time until the head was complete.
     pub head: Option<Duration>,
     /// What the request says about itself.
     pub description: Description,
-    /// Who asks, as far as it is known.
+    /// The client, if it is known.
     client: Option<IpAddr>,
     /// What the request is for.
     pub wanted: Wanted,
@@ -99,12 +100,12 @@ pub(super) struct Answering {
     pub status: u16,
     /// When its request was handed on.
     pub since: Instant,
-    /// How much of its body has come; `None` for the proxy's own answer.
+    /// The number of bytes of its body that have arrived; `None` for the proxy's own answer.
     pub bytes: Option<Arc<AtomicU64>>,
 }
 
-/// The guard of one request's facts. Dropped without a record, it reports `draining` if its connection is cut off, else
-/// `internal_aborted`.
+/// The guard of one request's facts. If it is dropped before its record is written, it writes one with the reason
+/// `draining` (if its connection is cut off) or `internal_aborted`.
 #[derive(Debug)]
 pub(super) struct Draft {
     sink: Sink,
@@ -115,7 +116,7 @@ pub(super) struct Draft {
 }
 
 impl ConnectionFacts {
-    /// Those of a connection that `peer` made.
+    /// The facts of a connection from `peer`.
     pub fn new(shared: &Shared, peer: Option<SocketAddr>) -> Self {
         let (number, id) = shared.sink.next_conn();
         Self {
@@ -128,14 +129,14 @@ impl ConnectionFacts {
         }
     }
 
-    /// Whether who dialled is on this machine.
+    /// Whether the peer is on this machine.
     pub fn is_local(&self) -> bool {
         self.peer.is_some_and(|peer| local::is_local(peer.ip()))
     }
 }
 
 impl Draft {
-    /// For a request that began at `begun`, after so many others of its connection.
+    /// The guard of a request that began at `begun`; `before` is the number of earlier requests on its connection.
     pub fn new(
         shared: &Shared,
         cutoff: Cutoff,
@@ -192,23 +193,23 @@ impl Draft {
         self.sink.entered(stage);
     }
 
-    /// Names who is behind the peer of this connection, for all its requests.
+    /// Sets the client behind the peer of this connection, for all its requests.
     pub fn set_source(&mut self, source: IpAddr) {
         self.connection_mut().source = Some(source);
         self.set_client(source);
     }
 
-    /// Names the real client, which is the peer unless a trusted proxy says otherwise.
+    /// Sets the real client: the peer, unless a trusted proxy names another one.
     pub fn set_client(&mut self, client: IpAddr) {
         self.facts.client = Some(client);
     }
 
-    /// Adds what is worth saying.
+    /// Adds a note.
     pub fn note(&mut self, note: impl Into<Note>) {
         self.notes([note.into()]);
     }
 
-    /// Adds several.
+    /// Adds several notes.
     pub fn notes(&mut self, notes: impl IntoIterator<Item = Note>) {
         let facts = &mut *self.facts;
         // In the order in which they became known.
@@ -216,8 +217,8 @@ impl Draft {
         facts.notes.extend(notes);
     }
 
-    /// The id that joins this request's records, its answers and the upstream's own log: the request's, else the
-    /// connection's, and for a further request its number after that.
+    /// The id that this request's records, its answers and the upstream's own log have in common. It is the id in the
+    /// request, or else the id of the connection, followed by the number of the request if it is not the first one.
     pub fn request_id(&mut self) -> String {
         let Self {
             connection, facts, ..
@@ -259,12 +260,12 @@ impl Draft {
         self.facts.refused = Some(self.facts.begun.elapsed());
     }
 
-    /// An answer is on its way to the client: whatever comes now, the client got its head.
+    /// An answer is on its way to the client. Whatever happens next, the client has received its head.
     pub fn answering(&mut self, answering: Answering) {
         self.facts.answering = Some(Box::new(answering));
     }
 
-    /// A record with what identifies the request, for what it reveals about its peer.
+    /// A record with only the fields that identify the request, for a report about its peer.
     pub fn identified(&self) -> Record {
         let Self {
             sink,
@@ -285,7 +286,7 @@ impl Draft {
         }
     }
 
-    /// The record of what is known so far. Takes the facts out: there is no second one.
+    /// Makes the record from the facts so far. Takes them, so it can be called only once.
     fn record(&mut self) -> Record {
         self.notes([]);
         let identified = self.identified();
@@ -335,7 +336,7 @@ impl Draft {
         }
     }
 
-    /// Writes `opened`; gives the record of the tunnel's end, which rests until then.
+    /// Writes `opened`. Returns the record of the tunnel's end, which is written at that time.
     #[must_use]
     pub fn opened(mut self) -> Resting {
         let opened = std::time::Instant::now();
@@ -386,7 +387,7 @@ impl Draft {
         self.sink.emit(record);
     }
 
-    /// Why the request ends here though nothing of it failed.
+    /// The failure of a request that was dropped before it ended.
     fn unfinished(&self) -> Failure {
         let stage = self.facts.stage;
         if std::thread::panicking() || !self.cutoff.is_reached() {
@@ -398,7 +399,7 @@ impl Draft {
             return failure;
         }
         failure.with_hint(match self.facts.answering {
-            // It is as open as a tunnel, but nothing can be said in it.
+            // The answer is as open as a tunnel, but the proxy can't send a Close frame in it.
             Some(_) => "the answer to a plain request was not complete: let the upstream end its streams when it is told to stop, or make `shutdown.drain` longer than the longest answer",
             None => "the request was not complete, or the upstream had not answered yet: make `shutdown.drain` longer than `upstreams.*.handshake_timeout` (for plain requests, than `routes[].http.response_timeout`), and the platform's grace period longer than `shutdown.drain`",
         })

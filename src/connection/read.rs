@@ -33,7 +33,7 @@ pub(super) struct Asked {
 }
 
 impl Request<'_> {
-    /// Reads the head. From then on the request is served with what its listener serves with now.
+    /// Reads the head. Then switches to the listener's current settings ([`Self::follow`]).
     ///
     /// # Errors
     /// `http_…`, `tcp_…` and `tls_…` for a head that does not come or is malformed, and `draining`.
@@ -73,7 +73,7 @@ impl Request<'_> {
         Err(refuse_unread(stream, failure, patience, &mut self.facts).await)
     }
 
-    /// Goes on with what the listener serves with now, if that would have let the connection in the same way.
+    /// Switches to the listener's current settings, if they would have admitted the connection in the same way.
     fn follow(&mut self) {
         if let Some(shared) = self.connection.current.successor(&self.shared) {
             self.facts.generation = shared.generation.number;
@@ -81,7 +81,7 @@ impl Request<'_> {
         }
     }
 
-    /// Whose fields are believed.
+    /// The hops whose forwarded fields are trusted.
     fn hops(&self) -> &[IpNet] {
         match self.connection.is_unnamed {
             true => &[],

@@ -45,7 +45,7 @@ impl Request<'_> {
         }
     }
 
-    /// The same if there is no request that hyper could answer.
+    /// The same for a connection on which hyper can't write the answer.
     async fn refuse_unread(&mut self, stream: ClientStream, failure: Failure) -> Ended {
         let patience = self.shared.config().limits.write_stall;
         refuse_unread(stream, failure, patience, &mut self.facts).await

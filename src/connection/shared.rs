@@ -1,4 +1,4 @@
-//! What the connections of a listener are served with, and where they learn that it has changed.
+//! The settings with which a listener's connections are served, and how connections learn that these have changed.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -125,7 +125,7 @@ impl Current {
         self.0.send_replace(shared);
     }
 
-    /// What the next request of a connection is served with that `since` has served; `None` if no request may follow.
+    /// The settings for the next request of a connection that `since` has served; `None` if no request may follow.
     pub(super) fn successor(&self, since: &Arc<Shared>) -> Option<Arc<Shared>> {
         self.get().filter(|now| now.may_follow(since))
     }

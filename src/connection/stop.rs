@@ -1,5 +1,5 @@
-//! A drain as connections see it. First nothing has happened; then the drain begins; then what was there at its beginning is
-//! cut off; and then, only because of a signal, everything is.
+//! A drain as connections see it. It has up to three phases: the drain begins; then the connections that existed at its
+//! beginning are cut off; then, only because of a signal, all connections are cut off.
 
 use std::future::Future;
 use std::pin::Pin;

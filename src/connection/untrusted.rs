@@ -66,8 +66,9 @@ struct Watched {
 }
 
 impl Claims {
-    /// Counts a request of `peer`, which names `client` or nobody; gives the number of requests that named one when it is
-    /// time for the report. A hop names the client each time, so a handshake that names nobody shows that `peer` is not one.
+    /// Counts a request from `peer`, which names `client` or no client. When the report is due, returns the number of
+    /// requests that named a client. A hop always names the client, so a handshake without one shows that `peer` is not
+    /// a hop.
     fn next(
         &self,
         peer: IpAddr,

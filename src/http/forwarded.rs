@@ -27,7 +27,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// Most addresses of a chain that are passed on; real chains are shorter.
 const CHAIN_MAX: usize = 32;
 
-/// Whether an address belongs to a hop that may speak for others. IPv4 addresses in IPv6 notation count as IPv4.
+/// Whether an address belongs to a hop that is trusted to name the client. IPv4 addresses in IPv6 notation count as
+/// IPv4.
 #[must_use]
 pub fn is_trusted(ip: IpAddr, trusted_proxies: &[IpNet]) -> bool {
     let ip = ip.to_canonical();
@@ -95,7 +96,7 @@ impl Identity {
         }
     }
 
-    /// Whether the peer may speak for others.
+    /// Whether the peer is trusted to name the client.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.trusted

@@ -1,6 +1,6 @@
 //! Reads from a refused head what the record needs to name the request, without parsing the head.
 //!
-//! Takes whatever bytes were read. Believes only an ordinary request line and three fields.
+//! Takes the bytes that were read. Uses only an ordinary request line and three fields.
 
 use super::fields::is_token;
 use super::head::absolute;
@@ -8,7 +8,7 @@ use super::head::absolute;
 /// Records cut a path of this length, so it need not be complete.
 const LONG: usize = 256;
 
-/// The words of a head as received; the record escapes and redacts them like those of a valid head.
+/// The parts of a head as received; the record escapes and redacts them like the parts of a valid head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Glimpse<'a> {
     /// The version after `HTTP/`, if it is a known one.

@@ -1,7 +1,7 @@
-//! Reads the raw head of a request within bounds, and refuses what hyper would hide or forgive.
+//! Reads the raw head of a request within bounds, and refuses what hyper would hide or accept.
 //!
-//! hyper accepts bare LF, drops Content-Length next to Transfer-Encoding, cuts fragments off, and answers what it can't
-//! parse by itself. A head that passes this check has only one meaning for hyper.
+//! hyper accepts bare LF, drops Content-Length next to Transfer-Encoding, cuts fragments off, and itself answers a head
+//! that it can't parse. A head that passes this check has only one meaning for hyper.
 
 mod told;
 
@@ -36,7 +36,7 @@ pub struct RawHead {
     pub(super) body: Rest,
 }
 
-/// Why there is not a complete head.
+/// Why there is no complete head.
 #[derive(Debug)]
 pub enum NoHead {
     /// The connection ended cleanly or broke before the first byte.

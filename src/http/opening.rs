@@ -172,7 +172,7 @@ pub fn check(request: &Parts) -> Result<RequestKind, Failure> {
         return Err(Failure::new(Reason::WsMethodNotGet, detail));
     }
     if upgrades.is_empty() {
-        // A hop that removes Upgrade leaves these two fields of every client's handshake.
+        // A hop that removes Upgrade leaves these two fields, which every client sends.
         let reason = match is_handshake(fields) {
             true => Reason::WsUpgradeHeaderMissing,
             false => Reason::WsHandshakeMissing,

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-/// What a body and the stream that it goes to agree on; both belong to one task.
+/// The state that a body shares with the stream that it goes to. Both belong to one task.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     /// A piece is under way.

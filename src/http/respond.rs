@@ -1,4 +1,4 @@
-//! The proxy's own answers: what a refused client gets.
+//! Refusals: what the proxy itself answers to a request that it refuses; and the fields that it sets in other answers.
 
 use std::time::Duration;
 

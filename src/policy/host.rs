@@ -209,7 +209,7 @@ pub(super) fn wildcard_too_wide(text: &str) -> String {
     )
 }
 
-/// `host` as a URL has it.
+/// `host` in the form that URLs use.
 pub(super) fn bracketed(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
@@ -225,7 +225,7 @@ pub(super) fn below_one_label(host: &str) -> Option<&str> {
         .map(|(_, base)| base)
 }
 
-/// The name in the rest of a URL, as well as it can be guessed for a remedy.
+/// The host name in the rest of a URL. It is a guess, and is used only in advice.
 fn host_part(rest: &str) -> &str {
     rest.split(['/', ':', '?', '#']).next().unwrap_or_default()
 }

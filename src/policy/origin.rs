@@ -219,12 +219,12 @@ pub(super) enum Origin {
     Text(String),
 }
 
-/// RFC 6454 section 4.
+/// Scheme, host and port of an origin (RFC 6454 section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tuple {
     /// In lower case.
     pub(super) scheme: String,
-    /// As in [`Authority`].
+    /// In the form of [`Authority`].
     pub(super) host: String,
     /// `None`: the scheme's default port, written out or not.
     pub(super) port: Option<u16>,

@@ -1,4 +1,4 @@
-//! Which route was meant by a request that no route accepts.
+//! Finds the route that was probably meant by a request that no route accepts.
 //!
 //! Whether a path is a near miss decides the reason. Therefore every request is checked for it, with bounded work.
 //! Everything else is text for the record, and is searched for only when a record is written.
@@ -40,7 +40,7 @@ pub(super) fn is_near<'p>(
     })
 }
 
-/// A search for the words that a refusal still lacks.
+/// A search for the hint that a refusal does not have yet.
 #[derive(Debug)]
 pub struct Search {
     reason: Reason,
@@ -161,7 +161,7 @@ impl Search {
         }))
     }
 
-    /// Words for a path that is right with a Host that is wrong.
+    /// The hint for a request whose path has a route, but only for another Host.
     fn elsewhere<U>(&self, routes: &[Route<U>]) -> Option<Words> {
         let matching = routes.iter().filter(|route| route.path.matches(&self.path));
         let hosts: BTreeSet<_> = matching

@@ -16,7 +16,7 @@ pub struct Shadows<'r> {
     steps: HashMap<(usize, &'r str), usize>,
 }
 
-/// A path that routes share: the indices of the first route for exactly it, and of the first for all below it.
+/// A path: the index of the first route for exactly this path, and of the first route for everything below it.
 #[derive(Debug, Default)]
 struct Node {
     exact: Option<usize>,

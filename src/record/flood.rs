@@ -1,7 +1,8 @@
-//! Decides what is written of a flood of refusals: a share for each client, a common share, and a summary of the rest.
+//! Decides which records of a flood of refusals are written: a share for each client, a common share, and a summary of
+//! the rest.
 //!
-//! Shares are atomics, so connections do not wait for each other, except for the few instructions of a tally, of which
-//! there are several. A window is one second of the process; counts of earlier seconds are treated as zero.
+//! Shares are atomics, so connections wait for each other only during the few instructions that update a tally, and
+//! there are several tallies. A window is one second of the process; counts of earlier seconds are treated as zero.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -1,4 +1,4 @@
-//! The record of an open tunnel, in as little memory as it needs until the tunnel ends.
+//! The record of an open tunnel. It takes little memory until the tunnel ends.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::packed::Packed;
 use super::{Event, Record, Sink, aborted, millis, stamp};
 use crate::reason::{Failure, Level, Stage};
 
-/// A record that waits for the end of its tunnel. If it is dropped before, it reports `internal_aborted`.
+/// A record that waits for the end of its tunnel. If it is dropped before that end, it reports `internal_aborted`.
 #[derive(Debug)]
 pub struct Resting {
     /// Taken when the tunnel ends.

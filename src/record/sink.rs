@@ -65,7 +65,7 @@ struct Shared {
 
 enum Message {
     Line(Vec<u8>),
-    /// Write what was suppressed, then this record, then end.
+    /// Write the summary of the suppressed records, then this record, then end.
     Close(Box<Record>),
 }
 
@@ -293,7 +293,7 @@ impl Shared {
             if let Some(tally) = self.floods.summary(*reason) {
                 let mut record = Record::lifecycle(
                     Event::RecordsSuppressed,
-                    // The level of the records that it stands for.
+                    // The level of the suppressed records.
                     reason.spec().level,
                     format!(
                         "more than {OWN_SHARE} refusals of this reason by one client in a second, and more than \

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How many texts are counted at a time. A text that makes up more than one part in this many is never missed.
+/// How many texts are counted at a time. If there are n of them, a text that makes up more than 1/n of all is never
+/// missed.
 const COUNTED: usize = 32;
 
 /// How many texts a record names.
@@ -32,7 +33,7 @@ pub(super) struct Top {
 #[derive(Clone, Debug)]
 struct Entry {
     key: String,
-    /// Shown instead of the key while no other text has come with this key.
+    /// Shown instead of the key, as long as this is the only text that has come with the key.
     only: Option<String>,
     count: u64,
     is_approximate: bool,

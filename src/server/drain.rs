@@ -1,5 +1,5 @@
-//! From the request to stop to the last record. A signal ends the process; a request through the admin listener does
-//! not.
+//! Drains: what happens from the request to stop to the last record. A signal ends the process; a request through the
+//! admin listener does not.
 
 use std::future::Future;
 use std::pin::pin;
@@ -74,7 +74,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
         };
         let deadline = Instant::now() + settings.delay + settings.drain;
         let (cause, how) = match self.wait(&settings, &mut leaving).await {
-            // What still exists came late, and the records of those connections say how they end.
+            // The connections that still exist came during the drain. Their own records say how they end.
             Over::Ended => ("the process ended".to_owned(), None),
             Over::Deadline => (
                 format!("the {whose}'s deadline ({limit}) passed"),
@@ -125,7 +125,7 @@ impl<S: AsyncFnMut() -> &'static str> Drain<S> {
                  finish"
             )
         };
-        // This comes after the phase, so that both agree.
+        // The phase is set first, so that whoever sees the cancellation also sees the phase.
         if leaving.is_some() {
             self.leaving.cancel();
         }

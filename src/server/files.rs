@@ -61,7 +61,7 @@ impl Contents {
         Self(files.into_iter().map(content).collect())
     }
 
-    /// These contents and others.
+    /// Adds the contents of `others`, which replace those of the same files.
     pub fn with(mut self, others: &Self) -> Self {
         self.0.extend(others.0.clone());
         self

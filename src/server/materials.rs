@@ -17,12 +17,12 @@ use crate::config::{CertificateFiles, Config, Listener, Problem, Severity, Sourc
 use crate::tls::{self, Authorities, Certificate, Finding, Identity};
 pub(super) use piece::{Outcome, Piece};
 
-/// Whether missing development certificates are created.
+/// What the files are read for. This decides whether missing development certificates are created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To serve: they are.
+    /// The process will serve with them: missing development certificates are created.
     Run,
-    /// To report: no file is written.
+    /// The process only reports problems: no file is written.
     Check,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Materials {
     pub authorities: Vec<Option<Authorities>>,
     pub clients: Clients,
     pub contents: Contents,
-    /// The files whose certificates are not valid now while the previous ones are; and when to look again.
+    /// The files whose certificates are not valid now, although the previous ones are; and when to check them again.
     pub waiting: BTreeMap<Vec<PathBuf>, SystemTime>,
 }
 

@@ -62,7 +62,7 @@ impl Plan {
             false => Contents::of([file.to_owned()]),
         };
         if before.is_some() && config::is_read_once(file) {
-            // At the start someone waits who can see that it takes long.
+            // This applies only to a reload: at the start, the operator waits and sees that reading takes long.
             return Err(Refused {
                 problems: vec![Problem {
                     severity: Severity::Error,

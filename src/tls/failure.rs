@@ -144,7 +144,7 @@ pub fn broken(error: &io::Error) -> Option<Failure> {
 /// How a stream ended, in words for a detail.
 #[must_use]
 pub fn ended_words(error: &io::Error) -> String {
-    // The library's own words are for its users and link to its manual.
+    // The library's own message is meant for programmers and links to its manual.
     if is_truncation(error) {
         "closed without close_notify".to_owned()
     } else {

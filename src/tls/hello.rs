@@ -34,7 +34,7 @@ const SCHEMES: [SignatureScheme; 10] = [
 /// The detail for a client that knows no newer version, whether the proxy or the library notices it.
 pub(super) const AT_MOST_TLS11: &str = "the client offers at most TLS 1.1";
 
-/// What serves a client.
+/// The certificate and the settings that serve a client.
 pub(super) struct Chosen<'s> {
     pub identity: &'s Arc<Identity>,
     pub config: &'s Arc<ServerConfig>,

@@ -82,7 +82,7 @@ impl Identity {
     }
 }
 
-/// Loads one certificate with its key. Returns an identity exactly if no finding is an error.
+/// Loads one certificate with its key. Returns an identity if, and only if, no finding is an error.
 #[must_use]
 pub fn load(files: &CertificateFiles, now: SystemTime) -> (Option<Identity>, Vec<Finding>) {
     let mut findings = Vec::new();

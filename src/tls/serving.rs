@@ -11,8 +11,8 @@ use rustls::{CipherSuite, SupportedCipherSuite};
 use super::Identity;
 use crate::policy::HostSet;
 
-/// Which common cipher suite is chosen. The proxy's order decides, as scanners require, except that a client which
-/// prefers ChaCha20 has no hardware for AES.
+/// Which common cipher suite is chosen. The proxy's order decides, as scanners require. But a client that prefers
+/// ChaCha20 gets ChaCha20, because such a client has no hardware for AES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     AesFirst,
@@ -125,8 +125,8 @@ impl Identities {
         &self.names
     }
 
-    /// The certificates for `name` in the file's order. If the name is unknown or absent, all of them, and the first
-    /// one serves.
+    /// The certificates for `name`, in the file's order. If the name is unknown or absent, these are all certificates,
+    /// and the first one is used.
     pub fn candidates<'a>(
         &'a self,
         name: Option<&str>,

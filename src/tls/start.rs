@@ -99,7 +99,7 @@ fn empty(socket: &mut Replay<Socket>) {
     }
 }
 
-/// A socket as the library reads it.
+/// Adapts a socket to the trait from which the library reads.
 struct Reader<'a, 'cx> {
     socket: Pin<&'a mut Replay<Socket>>,
     cx: &'a mut Context<'cx>,

@@ -50,7 +50,7 @@ impl Certificate {
         let leaf = chain.first()?;
         let times = || chain.iter().map(validity);
         let subject = match leaf.subject().to_string() {
-            // Today's authorities leave the subject empty and put the hosts elsewhere.
+            // Today's authorities leave the subject empty. The host names are in the extension for alternative names.
             empty if empty.is_empty() => host_names::names(leaf).names().next().unwrap_or_default(),
             subject => subject,
         };
@@ -94,12 +94,12 @@ fn hexadecimal(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A moment as records spell it, in whole seconds.
+/// A time in the form that records use, in whole seconds.
 pub(super) fn day(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Who sees a certificate of the proxy.
+/// To whom the proxy presents a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownTo {
     /// Clients of a listener.

@@ -81,8 +81,8 @@ pub struct Closed {
     pub messages_upstream_to_client: u64,
     /// From the last byte of either peer to the event that ended the tunnel.
     pub idle: Duration,
-    /// From the event that ended the tunnel to its real end: the wait for the answer to a Close, or for the other
-    /// side's rest.
+    /// From the event that ended the tunnel to its real end: the wait for the answer to a Close, or for the last bytes
+    /// of the other side.
     pub close_wait: Duration,
     /// Pings sent to the client.
     pub pings: u64,

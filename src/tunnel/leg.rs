@@ -85,7 +85,7 @@ pub(super) enum Over {
 pub(super) enum Outgoing {
     /// Bytes may follow.
     Open,
-    /// Only what already waits is still written; then the stream is ended.
+    /// Only the waiting bytes are still written; then the stream is ended.
     Ending,
     /// The stream was ended, or the connection broke.
     Ended,
@@ -218,8 +218,8 @@ impl Leg {
         }
     }
 
-    /// Whether nothing more will be sent to the peer after what waits. In a farewell this includes a peer that can't
-    /// get a Close.
+    /// Whether nothing will be sent to the peer after the waiting bytes. If the proxy itself ends the tunnel, this is
+    /// also true for a peer that can't get a Close.
     pub fn is_finished(&self, other: &Self, is_farewell: bool) -> bool {
         if self.wants.is_some() {
             return false;
@@ -345,7 +345,7 @@ impl Leg {
     }
 }
 
-/// Sends `to` the Close that is wanted if what `from` sent so far is whole; returns whether it did.
+/// Sends the wanted Close to `to` if `from` has sent only whole frames so far. Returns whether the Close was sent.
 pub(super) fn say_close(from: &mut Leg, to: &mut Leg) -> bool {
     if to.wants.is_none() || !to.is_open() || !from.is_whole() {
         return false;

@@ -19,7 +19,7 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Guess {
     pub suspect: Suspect,
-    /// Replaces the reason's own hint, which would be about something else.
+    /// The hint about this hop. It replaces the hint of the reason, which is about other causes.
     pub hint: String,
 }
 

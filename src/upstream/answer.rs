@@ -90,7 +90,7 @@ pub(super) fn check_tls_wanted(beginning: &[u8]) -> Result<(), Failure> {
         "Client sent an HTTP request to an HTTPS server",
         "speaking plain HTTP to an SSL-enabled server port",
     ];
-    // All of them come at the beginning.
+    // All of these texts are near the beginning of the body.
     let beginning = beginning.get(..4096).unwrap_or(beginning);
     let said = |words: &&str| {
         beginning
@@ -121,13 +121,13 @@ pub(super) fn interim(statuses: &[u16]) -> Option<Note> {
     (!shown.is_empty()).then(|| Note::new(NoteCode::UpstreamInterim, shown.join(", ")))
 }
 
-/// Whether a body was malformed, and did not only end too early.
+/// Whether a body was malformed, and not merely cut off.
 pub(super) fn is_malformed(error: &hyper::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput};
     io_error(error).is_some_and(|error| matches!(error.kind(), InvalidData | InvalidInput))
 }
 
-/// hyper's words, with those of the error that caused it.
+/// hyper's message, with the message of the error that caused it.
 pub(super) fn source_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),

@@ -24,16 +24,16 @@ use crate::stream::{UpstreamStream, keep_alive};
 /// it has room. One client does this for all that wait.
 const FULL_WAIT: Duration = Duration::from_millis(10);
 
-/// What becomes known on the way to an upstream, filled in as it happens.
+/// The facts about connecting to an upstream, filled in step by step.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The addresses that were tried.
     pub attempts: Vec<Attempt>,
-    /// What is worth saying.
+    /// Notes for the record.
     pub notes: Vec<Note>,
 }
 
-/// A connection to an upstream on which nothing but TLS's own messages was sent.
+/// A connection to an upstream on which nothing was sent except TLS's own messages.
 #[derive(Debug)]
 pub struct Connected {
     pub(super) stream: UpstreamStream,
@@ -94,7 +94,7 @@ impl Group {
         member.dialled(dialled.is_ok());
         match &dialled {
             Ok(_) => member.connected(true),
-            // A lack of the proxy's own ports says nothing about the endpoint.
+            // If the proxy has no free port, this says nothing about the endpoint.
             Err(failure) if failure.reason == Reason::UpstreamPortsExhausted => {}
             Err(_) => member.connected(false),
         }
@@ -273,8 +273,8 @@ impl Trying<'_> {
     }
 }
 
-/// Connects in the order of the callers, and repeats it while there is no room. So only one caller tries, however many
-/// wait.
+/// Connects in the order of the callers, and tries again while there is no room. Only one caller tries at a time,
+/// however many wait.
 async fn when_there_is_room<T, F: Future<Output = io::Result<T>>>(
     turn: Option<&Mutex<()>>,
     mut connect: impl FnMut() -> F,
@@ -291,7 +291,7 @@ async fn when_there_is_room<T, F: Future<Output = io::Result<T>>>(
     }
 }
 
-/// The endpoint with the address, if its text does not already have it.
+/// The text of the endpoint, followed by the address unless the text already contains it.
 fn shown(endpoint: &Endpoint, address: SocketAddr) -> String {
     let spelled = endpoint.to_string();
     let is_address = spelled

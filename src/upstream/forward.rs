@@ -237,7 +237,7 @@ impl Asking<'_> {
 }
 
 /// Completes when the upstream had `patience` to answer or to accept more of the body, from `begun` or from the last
-/// piece that it accepted. Time in which the client is waited for does not count; that has its own deadline.
+/// piece that it accepted. Time spent waiting for the client does not count; it has a deadline of its own.
 async fn silence(upload: &Upload, begun: Instant, patience: Duration) {
     loop {
         let until = upload.waits_since().max(begun) + patience;

@@ -130,7 +130,7 @@ impl Group {
         group
     }
 
-    /// Whether these settings would make the same group.
+    /// Whether a group with these settings would be equal to this one.
     #[must_use]
     pub fn is_made_of(
         &self,

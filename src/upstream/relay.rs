@@ -64,7 +64,7 @@ pub(super) struct RelayBody {
     line: Option<Line>,
     patience: BodyDeadline,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Whether the upstream is waited for. Otherwise the client has not yet taken what came.
+    /// Whether the proxy waits for the upstream. Otherwise it waits for the client to read.
     is_waiting: bool,
     /// Whether the end of the body has come.
     is_over: bool,

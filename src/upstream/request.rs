@@ -39,7 +39,7 @@ pub fn rebuild_plain(
 ) -> Parts {
     let takes_trailers = tokens(&request.headers, &header::TE)
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    // From a trusted hop, too: no hop writes them after a body, and a backend may merge them with those of the head.
+    // Even a trusted hop may not send these as trailers: no hop does so, and a backend may merge them with the head.
     let trailer = announced(&request.headers, |name| {
         !is_hop_by_hop(name)
             && !is_identity(name)

@@ -31,9 +31,9 @@ struct Progress {
     deadline: Pin<Box<Sleep>>,
     /// Whether any of it was requested.
     is_begun: bool,
-    /// Whether the client is waited for.
+    /// Whether the proxy waits for the client.
     is_waiting: bool,
-    /// When a piece of it was last passed on, or the client was last waited for.
+    /// When a piece of it was last passed on, or when the proxy last waited for the client.
     moved: Instant,
     failure: Option<Failure>,
 }
@@ -68,7 +68,7 @@ impl Upload {
         lock(&self.0).failure.clone()
     }
 
-    /// Since when the upstream is waited for; the current moment while the client is.
+    /// The time since which the proxy waits for the upstream; the current time while it waits for the client.
     pub(super) fn waits_since(&self) -> Instant {
         let state = lock(&self.0);
         match state.is_waiting {

@@ -29,7 +29,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Polls until `ready` gives something.
 ///
 /// # Panics
-/// After [`PATIENCE`], with `what` was waited for.
+/// After [`PATIENCE`]; the message names `what`.
 pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

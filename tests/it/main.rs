@@ -32,7 +32,7 @@ mod http;
 mod lean;
 /// What one client may use, and what happens when descriptors run out.
 mod limits;
-/// The memory that clients can cost which try to cost much.
+/// How much memory hostile clients can make the proxy use.
 mod memory;
 /// What a scrape shows.
 mod metrics;
@@ -40,7 +40,7 @@ mod metrics;
 mod plain;
 /// Host, path, Origin and subprotocols.
 mod policy;
-/// Health checks, and the command that is one.
+/// Health checks, and `wsgate health`.
 mod probes;
 /// The table of reasons, and what is generated from it.
 mod reasons;

@@ -1,4 +1,4 @@
-//! The proxy's memory with clients that try to cost much (docs/performance.md has the table).
+//! The proxy's memory with clients that try to use much of it (docs/performance.md has the table).
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -23,7 +23,7 @@ const HEAD: usize = 16 * 1024;
 /// What is sent before an answer.
 const AHEAD: &[u8] = &[b'x'; 16 * 1024];
 
-/// A configuration with which nothing ends before the test does.
+/// A configuration whose timers are longer than the test.
 fn setup(upstream: &Upstream) -> Setup {
     Setup {
         routes: "  - path: /plain\n    http: { methods: [GET, POST], max_body: off, response_timeout: 5m, \

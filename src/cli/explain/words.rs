@@ -30,7 +30,7 @@ pub(super) struct Words {
     pub(super) full_stop: &'static str,
     /// The stage of a reason that can happen at several stages.
     pub(super) anywhere: &'static str,
-    /// The causer, if the case decides.
+    /// Who caused it, if that differs from case to case.
     pub(super) either: &'static str,
     pub(super) no_status: &'static str,
     pub(super) status_varies: &'static str,

@@ -1,4 +1,4 @@
-//! `limits`: what peers may use.
+//! `limits`: limits on what peers may use.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::ROOT;
 pub struct Limits {
     /// Open client connections.
     pub connections: usize,
-    /// Open connections of one client; `None`: no limit of its own.
+    /// Open connections of one client; `None`: no limit.
     pub connections_per_client: Option<usize>,
     /// Opening handshakes of one client in a minute; `None`: no limit.
     pub handshakes_per_client: Option<usize>,
@@ -32,7 +32,7 @@ pub struct Limits {
     pub close_wait: Duration,
 }
 
-/// Far more than one process gets descriptors for.
+/// Far more than the number of descriptors that one process can have.
 const MOST_CONNECTIONS: usize = 1_000_000;
 
 keys! {
@@ -63,8 +63,8 @@ keys! {
     }
 }
 
-/// The limits; `top` are the fields of the file. `undistinguished` says why the clients behind a hop in front can't be told
-/// apart, if they can't.
+/// The limits; `top` has the fields of the file. `undistinguished` says why the clients behind a hop in front can't be
+/// told apart; `None`: they can.
 pub(super) fn read(
     top: &Fields<'_>,
     undistinguished: Option<&str>,

@@ -123,8 +123,8 @@ fn usual(site: &str, rules: &WebSocketRules, notes: &mut Notes<'_, '_>) {
     }
 }
 
-/// Whether silence is dealt with although there is no Ping: the proxy closes the tunnel itself early enough, or `ping` is
-/// written as `off`, because the application has its own heartbeat.
+/// Whether a route needs no warning although it has no Ping: the proxy closes silent tunnels itself early enough, or
+/// `ping` is written as `off`, because the application has its own heartbeat.
 fn sees_to_it(
     site: &str,
     rules: &WebSocketRules,
@@ -139,10 +139,10 @@ fn known(hop: &LoadBalancer) -> Vec<&'static Hop> {
     hop.name.as_deref().map(hops::known).unwrap_or_default()
 }
 
-/// After how much silence the hop in front closes a connection.
+/// The idle timeout of the hop in front.
 struct HopTimer {
     time: Duration,
-    /// How the time is known, after "not shorter than" and "a tunnel that stays silent".
+    /// The time and its source, in words that follow "not shorter than" and "a tunnel that stays silent".
     words: String,
     /// Whether a heartbeat after exactly this time is early enough.
     is_advice: bool,
@@ -314,7 +314,7 @@ fn keeping(config: &Config, hop: &Hop, stated: Option<Duration>, notes: &mut Not
         return;
     }
     let site = "limits.keep_alive";
-    // If it is not written, it has no place in the file.
+    // If the key is not in the file, the warning needs another place.
     let (site, found) = match notes.is_written(site) {
         true => (site, "found"),
         false => ("load_balancer.name", "limits.keep_alive is"),
@@ -332,7 +332,7 @@ fn keeping(config: &Config, hop: &Hop, stated: Option<Duration>, notes: &mut Not
     );
 }
 
-/// Times that good clients and endpoints can't keep.
+/// Warns about timeouts that are too short even for healthy clients and endpoints.
 fn hasty(config: &Config, notes: &mut Notes<'_, '_>) {
     let limits = &config.limits;
     let mut timers = vec![

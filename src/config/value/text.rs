@@ -152,7 +152,7 @@ impl<T: Sync> ValueType for OneOf<T> {
     }
 
     fn choices(&self) -> Vec<Choice> {
-        // YAML takes 1.2 without quotes for a number, and either is read.
+        // Without quotes, YAML reads 1.2 as a number. Both forms are accepted.
         let both = |word: &'static str| {
             let number = word.parse::<f64>().ok().map(|number| json!(number));
             [json!(word)].into_iter().chain(number)
@@ -234,7 +234,7 @@ impl Value for Flag {
     }
 }
 
-/// What YAML 1.1 takes `text` for, if it is one of its words for true and false. YAML 1.2 takes them for text.
+/// The meaning of `text` in YAML 1.1, if it is one of the words for true and false. In YAML 1.2 these words are text.
 fn old_flag(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "yes" | "on" | "y" => Some(true),

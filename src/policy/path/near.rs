@@ -168,7 +168,7 @@ impl PathPattern {
     }
 }
 
-/// The patterns that `path` is compared with: the first ones, until the budget is used up.
+/// The patterns that `path` is compared with. The first patterns are taken until the budget is used up.
 pub(in crate::policy) fn compared<'p>(
     patterns: impl Iterator<Item = &'p PathPattern>,
     path: &[u8],

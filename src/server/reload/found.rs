@@ -71,7 +71,7 @@ impl Found {
             File::New(..) => None,
             _ => Some(plan.renewed()),
         };
-        // A file that both name was read twice. Changes since the first time count.
+        // A file that is in both was read twice. The first content is kept, so that a later change is noticed.
         let looked = match &others {
             Some((renewed, _)) => renewed.materials.contents.clone().with(&looked),
             None => looked,

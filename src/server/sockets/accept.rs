@@ -34,7 +34,7 @@ impl Fresh {
             gate,
         } = self;
         let mut changes = current.changes();
-        // While the address is being left, nothing is served there.
+        // There are no settings while the address is being given up.
         let Some(mut shared) = current.get() else {
             return;
         };

@@ -28,7 +28,7 @@ pub(super) enum Next {
     Fresh(Listener),
 }
 
-/// Whether the current configuration does not have the listener. It then leaves again if the next one is rejected.
+/// Whether the listener is new. A new listener is removed again if the next configuration is rejected.
 pub(super) struct WasLeaving(bool);
 
 impl Next {

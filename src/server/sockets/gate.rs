@@ -1,5 +1,4 @@
-//! Whether an address is still served. If two tasks decide at the same time that it stays and that it closes, only one
-//! succeeds.
+//! Whether an address is still served. If one task keeps it while another one closes it, only one of them succeeds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::time::timeout;
 /// on their way.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// Whether an address is still served. All clones are one.
+/// Whether an address is still served. All clones share one state.
 #[derive(Clone, Debug)]
 pub(super) struct Gate(Arc<watch::Sender<Standing>>);
 

@@ -205,7 +205,7 @@ impl Leg {
         }
     }
 
-    /// Makes the stream send what it holds: a TLS stream keeps records back until it is flushed.
+    /// Flushes the stream: a TLS stream keeps records back until it is flushed.
     fn flush(
         &mut self,
         cx: &mut Context<'_>,

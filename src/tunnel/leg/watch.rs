@@ -1,4 +1,4 @@
-//! Finds out what the bytes of a peer mean and which of them are passed on.
+//! Reads the frames in the bytes of a peer, and decides which bytes are passed on.
 
 use std::num::NonZeroU64;
 
@@ -86,7 +86,7 @@ impl Leg {
                 }
                 None => {}
             }
-            // What was held comes before everything in this piece and shares its fate.
+            // The held bytes come before this piece. Both are passed on, or neither is.
             let held = std::mem::take(&mut self.held);
             if !self.muted && !swallowed {
                 other.waiting.push(&held);
@@ -135,7 +135,7 @@ impl Leg {
         self.close = Some(Box::new(close));
     }
 
-    /// Counts a Pong that answers our Ping; it ends with `end`. Returns whether it does.
+    /// Counts the Pong that ends with `end`, if it answers our Ping. Returns whether it does.
     fn swallows(&mut self, end: &[u8]) -> bool {
         let is_ours = self.is_ours(end);
         if is_ours {

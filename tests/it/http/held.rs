@@ -14,7 +14,7 @@ use crate::harness::frames::{BINARY, TEXT, echoes, masked, plain};
 use crate::harness::upstream::Call;
 use crate::harness::{Client, PATIENCE, Proxy, Setup, Upstream, eventually, handshake};
 
-/// R10: bytes that arrive together with the head are refused, however they are split.
+/// Bytes that arrive together with the head are refused, however they are split.
 #[test]
 fn bytes_that_come_with_the_head_are_refused() {
     let head = handshake("/ws", &[]);
@@ -145,7 +145,7 @@ fn bytes_that_come_later_are_held_and_arrive_after_the_101() {
     }
 }
 
-/// S3: an upstream without an upgrade listener answers 404 and keeps its connection open for the next request.
+/// An upstream without an upgrade listener answers 404 and keeps its connection open for the next request.
 #[test]
 fn held_bytes_never_reach_an_upstream_that_does_not_switch() {
     let answers: [(&[u8], Reason); 4] = [
@@ -239,7 +239,7 @@ fn a_client_that_does_not_wait_is_held_back_and_loses_nothing() {
     }
 }
 
-/// R25: interim answers are not the answer, and are not passed on.
+/// Interim answers are not the answer, and are not passed on.
 #[test]
 fn interim_answers_come_before_the_101() {
     let upstream = Upstream::start(|mut call| {
@@ -258,7 +258,7 @@ fn interim_answers_come_before_the_101() {
     assert_eq!(closed.notes(), ["upstream_interim"]);
 }
 
-/// R34: bytes that come with the upstream's 101 belong to the tunnel.
+/// Bytes that come with the upstream's 101 belong to the tunnel.
 #[test]
 fn a_frame_that_comes_with_the_101_arrives() {
     let upstream = Upstream::start(|mut call| {

@@ -255,7 +255,7 @@ fn the_target_of_absolute_form_decides_and_goes_on_in_origin_form() {
     guard.refuse(without, Reason::HttpHostMissing);
 }
 
-/// R34 and S1: bytes after a refused request are not a request on this connection.
+/// Bytes after a refused request are not a request on this connection.
 #[test]
 fn a_refused_connection_carries_no_second_request() {
     let mut guard = Guard::tls();
@@ -333,7 +333,7 @@ fn a_request_that_is_refused_on_a_plain_port_gets_the_same_answers() {
     }
 }
 
-/// R8: the client gets the upstream's answer to this very key.
+/// The client gets the upstream's answer to this very key.
 #[test]
 fn the_101_is_the_upstreams_with_the_connection_fields_once() {
     let mut guard = Guard::tls();
@@ -350,7 +350,7 @@ fn the_101_is_the_upstreams_with_the_connection_fields_once() {
     }
 }
 
-/// S8: an upstream connection carries one handshake.
+/// An upstream connection carries one handshake.
 #[test]
 fn each_tunnel_has_an_upstream_connection_of_its_own() {
     let mut guard = Guard::start(|endpoint| Setup {

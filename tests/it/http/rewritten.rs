@@ -117,7 +117,7 @@ fn end_to_end_fields_arrive_as_they_were_sent_and_hop_by_hop_ones_do_not() {
     );
 }
 
-/// R22: an upstream that trusts one of these must not get it from a client that hides it in Connection.
+/// An upstream that trusts one of these must not get it from a client that hides it in Connection.
 #[test]
 fn each_hop_by_hop_field_is_removed_alone_too() {
     let mut guard = Guard::tls();

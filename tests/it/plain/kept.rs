@@ -209,7 +209,7 @@ fn a_request_that_a_kept_connection_loses() {
     }
 }
 
-/// A body that was read is gone, whatever the method.
+/// A request whose body was read can't be sent again, whatever its method.
 #[test]
 fn a_body_is_not_sent_twice() {
     let origin = dying();

@@ -113,7 +113,7 @@ fn a_scanner_hides_nobody_and_is_named() {
     let expected = |value: &str| vec![(value.to_owned(), kept_back)];
     assert_eq!(totals(&summaries, "top_clients"), expected("127.0.0.66"));
     assert_eq!(totals(&summaries, "top_origins"), expected(EVIL));
-    // Without the query, whose names the records' paths show.
+    // The summary shows the path without its query. The records also show the names of the query's parameters.
     assert_eq!(totals(&summaries, "top_paths"), expected("/ws"));
     assert!(!format!("{lines:?}").contains("SECRET"));
 }

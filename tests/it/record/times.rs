@@ -207,7 +207,7 @@ fn a_refused_handshake_is_1006_and_a_refused_plain_request_is_none() {
         (plain("GET /api/a HTTP/1.1"), false),
         (plain("GET /a HTTP/1.1").replace("Host:", "Host :"), false),
         (plain("GET /a HTTP/1.2"), false),
-        // These end before a head.
+        // These connections end before a head is complete.
         (String::new(), true),
         ("GET /ws HTTP/1.1\r\nHost: a".to_owned(), true),
         ("\x01\x02\x03\r\n\r\n".to_owned(), true),

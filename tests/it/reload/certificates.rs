@@ -372,7 +372,7 @@ fn what_expires_soon_is_told_in_time() {
     }
 }
 
-/// Nobody on this side sees the alert of an upstream that refuses it, until it is too late.
+/// Otherwise an operator would learn of a bad one only when an upstream refuses it.
 #[test]
 fn what_upstreams_are_shown_is_told_as_well() {
     let setup = Setup {

@@ -224,7 +224,7 @@ fn an_address_of_another_wsgate_is_taken() {
     proxy.stop();
 }
 
-/// Also if this process has the port on another address.
+/// The same if this process has bound the port on another address.
 #[test]
 fn an_address_of_another_wsgate_is_taken_whatever_else_has_its_port() {
     let port = free_port();

@@ -182,7 +182,7 @@ fn naming(names: &[&str]) -> Setup {
     }
 }
 
-/// Neither instead of it nor in addition to it.
+/// The expired certificate is configured instead of the valid one, or in addition to it.
 #[test]
 fn an_expired_certificate_at_another_path_does_not_replace_a_valid_one() {
     for names in [&["next"][..], &["next", "good"]] {
@@ -231,7 +231,7 @@ fn a_certificate_at_another_path_goes_live_by_itself() {
     proxy.stop();
 }
 
-/// Like at the start: there is no certificate for its names that it would replace.
+/// It does not replace a valid certificate for its names, so it is used, as it would be at the start.
 #[test]
 fn an_expired_certificate_for_another_host_is_taken() {
     let proxy = start(&setup());

@@ -343,7 +343,7 @@ fn a_lone_end_at_the_time_of_a_known_timer_has_a_suspect() {
         assert_eq!(suspect["hop"], "possibly edge");
         let timer = suspect["timer"].as_str().unwrap();
         assert!(timer.contains("load_balancer.idle_timeout"), "{timer}");
-        // The hint is about nothing else.
+        // The hint is about this hop and its timer.
         let hint = line.text("hint");
         for part in ["possibly edge", timer, "`routes[].websocket.ping.interval`"] {
             assert!(hint.contains(part), "{hint}");
