@@ -12,9 +12,9 @@ mod timers;
 
 use super::Config;
 use super::cursor::Cursor;
+use super::problem::MOST_PROBLEMS;
 use super::problem::Severity;
 use super::report::Finding;
-use super::source::MOST_PROBLEMS;
 
 /// All warnings about `config`, which was read from `root`.
 pub fn lint(config: &Config, root: &Cursor<'_>) -> Vec<Finding> {

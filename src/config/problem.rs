@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 pub(super) use crate::text::shown;
 
+/// Most problems in one report: the text is read again to locate each of them.
+pub(super) const MOST_PROBLEMS: usize = 200;
+
 /// Whether a configuration with a problem can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {

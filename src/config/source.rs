@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::awaited::AwaitedFile;
 use super::cursor::Cursor;
-use super::problem::{Problem, Severity};
+use super::problem::{MOST_PROBLEMS, Problem, Severity};
 use super::report::{Finding, Report};
 use super::slips::{self, LookAlike};
 use super::syntax::Refusal;
@@ -17,9 +17,6 @@ use super::{CertificateFiles, Config, blocks, input, lint, paths, strays};
 
 /// Largest file that a configuration may name: far larger than all authorities of a system.
 const LARGEST_NAMED_FILE: u64 = 16 * 1024 * 1024;
-
-/// Most problems in one report: the text is read again to locate each of them.
-pub(super) const MOST_PROBLEMS: usize = 200;
 
 /// Most bytes of text that are read again to locate problems: about twenty problems in a file of the largest size, and two
 /// hundred in a file a tenth of that.

@@ -169,6 +169,18 @@ impl Source {
         })
     }
 
+    /// The names after `use super::`, of modules and of what is in them.
+    fn siblings(&self) -> Vec<String> {
+        let code = self.code.join("\n");
+        let statements = code.split("use super::").skip(1);
+        let names = statements.filter_map(|rest| rest.split(';').next());
+        names
+            .flat_map(|names| names.split([',', '{', '}']))
+            .filter_map(|path| path.trim().split("::").next())
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// The first line of code that has `name` as a whole word.
     fn naming(&self, name: &str) -> Option<&str> {
         let is_word = |at: Option<char>| at.is_some_and(|c| c.is_alphanumeric() || c == '_');
@@ -326,6 +338,27 @@ fn modules_use_only_what_stands_below_them() {
                 "{module} does not use {name} any more: take it out of the table"
             );
         }
+    }
+}
+
+/// Two files that need each other are one file in two places.
+#[test]
+fn no_two_files_of_a_folder_use_each_other() {
+    let sources = sources();
+    let names: BTreeSet<_> = sources.iter().map(|source| source.name.as_str()).collect();
+    let uses: BTreeSet<_> = sources
+        .iter()
+        .flat_map(|source| {
+            let folder = source.name.rfind('/').map_or("", |at| &source.name[..=at]);
+            let siblings = source.siblings().into_iter();
+            siblings.map(move |module| (source.name.clone(), format!("{folder}{module}.rs")))
+        })
+        .filter(|(user, used)| user != used && names.contains(used.as_str()))
+        .collect();
+    assert!(uses.len() > 100, "the uses were not found: {}", uses.len());
+    for (user, used) in &uses {
+        let back = (used.clone(), user.clone());
+        assert!(!uses.contains(&back), "{user} and {used} use each other");
     }
 }
 

@@ -302,7 +302,7 @@ fn every_address_of_a_name_is_tried() {
     });
     let port = upstream.address().port();
     let setup = Setup {
-        through: seeing(&vec![("/etc/hosts", hosts)]),
+        through: seeing(&[("/etc/hosts", hosts)]),
         ..Setup::plain(&format!("http://backend.test:{port}"))
     };
     let opened = echoes(&setup);
@@ -326,7 +326,7 @@ fn an_address_that_drops_leaves_time_for_the_next() {
     let port = upstream.address().port();
     let _full = Full::on((first, port).into());
     let setup = Setup {
-        through: seeing(&vec![("/etc/hosts", hosts)]),
+        through: seeing(&[("/etc/hosts", hosts)]),
         upstream: ", connect_timeout: 600ms".to_owned(),
         ..Setup::plain(&format!("http://backend.test:{port}"))
     };
