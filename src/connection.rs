@@ -231,7 +231,7 @@ impl Connection<'_> {
             if !self.is_used_again(&mut stream, &mut held).await {
                 return After::Close(Some(stream));
             }
-            self.follow();
+            self.current.follow(&mut self.shared);
             let begun = begun.unwrap_or_else(Instant::now);
             draft = self.draft(Arc::clone(&facts), (begun, before));
             unread = Unread {
@@ -249,13 +249,6 @@ impl Connection<'_> {
         let counted = self.accept(socket, draft)?;
         let identified = Box::pin(self.identify(counted, draft)).await?;
         Box::pin(self.secure(identified, draft)).await
-    }
-
-    /// Switches to the listener's current settings, if they would have admitted the connection in the same way.
-    fn follow(&mut self) {
-        if let Some(shared) = self.current.successor(&self.shared) {
-            self.shared = shared;
-        }
     }
 
     /// Waits for a further request. A shutdown ends the wait, because nothing is lost.

@@ -33,7 +33,7 @@ pub(super) struct Asked {
 }
 
 impl Request<'_> {
-    /// Reads the head. Then switches to the listener's current settings ([`Self::follow`]).
+    /// Reads the head. Then switches to the listener's current settings ([`super::Current::follow`]).
     ///
     /// # Errors
     /// `http_…`, `tcp_…` and `tls_…` for a head that does not come or is malformed, and `draining`.
@@ -51,7 +51,8 @@ impl Request<'_> {
         self.facts.head = Some(begun.elapsed());
         let mut failure = match read {
             Ok(Ok(raw)) => {
-                self.follow();
+                self.connection.current.follow(&mut self.shared);
+                self.facts.generation = self.shared.generation.number;
                 return Ok(Head { raw, stream });
             }
             Ok(Err(NoHead::Unused(error))) if self.shared.tls.is_some() => {
@@ -71,14 +72,6 @@ impl Request<'_> {
         self.facts.describe_unread(&held);
         let patience = limits.write_stall;
         Err(refuse_unread(stream, failure, patience, &mut self.facts).await)
-    }
-
-    /// Switches to the listener's current settings, if they would have admitted the connection in the same way.
-    fn follow(&mut self) {
-        if let Some(shared) = self.connection.current.successor(&self.shared) {
-            self.facts.generation = shared.generation.number;
-            self.shared = shared;
-        }
     }
 
     /// The hops whose forwarded fields are trusted.

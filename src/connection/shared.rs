@@ -130,6 +130,13 @@ impl Current {
         self.get().filter(|now| now.may_follow(since))
     }
 
+    /// Switches `shared` to the listener's current settings, if they would have admitted the connection in the same way.
+    pub(super) fn follow(&self, shared: &mut Arc<Shared>) {
+        if let Some(now) = self.successor(shared) {
+            *shared = now;
+        }
+    }
+
     /// Whether the listener still exists and would let in connections in another way than `since` did.
     pub(super) fn asks_otherwise(&self, since: &Arc<Shared>) -> bool {
         self.get().is_some_and(|now| !now.may_follow(since))
