@@ -3,6 +3,8 @@
 //! Every terminal record has exactly one [`Reason`]. A published code is never renamed or reused. A [`Note`] reports
 //! something that ended nothing.
 
+mod failure;
+mod notes;
 pub mod words;
 pub mod zh;
 
@@ -11,6 +13,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use failure::Failure;
+pub use notes::{Note, NoteCode};
 pub use words::{Later, Words};
 
 /// The step of a connection's life in which it ended.
@@ -803,220 +807,6 @@ impl fmt::Display for UnknownReason {
 }
 
 impl std::error::Error for UnknownReason {}
-
-/// A [`Reason`] with the facts of one case. Every stage fails with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The reason.
-    pub reason: Reason,
-    /// The facts of this case: the wrong value, the library's message, the first bytes.
-    pub detail: Option<String>,
-    /// A hint that fits this case better than the reason's general one.
-    pub hint: Option<String>,
-    /// A search for better words, which runs if the record is written.
-    pub later: Option<Later>,
-    /// Who caused it, if the reason leaves that to the stage.
-    pub by: Option<By>,
-    /// The HTTP status, if the reason leaves that to the stage or another answer was given.
-    pub status: Option<u16>,
-    /// Seconds until a new attempt can succeed, for `Retry-After`, if they are known.
-    pub retry_after: Option<u64>,
-    /// Whether this case gets no HTTP answer although its reason usually does.
-    pub unanswered: bool,
-    /// The methods in the answer's Allow field, if it has one (RFC 9110 section 10.2.1).
-    pub allow: Option<String>,
-    /// The level of its record, if it differs from the reason's.
-    pub level: Option<Level>,
-}
-
-impl Failure {
-    /// A failure with `detail`: the facts of this case, in lowercase words.
-    #[must_use]
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self {
-            detail: Some(detail.into()),
-            ..Self::from(reason)
-        }
-    }
-
-    /// The same with a hint that replaces the reason's general one.
-    #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// The same, caused by this party.
-    #[must_use]
-    pub fn by(mut self, by: By) -> Self {
-        self.by = Some(by);
-        self
-    }
-
-    /// The same with this HTTP status.
-    #[must_use]
-    pub fn with_status(mut self, status: u16) -> Self {
-        self.status = Some(status);
-        self
-    }
-
-    /// The same with the seconds until a new attempt can succeed.
-    #[must_use]
-    pub fn with_retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
-        self
-    }
-
-    /// The same for a client that can't be answered: it has not sent a request, or its connection is lost.
-    #[must_use]
-    pub fn unanswered(mut self) -> Self {
-        self.unanswered = true;
-        self
-    }
-
-    /// The same with the methods that are allowed.
-    #[must_use]
-    pub fn allowing(mut self, methods: impl Into<String>) -> Self {
-        self.allow = Some(methods.into());
-        self
-    }
-
-    /// The same with another level for its record.
-    #[must_use]
-    pub fn at(mut self, level: Level) -> Self {
-        self.level = Some(level);
-        self
-    }
-
-    /// The HTTP status of the refusal, if an HTTP answer is possible.
-    #[must_use]
-    pub fn http_status(&self) -> Option<u16> {
-        if self.unanswered {
-            return None;
-        }
-        match self.reason.spec().status {
-            Status::None => None,
-            Status::Fixed(status) => Some(self.status.unwrap_or(status)),
-            Status::Stage => self.status,
-        }
-    }
-}
-
-impl From<Reason> for Failure {
-    fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            detail: None,
-            hint: None,
-            later: None,
-            by: None,
-            status: None,
-            retry_after: None,
-            unanswered: false,
-            allow: None,
-            level: None,
-        }
-    }
-}
-
-macro_rules! notes {
-    ($( $variant:ident = $code:literal, $meaning:literal; )*) => {
-        /// Something that is worth reporting but ended nothing.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum NoteCode { $( #[doc = $meaning] $variant, )* }
-
-        impl NoteCode {
-            /// Every note.
-            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
-
-            /// The stable snake_case code.
-            #[must_use]
-            pub const fn code(self) -> &'static str {
-                match self { $( Self::$variant => $code, )* }
-            }
-
-            /// What it means, in one line.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $( Self::$variant => $meaning, )* }
-            }
-        }
-    };
-}
-
-notes! {
-    WouldRefuse = "would_refuse",
-        "the route's policy is report: with enforce, this request would be refused for the reason in detail";
-    SniHostMismatch = "sni_host_mismatch",
-        "Host differs from the TLS server name, and both are names of this proxy";
-    SpoofedHeaderStripped = "spoofed_header_stripped",
-        "a peer that is not in trusted_proxies sent fields that only a proxy may set; they were removed. If the peer is one of your own hops, add its address to `trusted_proxies`";
-    QuerySecondQuestionMark = "query_second_question_mark",
-        "the query contains a second question mark; express-ws drops everything after it";
-    WechatRefererMissing = "wechat_referer_missing",
-        "all mini programs share this Origin, and there is no Referer that names this one; the origin wechat admits it anyway";
-    RequestIdReplaced = "request_id_replaced",
-        "the client's X-Request-ID was too long or had characters that are not allowed in a log, and was replaced";
-    EarlyBytesHeld = "early_bytes_held",
-        "the client sent bytes before the 101; they were held and passed on after it";
-    UpstreamInterim = "upstream_interim",
-        "the upstream sent interim responses (1xx) before its answer; they were not passed on";
-    UpstreamSubprotocolIgnored = "upstream_subprotocol_ignored",
-        "the client offered subprotocols and the upstream chose none; some browsers then fail the connection";
-    ResponseNotDelivered = "response_not_delivered",
-        "the client left before the whole answer could be written";
-    RelayCut = "relay_cut",
-        "the upstream's answer was cut off or did not end before the deadline; the part that had arrived was relayed";
-    RefusalExplained = "refusal_explained",
-        "the route has explain_refusals: the client was answered with 101 and a Close frame with the reason's code; nothing reached the upstream";
-    BytesAfterClose = "bytes_after_close",
-        "a side sent bytes after its Close frame, where nothing may follow; they were not passed on";
-    EndpointSkipped = "endpoint_skipped",
-        "a connection to an endpoint failed, or a kept connection to it was dead, and another attempt followed; see attempts";
-    DnsAnswerStale = "dns_answer_stale",
-        "the look-up of the upstream's name timed out or failed temporarily, and the addresses of the last good look-up were used; detail has their age and the error";
-}
-
-impl Serialize for NoteCode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
-    }
-}
-
-impl<'de> Deserialize<'de> for NoteCode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let code = String::deserialize(deserializer)?;
-        let found = Self::ALL.iter().find(|note| note.code() == code);
-        found.copied().ok_or_else(|| de::Error::custom(code))
-    }
-}
-
-/// One note of a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// Which one.
-    pub code: NoteCode,
-    /// The facts of this case.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-impl Note {
-    /// A note with the facts of this case.
-    #[must_use]
-    pub fn new(code: NoteCode, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: Some(detail.into()),
-        }
-    }
-}
-
-impl From<NoteCode> for Note {
-    fn from(code: NoteCode) -> Self {
-        Self { code, detail: None }
-    }
-}
 
 #[cfg(test)]
 mod tests {

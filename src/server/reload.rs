@@ -267,7 +267,7 @@ impl Reloader {
         is_told
     }
 
-    /// Makes the next generation and serves with it. Returns the addresses that are no longer served.
+    /// Makes the next generation and serves with it. Returns the addresses that it stops serving.
     fn apply(&mut self, plan: Arc<Plan>, number: u64) -> Result<Vec<SocketAddr>, BindError> {
         let running = &mut self.running;
         let generation = Arc::new(running.next(&plan, number));

@@ -554,6 +554,18 @@ impl Proxy {
     }
 }
 
+/// Fails if the program panicked; of a test that fails it prints what the program said.
+pub fn has_not_panicked(said: &str) {
+    if std::thread::panicking() {
+        eprintln!("stderr of the program:\n{said}");
+    } else {
+        assert!(
+            !said.contains("panicked at"),
+            "the program panicked:\n{said}"
+        );
+    }
+}
+
 /// Whether a line is the final one of a connection or of a request.
 pub fn is_terminal(line: &Line) -> bool {
     matches!(line.text("event"), "refused" | "closed" | "request")
@@ -565,14 +577,7 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let said = self.diagnostics.lock().unwrap();
-        if std::thread::panicking() {
-            eprintln!("stderr of the program:\n{said}");
-        } else {
-            assert!(
-                !said.contains("panicked at"),
-                "the program panicked:\n{said}"
-            );
-        }
+        has_not_panicked(&said);
     }
 }
 

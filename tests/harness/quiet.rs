@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::proxy::program;
+use super::proxy::{has_not_panicked, program};
 use super::{Line, Setup};
 
 /// A running program of which only the first line was read.
@@ -124,13 +124,6 @@ impl Drop for Quiet {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let said = self.diagnostics.lock().unwrap();
-        if std::thread::panicking() {
-            eprintln!("stderr of the program:\n{said}");
-        } else {
-            assert!(
-                !said.contains("panicked at"),
-                "the program panicked:\n{said}"
-            );
-        }
+        has_not_panicked(&said);
     }
 }

@@ -36,7 +36,7 @@ impl Upstream {
         let heads = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&heads);
         let mut upstream = Self::raw_on(ip, move |mut socket| {
-            let head = read_head(&mut socket);
+            let head = String::from_utf8(head_bytes(&mut socket)).unwrap();
             kept.lock().unwrap().push(head.clone());
             handle(Call { socket, head });
         });
@@ -291,7 +291,8 @@ pub fn switching(head: &str, more: &str) -> String {
     )
 }
 
-fn read_head(socket: &mut TcpStream) -> String {
+/// Reads a head as bytes, so the upstream accepts anything that a test wants to inspect.
+pub fn head_bytes(socket: &mut TcpStream) -> Vec<u8> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -300,5 +301,5 @@ fn read_head(socket: &mut TcpStream) -> String {
             _ => break,
         }
     }
-    String::from_utf8(head).unwrap()
+    head
 }

@@ -127,7 +127,7 @@ impl Literal for Timer {
 /// `10s`, `500ms`, `2m`, `1h`, and sums of them such as `1m 30s`; what is too long to count is the longest there is.
 ///
 /// # Errors
-/// What to write instead of a text that is none of these, if that is known.
+/// The remedy for a text in another form, if it is known.
 fn parse(text: &str) -> Result<Duration, Option<String>> {
     if let Ok(number) = text.parse::<u64>() {
         // Only zero needs no unit.

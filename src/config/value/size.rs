@@ -81,7 +81,7 @@ fn bytes(size: u64) -> String {
 /// `64KiB`, `1MiB`, `1GiB`, or a number of bytes; what is too large to count is the largest there is.
 ///
 /// # Errors
-/// What to write instead of a text that is none of these, if that is known.
+/// The remedy for a text in another form, if it is known.
 fn parse(text: &str) -> Result<u64, Option<String>> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

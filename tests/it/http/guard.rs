@@ -1,11 +1,11 @@
 //! A proxy in front of an upstream that reports what reaches it, and the checks that apply to every refusal.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 
 use wsgate::reason::Reason;
 
+use crate::harness::upstream::head_bytes;
 use crate::harness::{Client, Line, PATIENCE, Proxy, Response, Setup, Upstream, switching};
 
 /// Fields that replace those of the usual handshake, in the form of `handshake`.
@@ -239,17 +239,4 @@ pub fn accepting() -> (Upstream, Receiver<Vec<u8>>) {
         let _ = socket.read_to_end(&mut Vec::new());
     });
     (upstream, received)
-}
-
-/// Reads a head as bytes, so the upstream accepts anything that a test wants to inspect.
-fn head_bytes(socket: &mut TcpStream) -> Vec<u8> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        match socket.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => break,
-        }
-    }
-    head
 }
