@@ -19,7 +19,11 @@ fuzz_target!(|data: &[u8]| {
         }
         Ok(Progress::Absent) => {}
         Err(ref fault) => {
-            assert!(fault.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+            assert!(
+                fault
+                    .bytes()
+                    .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+            );
             let mut longer = data.to_vec();
             longer.push(b'x');
             assert_eq!(parse(&longer), progress);

@@ -46,7 +46,9 @@ fn end(bytes: &[u8]) -> Option<usize> {
             break;
         }
         // The data and the line end behind it.
-        at = at.checked_add(usize::try_from(size).ok()?)?.checked_add(2)?;
+        at = at
+            .checked_add(usize::try_from(size).ok()?)?
+            .checked_add(2)?;
     }
     let mut fields = [EMPTY_HEADER; 128];
     match parse_headers(bytes.get(at..)?, &mut fields) {
