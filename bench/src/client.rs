@@ -19,24 +19,17 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use crate::Failure;
-use crate::backend::small_buffers;
+use crate::wire::{ORIGIN, STREAM, USER_AGENT};
 
 /// How many connections are opened or closed at a time: enough to keep the proxy busy, too few to be refused.
 const AT_ONCE: usize = 32;
 
 /// How long opening and using one connection may take, and how long closing it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The record keeps a browser's name, so it is part of the cost of a tunnel.
-const ORIGIN: HeaderValue = HeaderValue::from_static("https://app.example.com");
-const USER_AGENT: HeaderValue = HeaderValue::from_static(
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
-);
-/// The path of the tunnels.
-const PATH: &str = "/stream";
 
 /// The stage to which a connection is brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,8 +80,8 @@ impl Stage {
     /// The request of a client that tries to cost much, and whether it sends early bytes; `None` for the other stages.
     fn hostile(self) -> Option<(Vec<u8>, bool)> {
         let opening = format!(
-            "GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://app.example.com\r\n"
+            "GET {STREAM} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: {ORIGIN}\r\n"
         );
         let post =
             "POST /plain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n".to_owned();
@@ -243,6 +236,13 @@ fn connector(options: &Options) -> Result<TlsConnector, Failure> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// The library's default buffer of 128 KiB is too large for thousands of idle connections.
+fn small_buffers() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+}
+
 async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let socket = TcpStream::connect(address).await?;
@@ -277,9 +277,12 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
         }
         return Ok(Held::Stuck(Box::new(stream)));
     }
-    let mut request = format!("wss://localhost:{}{PATH}", options.port).into_client_request()?;
-    request.headers_mut().insert(header::ORIGIN, ORIGIN);
-    request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+    let mut request = format!("wss://localhost:{}{STREAM}", options.port).into_client_request()?;
+    request
+        .headers_mut()
+        .insert(header::ORIGIN, HeaderValue::from_static(ORIGIN));
+    let agent = HeaderValue::from_static(USER_AGENT);
+    request.headers_mut().insert(header::USER_AGENT, agent);
     if options.stage == Stage::Pending {
         let (head, _key) =
             tokio_tungstenite::tungstenite::handshake::client::generate_request(request)?;

@@ -2,8 +2,7 @@
 //! connections, and after them.
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use clap::ValueEnum;
 use crate::Failure;
 use crate::client::Stage;
 use crate::process::{Reading, Started, wait_for_listener};
-use crate::proxy::{Against, Proxy, Setup};
+use crate::proxy::{Build, Family, Proxy, Purpose, Setup, free_port, make_certificate};
 
 /// In addition to the connections that are measured.
 const SPARE_CONNECTIONS: usize = 16;
@@ -42,15 +41,11 @@ pub struct Options {
     /// Seconds of quiet before the second reading, which shows whether the first was final.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     later: u64,
-    /// Another build of wsgate instead of the release build.
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
-    /// Its name in the table.
-    #[arg(long, default_value = "wsgate")]
-    name: String,
+    #[command(flatten)]
+    build: Build,
     /// Other proxies to measure in the same way.
     #[arg(long, value_delimiter = ',')]
-    against: Vec<Against>,
+    against: Vec<Family>,
 }
 
 /// The readings of one row.
@@ -77,14 +72,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         .into());
     }
     let own = std::env::current_exe()?;
-    let mut proxies = vec![Proxy {
-        name: options.name.clone(),
-        program: options
-            .program
-            .clone()
-            .unwrap_or_else(|| own.with_file_name("wsgate")),
-        kind: None,
-    }];
+    let mut proxies = vec![options.build.find()?];
     for against in &options.against {
         proxies.push(against.find()?);
     }
@@ -130,11 +118,7 @@ fn measure_in(
     stage: Stage,
     options: &Options,
 ) -> Result<Row, Failure> {
-    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    let certificate = folder.join("cert.pem");
-    fs::write(&certificate, identity.cert.pem())?;
-    fs::write(folder.join("key.pem"), identity.signing_key.serialize_pem())?;
-
+    let certificate = make_certificate(folder)?;
     let mut command = Command::new(own);
     command.arg("backend");
     match stage {
@@ -159,6 +143,7 @@ fn measure_in(
     let count = connections(options, stage);
     let port = free_port()?;
     let mut running = proxy.start(Setup {
+        purpose: Purpose::Memory,
         folder,
         port,
         backend: backend_port,
@@ -203,11 +188,6 @@ fn measure_in(
         after,
         records: records.iter().filter(|byte| **byte == b'\n').count(),
     })
-}
-
-/// A port on which nothing listens now. Not all proxies report which port they got for port 0.
-fn free_port() -> Result<u16, Failure> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn word(stage: Stage) -> String {

@@ -1,7 +1,7 @@
-//! Starts processes, and reads their memory from the kernel.
+//! Starts processes, and reads from the kernel what they use.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -63,6 +63,17 @@ impl Started {
             return Err("a helper ended early".into());
         }
         Ok(line.trim_end().to_owned())
+    }
+
+    /// Sends the helper a line, which tells it to go on.
+    ///
+    /// # Errors
+    /// If the helper ended.
+    pub fn go_on(&mut self) -> Result<(), Failure> {
+        if let Some(input) = &mut self.child.stdin {
+            input.write_all(b"go\n")?;
+        }
+        Ok(())
     }
 
     /// Ends the helper's standard input.
@@ -176,7 +187,10 @@ fn field(file: &str, name: &str) -> Result<u64, Failure> {
 }
 
 /// A process and all its descendants.
-fn family(root: u32) -> Result<Vec<u32>, Failure> {
+///
+/// # Errors
+/// If one of them is gone.
+pub fn family(root: u32) -> Result<Vec<u32>, Failure> {
     let mut all = vec![root];
     let mut next = 0;
     while let Some(id) = all.get(next).copied() {
