@@ -1,14 +1,16 @@
-//! Measures what the proxy costs. `memory` and `speed` are the drivers. They start the other commands as separate processes,
+//! Measures what the proxy costs. `memory`, `speed` and `instructions` are the drivers. They start the other commands as separate processes,
 //! so that only the proxy is measured.
 
 mod backend;
 mod client;
 mod floor;
+mod instructions;
 mod load;
 mod memory;
 mod process;
 mod processor;
 mod proxy;
+mod session;
 mod speed;
 mod wire;
 
@@ -35,6 +37,8 @@ enum Command {
     Memory(memory::Options),
     /// Measure the processor time per operation, as a table.
     Speed(speed::Options),
+    /// Count instructions per function and per operation, as tables.
+    Instructions(instructions::Options),
     /// A WebSocket echo server on a free port, which it prints; ends with its standard input.
     Backend(backend::Options),
     /// Opens connections, says so, holds them until its standard input ends, and closes them.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Memory(options) => memory::run(&options),
         Command::Speed(options) => speed::run(&options),
+        Command::Instructions(options) => instructions::run(&options),
         Command::Backend(options) => block_on(backend::run(options)),
         Command::Client(options) => block_on(client::run(options)),
         Command::Load(options) => block_on(load::run(options)),

@@ -135,11 +135,6 @@ impl Family {
             (Self::Floor, _) | (Self::Envoy | Self::Caddy, Memory) => return None,
         })
     }
-
-    /// Whether it checks requests and answers plain ones.
-    pub fn knows_http(self) -> bool {
-        self != Self::Floor
-    }
 }
 
 /// The program with this name. Debian installs servers in a folder that is not in every PATH.
@@ -156,7 +151,14 @@ impl Proxy {
     /// # Errors
     /// If a file can't be written or the program can't be started.
     pub fn start(&self, setup: Setup<'_>) -> Result<Started, Failure> {
-        let mut command = Command::new(&self.program);
+        self.start_as(Command::new(&self.program), setup)
+    }
+
+    /// The same with a command that runs the program, to which its arguments are added.
+    ///
+    /// # Errors
+    /// If a file can't be written or the program can't be started.
+    pub fn start_as(&self, mut command: Command, setup: Setup<'_>) -> Result<Started, Failure> {
         self.configure(&mut command, setup)?;
         command
             .stdin(Stdio::null())

@@ -4,25 +4,16 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::str::FromStr;
-use std::thread::sleep;
-use std::time::Duration;
 
 use clap::ValueEnum;
 
 use crate::Failure;
 use crate::load::{BULK_MESSAGE, Row};
-use crate::process::{Started, wait_for_listener};
 use crate::processor::{Processors, Usage, stay_on};
-use crate::proxy::{Build, Family, Proxy, Purpose, Setup, free_port, make_certificate};
+use crate::proxy::{Build, Family, Proxy};
+use crate::session::{Extent, Session, Work};
 use table::Table;
-
-/// More than any row opens.
-const CONNECTIONS: usize = 4096;
-
-/// Every proxy's threads have started after this time, and what an operation leaves to do is done.
-const SETTLE: Duration = Duration::from_millis(200);
 
 /// A latency needs more samples than a mean.
 const LONGER_FOR_LATENCY: u64 = 2;
@@ -113,7 +104,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             // Each proxy comes first in some run, so none has the better place.
             for turn in 0..proxies.len() {
                 let index = (turn + run) % proxies.len();
-                let Some(proxy) = proxies.get(index).filter(|proxy| can(proxy, *row)) else {
+                let Some(proxy) = proxies.get(index).filter(|proxy| row.is_for(proxy)) else {
                     continue;
                 };
                 let measured = measure(proxy, *row, options, processors).map_err(|error| {
@@ -126,11 +117,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     println!("{table}");
     Ok(())
-}
-
-/// Whether the proxy can do the row's work: the floor has only one backend connection for each client, and answers nothing.
-fn can(proxy: &Proxy, row: Row) -> bool {
-    row != Row::Plain || proxy.family.knows_http()
 }
 
 fn progress(run: usize, row: Row, proxy: &Proxy, measured: &Measured) {
@@ -151,13 +137,6 @@ fn progress(run: usize, row: Row, proxy: &Proxy, measured: &Measured) {
 }
 
 impl Row {
-    /// Its name on the command line and in the table.
-    fn name(self) -> String {
-        self.to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default()
-    }
-
     /// The unit of its numbers.
     fn unit(self) -> &'static str {
         match self {
@@ -190,91 +169,32 @@ fn measure_in(
     options: &Options,
     processors: Processors,
 ) -> Result<Measured, Failure> {
-    let certificate = make_certificate(folder)?;
-    let port = free_port()?;
-    // Declared before the load, so that it is ended after it: it then has no connections left.
-    let mut running;
-    let mut load = start_load(proxy, row, options, port, &certificate)?;
-    let backend = load.line()?.parse()?;
-    // A process starts where its parent is, so the proxy sees only one processor from its first instruction.
-    stay_on(processors.proxy)?;
-    let started = proxy.start(Setup {
-        purpose: Purpose::Speed,
-        folder,
-        port,
-        backend,
-        connections: CONNECTIONS,
-    });
-    stay_on(processors.load)?;
-    running = started?;
-    wait_for_listener(&mut running, port)?;
-    sleep(SETTLE);
-    load.go_on()?;
-    expect(&mut load, "ready")?;
-    sleep(SETTLE);
-    let before = Usage::take(running.id())?;
-    load.go_on()?;
-    let numbers = expect(&mut load, "done")?;
-    sleep(SETTLE);
-    let spent = Usage::take(running.id())?.since(&before)?;
-    let mut numbers = numbers.split_whitespace().map(str::parse::<u64>);
-    let mut number = || numbers.next().ok_or("the load gave too few numbers");
-    let operations = number()??;
-    let elapsed = Duration::from_nanos(number()??);
-    if operations == 0 {
-        return Err("nothing was done".into());
-    }
-    let each = spent.ran.as_secs_f64() / operations as f64;
-    let value = match row {
-        Row::Handshake | Row::Resumed | Row::Echo | Row::Plain => each * 1e6,
-        // Both the message and its echo.
-        Row::Bulk => each / (2 * BULK_MESSAGE) as f64 * 1e9,
-        Row::Latency => number()?? as f64 / 1e3,
-    };
-    Ok(Measured {
-        value,
-        busy: spent.ran.as_secs_f64() / elapsed.as_secs_f64(),
-        waited: spent.waited.as_secs_f64() / elapsed.as_secs_f64(),
-    })
-}
-
-fn start_load(
-    proxy: &Proxy,
-    row: Row,
-    options: &Options,
-    port: u16,
-    certificate: &Path,
-) -> Result<Started, Failure> {
     let longer = match row {
         Row::Latency => LONGER_FOR_LATENCY,
         _ => 1,
     };
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .arg("load")
-        .args(["--port", &port.to_string()])
-        .args(["--row", &row.name()])
-        .args(["--time", &(options.time * longer).to_string()])
-        .args(["--warm-up", &options.warm_up.to_string()])
-        .arg("--certificate")
-        .arg(certificate);
-    if !proxy.family.knows_http() {
-        command.arg("--unchecked");
-    }
-    if options.post_quantum {
-        command.arg("--post-quantum");
-    }
-    Started::helper(&mut command)
-}
-
-/// The rest of the load's next line, which must begin with `word`.
-fn expect(load: &mut Started, word: &str) -> Result<String, Failure> {
-    let line = load.line()?;
-    match line.split_once(' ').unwrap_or((&line, "")) {
-        (first, rest) if first == word => Ok(rest.to_owned()),
-        ("failed", why) => Err(why.into()),
-        _ => Err(format!("the load said {line:?} instead of {word}").into()),
-    }
+    let work = Work {
+        row,
+        extent: Extent::Time(options.time * longer),
+        warm_up: options.warm_up,
+        post_quantum: options.post_quantum,
+    };
+    let mut session = Session::start(folder, proxy, work, processors, None)?;
+    let before = Usage::take(session.proxy())?;
+    let done = session.work()?;
+    let spent = Usage::take(session.proxy())?.since(&before)?;
+    let each = spent.ran.as_secs_f64() / done.operations as f64;
+    let value = match row {
+        Row::Handshake | Row::Resumed | Row::Echo | Row::Plain => each * 1e6,
+        // Both the message and its echo.
+        Row::Bulk => each / (2 * BULK_MESSAGE) as f64 * 1e9,
+        Row::Latency => done.p99.ok_or("the load gave no delay")?.as_secs_f64() * 1e6,
+    };
+    Ok(Measured {
+        value,
+        busy: spent.ran.as_secs_f64() / done.elapsed.as_secs_f64(),
+        waited: spent.waited.as_secs_f64() / done.elapsed.as_secs_f64(),
+    })
 }
 
 /// The conditions of the measurement, and the versions.
