@@ -195,7 +195,8 @@ pub fn family(root: u32) -> Result<Vec<u32>, Failure> {
     let mut next = 0;
     while let Some(id) = all.get(next).copied() {
         for task in fs::read_dir(format!("/proc/{id}/task"))? {
-            let children = fs::read_to_string(task?.path().join("children"))?;
+            // A thread that has ended by now has no children.
+            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
             for child in children.split_whitespace() {
                 all.push(child.parse()?);
             }

@@ -164,3 +164,44 @@ fn ticks(process: u32) -> Result<Duration, Failure> {
     };
     Ok(Duration::from_secs(user + system) / u32::try_from(clock_ticks_per_second())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(threads: &[(u32, u64)], whole: u64) -> Usage {
+        let scheduled = |ran: u64| Scheduled {
+            ran: Duration::from_millis(ran),
+            waited: Duration::ZERO,
+        };
+        Usage {
+            threads: threads
+                .iter()
+                .map(|(id, ran)| ((1, *id), scheduled(*ran)))
+                .collect(),
+            processes: BTreeMap::from([(1, Duration::from_millis(whole))]),
+        }
+    }
+
+    #[test]
+    fn threads_that_start_count_from_their_start() {
+        let spent = usage(&[(1, 500), (2, 700)], 1200)
+            .since(&usage(&[(1, 100)], 100))
+            .unwrap();
+        assert_eq!(spent.ran, Duration::from_millis(1100));
+    }
+
+    #[test]
+    fn time_of_a_thread_that_ended_is_an_error() {
+        let before = usage(&[(1, 100), (2, 100)], 200);
+        assert!(usage(&[(1, 600)], 1200).since(&before).is_err());
+        // It did nothing before it ended.
+        assert!(usage(&[(1, 600)], 700).since(&before).is_ok());
+    }
+
+    #[test]
+    fn this_process_has_threads() {
+        let usage = Usage::take(std::process::id()).unwrap();
+        assert!(!usage.threads.is_empty());
+    }
+}

@@ -1,6 +1,7 @@
 //! A proxy with its load: starts both on their processors, and lets the load work.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
@@ -122,6 +123,24 @@ impl Session {
     /// The proxy's process.
     pub fn proxy(&self) -> u32 {
         self.proxy.id()
+    }
+
+    /// The load's process.
+    pub fn load(&self) -> u32 {
+        self.load.id()
+    }
+
+    /// Ends both, and checks that the proxy has written records.
+    ///
+    /// # Errors
+    /// If it has not, although it is configured to.
+    pub fn end(self, folder: &Path, proxy: &Proxy) -> Result<(), Failure> {
+        drop(self);
+        let written = fs::metadata(folder.join("records"))?.len();
+        match written == 0 && proxy.family != Family::Floor {
+            true => Err("the proxy has written no records".into()),
+            false => Ok(()),
+        }
     }
 
     /// Lets the load do its work once.

@@ -5,6 +5,7 @@ mod table;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -73,10 +74,12 @@ impl FromStr for Binary {
 struct Measured {
     /// In the row's unit.
     value: f64,
-    /// How busy the proxy's processor was with it, from 0 to 1.
+    /// For how much of the time the proxy ran, from 0 to 1.
     busy: f64,
     /// For how much of the time one of its threads waited for the processor.
     waited: f64,
+    /// For how much of the time the clients and the backend ran.
+    load: f64,
 }
 
 /// Measures and prints the table.
@@ -124,15 +127,17 @@ fn progress(run: usize, row: Row, proxy: &Proxy, measured: &Measured) {
         value,
         busy,
         waited,
+        load,
     } = measured;
     eprintln!(
-        "run {} {:9} {:10} {value:9.2} {} (processor {:.0} % busy, waited {:.1} %)",
+        "run {} {:9} {:10} {value:9.2} {} (ran {:.0} %, waited {:.0} %; load ran {:.0} %)",
         run + 1,
         row.name(),
         proxy.name,
         row.unit(),
         100.0 * busy,
         100.0 * waited,
+        100.0 * load,
     );
 }
 
@@ -181,8 +186,12 @@ fn measure_in(
     };
     let mut session = Session::start(folder, proxy, work, processors, None)?;
     let before = Usage::take(session.proxy())?;
+    let load_before = Usage::take(session.load())?;
     let done = session.work()?;
     let spent = Usage::take(session.proxy())?.since(&before)?;
+    let load = Usage::take(session.load())?.since(&load_before)?;
+    session.end(folder, proxy)?;
+    let share = |part: Duration| part.as_secs_f64() / done.elapsed.as_secs_f64();
     let each = spent.ran.as_secs_f64() / done.operations as f64;
     let value = match row {
         Row::Handshake | Row::Resumed | Row::Echo | Row::Plain => each * 1e6,
@@ -192,8 +201,9 @@ fn measure_in(
     };
     Ok(Measured {
         value,
-        busy: spent.ran.as_secs_f64() / done.elapsed.as_secs_f64(),
-        waited: spent.waited.as_secs_f64() / done.elapsed.as_secs_f64(),
+        busy: share(spent.ran),
+        waited: share(spent.waited),
+        load: share(load.ran),
     })
 }
 

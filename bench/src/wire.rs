@@ -227,3 +227,39 @@ pub fn answer(frame: &mut [u8], lengths: Lengths) -> io::Result<(usize, bool)> {
     }
     Ok((4, opcode == CLOSE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_the_same_frame_without_a_mask() {
+        for size in [0, 125, 126, 65_535, 65_536] {
+            let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
+            for opcode in [BINARY, CLOSE] {
+                let mut bytes = frame(opcode, &payload, Some([1, 2, 3, 4]));
+                let lengths = lengths(&bytes).unwrap().unwrap();
+                assert_eq!(lengths.whole, bytes.len());
+                let (start, is_close) = answer(&mut bytes, lengths).unwrap();
+                assert!(bytes[start..] == frame(opcode, &payload, None));
+                assert_eq!(is_close, opcode == CLOSE);
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_not_complete_has_no_length() {
+        let bytes = frame(BINARY, &[0; 300], Some([0; 4]));
+        assert!(lengths(&bytes[..3]).unwrap().is_none());
+        assert!(lengths(&frame(BINARY, b"", None)).is_err());
+    }
+
+    #[test]
+    fn the_backend_accepts_the_clients_key() {
+        let opening = opening(STREAM, Some(ORIGIN));
+        let key = field(&opening, "sec-websocket-key").unwrap();
+        check_switched(&switching(key)).unwrap();
+        assert!(check_switched(b"HTTP/1.1 403 Forbidden\r\n\r\n").is_err());
+        assert!(check_switched(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_err());
+    }
+}

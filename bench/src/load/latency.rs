@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -30,7 +30,7 @@ const EVERY: Duration = Duration::from_micros(250);
 const HANDSHAKE_EVERY: Duration = Duration::from_millis(2);
 /// How many of the handshakes that are due must be finished when the messages end.
 const ENOUGH: f64 = 0.9;
-/// The clients that make handshakes give way to the messages: a nice value.
+/// The clients that make handshakes give way to the messages: by how much nicer they are.
 const NICE: i32 = 10;
 
 /// Warms up, waits, measures and prints, as [`super::run`] says.
@@ -153,7 +153,8 @@ impl Handshaking {
         let (send, outcome) = oneshot::channel();
         std::thread::Builder::new().spawn(move || {
             // Linux has a priority for each thread.
-            let done = setpriority_process(Some(gettid()), NICE)
+            let done = getpriority_process(None)
+                .and_then(|nice| setpriority_process(Some(gettid()), nice + NICE))
                 .map_err(Failure::from)
                 .and_then(|()| crate::block_on(handshakes(dialer, over, count)));
             // The receiver is gone if an echo failed.

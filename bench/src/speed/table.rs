@@ -113,3 +113,36 @@ fn median(sorted: &[f64]) -> f64 {
         _ => f64::NAN,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::Family;
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_ratios_of_each_run() {
+        let proxies = [Family::Floor.find().unwrap(), Family::Floor.find().unwrap()];
+        let mut table = Table::new(&proxies, &[Row::Echo, Row::Plain]);
+        for (run, (own, other)) in [(10.0, 20.0), (30.0, 30.0), (12.0, 8.0)]
+            .into_iter()
+            .enumerate()
+        {
+            table.add(Row::Echo, 0, run, own);
+            table.add(Row::Echo, 1, run, other);
+        }
+        let text = table.to_string();
+        assert!(
+            text.contains("| echo | µs | 12.0 (10.0–30.0) | 20.0 (8.0–30.0) | 1.00 (0.50–1.50) |"),
+            "{text}"
+        );
+        assert!(text.contains("| plain | µs | – | – | – |"), "{text}");
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_mean_of_the_middle() {
+        assert_eq!(
+            Spread(vec![4.0, 1.0, 2.0, 3.0]).to_string(),
+            "2.50 (1.00–4.00)"
+        );
+    }
+}
