@@ -25,9 +25,9 @@ pub struct Replay<S> {
     early: Vec<u8>,
     given: usize,
     counter: Option<Counter>,
-    /// Has no effect if the stream is not TLS.
+    /// Where the next read starts among the TLS records. It means nothing if the stream is not TLS.
     records: Records,
-    /// A read ends at the end of a TLS record or of its header.
+    /// Whether each read stops at the end of a TLS record or of its header.
     by_record: bool,
     inner: S,
 }
@@ -76,7 +76,7 @@ impl<S> Replay<S> {
         self.counter = None;
     }
 
-    /// The stream below. It no longer has early bytes that are still unread.
+    /// The stream below. Early bytes are not in it, even if they are still unread.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
@@ -302,20 +302,20 @@ impl ClientStream {
         }
     }
 
-    /// Sets whether TLS reads only one record at a time, and so never has more bytes than it passes on at once. That
-    /// costs some CPU for each record.
+    /// Sets whether TLS reads only one record at a time. It then never keeps bytes that it has not passed on, but each
+    /// record costs some more CPU.
     pub fn by_record(&mut self, by_record: bool) {
         if let Self::Tls(stream) = self {
             stream.get_mut().0.by_record = by_record;
         }
     }
 
-    /// Frees the memory of a decrypted record, which TLS otherwise frees at the next read.
+    /// Frees the memory of a decrypted record. TLS itself would free it only at the next read.
     pub fn trim(&mut self) {
         if let Self::Tls(stream) = self
             && stream.get_ref().0.by_record
         {
-            // A read makes TLS free it; there is nothing to read.
+            // TLS frees it at any read, even if there is nothing to read.
             let _ = stream.get_mut().1.read_tls(&mut Nothing);
         }
     }
@@ -338,7 +338,7 @@ impl ClientStream {
     }
 }
 
-/// Currently has nothing to read.
+/// A source that never has anything to read.
 struct Nothing;
 
 impl io::Read for Nothing {
@@ -348,7 +348,8 @@ impl io::Read for Nothing {
 }
 
 impl UpstreamStream {
-    /// Whether the kernel has bytes from the peer, or its end. The runtime's information may be older.
+    /// Whether the kernel has received bytes or the end of the stream. What the runtime knows about this may be out of
+    /// date.
     #[must_use]
     pub fn has_input(&self) -> bool {
         let socket = match self {
@@ -385,7 +386,7 @@ const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 pub async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Duration) {
     // An error does not matter here: the connection ends, and its record is written.
     let _ = tokio::time::timeout(patience, async {
-        // It may already have been shut down.
+        // This fails if the stream is already shut down.
         let _ = stream.shutdown().await;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
     })

@@ -1,18 +1,18 @@
 //! Where TLS records begin and end in a stream (RFC 8446 section 5.1).
 
-/// The position in the stream.
+/// A position in a stream of TLS records.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    /// The number of header bytes so far.
+    /// How many bytes of the current header have passed.
     begun: u8,
     /// The first of the two length bytes.
     high: u8,
-    /// The number of payload bytes that are left.
+    /// How many bytes of the current payload are still to come.
     left: u16,
 }
 
 impl Records {
-    /// The bytes before the payload of a record. The last two are its length.
+    /// The length of a record's header. Its last two bytes are the length of the payload.
     pub const HEADER: usize = 5;
 
     /// The number of bytes to the end of the record, or to the end of its header if the header is incomplete.
@@ -23,7 +23,7 @@ impl Records {
         }
     }
 
-    /// Advances over bytes that were read.
+    /// Moves past bytes that were read.
     pub fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let count = self.left().min(bytes.len());

@@ -1,7 +1,8 @@
 //! A client's socket that notices the end of the connection even if nothing reads from it.
 //!
-//! The proxy stops reading from a peer that has sent more than may be kept, so a read can't show that the peer left.
-//! The kernel reports a FIN (`EPOLLRDHUP`) and a reset (`EPOLLERR`) even if unread bytes come before them.
+//! The proxy stops reading from a client that has sent as much as may be kept. From then on, no read can show that the
+//! client has left. The kernel still reports a FIN (`EPOLLRDHUP`) and a reset (`EPOLLERR`), even if unread bytes come
+//! before them.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -18,15 +19,15 @@ use tokio::net::TcpStream;
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 
-/// How long a peer may acknowledge nothing, limited to what the kernel can count: milliseconds in 31 bits.
+/// The bounds of the time for which a peer may acknowledge nothing. The kernel counts it in milliseconds, in 31 bits.
 const SHORTEST_DEAF: Duration = Duration::from_secs(1);
 const LONGEST_DEAF: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
 /// Lets the kernel end a connection whose peer disappeared silently. Reading then reports a timeout.
 ///
-/// Linux applies the same limit to a peer that answers but accepts nothing (RFC 9293 section 3.8.6.1). It is longer
-/// than `write_stall`, so that the proxy's own limit comes first and gives its reason; and it is long enough for
-/// several probes, because a phone may be unreachable for a while.
+/// Linux applies the same limit to a peer that answers but accepts nothing (RFC 9293 section 3.8.6.1). The limit is
+/// longer than `write_stall`, so that the proxy's own limit comes first and gives its reason. With the default of
+/// `write_stall`, it also leaves time for several probes, because a phone may be unreachable for a while.
 pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
     let socket = SockRef::from(socket);
     let probes = TcpKeepalive::new()
@@ -44,7 +45,7 @@ pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
 #[derive(Debug)]
 pub struct Socket {
     tcp: Arc<TcpStream>,
-    /// How many bytes may still be read; the largest number means no limit.
+    /// How many bytes may still be read; `u32::MAX` means no limit.
     left: u32,
 }
 
@@ -62,14 +63,14 @@ impl Socket {
         }
     }
 
-    /// Watches the socket. While it is watched, reading and writing need some more system calls.
+    /// Watches the socket. While it is watched, reading and writing need a few more system calls.
     #[must_use]
     pub fn watch(&self) -> Watch {
         Watch(Arc::clone(&self.tcp))
     }
 
-    /// Gives at most this many bytes from now on; the largest number means no limit. After the last one, no reader is
-    /// woken for more.
+    /// Lets at most this many bytes be read from now on; `u32::MAX` means no limit. Once they have been read, no reader
+    /// is woken for more.
     pub fn limit(&mut self, most: u32) {
         self.left = most;
     }
@@ -84,7 +85,7 @@ impl Socket {
 }
 
 impl Watch {
-    /// Completes when the peer has ended its side or the connection is broken, even if bytes before that are unread.
+    /// Completes when the peer has ended its side or the connection is broken, even if earlier bytes are still unread.
     pub async fn ended(&self) {
         // The runtime does not report urgent bytes, so "priority" only means the end of the peer's side.
         self.ready(Interest::PRIORITY | Interest::ERROR).await;
@@ -133,7 +134,7 @@ impl AsyncRead for Socket {
         if this.left == 0 {
             return Poll::Pending;
         }
-        // Only a few bytes at a time, because they are copied once more.
+        // The pieces are small, because each is copied once more.
         let mut piece = [0; 1024];
         let most = buf.remaining().min(piece.len()).min(this.left as usize);
         let mut piece = ReadBuf::new(piece.get_mut(..most).unwrap_or_default());
@@ -178,7 +179,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The kernel already has what was written.
+        // The kernel already has everything that was written.
         Poll::Ready(Ok(()))
     }
 
