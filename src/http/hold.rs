@@ -8,8 +8,8 @@
 //! socket.
 //!
 //! Before there is an answer, hyper may not write: its own answer to a head that it can't parse would lack the reason
-//! and the request id. And until hyper has parsed the head, it does not learn what follows: a client that closes its
-//! sending side at once still gets its answer.
+//! and the request id. Until hyper has parsed the head, it does not see what follows, not even the end of the stream.
+//! So a client that closes its sending side at once still gets its answer.
 
 use std::io;
 use std::pin::Pin;
@@ -27,53 +27,53 @@ use super::{HYPER_PIECE, Undelivered};
 use crate::reason::Failure;
 use crate::stream::{ClientStream, poll_read_at_most};
 
-/// Most bytes that a client may send before its answer; beyond that, its TCP window fills.
+/// When this many bytes after a request are held, no more are read, and the client's TCP window fills.
 const HELD_MAX: usize = 16 * 1024;
 
-/// The limit after a head that is larger than this: head and held bytes together are bounded.
+/// After a head that is larger than this, fewer bytes are held, so that both together have a bound.
 const LARGE_HEAD: usize = 4 * 1024;
 const HELD_BEHIND_LARGE: u32 = 4 * 1024;
 
-/// How many of these bytes are read at once.
+/// How many bytes after the request are read at once.
 const AHEAD_PIECE: usize = 2048;
 
-/// The shared state of an exchange and the stream below its hyper, which belong to one task.
+/// The state that an exchange shares with the stream below hyper. Both belong to one task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link(Arc<LinkState>);
 
 #[derive(Debug, Default)]
 struct LinkState {
     phase: AtomicU8,
-    /// hyper has the whole answer.
+    /// Whether hyper has the whole answer.
     handed: AtomicBool,
-    /// The stream has the whole answer.
+    /// Whether the stream has the whole answer.
     delivered: AtomicBool,
-    /// The client has closed its sending side, even if that has not been read yet.
+    /// Whether the client has closed its sending side, even if the end has not been read yet.
     closing: AtomicBool,
-    /// The client no longer waits for the answer.
+    /// Whether the client no longer waits, or the rest of its request can't be read.
     ended: AtomicBool,
-    /// The stream accepted nothing at the last write or flush.
+    /// Whether the last write or flush has to wait for the client to read.
     blocked: AtomicBool,
     /// How many bytes the stream has accepted.
     written: AtomicU64,
     /// The pace of the answer's body.
     pace: Pace,
-    /// The pace of the request's body: a piece is under way until another one is asked for.
+    /// The pace of the request's body. Here, a piece is under way until the next one is asked for.
     intake: Pace,
 }
 
 /// The phases: what hyper may do with the stream after it has read the head.
 impl Link {
-    /// Nothing yet.
+    /// Nothing: it is still parsing the head.
     const PARSING: u8 = 0;
     /// Read and write: request and answer may be under way at the same time.
     const PASSING: u8 = 1;
-    /// Only write; everything else is ignored.
+    /// Only write. What the client sends is not read.
     const ANSWERING: u8 = 2;
     /// Write, and read the rest of the request, but nothing after it.
     const REPLYING: u8 = 3;
 
-    /// Lets the request pass.
+    /// Lets hyper read the request's body and write the answer.
     pub fn pass(&self) {
         self.0.phase.store(Self::PASSING, Relaxed);
     }
@@ -83,17 +83,17 @@ impl Link {
         self.0.phase.store(Self::ANSWERING, Relaxed);
     }
 
-    /// Lets hyper write the proxy's own answer: a client that closes its sending side still gets it.
+    /// Lets hyper write the proxy's own answer, which a client gets even if it has closed its sending side.
     pub fn reply(&self) {
         self.0.phase.store(Self::REPLYING, Relaxed);
     }
 
-    /// hyper has the whole answer.
+    /// Notes that hyper has the whole answer.
     pub fn handed(&self) {
         self.0.handed.store(true, Relaxed);
     }
 
-    /// The socket reports that the client has closed its sending side.
+    /// Notes that the client has closed its sending side, as the socket reports.
     pub fn closing(&self) {
         self.0.closing.store(true, Relaxed);
     }
@@ -153,6 +153,7 @@ pub(super) enum End {
     Misframed(Failure),
 }
 
+/// The stream that hyper reads and writes.
 pub(super) struct Hold {
     stream: ClientStream,
     /// Kept until hyper has parsed it.
@@ -168,7 +169,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// hyper gets `raw.head` and the body. What `raw.early` contains after the body is held from the start.
+    /// Gives hyper `raw.head` and the body. What `raw.early` contains after the body is held from the start.
     pub(super) fn new(mut stream: ClientStream, raw: RawHead, link: Link) -> Self {
         let RawHead {
             head,
@@ -181,10 +182,10 @@ impl Hold {
         };
         link.0.ended.store(end.is_some(), Relaxed);
         if head.len() > LARGE_HEAD && body.is_done() {
-            // Below TLS, which would otherwise read a whole record.
+            // This limits the socket below TLS, because TLS would otherwise read a whole record.
             stream.limit(HELD_BEHIND_LARGE);
         }
-        // After a small head the memory bound leaves room for a partial record.
+        // After a small head, the bound on memory leaves room for a record that TLS has read only in part.
         stream.by_record(head.len() > LARGE_HEAD);
         let held = begun.split_off(count);
         let held_since = (!held.is_empty()).then(Instant::now);
@@ -263,10 +264,9 @@ impl Hold {
         Poll::Ready(Err(kind.into()))
     }
 
-    /// Reads the next piece of the request's body; what follows the body in the same read is held.
+    /// Reads the next piece of the request's body. What follows the body in the same read is held.
     ///
-    /// A piece may span TLS records: handing the rest of each record to hyper as a small piece would cost as much as a
-    /// large one.
+    /// A piece may span several TLS records, because a small piece costs hyper as much as a large one.
     fn read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.link.intake().poll());
         let before = buf.filled().len();
@@ -283,7 +283,7 @@ impl Hold {
                 }
             }
             let new = buf.filled().get(start..).unwrap_or_default();
-            // If some bytes came before the end, the next read reports it again.
+            // If bytes came before the end, the next read reports the end again.
             if new.is_empty() {
                 if start == before {
                     self.end(End::Left);
@@ -311,8 +311,8 @@ impl Hold {
 
     /// Holds what comes after the request, and notices the client's end.
     ///
-    /// When all space is used, it continues only after the socket has reported that the client closed its sending side.
-    /// The rest is then thrown away.
+    /// When all space is used, it goes on only after the socket has reported that the client closed its sending side.
+    /// The rest is then discarded.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; AHEAD_PIECE];
         let is_closing = self.link.0.closing.load(Relaxed);

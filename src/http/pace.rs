@@ -1,7 +1,7 @@
-//! Gives a body to hyper piece by piece: each piece only when the stream has sent the one before.
+//! Gives a body to hyper piece by piece. hyper gets a piece only after the stream has sent the one before.
 //!
-//! hyper copies pieces into its largest buffer. For peers that do not read, these copies would be most of the memory of
-//! their connections.
+//! hyper copies each piece into a buffer that it never frees. If a peer does not read, this buffer would otherwise take
+//! most of the memory of its connection.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 /// The state that a body shares with the stream that it goes to. Both belong to one task.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// A piece is under way.
+    /// Whether a piece is under way.
     is_taken: AtomicBool,
-    /// The next piece was asked for in the meantime.
+    /// Whether the next piece has been asked for meanwhile.
     is_asked: AtomicBool,
 }
 
@@ -21,7 +21,7 @@ impl Pace {
         self.is_taken.load(Relaxed)
     }
 
-    /// Pending while a piece is under way; the task is woken when it has been sent.
+    /// Pending while a piece is under way. The task is woken when the piece has been sent.
     pub fn poll(&self) -> Poll<()> {
         if self.is_taken() {
             self.is_asked.store(true, Relaxed);
@@ -30,12 +30,12 @@ impl Pace {
         Poll::Ready(())
     }
 
-    /// A piece of `bytes` bytes goes to hyper.
+    /// Notes that hyper has got a piece of this many bytes. An empty one is not under way.
     pub fn took(&self, bytes: usize) {
         self.is_taken.store(bytes > 0, Relaxed);
     }
 
-    /// The stream has sent everything that it got.
+    /// Notes that the stream has sent everything that it got.
     pub fn flushed(&self, cx: &Context<'_>) {
         self.is_taken.store(false, Relaxed);
         if self.is_asked.swap(false, Relaxed) {

@@ -1,8 +1,9 @@
 //! The content of the files next to the configuration: certificates, keys and authorities, of listeners and of
 //! upstreams.
 //!
-//! If a piece is unusable, the previous good one stays. A valid certificate also stays if an invalid one would replace
-//! it, even from another path. If there is no previous one, an error rejects the configuration.
+//! A piece is what one set of these files contains. If it is unusable, the previous good one stays in use. A valid
+//! certificate also stays if the new one is not valid now, even if the new one has another path. An unusable piece
+//! without a previous one is an error, and the configuration is rejected.
 
 mod piece;
 
@@ -26,7 +27,7 @@ pub enum Purpose {
     Check,
 }
 
-/// The pieces, and the files that they were read from.
+/// The pieces, and the content of their files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Materials {
     pub identities: Vec<(CertificateFiles, Arc<Identity>)>,
@@ -34,13 +35,13 @@ pub(super) struct Materials {
     pub authorities: Vec<Option<Authorities>>,
     pub clients: Clients,
     pub contents: Contents,
-    /// The files whose certificates are not valid now, although the previous ones are; and when to check them again.
+    /// The files whose certificates are not valid now, while the previous ones are; and when to check them again.
     pub waiting: BTreeMap<Vec<PathBuf>, SystemTime>,
 }
 
 /// What is known about a certificate that may have to be created first.
 enum Development {
-    /// It exists, or the operator has to provide it.
+    /// It exists, or providing it is the operator's task.
     There,
     /// It is created when the proxy starts.
     Later,
@@ -75,9 +76,10 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Decides about a piece that was read: the previous one if its files have the same content or if it stays,
-    /// otherwise the new one. `replaced` gives the piece from other files that a new one would replace. `shown` gives
-    /// the certificate of a piece that is presented to others.
+    /// Chooses between the piece that was `loaded` and the one `before`, and notes the outcome. The previous one stays
+    /// if its files have the same content, or if the new one is unusable or not valid now. If no piece had the same
+    /// files before, `replaced` gives the piece from other files that the new one would replace. `shown` gives the
+    /// certificate that a piece presents to others.
     fn settle<T: Clone>(
         &mut self,
         files: Vec<PathBuf>,
@@ -201,7 +203,7 @@ impl Reading<'_> {
                     authorities?.asking_for(settings)
                 };
                 let own = predecessor(config, index, before).and_then(of);
-                // A listener with another address may ask for the same as a previous one.
+                // The same authorities may have belonged to a listener with another address.
                 own.or_else(|| (0..before.listeners.len()).find_map(of))
             });
             let files = vec![settings.ca.clone()];
@@ -225,7 +227,8 @@ impl Reading<'_> {
                 let was = of(name).or_else(|| { others }.find_map(of))?;
                 Some(was.asking_for(settings))
             });
-            // The certificate for this upstream may have had another path. Other authorities are used at once.
+            // The client certificate for this upstream may have had another path. If the authorities are others, the
+            // new piece is used at once.
             let replaced = |_: &tls::Client| {
                 let is_same = before?.upstreams.get(name)?.tls.ca == settings.ca;
                 let client = self.before.clients.get(name).filter(|_| is_same)?;
@@ -286,9 +289,10 @@ fn waiting(pieces: &[Piece]) -> BTreeMap<Vec<PathBuf>, SystemTime> {
 }
 
 impl Materials {
-    /// Reads the files that `config` names; if it could not be resolved, at least the files of its `certificates` that
-    /// could be read. `before` is what the process serves with, if it serves. Pieces with the same content stay the
-    /// same, so that this is visible, and good ones stay if the new ones are unusable.
+    /// Reads the files of `certificates`, and the other files that `config` names. If the configuration has errors,
+    /// there may be no `config`; its certificates are read all the same. `before` is what the process serves with now,
+    /// if it serves. A piece whose content is the same stays the same object, so that others can see that nothing
+    /// changed. Good pieces stay if the new ones are unusable.
     pub fn read(
         config: Option<&Config>,
         certificates: &[CertificateFiles],
@@ -297,7 +301,7 @@ impl Materials {
         before: Option<(&Config, &Self)>,
     ) -> (Self, Vec<Piece>) {
         let nothing = Self::default();
-        // This comes before the reading, so that a certificate that was just created is not a change.
+        // This comes first, so that a certificate that was just created does not look like a change.
         let made: Vec<_> = certificates
             .iter()
             .map(|files| Development::ensure(files, purpose))
@@ -323,7 +327,7 @@ impl Materials {
             source,
             before: before.map_or(&nothing, |(_, materials)| materials),
             now: SystemTime::now(),
-            // This comes before the loading: a change in between counts as a change later.
+            // This comes before the pieces are loaded. If a file changes in between, the next check sees the change.
             contents: Contents::of(files),
             pieces: Vec::new(),
         };
@@ -333,7 +337,7 @@ impl Materials {
             let Some((files, identity)) = reading.identity(files, made, served) else {
                 continue;
             };
-            // One for all listeners that name it: after a reload it is recognised by its identity.
+            // All listeners that name the same files share one object: a reload compares objects, not their content.
             let mut others = identities.iter();
             let same = others.find(|(of, _)| of.cert == files.cert && of.key == files.key);
             let identity = same.map_or(identity, |(_, same)| Arc::clone(same));
@@ -364,7 +368,7 @@ impl Materials {
         by_file.into_values().cloned().collect()
     }
 
-    /// When a waiting certificate may be used; `None`: none waits.
+    /// When to check the waiting certificates again; `None`: none waits.
     pub fn due(&self) -> Option<SystemTime> {
         self.waiting.values().min().copied()
     }

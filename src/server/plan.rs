@@ -1,5 +1,5 @@
-//! A configuration with everything that is known about it without a socket. `check` reports it; a start and a reload
-//! begin with it.
+//! A configuration, with everything that can be found out about it without opening a socket. `check` reports it; a
+//! start and a reload begin with it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::config::{self, Config, Problem, Severity, Source};
 use crate::policy::HostPattern;
 use crate::tls;
 
-/// The most routes without a matching certificate, and certificates of unknown authorities, that are reported one by
-/// one: the file is read again to find the place of each.
+/// How many routes without a matching certificate, and how many certificates of unknown authorities, are reported one
+/// by one. There is a limit because the file is read again to find the place of each.
 const MOST_TOLD: usize = 20;
 
 /// A configuration with its certificates loaded.
@@ -20,7 +20,7 @@ const MOST_TOLD: usize = 20;
 pub struct Plan {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Warnings for the operator that do not keep the proxy from starting.
+    /// Warnings for the operator. The proxy starts in spite of them.
     pub warnings: Vec<Problem>,
     pub(super) materials: Materials,
     pub(super) tls: Vec<Option<Arc<tls::Server>>>,
@@ -35,7 +35,7 @@ pub struct Plan {
 pub(super) struct Refused {
     /// Errors and warnings, in the order of their lines.
     pub problems: Vec<Problem>,
-    /// What was read. While all of it stays the same, so does the refusal.
+    /// What was read. While it stays the same, the configuration would be refused again.
     pub contents: Contents,
 }
 
@@ -50,8 +50,9 @@ impl Plan {
             .map_err(|refused| refused.problems)
     }
 
-    /// The same while `before` is in use. Pieces that are the same in both are kept, so that this is visible, and good
-    /// ones are kept if their files became unusable. Also returns the outcome for each file.
+    /// The same while `before` is in use. A piece whose content is the same stays the same object, so that others can
+    /// see that nothing changed. Good pieces stay if their files became unusable. Also returns the outcome for each
+    /// piece.
     pub(super) fn read(
         file: &Path,
         purpose: Purpose,
@@ -62,7 +63,7 @@ impl Plan {
             false => Contents::of([file.to_owned()]),
         };
         if before.is_some() && config::is_read_once(file) {
-            // This applies only to a reload: at the start, the operator waits and sees that reading takes long.
+            // Only a reload refuses such a path. At a start, the operator sees it if reading takes long.
             return Err(Refused {
                 problems: vec![Problem {
                     severity: Severity::Error,
@@ -88,7 +89,8 @@ impl Plan {
             purpose,
             before.map(|before| (&*before.config, &before.materials)),
         );
-        // A piece that is held back does not reject the configuration and has its own record.
+        // If a previous piece stays in use, the problems of the new one do not reject the configuration. They have a
+        // record of their own.
         let in_use = pieces.iter().filter(|piece| !piece.is_held_back());
         problems.extend(in_use.flat_map(|piece| piece.problems.iter().cloned()));
         let refused = |problems: Vec<Problem>| Refused {
@@ -101,7 +103,7 @@ impl Plan {
         problems.extend(upstreams::own_endpoints(&config, source));
         problems.extend(upstreams::left_out_endpoints(&config, source));
         problems.extend(uncovered_hosts(&config, &materials.identities, source));
-        // Not at each reload: a renewed certificate has the same issuer as the previous one.
+        // A reload does not repeat this: a renewed certificate usually has the same issuer as the previous one.
         if before.is_none() {
             problems.extend(unknown_issuers(&materials.identities, source));
         }
@@ -141,7 +143,7 @@ impl Plan {
     }
 
     /// The same configuration with the current content of its other files. Good pieces stay if their files became
-    /// unusable. Also returns the outcome for each file.
+    /// unusable. Also returns the outcome for each piece.
     pub(super) fn renewed(&self) -> (Self, Vec<Piece>) {
         let listeners = self.config.listeners.iter();
         let certificates: Vec<_> = listeners
@@ -191,8 +193,8 @@ impl Plan {
         (renewed, Piece::merged(pieces))
     }
 
-    /// Reports renewed certificates that are good but for other names. They are used, because the proxy can't know
-    /// better.
+    /// Reports hosts of routes that the renewed certificates no longer cover. The certificates are used all the same,
+    /// because the proxy can't know whether that is a mistake.
     fn tell_lost_hosts(&self, now: &Materials, pieces: &mut [Piece]) {
         let identities = now.identities.iter();
         let certs: Vec<_> = identities.map(|(files, _)| &files.cert).collect();
@@ -216,8 +218,8 @@ impl Plan {
     }
 }
 
-/// The TLS settings of each listener that has them. Unchanged settings are those of `before`, so that sessions can be
-/// resumed. After any change they can't, because a session proves only what was asked then.
+/// The TLS server of each listener that has TLS. If nothing changed, it is the one of `before`, so that clients can
+/// resume their sessions. After any change they can't, because a session proves only what was asked when it began.
 fn servers(
     config: &Config,
     materials: &Materials,
@@ -260,7 +262,7 @@ fn uncovered_hosts(
     identities: &[(config::CertificateFiles, Arc<tls::Identity>)],
     source: &Source,
 ) -> Vec<Problem> {
-    // If a hop terminates TLS, the certificates are elsewhere.
+    // Without any certificates, a hop in front terminates TLS.
     if identities.is_empty() {
         return Vec::new();
     }

@@ -1,4 +1,4 @@
-//! Plain requests and their answers. They are sent to an endpoint over a connection that is kept for the next request.
+//! Plain requests and their answers. A request is sent to an endpoint over a connection that is kept for the next one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::record::{Attempt, Outcome, millis};
 pub struct Served {
     /// Its head, and its body as it arrives.
     pub response: Response<Body>,
-    /// What happens to the body.
+    /// What happens to the body on its way to the client.
     pub passed: Arc<BodyOutcome>,
     /// Remarks for the record.
     pub notes: Vec<Note>,
@@ -61,7 +61,7 @@ pub async fn forward(
     let mut left = members.len();
     for member in members {
         left -= 1;
-        // The upstream may just have closed a kept connection. That says nothing about a new one.
+        // The upstream may just have closed its kept connection, so the same endpoint is tried again over a new one.
         for fresh in [false, true] {
             let begun = Instant::now();
             let seen = Seen::default();
@@ -94,7 +94,7 @@ pub async fn forward(
                 rules: permit.rules(),
                 is_login,
             };
-            // The last attempt does not keep a copy of the request while it waits for the answer.
+            // After the last attempt nobody needs the request, so no copy of it is kept during the wait for the answer.
             let sent = match fresh && left == 0 {
                 true => request.take(),
                 false => request.clone(),
@@ -164,9 +164,9 @@ struct Asking<'a> {
 /// Why a request got no answer.
 struct NoAnswer {
     failure: Failure,
-    /// Nothing of the request was sent.
+    /// Whether nothing of the request was sent.
     unsent: bool,
-    /// The upstream closed without a byte of an answer.
+    /// Whether no byte of an answer came.
     unheard: bool,
 }
 
@@ -236,8 +236,9 @@ impl Asking<'_> {
     }
 }
 
-/// Completes when the upstream had `patience` to answer or to accept more of the body, from `begun` or from the last
-/// piece that it accepted. Time spent waiting for the client does not count; it has a deadline of its own.
+/// Completes when the upstream has neither answered nor accepted more of the body for `patience`, counted from `begun`
+/// or from the last piece that it accepted. Time spent waiting for the client does not count; it has a deadline of its
+/// own.
 async fn silence(upload: &Upload, begun: Instant, patience: Duration) {
     loop {
         let until = upload.waits_since().max(begun) + patience;

@@ -18,7 +18,7 @@ use super::upload::Upload;
 use crate::http::BodyError;
 use crate::reason::{Failure, Reason};
 
-/// What happened to a body, known after it was read.
+/// What happened to a body. It is complete once the body has been read.
 #[derive(Debug, Default)]
 pub struct BodyOutcome {
     bytes: Arc<AtomicU64>,
@@ -26,13 +26,13 @@ pub struct BodyOutcome {
 }
 
 impl BodyOutcome {
-    /// Bytes that came, without the framing of chunks.
+    /// How many bytes have come, without the framing of chunks.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// The same counter, to be read while it grows.
+    /// The counter of these bytes, which others can read while it grows.
     #[must_use]
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes)
@@ -49,13 +49,13 @@ impl BodyOutcome {
 /// How long a body may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BodyDeadline {
-    /// The whole body until this moment.
+    /// The whole body must have come by this moment.
     Until(Instant),
-    /// Each piece within this time; `None`: no limit.
+    /// Each piece must come within this time after the one before; `None`: no limit.
     Between(Option<Duration>),
 }
 
-/// A body that drives the connection that it comes from.
+/// A body that also drives the connection from which it comes.
 pub(super) struct RelayBody {
     body: Incoming,
     /// Its beginning, if [`RelayBody::peek`] has read it.
@@ -71,15 +71,15 @@ pub(super) struct RelayBody {
     /// The request's body, which may still be on its way.
     upload: Option<Upload>,
     passed: Arc<BodyOutcome>,
-    /// The error that ends the body, held back for one turn.
+    /// The error that ends the body. The next poll returns it.
     broken: Option<BodyError>,
-    /// Gets the connection when the answer is complete.
+    /// Gets the connection if it can carry another request after this body.
     home: Option<Box<dyn FnOnce(Line) + Send>>,
 }
 
 impl RelayBody {
-    /// `upload` is the request's body: while the proxy waits for it, no answer is late. `home` gets the connection if
-    /// it can carry another request after this body.
+    /// `upload` is the request's body: while the proxy waits for the client to send it, the upstream does not count as
+    /// silent. `home` gets the connection if it can carry another request after this body.
     pub fn new(
         body: Incoming,
         line: Line,
@@ -120,8 +120,9 @@ impl RelayBody {
         Bytes::new()
     }
 
-    /// Fails one turn later. If a body fails, hyper discards what it has not written yet; if a body is not ready, hyper
-    /// writes it. Otherwise a short answer that breaks off would not reach the client at all.
+    /// Makes the next poll fail. When a body fails, hyper discards what it has not written yet; while a body is not
+    /// ready, hyper writes it. Without the poll in between, a short answer that breaks off would not reach the client
+    /// at all.
     fn fail(
         &mut self,
         cx: &Context<'_>,
@@ -152,8 +153,8 @@ impl RelayBody {
         }
     }
 
-    /// Whether the time is over. Silence begins when the client has taken everything: a slow client does not make the
-    /// upstream silent.
+    /// Whether the time is over. Silence is counted from the moment when the client has taken everything, so that a
+    /// slow client does not make the upstream look silent.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let begins = !std::mem::replace(&mut self.is_waiting, true);
         let Some(deadline) = &mut self.deadline else {
@@ -168,7 +169,8 @@ impl RelayBody {
             else {
                 return true;
             };
-            // A client that is still sending a request, which the upstream answers piece by piece, does not make it silent either.
+            // The upstream may need more of the request for its next piece, so the time in which the client sends it
+            // does not count either.
             let until = upload.waits_since() + silence;
             if until <= Instant::now() {
                 return true;
@@ -197,7 +199,7 @@ impl HttpBody for RelayBody {
         if let Some(line) = &mut this.line
             && line.poll(cx).is_ready()
         {
-            // The body gives what the connection still has.
+            // The body still gives what the connection has received.
             this.line = None;
         }
         // The deadline is checked first, because a body that is always ready would never let it be checked.
@@ -250,9 +252,9 @@ impl HttpBody for RelayBody {
 
 impl Drop for RelayBody {
     fn drop(&mut self) {
-        // The client's HTTP drops it at its end, and at once if an answer has no body (HEAD, 204, 304).
+        // hyper drops the body when it has ended, or at once if the answer has none (HEAD, 204, 304).
         if let (Some(mut line), Some(home)) = (self.line.take(), self.home.take())
-            // For a chunked body this is known only if its end was read.
+            // A chunked body is known to be complete only if its end was read.
             && (self.is_over || self.is_end_stream())
             && line.is_free()
         {
