@@ -88,8 +88,8 @@ pub async fn serve(
     let held = held.into_inner();
     match after {
         // In a new task, because a task never becomes smaller, and a handshake needs far more memory than a tunnel.
-        After::Tunnel(opened) => {
-            tokio::spawn(Carry::new(*opened, shared, slot, held, counted));
+        After::Tunnel(open) => {
+            tokio::spawn(Carry::new(*open, shared, slot, held, counted));
         }
         After::Close(client) => {
             Box::pin(see_off(client, None, &shared, cutoff)).await;
@@ -145,13 +145,13 @@ struct Unread {
 /// What follows the requests of a connection.
 enum After {
     /// A tunnel.
-    Tunnel(Box<Opened>),
+    Tunnel(Box<OpenTunnel>),
     /// The end, after the client has read what was written to it.
     Close(Option<ClientStream>),
 }
 
 /// A tunnel, and what it holds until it ends.
-struct Opened {
+struct OpenTunnel {
     tunnel: Tunnel,
     in_use: InUse,
     record: Resting,
@@ -292,7 +292,7 @@ impl Request<'_> {
                 // This comes first: the client has its 101, so the tunnel counts as open, whatever happens next.
                 let record = facts.opened();
                 shared.sink.entered(Stage::Tunnel);
-                Next::Last(After::Tunnel(Box::new(Opened {
+                Next::Last(After::Tunnel(Box::new(OpenTunnel {
                     tunnel,
                     in_use,
                     record,

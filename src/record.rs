@@ -182,7 +182,7 @@ pub struct Suspect {
 
 /// The certificate that a client was shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Served {
+pub struct ServedCertificate {
     /// Its subject, or its first name if the subject is empty.
     pub subject: String,
     /// Its serial number in hexadecimal, as `openssl x509 -serial` prints it.
@@ -257,7 +257,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Box<Served>>,
+    pub certificate: Option<Box<ServedCertificate>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_version: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -50,7 +50,7 @@ use crate::config::{Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
-use crate::record::{Served, millis};
+use crate::record::{ServedCertificate, millis};
 use crate::stream::{ClientStream, Replay, Socket};
 use crate::text::peer_text;
 use hello::Chosen;
@@ -80,7 +80,7 @@ pub struct Server {
 
 /// The facts about a client's TLS, filled in step by step.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct TlsFacts {
     /// The requested server name, in lower case.
     pub sni: Option<String>,
     /// The negotiated version.
@@ -91,10 +91,10 @@ pub struct Facts {
     pub served: Option<Arc<Identity>>,
 }
 
-impl Facts {
+impl TlsFacts {
     /// What a record says about the served certificate.
     #[must_use]
-    pub fn shown(&self) -> Option<Box<Served>> {
+    pub fn shown(&self) -> Option<Box<ServedCertificate>> {
         let served = self.served.as_ref()?;
         Some(Box::new(served.certificate().leaf.shown.clone()))
     }
@@ -219,7 +219,7 @@ pub async fn accept(
     server: &Server,
     deadline: Instant,
     limit: Duration,
-    facts: &mut Facts,
+    facts: &mut TlsFacts,
 ) -> Result<ClientStream, Failed> {
     if let Some(failure) = not_tls(&first) {
         let plain = (first.looks == Looks::Http).then_some(socket);
@@ -305,7 +305,7 @@ fn not_tls(first: &FirstBytes) -> Option<Failure> {
 fn choose<'s>(
     accepted: Accepted,
     server: &'s Server,
-    facts: &mut Facts,
+    facts: &mut TlsFacts,
 ) -> Result<(Accepted, Chosen<'s>), (Failure, AlertDescription)> {
     let hello = accepted.client_hello();
     facts.sni = hello.server_name().map(str::to_ascii_lowercase);

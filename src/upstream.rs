@@ -21,7 +21,7 @@ mod relay;
 mod request;
 mod upload;
 
-pub use connect::{Facts, connect};
+pub use connect::{Dialling, connect};
 pub use forward::{Served, forward};
 pub use group::{Busy, Group, InUse, TunnelSlot};
 pub use handshake::{Answer, Opened, Refused, handshake};

@@ -10,7 +10,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::describe::describe_end;
 use super::stop::DrainWatch;
-use super::{Opened, Shared, local, see_off};
+use super::{OpenTunnel, Shared, local, see_off};
 use crate::limits::Held;
 use crate::record::Resting;
 use crate::tunnel::Tunnel;
@@ -33,18 +33,18 @@ pub(super) struct Carry {
 
 impl Carry {
     pub fn new(
-        opened: Opened,
+        open: OpenTunnel,
         shared: Arc<Shared>,
         slot: OwnedSemaphorePermit,
         held: Option<Box<Held>>,
         counted: TaskTrackerToken,
     ) -> Self {
-        let Opened {
+        let OpenTunnel {
             tunnel,
             in_use,
             record,
             is_local,
-        } = opened;
+        } = open;
         Self {
             open: Some((tunnel, record, in_use)),
             drain: shared.stop.watch(),

@@ -19,10 +19,10 @@ use super::shared::Shared;
 use super::stop::Cutoff;
 use crate::http::forwarded::{self, Identity};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
-use crate::record::{Event, Record, Resting, Served, Sink, Wanted, aborted, millis};
+use crate::record::{Event, Record, Resting, ServedCertificate, Sink, Wanted, aborted, millis};
 use crate::secrets::redact_query;
-use crate::tls;
-use crate::upstream;
+use crate::tls::TlsFacts;
+use crate::upstream::Dialling;
 
 /// What a browser reports if no Close frame reached it (RFC 6455 section 7.1.5).
 const ABNORMAL: u16 = 1006;
@@ -40,7 +40,7 @@ pub(super) struct ConnectionFacts {
     /// The client of every request that does not name another one: the peer, or the client in a PROXY header.
     source: Option<IpAddr>,
     /// What was learned in the TLS handshake.
-    pub tls: tls::Facts,
+    pub tls: TlsFacts,
 }
 
 /// What is known about one request. The first one of a connection begins when the connection is accepted.
@@ -57,7 +57,7 @@ pub(super) struct Facts {
     /// How long the TLS handshake took; the first request has it.
     pub tls: Option<Duration>,
     /// The certificate that was served, if the client refused it.
-    pub certificate: Option<Box<Served>>,
+    pub certificate: Option<Box<ServedCertificate>>,
     /// The time until the head was complete.
     pub head: Option<Duration>,
     /// What the request says about itself.
@@ -75,7 +75,7 @@ pub(super) struct Facts {
     /// The WeChat app id in the Referer.
     pub referer_app_id: Option<String>,
     /// What happened on the way to the upstream.
-    pub dialling: upstream::Facts,
+    pub dialling: Dialling,
     /// How long connecting took.
     pub connect: Option<Duration>,
     /// How long the upstream took to answer the opening handshake.
@@ -125,7 +125,7 @@ impl ConnectionFacts {
             listener: shared.listener,
             peer,
             source: peer.map(|peer| peer.ip()),
-            tls: tls::Facts::default(),
+            tls: TlsFacts::default(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Draft {
             route: None,
             upstream: None,
             referer_app_id: None,
-            dialling: upstream::Facts::default(),
+            dialling: Dialling::default(),
             connect: None,
             handshake: None,
             response: None,

@@ -3,13 +3,13 @@
 use std::time::SystemTime;
 
 use super::validity::{Certificate, day};
-use super::{Facts, Server, alert};
+use super::{Server, TlsFacts, alert};
 use crate::reason::{Failure, Reason};
 
 impl Server {
     /// Adds to the failure of a handshake, or after one, what is wrong with the certificate.
     #[must_use]
-    pub fn explain(&self, failure: Failure, facts: &Facts) -> Failure {
+    pub fn explain(&self, failure: Failure, facts: &TlsFacts) -> Failure {
         let Some(identity) = &facts.served else {
             return failure;
         };

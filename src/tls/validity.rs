@@ -31,7 +31,7 @@ pub struct Certificate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaf {
     /// The part that records show.
-    pub shown: record::Served,
+    pub shown: record::ServedCertificate,
     /// The name of the issuer.
     pub issuer: String,
     /// Whether the issuer is the subject itself.
@@ -62,7 +62,7 @@ impl Certificate {
             expires: times().map(|(_, ends)| ends).min()?,
             shown_to,
             leaf: Leaf {
-                shown: record::Served {
+                shown: record::ServedCertificate {
                     subject: peer_text(subject.as_bytes()),
                     serial: peer_text(hexadecimal(leaf.raw_serial()).as_bytes()),
                     expires: day(validity(leaf).1),

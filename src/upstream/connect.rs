@@ -24,9 +24,9 @@ use crate::stream::{UpstreamStream, keep_alive};
 /// it has room. One client does this for all that wait.
 const FULL_WAIT: Duration = Duration::from_millis(10);
 
-/// The facts about connecting to an upstream, filled in step by step.
+/// What happened while the proxy connected to an upstream, filled in step by step.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Dialling {
     /// The addresses that were tried.
     pub attempts: Vec<Attempt>,
     /// Notes for the record.
@@ -41,8 +41,8 @@ pub struct Connected {
     pub(super) busy: Busy,
 }
 
-/// Connects to the first reachable endpoint among those for `client`; `facts` gets an attempt for each address, and a
-/// note if the addresses of a name are from an earlier look-up.
+/// Connects to the first reachable endpoint among those for `client`. `dialling` gets an attempt for each address, and
+/// a note if the addresses of a name are from an earlier look-up.
 ///
 /// # Errors
 /// `upstream_none_healthy`, or the reason of the last endpoint if none can be reached.
@@ -50,12 +50,12 @@ pub async fn connect(
     group: &Group,
     permit: &Permit<'_, WebSocketRules>,
     client: IpAddr,
-    facts: &mut Facts,
+    dialling: &mut Dialling,
 ) -> Result<Connected, Failure> {
     let mut last = None;
     for member in group.candidates(client)? {
         match group
-            .dial(&member, permit, &permit.rules().subprotocols, facts)
+            .dial(&member, permit, &permit.rules().subprotocols, dialling)
             .await
         {
             Ok(connected) => return Ok(connected),
@@ -67,8 +67,8 @@ pub async fn connect(
 }
 
 impl Group {
-    /// Connects to one endpoint, within `connect_timeout`. The echo server may agree to `subprotocols`. `facts` gets an
-    /// attempt for each address that is tried, and a note if the addresses are from an earlier look-up.
+    /// Connects to one endpoint, within `connect_timeout`. The echo server may agree to `subprotocols`. `dialling` gets
+    /// an attempt for each address that is tried, and a note if the addresses are from an earlier look-up.
     ///
     /// # Errors
     /// The reason of the last address, if none can be reached.
@@ -77,7 +77,7 @@ impl Group {
         member: &Arc<Member>,
         _: &Permit<'_, R>,
         subprotocols: &[String],
-        facts: &mut Facts,
+        dialling: &mut Dialling,
     ) -> Result<Connected, Failure> {
         // The count begins here, so that many clients at the same time do not all choose the same endpoint.
         let busy = member.busy();
@@ -88,7 +88,7 @@ impl Group {
                 Some(&member.turn),
                 subprotocols,
                 timeout,
-                facts,
+                dialling,
             )
             .await;
         member.dialled(dialled.is_ok());
@@ -109,10 +109,10 @@ impl Group {
         turn: Option<&Mutex<()>>,
         subprotocols: &[String],
         timeout: Duration,
-        facts: &mut Facts,
+        dialling: &mut Dialling,
     ) -> Result<UpstreamStream, Failure> {
         let mut trying = Trying {
-            facts,
+            dialling,
             timeout,
             deadline: Instant::now() + timeout,
         };
@@ -147,9 +147,9 @@ impl Group {
         })?;
         // Another endpoint may have added the same note.
         if let Some(note) = found.note
-            && !trying.facts.notes.contains(&note)
+            && !trying.dialling.notes.contains(&note)
         {
-            trying.facts.notes.push(note);
+            trying.dialling.notes.push(note);
         }
         let addresses = found.addresses;
         let mut last = None;
@@ -230,14 +230,14 @@ impl Group {
 
 /// An attempt at one endpoint.
 struct Trying<'a> {
-    facts: &'a mut Facts,
+    dialling: &'a mut Dialling,
     timeout: Duration,
     deadline: Instant,
 }
 
 impl Trying<'_> {
     fn tried(&mut self, endpoint: &str, begun: Instant, failure: Option<&Failure>) {
-        self.facts.attempts.push(Attempt {
+        self.dialling.attempts.push(Attempt {
             endpoint: endpoint.to_owned(),
             outcome: failure.map_or(Outcome::Connected, |failure| {
                 Outcome::Failed(failure.reason)

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer;
-use super::connect::Facts;
+use super::connect::Dialling;
 use super::group::{Busy, Group, Member};
 use super::line::{Line, Seen, Unanswered};
 use super::outgoing::Outgoing;
@@ -50,7 +50,7 @@ pub async fn forward(
     request: Parts,
     upload: &Upload,
     head_limit: usize,
-    facts: &mut Facts,
+    dialling: &mut Dialling,
 ) -> Result<Served, Failure> {
     let mut last = None;
     let is_idempotent = is_idempotent(&request.method);
@@ -68,7 +68,7 @@ pub async fn forward(
             let kept = if fresh { None } else { member.idle().take() };
             let (line, busy) = match kept {
                 Some(line) => {
-                    facts.attempts.push(Attempt {
+                    dialling.attempts.push(Attempt {
                         endpoint: member.endpoint.to_string(),
                         outcome: Outcome::Reused,
                         detail: None,
@@ -77,7 +77,7 @@ pub async fn forward(
                     (line, member.busy())
                 }
                 None if fresh => {
-                    match dial(group, &member, permit, head_limit, &seen, facts).await {
+                    match dial(group, &member, permit, head_limit, &seen, dialling).await {
                         Ok(dialled) => dialled,
                         Err(failure) => {
                             last = Some(failure);
@@ -112,7 +112,7 @@ pub async fn forward(
             if !repeatable {
                 return Err(failed.failure);
             }
-            if let Some(attempt) = facts.attempts.last_mut() {
+            if let Some(attempt) = dialling.attempts.last_mut() {
                 attempt.outcome = Outcome::Failed(failed.failure.reason);
                 attempt.detail.clone_from(&failed.failure.detail);
                 attempt.ms = millis(begun.elapsed());
@@ -130,9 +130,9 @@ async fn dial(
     permit: &Permit<'_, HttpRules>,
     head_limit: usize,
     seen: &Seen,
-    facts: &mut Facts,
+    dialling: &mut Dialling,
 ) -> Result<(Line, Busy), Failure> {
-    let connected = group.dial(member, permit, &[], facts).await?;
+    let connected = group.dial(member, permit, &[], dialling).await?;
     let line = Line::open(connected.stream, head_limit, seen)
         .await
         .map_err(|error| answer::failure(&error, &seen.lock()))?;

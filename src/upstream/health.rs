@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::source_words;
-use super::connect::Facts;
+use super::connect::Dialling;
 use super::group::{Group, Member};
 use crate::config::{Endpoint, HealthCheck};
 use crate::http::HYPER_MIN_BUFFER;
@@ -73,8 +73,8 @@ async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink:
     };
     sleep(part(check.interval.min(FIRST_WITHIN))).await;
     loop {
-        let mut facts = Facts::default();
-        let outcome = ask(&group, &member, &check, &mut facts).await;
+        let mut dialling = Dialling::default();
+        let outcome = ask(&group, &member, &check, &mut dialling).await;
         if let Some(is_healthy) = history.learn(outcome.is_ok()) {
             member.set_healthy(is_healthy);
             let (level, why) = match &outcome {
@@ -83,7 +83,7 @@ async fn watch(group: Arc<Group>, member: Arc<Member>, check: HealthCheck, sink:
             };
             let detail = format!("{} is {why} (GET {})", member.endpoint, check.path);
             let mut record = Record::lifecycle(Event::UpstreamHealth, level, detail);
-            record.notes = facts.notes;
+            record.notes = dialling.notes;
             record.upstream = Some(group.settings().name.clone());
             sink.emit(record);
         }
@@ -125,15 +125,15 @@ impl History {
     }
 }
 
-/// One check: the status of a good answer, or what was wrong in words. `facts` gets the notes.
+/// One check: the status of a good answer, or what was wrong in words. `dialling` gets the notes.
 async fn ask(
     group: &Group,
     member: &Member,
     check: &HealthCheck,
-    facts: &mut Facts,
+    dialling: &mut Dialling,
 ) -> Result<StatusCode, String> {
     let deadline = Instant::now() + check.timeout;
-    let opened = group.open(&member.endpoint, None, &[], check.timeout, facts);
+    let opened = group.open(&member.endpoint, None, &[], check.timeout, dialling);
     let stream = opened.await.map_err(|failure| {
         let detail = failure.detail.unwrap_or_default();
         format!("{}: {detail}", failure.reason)
