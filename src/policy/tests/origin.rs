@@ -55,18 +55,7 @@ fn a_malformed_origin_is_told_apart_in_words() {
 #[test]
 fn exactly_one_origin_field_counts() {
     let routes = [route(None, STREAM, &BASE)];
-    let (own, evil): (&[u8], &[u8]) = (b"https://app.example.com", b"https://evil.com");
-    #[rustfmt::skip]
-    let table: &[(&str, &[&[u8]], &str)] = &[
-        // For the policy O33 is the same as O19: it never sees a Sec-WebSocket-Origin.
-        ("O19", &[], "origin_missing"),
-        ("O21", &[own, evil], "origin_multiple"),
-        ("O21", &[evil, own], "origin_multiple"),
-        ("O21", &[own, own], "origin_multiple"),
-        ("O21", &[b"null", own], "origin_multiple"),
-        ("O21", &[b"", own], "origin_multiple"),
-    ];
-    for (id, origins, expected) in table {
+    for (id, origins, expected) in vectors::FIELDS {
         let request = Request {
             origins: origins.to_vec(),
             ..Request::default()
@@ -88,140 +77,47 @@ fn self_is_the_routes_own_host_and_not_the_requests() {
     let any = || route(None, STREAM, &["self"]);
     let wildcard = || route(Some("*.example.com"), STREAM, &["self"]);
     #[rustfmt::skip]
-    let table = [
-        // id, route, TLS, Host, Origin, expected
-        ("O35", exact(), true, "api.example.com", "https://api.example.com", "allow"),
-        ("O35", exact(), true, "API.example.com", "https://API.example.com:443", "allow"),
-        ("O35", exact(), true, "api.example.com", "http://api.example.com", "origin_not_allowed"),
-        ("O35", exact(), false, "api.example.com", "http://api.example.com", "allow"),
-        ("O35", exact(), false, "api.example.com", "https://api.example.com", "allow"),
-        ("O35", exact(), true, "api.example.com:8443", "https://api.example.com:8443", "allow"),
-        ("O35", exact(), true, "api.example.com:8443", "https://api.example.com", "allow"),
-        ("O35", exact(), true, "api.example.com", "https://api.example.com:8443", "origin_not_allowed"),
-        ("O35", exact(), true, "api.example.com:9443", "https://api.example.com:8443", "origin_not_allowed"),
-        ("O35", exact(), true, "api.example.com", "https://evil.example.com", "origin_not_allowed"),
-        ("O35", exact(), true, "api.example.com", "https://api.example.com.", "origin_not_allowed"),
-        ("O35", exact(), true, "api.example.com", "wss://api.example.com", "origin_not_allowed"),
-        ("O35", exact(), true, "api.example.com", "weapp://api.example.com", "origin_not_allowed"),
+    let others = [
+        // route, TLS, Host, Origin, expected
+        (exact(), false, "api.example.com", "http://api.example.com", "allow"),
+        (exact(), false, "api.example.com", "https://api.example.com", "allow"),
         // Without an exact host there is nothing configured to compare with, so the Host would decide.
-        ("O35", any(), true, "evil.com", "https://evil.com", "origin_not_allowed"),
-        ("O35", wildcard(), true, "a.example.com", "https://a.example.com", "origin_not_allowed"),
+        (any(), true, "evil.com", "https://evil.com", "origin_not_allowed"),
+        (wildcard(), true, "a.example.com", "https://a.example.com", "origin_not_allowed"),
+        (route(Some("::1"), STREAM, &["self"]), true, "[::1]:8443", "https://[0::1]:8443", "allow"),
     ];
-    for (id, route, secure, host, origin, expected) in table {
+    let shared = vectors::SELF.iter();
+    let shared = shared.map(|(host, origin, expected)| (exact(), true, *host, *origin, *expected));
+    for (route, secure, host, origin, expected) in shared.chain(others) {
         let request = Request {
             secure,
             host,
             origins: vec![origin.as_bytes()],
             ..Request::default()
         };
-        assert_eq!(
-            request.outcome(&[route]),
-            expected,
-            "{id} {secure} {host} {origin}"
-        );
+        let outcome = request.outcome(&[route]);
+        assert_eq!(outcome, expected, "{secure} {host} {origin}");
     }
-    let address = [route(Some("::1"), STREAM, &["self"])];
-    let request = Request {
-        host: "[::1]:8443",
-        origins: vec![b"https://[0::1]:8443"],
-        ..Request::default()
-    };
-    assert_eq!(request.outcome(&address), "allow");
 }
 
 #[test]
 fn wechat_is_admitted_with_a_listed_app_id() {
-    let preset = || wechat_route(Some("api.example.com"), &["wechat"]);
-    let any_host = || wechat_route(None, &["wechat"]);
-    let both = || {
-        wechat_route(
-            None,
-            &[
-                "wechat",
-                "https://servicewechat.com",
-                "https://app.example.com",
-            ],
-        )
-    };
-    let without = || {
-        wechat_route(
-            None,
-            &["https://app.example.com", "https://servicewechat.com"],
-        )
-    };
-    let own = "https://servicewechat.com/wxAAA/0/page-frame.html";
-    let foreign = "https://servicewechat.com/wxEVIL/12/page-frame.html";
-    let (web, game, host) = (
-        Some("https://servicewechat.com"),
-        Some("weapp://wechat-game-runtime"),
-        Some("https://api.example.com"),
-    );
-    #[rustfmt::skip]
-    let table = vec![
-        ("O30", preset(), web, vec![], "allow"),
-        ("O30", preset(), web, vec![own], "allow"),
-        ("O30", preset(), web, vec!["https://servicewechat.com/wxBBB/devtools/page-frame.html"], "allow"),
-        ("O30", preset(), web, vec![foreign], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec![own, foreign], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec!["https://servicewechat.com/"], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec!["https://servicewechat.com/wxAAA"], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec!["https://evil.example/x"], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec!["https://servicewechat.com.evil/wxAAA/0/"], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec![""], "referer_appid_mismatch"),
-        ("O30", preset(), web, vec![own, own], "referer_appid_mismatch"),
-        ("O30", any_host(), web, vec!["https://evil.example/x"], "referer_appid_mismatch"),
-        ("O30", any_host(), web, vec![], "allow"),
-        ("O30", preset(), Some("https://servicewechat.com:443"), vec!["https://evil.example/x"], "referer_appid_mismatch"),
-        ("O28", preset(), game, vec![], "allow"),
-        ("O28", preset(), game, vec!["https://evil.example/x"], "referer_appid_mismatch"),
-        ("O28", preset(), game, vec!["https://servicewechat.com/"], "referer_appid_mismatch"),
-        ("O28", preset(), game, vec![own, own], "referer_appid_mismatch"),
-        ("O29", preset(), Some("WEAPP://wechat-game-runtime"), vec!["https://evil.example/x"], "referer_appid_mismatch"),
-        // With the route's own origin, only a foreign app id is refused.
-        ("O35", preset(), host, vec!["https://api.example.com/page"], "allow"),
-        ("O35", preset(), host, vec![own, own], "allow"),
-        ("Referer", both(), web, vec!["https://evil.example/x"], "referer_appid_mismatch"),
-        ("Referer", both(), Some("https://app.example.com"), vec!["https://evil.example/x"], "allow"),
-        ("Referer", without(), web, vec!["https://evil.example/x"], "allow"),
-        ("O28", preset(), game, vec![own], "allow"),
-        ("O28", preset(), game, vec![foreign], "referer_appid_mismatch"),
-        ("O35", preset(), host, vec![], "allow"),
-        ("O35", preset(), host, vec![foreign], "referer_appid_mismatch"),
-        ("O35", any_host(), host, vec![own], "origin_not_allowed"),
-        ("O31", preset(), Some("https://servicewechat.com.evil.com"), vec![own], "origin_not_allowed"),
-        ("O31", preset(), Some("http://servicewechat.com"), vec![own], "origin_not_allowed"),
-        ("O18", preset(), Some("null"), vec![own], "origin_null"),
-        ("O19", preset(), None, vec![own], "allow"),
-        ("O19", any_host(), None, vec![own], "allow"),
-        ("O19", preset(), None, vec![], "origin_missing"),
-        ("O19", preset(), None, vec!["https://servicewechat.com/wxAAA/"], "allow"),
-        ("Referer", preset(), None, vec![foreign], "referer_appid_mismatch"),
-        ("Referer", preset(), None, vec!["https://servicewechat.com/wxAAAB/0/page-frame.html"], "referer_appid_mismatch"),
-        ("Referer", preset(), None, vec!["https://servicewechat.com/WXAAA/0/page-frame.html"], "referer_appid_mismatch"),
-        ("Referer", preset(), None, vec!["https://servicewechat.com/wxAAA"], "origin_missing"),
-        ("Referer", preset(), None, vec!["https://servicewechat.com.evil/wxAAA/0/page-frame.html"], "origin_missing"),
-        ("Referer", preset(), None, vec!["https://evil/?https://servicewechat.com/wxAAA/"], "origin_missing"),
-        ("Referer", preset(), None, vec!["http://servicewechat.com/wxAAA/0/page-frame.html"], "origin_missing"),
-        ("Referer", preset(), None, vec![own, own], "origin_missing"),
-        ("Referer", preset(), None, vec![own, foreign], "referer_appid_mismatch"),
-        // The rule belongs to the preset: other entries admit without it, but it applies even if they list the same
-        // Origin.
-        ("Referer", both(), web, vec![foreign], "referer_appid_mismatch"),
-        ("Referer", both(), Some("https://app.example.com"), vec![foreign], "allow"),
-        ("Referer", without(), web, vec![foreign], "allow"),
-        ("Referer", without(), None, vec![own], "origin_missing"),
-    ];
-    for (id, route, origin, referers, expected) in table {
+    let routes = vectors::WECHAT_ROUTES.map(|wechat| {
+        let mut route = route(wechat.host, wechat.path, wechat.origins);
+        let app_ids = wechat.app_ids.iter();
+        rules(&mut route).wechat_app_ids = app_ids.map(|id| (*id).to_owned()).collect();
+        route
+    });
+    for (id, wechat, origin, referers, expected) in vectors::WECHAT {
+        let path = wechat.path;
         let request = Request {
+            path: path.as_bytes(),
             origins: origin.iter().map(|origin| origin.as_bytes()).collect(),
             referers: referers.iter().map(|referer| referer.as_bytes()).collect(),
             ..Request::default()
         };
-        assert_eq!(
-            request.outcome(&[route]),
-            expected,
-            "{id} {origin:?} {referers:?}"
-        );
+        let outcome = request.outcome(&routes);
+        assert_eq!(outcome, *expected, "{id} {path} {origin:?} {referers:?}");
     }
 }
 
@@ -293,20 +189,13 @@ fn a_wechat_client_with_another_referer_is_told_what_is_wrong() {
 fn a_missing_origin_passes_where_it_is_allowed_and_only_a_missing_one() {
     let mut route = route(None, STREAM, &["https://app.example.com"]);
     rules(&mut route).missing_origin = MissingOrigin::Allow;
-    #[rustfmt::skip]
-    let table: &[(&[&[u8]], &str)] = &[
-        (&[], "allow"),
-        (&[b""], "origin_malformed"),
-        (&[b"null"], "origin_null"),
-        (&[b"https://evil.com"], "origin_not_allowed"),
-        (&[b"https://evil.com", b"https://app.example.com"], "origin_multiple"),
-    ];
-    for (origins, expected) in table {
+    for (id, origins, expected) in vectors::FIELDS_IF_NONE_IS_ALLOWED {
         let request = Request {
             origins: origins.to_vec(),
             ..Request::default()
         };
-        assert_eq!(request.outcome(std::slice::from_ref(&route)), *expected);
+        let outcome = request.outcome(std::slice::from_ref(&route));
+        assert_eq!(outcome, *expected, "{id} {origins:?}");
     }
 }
 

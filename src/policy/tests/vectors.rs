@@ -1,5 +1,6 @@
 //! The published vectors by which others got around such checks: Origins (O) and paths (P), with the reason that refuses
-//! each, or "allow". The tests of the policy and those over the wire, in `tests/it/policy`, both go through them.
+//! each, or "allow". The tests of the policy and those over the wire, in `tests/it/policy`, both go through them, and
+//! through the cases about `self` and WeChat.
 
 /// One Origin or path.
 #[allow(dead_code, reason = "each of the two suites reads one of the outcomes")]
@@ -126,6 +127,186 @@ pub const ORIGINS: &[Vector] = &[
     both("-", b"https://app.example.com:443:443", "origin_malformed"),
     both("-", b"https://app.example.com:65979", "origin_malformed"),
     both("-", b"https://app..example.com", "origin_malformed"),
+];
+
+/// The Origin fields of a request to the route of [`ORIGINS`].
+#[rustfmt::skip]
+pub const FIELDS: &[(&str, &[&[u8]], &str)] = &[
+    // For the policy O33 is the same as O19: it never sees a Sec-WebSocket-Origin.
+    ("O19", &[], "origin_missing"),
+    ("O21", &[b"https://app.example.com", b"https://evil.com"], "origin_multiple"),
+    ("O21", &[b"https://evil.com", b"https://app.example.com"], "origin_multiple"),
+    ("O21", &[b"https://app.example.com", b"https://app.example.com"], "origin_multiple"),
+    ("O21", &[b"null", b"https://app.example.com"], "origin_multiple"),
+    ("O21", &[b"", b"https://app.example.com"], "origin_multiple"),
+];
+
+/// The same for a route that admits `https://app.example.com` and requests without an Origin, but no other Origins.
+#[rustfmt::skip]
+pub const FIELDS_IF_NONE_IS_ALLOWED: &[(&str, &[&[u8]], &str)] = &[
+    ("O19", &[], "allow"),
+    ("O20", &[b""], "origin_malformed"),
+    ("O18", &[b"null"], "origin_null"),
+    ("O6", &[b"https://evil.com"], "origin_not_allowed"),
+    ("O21", &[b"https://app.example.com", b"https://evil.com"], "origin_multiple"),
+    ("O21", &[b"https://evil.com", b"https://app.example.com"], "origin_multiple"),
+];
+
+/// Host and Origin of requests over TLS to a route for `api.example.com` that admits `self` (O35). A hop that rewrites
+/// Host, or a client that sends a false one, changes nothing.
+#[rustfmt::skip]
+pub const SELF: &[(&str, &str, &str)] = &[
+    ("api.example.com", "https://api.example.com", "allow"),
+    ("API.example.com", "https://API.example.com:443", "allow"),
+    ("api.example.com", "http://api.example.com", "origin_not_allowed"),
+    ("api.example.com:8443", "https://api.example.com:8443", "allow"),
+    ("api.example.com:8443", "https://api.example.com", "allow"),
+    ("api.example.com", "https://api.example.com:8443", "origin_not_allowed"),
+    ("api.example.com:9443", "https://api.example.com:8443", "origin_not_allowed"),
+    ("api.example.com", "https://evil.example.com", "origin_not_allowed"),
+    ("api.example.com", "https://evil.com", "origin_not_allowed"),
+    ("api.example.com", "https://api.example.com.", "origin_not_allowed"),
+    ("api.example.com", "wss://api.example.com", "origin_not_allowed"),
+    ("api.example.com", "weapp://api.example.com", "origin_not_allowed"),
+    ("evil.com", "https://evil.com", "host_not_allowed"),
+];
+
+/// A route for the cases in [`WECHAT`].
+pub struct WechatRoute {
+    pub path: &'static str,
+    /// `None`: any host.
+    pub host: Option<&'static str>,
+    pub origins: &'static [&'static str],
+    pub app_ids: &'static [&'static str],
+}
+
+const OWN_ID: &str = "wxaaaaaaaaaaaaaaaa";
+const SECOND_ID: &str = "wxbbbbbbbbbbbbbbbb";
+
+const PRESET: &WechatRoute = &WechatRoute {
+    path: "/preset",
+    host: Some("api.example.com"),
+    origins: &["wechat"],
+    app_ids: &[OWN_ID],
+};
+const ANY_HOST: &WechatRoute = &WechatRoute {
+    path: "/any-host",
+    host: None,
+    origins: &["wechat"],
+    app_ids: &[OWN_ID, SECOND_ID],
+};
+/// Also lists the Origins of WeChat.
+const BOTH: &WechatRoute = &WechatRoute {
+    path: "/both",
+    host: None,
+    origins: &["wechat", WEB, GAME, APP],
+    app_ids: &[OWN_ID, SECOND_ID],
+};
+/// Lists one of the Origins of WeChat, without the preset.
+const WITHOUT: &WechatRoute = &WechatRoute {
+    path: "/without",
+    host: None,
+    origins: &[APP, WEB],
+    app_ids: &[OWN_ID, SECOND_ID],
+};
+
+/// All routes of [`WECHAT`].
+pub const WECHAT_ROUTES: [&WechatRoute; 4] = [PRESET, ANY_HOST, BOTH, WITHOUT];
+
+const WEB: &str = "https://servicewechat.com";
+const GAME: &str = "weapp://wechat-game-runtime";
+const APP: &str = "https://app.example.com";
+const HOST: &str = "https://api.example.com";
+
+// Referers.
+const OWN: &str = "https://servicewechat.com/wxaaaaaaaaaaaaaaaa/0/page-frame.html";
+const SECOND: &str = "https://servicewechat.com/wxbbbbbbbbbbbbbbbb/0/page-frame.html";
+const FOREIGN: &str = "https://servicewechat.com/wxeeeeeeeeeeeeeeee/12/page-frame.html";
+const LONGER: &str = "https://servicewechat.com/wxaaaaaaaaaaaaaaaaB/0/page-frame.html";
+const UPPER: &str = "https://servicewechat.com/WXAAAAAAAAAAAAAAAA/0/page-frame.html";
+const NO_PAGE: &str = "https://servicewechat.com/wxaaaaaaaaaaaaaaaa";
+const NO_ID: &str = "https://servicewechat.com/";
+const EVIL_HOST: &str = "https://servicewechat.com.evil/wxaaaaaaaaaaaaaaaa/0/page-frame.html";
+const EVIL_QUERY: &str =
+    "https://evil/?https://servicewechat.com/wxaaaaaaaaaaaaaaaa/0/page-frame.html";
+const PLAIN: &str = "http://servicewechat.com/wxaaaaaaaaaaaaaaaa/0/page-frame.html";
+const EVIL: &str = "https://evil.example/x";
+
+/// A route, the Origin of a request to it, and its Referers.
+pub type WechatCase = (
+    &'static str,
+    &'static WechatRoute,
+    Option<&'static str>,
+    &'static [&'static str],
+    &'static str,
+);
+
+/// Origins and Referers of WeChat's clients, and of others that pretend to be one.
+#[rustfmt::skip]
+pub const WECHAT: &[WechatCase] = &[
+    ("O30", PRESET, Some(WEB), &[], "allow"),
+    ("O30", PRESET, Some(WEB), &[OWN], "allow"),
+    ("O30", ANY_HOST, Some(WEB), &["https://servicewechat.com/wxbbbbbbbbbbbbbbbb/devtools/page-frame.html"], "allow"),
+    ("O30", PRESET, Some(WEB), &[FOREIGN], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[OWN, FOREIGN], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[FOREIGN, OWN], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[NO_ID], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[NO_PAGE], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[EVIL], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[EVIL_HOST], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[""], "referer_appid_mismatch"),
+    ("O30", PRESET, Some(WEB), &[OWN, OWN], "referer_appid_mismatch"),
+    ("O30", ANY_HOST, Some(WEB), &[EVIL], "referer_appid_mismatch"),
+    ("O30", ANY_HOST, Some(WEB), &[], "allow"),
+    ("O30", PRESET, Some("https://servicewechat.com:443"), &[EVIL], "referer_appid_mismatch"),
+    ("O28", PRESET, Some(GAME), &[], "allow"),
+    ("O28", PRESET, Some(GAME), &[OWN], "allow"),
+    ("O28", PRESET, Some(GAME), &[FOREIGN], "referer_appid_mismatch"),
+    ("O28", PRESET, Some(GAME), &[EVIL], "referer_appid_mismatch"),
+    ("O28", PRESET, Some(GAME), &[NO_ID], "referer_appid_mismatch"),
+    ("O28", PRESET, Some(GAME), &[OWN, OWN], "referer_appid_mismatch"),
+    ("O29", PRESET, Some("WEAPP://wechat-game-runtime"), &[EVIL], "referer_appid_mismatch"),
+    // With the route's own origin, which older iOS clients send, only a foreign app id is refused.
+    ("O35", PRESET, Some(HOST), &[], "allow"),
+    ("O35", PRESET, Some(HOST), &[OWN], "allow"),
+    ("O35", PRESET, Some(HOST), &["https://api.example.com/page"], "allow"),
+    ("O35", PRESET, Some(HOST), &[EVIL], "allow"),
+    ("O35", PRESET, Some(HOST), &[OWN, OWN], "allow"),
+    ("O35", PRESET, Some(HOST), &[FOREIGN], "referer_appid_mismatch"),
+    ("O35", PRESET, Some("https://localhost"), &[OWN], "origin_not_allowed"),
+    ("O35", ANY_HOST, Some(HOST), &[OWN], "origin_not_allowed"),
+    ("O31", PRESET, Some("https://servicewechat.com.evil.com"), &[OWN], "origin_not_allowed"),
+    ("O31", PRESET, Some("http://servicewechat.com"), &[OWN], "origin_not_allowed"),
+    ("O18", PRESET, Some("null"), &[OWN], "origin_null"),
+    ("O6", BOTH, Some("https://evil.com"), &[OWN], "origin_not_allowed"),
+    ("O6", PRESET, Some(APP), &[OWN], "origin_not_allowed"),
+    ("O19", PRESET, None, &[OWN], "allow"),
+    ("O19", ANY_HOST, None, &[OWN], "allow"),
+    ("O19", ANY_HOST, None, &[SECOND], "allow"),
+    ("O19", PRESET, None, &["https://servicewechat.com/wxaaaaaaaaaaaaaaaa/"], "allow"),
+    ("O19", PRESET, None, &[], "origin_missing"),
+    ("Referer", PRESET, None, &[SECOND], "referer_appid_mismatch"),
+    ("Referer", PRESET, None, &[FOREIGN], "referer_appid_mismatch"),
+    ("Referer", PRESET, None, &[LONGER], "referer_appid_mismatch"),
+    ("Referer", PRESET, None, &[UPPER], "referer_appid_mismatch"),
+    ("Referer", PRESET, None, &[NO_PAGE], "origin_missing"),
+    ("Referer", PRESET, None, &[EVIL_HOST], "origin_missing"),
+    ("Referer", PRESET, None, &[EVIL_QUERY], "origin_missing"),
+    ("Referer", PRESET, None, &[PLAIN], "origin_missing"),
+    ("Referer", PRESET, None, &[OWN, OWN], "origin_missing"),
+    ("Referer", PRESET, None, &[OWN, FOREIGN], "referer_appid_mismatch"),
+    // The rule belongs to the preset: other entries admit without it, but it applies even if they list the same Origin.
+    ("Referer", BOTH, Some(WEB), &[FOREIGN], "referer_appid_mismatch"),
+    ("Referer", BOTH, Some(WEB), &[EVIL], "referer_appid_mismatch"),
+    ("Referer", BOTH, Some(GAME), &[FOREIGN], "referer_appid_mismatch"),
+    ("Referer", BOTH, Some(GAME), &[EVIL], "referer_appid_mismatch"),
+    ("Referer", BOTH, Some(GAME), &[OWN, OWN], "referer_appid_mismatch"),
+    ("Referer", BOTH, Some(GAME), &[], "allow"),
+    ("Referer", BOTH, Some(APP), &[FOREIGN], "allow"),
+    ("Referer", BOTH, Some(APP), &[EVIL], "allow"),
+    ("Referer", WITHOUT, Some(WEB), &[FOREIGN], "allow"),
+    ("Referer", WITHOUT, Some(WEB), &[EVIL], "allow"),
+    ("Referer", WITHOUT, None, &[OWN], "origin_missing"),
 ];
 
 /// For the routes `/api/realtime-voice/stream` and `/public/*`. P18, the forms of a target, has tables in the tests of HTTP.

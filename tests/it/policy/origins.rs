@@ -1,5 +1,6 @@
 //! The Origin and Referer vectors over the wire.
 
+use std::fmt::Write;
 use std::fs;
 
 use super::vectors;
@@ -8,42 +9,49 @@ use crate::harness::upstream::field;
 use crate::harness::{Setup, handshake};
 use crate::http::guard::{Changes, Guard};
 
-const OWN: &str = "wxaaaaaaaaaaaaaaaa";
-const SECOND: &str = "wxbbbbbbbbbbbbbbbb";
-const FOREIGN: &str = "wxeeeeeeeeeeeeeeee";
-
-/// `/ws` allows every kind of origin, the other routes one kind each.
+/// `/ws` allows every kind of origin. The other routes are for `self`, for requests without an Origin, and for WeChat.
 fn guard() -> Guard {
+    let mut routes = "  - path: /self\n    host: api.example.com\n    upstream: app\n    \
+                      websocket: { origins: [self] }\n  \
+                      - path: /any\n    upstream: app\n    \
+                      websocket: { origins: [https://app.example.com], missing_origin: allow }\n"
+        .to_owned();
+    for route in vectors::WECHAT_ROUTES {
+        let (path, origins, app_ids) = (route.path, route.origins, route.app_ids);
+        writeln!(routes, "  - path: {path}\n    upstream: app").unwrap();
+        if let Some(host) = route.host {
+            writeln!(routes, "    host: {host}").unwrap();
+        }
+        let rules = format!("{{ origins: {origins:?}, wechat_app_ids: {app_ids:?} }}");
+        writeln!(routes, "    websocket: {rules}").unwrap();
+    }
     Guard::start(|endpoint| Setup {
         origins: "[https://app.example.com, \"https://*.mini.example.com\", \
                   https://xn--mnchen-3ya.example, \"weapp://wechat-game-runtime\", wechat]"
             .to_owned(),
-        websocket: format!("wechat_app_ids: [{OWN}, {SECOND}]"),
-        routes: format!(
-            "  - path: /self\n    host: api.example.com\n    upstream: app\n    \
-             websocket: {{ origins: [self] }}\n  \
-             - path: /any\n    upstream: app\n    \
-             websocket: {{ origins: [https://app.example.com], missing_origin: allow }}\n  \
-             - path: /listed\n    upstream: app\n    \
-             websocket: {{ origins: [https://servicewechat.com] }}\n  \
-             - path: /preset\n    host: api.example.com\n    upstream: app\n    \
-             websocket: {{ origins: [wechat], wechat_app_ids: [{OWN}] }}\n"
-        ),
+        websocket: "wechat_app_ids: [wxaaaaaaaaaaaaaaaa]".to_owned(),
+        routes,
         ..Setup::tls(endpoint)
     })
 }
 
-/// A handshake with these Origin lines.
-fn with_origins(path: &str, lines: &[&[u8]]) -> Vec<u8> {
+/// A handshake with these field lines, which may be empty, and no other Origin.
+fn with_lines<'a>(path: &str, lines: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let mut head = handshake(path, &[("Origin", "")]).into_bytes();
     head.truncate(head.len() - 2);
-    for line in lines {
-        head.extend_from_slice(b"Origin: ");
-        head.extend_from_slice(line);
+    for (name, value) in lines {
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// A handshake with these Origin lines.
+fn with_origins(path: &str, lines: &[&[u8]]) -> Vec<u8> {
+    with_lines(path, lines.iter().map(|line| ("Origin", *line)))
 }
 
 #[test]
@@ -69,24 +77,14 @@ fn origins_are_compared_as_tuples_over_the_wire() {
 #[test]
 fn exactly_one_origin_field_counts_over_the_wire() {
     let mut guard = guard();
-    let (own, evil): (&[u8], &[u8]) = (b"https://app.example.com", b"https://evil.com");
-    #[rustfmt::skip]
-    let table: &[(&str, &str, &[&[u8]], &str)] = &[
-        ("O19", "/ws", &[], "origin_missing"),
-        ("O21", "/ws", &[own, evil], "origin_multiple"),
-        ("O21", "/ws", &[evil, own], "origin_multiple"),
-        ("O21", "/ws", &[own, own], "origin_multiple"),
-        ("O21", "/ws", &[b"", own], "origin_multiple"),
-        // A route that admits requests without an Origin does not admit other Origins.
-        ("O19", "/any", &[], "allow"),
-        ("O20", "/any", &[b""], "origin_malformed"),
-        ("O18", "/any", &[b"null"], "origin_null"),
-        ("O21", "/any", &[own, evil], "origin_multiple"),
-        ("O6", "/any", &[evil], "origin_not_allowed"),
-    ];
-    for (id, path, origins, expected) in table {
-        let verdict = guard.verdict(with_origins(path, origins));
-        assert_eq!(verdict, *expected, "{id} {path} {origins:?}");
+    for (path, table) in [
+        ("/ws", vectors::FIELDS),
+        ("/any", vectors::FIELDS_IF_NONE_IS_ALLOWED),
+    ] {
+        for (id, origins, expected) in table {
+            let verdict = guard.verdict(with_origins(path, origins));
+            assert_eq!(verdict, *expected, "{id} {path} {origins:?}");
+        }
     }
     #[rustfmt::skip]
     let table: &[(&str, Changes<'_>, &str)] = &[
@@ -102,110 +100,43 @@ fn exactly_one_origin_field_counts_over_the_wire() {
     }
 }
 
-/// O35: a hop that rewrites Host, or a client that sends a false one, changes nothing.
 #[test]
 fn self_is_the_routes_host_over_the_wire() {
     let mut guard = guard();
-    #[rustfmt::skip]
-    let table = [
-        ("api.example.com", "https://api.example.com", "allow"),
-        ("API.example.com", "https://API.example.com:443", "allow"),
-        ("api.example.com:8443", "https://api.example.com:8443", "allow"),
-        ("api.example.com:8443", "https://api.example.com", "allow"),
-        ("api.example.com", "https://api.example.com:8443", "origin_not_allowed"),
-        ("api.example.com", "http://api.example.com", "origin_not_allowed"),
-        ("api.example.com", "https://evil.com", "origin_not_allowed"),
-        ("evil.com", "https://evil.com", "host_not_allowed"),
-        // A name of ours, but not this route's.
-        ("localhost", "https://localhost", "path_not_allowed"),
-    ];
-    for (host, origin, expected) in table {
+    // A name of ours, but not this route's.
+    let other = ("localhost", "https://localhost", "path_not_allowed");
+    for (host, origin, expected) in vectors::SELF.iter().chain([&other]) {
         let verdict = guard.verdict(handshake("/self", &[("Host", host), ("Origin", origin)]));
-        assert_eq!(verdict, expected, "{host} {origin}");
+        assert_eq!(verdict, *expected, "{host} {origin}");
     }
 }
 
 #[test]
 fn a_referer_stands_in_for_an_origin_only_with_a_listed_app_id() {
     let mut guard = guard();
-    let page = |id: &str| format!("https://servicewechat.com/{id}/0/page-frame.html");
-    let (own, second, foreign) = (page(OWN), page(SECOND), page(FOREIGN));
-    let longer = page(&format!("{OWN}B"));
-    let evil_host = own.replace(".com/", ".com.evil/");
-    let evil_query = format!("https://evil/?{own}");
-    let plain = own.replace("https", "http");
-    let no_slash = format!("https://servicewechat.com/{OWN}");
-    let web = "https://servicewechat.com";
-    let game = "weapp://wechat-game-runtime";
-    let app = "https://app.example.com";
-    #[rustfmt::skip]
-    let table: &[(&str, &str, &[&str], &str)] = &[
-        // path, Origin (empty: none), Referers, expected
-        ("/ws", "", &[&own], "allow"),
-        ("/ws", "", &[&second], "allow"),
-        ("/ws", "", &[], "origin_missing"),
-        ("/ws", "", &[&foreign], "referer_appid_mismatch"),
-        ("/ws", "", &[&longer], "referer_appid_mismatch"),
-        ("/ws", "", &[&evil_host], "origin_missing"),
-        ("/ws", "", &[&evil_query], "origin_missing"),
-        ("/ws", "", &[&plain], "origin_missing"),
-        ("/ws", "", &[&no_slash], "origin_missing"),
-        ("/ws", "", &[&own, &own], "origin_missing"),
-        ("/ws", "", &[&own, &foreign], "referer_appid_mismatch"),
-        ("/ws", web, &[&own], "allow"),
-        ("/ws", web, &[&foreign], "referer_appid_mismatch"),
-        ("/ws", web, &[&foreign, &own], "referer_appid_mismatch"),
-        ("/ws", game, &[&foreign], "referer_appid_mismatch"),
-        ("/ws", web, &["https://evil.example/x"], "referer_appid_mismatch"),
-        ("/ws", web, &["https://servicewechat.com/"], "referer_appid_mismatch"),
-        ("/ws", web, &[&no_slash], "referer_appid_mismatch"),
-        ("/ws", web, &[&evil_host], "referer_appid_mismatch"),
-        ("/ws", web, &[&own, &own], "referer_appid_mismatch"),
-        ("/ws", web, &[], "allow"),
-        ("/ws", game, &["https://evil.example/x"], "referer_appid_mismatch"),
-        ("/ws", game, &[&own, &own], "referer_appid_mismatch"),
-        ("/ws", game, &[], "allow"),
-        ("/preset", web, &["https://evil.example/x"], "referer_appid_mismatch"),
-        ("/preset", "https://api.example.com", &["https://evil.example/x"], "allow"),
-        ("/listed", web, &["https://evil.example/x"], "allow"),
-        ("/ws", app, &[&foreign], "allow"),
-        ("/ws", "null", &[&own], "origin_null"),
-        ("/ws", "https://evil.com", &[&own], "origin_not_allowed"),
-        ("/preset", "", &[&own], "allow"),
-        ("/preset", "", &[&second], "referer_appid_mismatch"),
-        ("/preset", app, &[&own], "origin_not_allowed"),
-        // Older iOS clients send the origin of the URL that they connect to.
-        ("/preset", "https://api.example.com", &[&own], "allow"),
-        ("/preset", "https://localhost", &[&own], "origin_not_allowed"),
-        ("/listed", web, &[&foreign], "allow"),
-        ("/listed", "", &[&own], "origin_missing"),
-    ];
-    for (path, origin, referers, expected) in table {
-        let mut changes = vec![("Origin", *origin)];
-        changes.extend(referers.iter().map(|referer| ("Referer", *referer)));
-        match guard.ask(handshake(path, &changes)) {
+    for (id, route, origin, referers, expected) in vectors::WECHAT {
+        let shown = format!("{id} {} {origin:?} {referers:?}", route.path);
+        let origins = origin.iter().map(|origin| ("Origin", origin.as_bytes()));
+        let fields = referers
+            .iter()
+            .map(|referer| ("Referer", referer.as_bytes()));
+        match guard.ask(with_lines(route.path, origins.chain(fields))) {
             Ok(admitted) => {
-                assert_eq!("allow", *expected, "{path} {origin} {referers:?}");
+                assert_eq!("allow", *expected, "{shown}");
                 assert_eq!(field(&admitted.head, "referer"), referers.first().copied());
-                let id = referers
-                    .first()
-                    .and_then(|referer| referer.split('/').nth(3));
+                let app_id = match referers {
+                    [referer] => referer.strip_prefix("https://servicewechat.com/"),
+                    _ => None,
+                };
+                let app_id = app_id.and_then(|page| page.split('/').next());
                 let told = admitted.opened.text("referer_app_id");
-
-                let id = id.filter(|_| {
-                    referers
-                        .iter()
-                        .all(|referer| referer.starts_with("https://servicewechat.com/"))
-                });
-                assert_eq!(told, id.unwrap_or_default());
+                assert_eq!(told, app_id.unwrap_or_default(), "{shown}");
                 let is_noted = admitted.opened.notes().contains(&"wechat_referer_missing");
-                let is_unnamed = [web, game].contains(origin) && referers.is_empty();
-                assert_eq!(is_noted, is_unnamed, "{path} {origin} {referers:?}");
+                let is_of_wechat = origin.is_some_and(|origin| origin.contains("wechat"));
+                let is_unnamed = is_of_wechat && referers.is_empty();
+                assert_eq!(is_noted, is_unnamed, "{shown}");
             }
-            Err(refused) => {
-                let found = refused.line.text("reason");
-                assert_eq!(found, *expected, "{path} {origin} {referers:?}");
-            }
+            Err(refused) => assert_eq!(refused.line.text("reason"), *expected, "{shown}"),
         }
     }
 }
