@@ -3,6 +3,8 @@
 
 #![no_main]
 
+mod pieces;
+
 use libfuzzer_sys::fuzz_target;
 use wsgate::tunnel::frame::{CONTROL_MAX, Event, Extensions, Reader, Sender, Violation};
 
@@ -98,14 +100,6 @@ fuzz_target!(|data: &[u8]| {
 
     let one_by_one = read(reader(), bytes.chunks(1));
     assert_eq!(at_once, one_by_one);
-
-    // Pieces of two lengths alternate.
-    let lengths = [usize::from(*first) + 1, usize::from(*second) + 1];
-    let mut rest = bytes;
-    let pieces = lengths.into_iter().cycle().map_while(|length| {
-        let (piece, others) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-        rest = others;
-        (!piece.is_empty()).then_some(piece)
-    });
-    assert_eq!(at_once, read(reader(), pieces));
+    let in_turn = read(reader(), pieces::in_turn(bytes, *first, *second));
+    assert_eq!(at_once, in_turn);
 });

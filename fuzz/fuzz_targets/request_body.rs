@@ -2,6 +2,8 @@
 
 #![no_main]
 
+mod pieces;
+
 use httparse::{EMPTY_HEADER, Status, parse_chunk_size, parse_headers};
 use libfuzzer_sys::fuzz_target;
 use wsgate::http::body::Rest;
@@ -64,16 +66,7 @@ fuzz_target!(|data: &[u8]| {
     let bytes = &around(*kind, bytes)[..];
     let at_once = read(std::iter::once(bytes));
     assert_eq!(at_once, read(bytes.chunks(1)));
-
-    // Pieces of two lengths in turn.
-    let lengths = [usize::from(*first) + 1, usize::from(*second) + 1];
-    let mut rest = bytes;
-    let pieces = lengths.into_iter().cycle().map_while(|length| {
-        let (piece, others) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-        rest = others;
-        (!piece.is_empty()).then_some(piece)
-    });
-    assert_eq!(at_once, read(pieces));
+    assert_eq!(at_once, read(pieces::in_turn(bytes, *first, *second)));
 
     match at_once {
         Ok((count, true)) => assert_eq!(end(&bytes[..count]), Some(count)),
