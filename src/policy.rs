@@ -168,7 +168,7 @@ pub fn check_plain<'r, U>(matched: Matched<'r, U>, method: &str) -> Result<Plain
             Err(refused(Respond::METHODS.join(", ")))
         }
         Serves::Respond(respond) => Ok(Plain::Respond(respond)),
-        Serves::Forward(forward) => match &forward.http {
+        Serves::Forward(forward) => match forward.http.as_deref() {
             None => Err(Reason::PlainHttpRequest.into()),
             Some(rules) if !rules.allows(method) => Err(refused(rules.allowed())),
             Some(rules) => {

@@ -1,6 +1,7 @@
 //! The rules of `routes`, as the configuration resolves them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{HostPattern, OriginRule, PathPattern, RequestFacts};
@@ -37,23 +38,23 @@ impl<U> Route<U> {
     #[must_use]
     pub fn websocket(&self) -> Option<(&Forward<U>, &WebSocketRules)> {
         match &self.serves {
-            Serves::Forward(forward) => Some((forward, forward.websocket.as_ref()?)),
+            Serves::Forward(forward) => Some((forward, forward.websocket.as_deref()?)),
             Serves::Respond(_) => None,
         }
     }
 
-    /// The same route with the upstream that `upstream` finds for it; `None` if it finds nothing.
+    /// The same route with the upstream that `upstream` finds for it; `None` if it finds nothing. Both share the rules.
     pub fn bound<V>(&self, upstream: impl FnOnce(&Forward<U>) -> Option<V>) -> Option<Route<V>> {
         Some(Route {
             host: self.host.clone(),
             path: self.path.clone(),
             serves: match &self.serves {
-                Serves::Respond(respond) => Serves::Respond(respond.clone()),
-                Serves::Forward(forward) => Serves::Forward(Box::new(Forward {
+                Serves::Respond(respond) => Serves::Respond(Arc::clone(respond)),
+                Serves::Forward(forward) => Serves::Forward(Forward {
                     upstream: upstream(forward)?,
                     websocket: forward.websocket.clone(),
                     http: forward.http.clone(),
-                })),
+                }),
             },
         })
     }
@@ -72,9 +73,9 @@ impl<U> fmt::Display for Route<U> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves<U = String> {
     /// It is sent to an upstream.
-    Forward(Box<Forward<U>>),
+    Forward(Forward<U>),
     /// The proxy answers it.
-    Respond(Respond),
+    Respond(Arc<Respond>),
 }
 
 /// `routes[].upstream` and what may go there: at least one of the two kinds of request.
@@ -83,9 +84,9 @@ pub struct Forward<U = String> {
     /// Where requests go.
     pub upstream: U,
     /// The rules for opening handshakes; `None`: the route does not accept them.
-    pub websocket: Option<WebSocketRules>,
+    pub websocket: Option<Arc<WebSocketRules>>,
     /// The rules for plain requests; `None`: the route does not accept them.
-    pub http: Option<HttpRules>,
+    pub http: Option<Arc<HttpRules>>,
 }
 
 /// `routes[].respond`.

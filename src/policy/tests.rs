@@ -4,6 +4,8 @@ mod origin;
 mod path;
 mod vectors;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -23,9 +25,9 @@ fn route(host: Option<&str>, path: &str, origins: &[&str]) -> Route {
     Route {
         host: host.map(|host| HostPattern::parse(host).unwrap()),
         path: PathPattern::parse(path).unwrap(),
-        serves: Serves::Forward(Box::new(Forward {
+        serves: Serves::Forward(Forward {
             upstream: "app".to_owned(),
-            websocket: Some(WebSocketRules {
+            websocket: Some(Arc::new(WebSocketRules {
                 origins: origins
                     .iter()
                     .map(|text| OriginRule::parse(text).unwrap())
@@ -39,9 +41,9 @@ fn route(host: Option<&str>, path: &str, origins: &[&str]) -> Route {
                 max_lifetime: None,
                 max_message: None,
                 explain_refusals: false,
-            }),
+            })),
             http: None,
-        })),
+        }),
     }
 }
 
@@ -53,7 +55,7 @@ fn forward(route: &mut Route) -> &mut Forward {
 }
 
 fn rules(route: &mut Route) -> &mut WebSocketRules {
-    forward(route).websocket.as_mut().unwrap()
+    Arc::make_mut(forward(route).websocket.as_mut().unwrap())
 }
 
 fn wechat_route(host: Option<&str>, origins: &[&str]) -> Route {

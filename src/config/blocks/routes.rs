@@ -6,6 +6,7 @@ mod websocket;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use super::super::cursor::Cursor;
 use super::super::fields::Fields;
@@ -119,7 +120,8 @@ fn serves(
                 Complaint::new(message).help("remove one of the two"),
             );
         }
-        return respond::read(fields, report).map(Serves::Respond);
+        let respond = respond::read(fields, report)?;
+        return Some(Serves::Respond(Arc::new(respond)));
     }
     let websocket = websocket::read(fields, host, report);
     let http = http::read(fields, report);
@@ -151,11 +153,11 @@ fn serves(
         cursor.key_error(report, Complaint::new(message).help(help));
     }
     (websocket.is_some() || http.is_some()).then(|| {
-        Serves::Forward(Box::new(Forward {
+        Serves::Forward(Forward {
             upstream,
-            websocket,
-            http,
-        }))
+            websocket: websocket.map(Arc::new),
+            http: http.map(Arc::new),
+        })
     })
 }
 

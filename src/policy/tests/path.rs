@@ -180,11 +180,11 @@ fn a_handshake_near_a_websocket_route_is_a_near_miss_behind_any_other_route() {
     let websocket = || route(Some("api.example.com"), STREAM, &BASE);
     let prefix = || route(None, "/rooms/*", &BASE);
     let respond = || Route {
-        serves: Serves::Respond(Respond {
+        serves: Serves::Respond(Arc::new(Respond {
             status: 200,
             body: String::new(),
             content_type: "text/plain".to_owned(),
-        }),
+        })),
         ..http_route(None, "/*")
     };
     let here = "api.example.com";
