@@ -206,8 +206,8 @@ impl Metrics {
     }
 
     /// A record was lost.
-    pub(crate) fn dropped(&self) {
-        self.dropped.fetch_add(1, Relaxed);
+    pub(crate) fn dropped(&self, count: u64) {
+        self.dropped.fetch_add(count, Relaxed);
     }
 
     /// A new configuration was read, with this outcome.

@@ -1,8 +1,10 @@
 //! `wsgate run`.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -68,7 +70,9 @@ fn serve(
     mut signals: Signals,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let config = std::sync::Arc::clone(&plan.config);
-    let sink = Sink::start(io::stdout(), settings(&config))?;
+    // Without the standard library's buffer, which cuts batches of lines in pieces.
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let sink = Sink::start(output, settings(&config))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

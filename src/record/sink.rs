@@ -1,26 +1,25 @@
 //! Where records go: the counters, the limit for floods, a bounded queue and the writing thread.
 
+mod writer;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::count::count;
-use super::flood::{COMMON_SHARE, Floods, OWN_SHARE};
+use super::flood::Floods;
 use super::line::{self, Layout};
 use super::{Event, Record, SCHEMA, stamp};
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
+use writer::Writer;
 
 /// How many lines may wait for the writer: about 6 MiB at some 700 bytes each, several seconds of a busy proxy.
 const QUEUE: usize = 8192;
-
-/// How often suppressed and dropped records are reported.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Called for each stage that a connection enters. Tests use it to panic or to wait there.
 pub type StageHook = dyn Fn(Stage) + Send + Sync;
@@ -59,8 +58,6 @@ struct Shared {
     process: u32,
     metrics: Arc<Metrics>,
     floods: Floods,
-    /// Whether the last line could not be written.
-    failed: AtomicBool,
 }
 
 enum Message {
@@ -87,14 +84,13 @@ impl Sink {
                 process: random_u32(),
                 metrics: Arc::default(),
                 floods: Floods::default(),
-                failed: AtomicBool::new(false),
             }),
         };
         let shared = Arc::clone(&sink.shared);
         std::thread::Builder::new()
             .name("records".to_owned())
             .spawn(move || {
-                shared.write_lines(&lines, output);
+                Writer::new(shared, output).run(&lines);
                 // The receiver may be gone.
                 let _ = done.send(());
             })?;
@@ -120,7 +116,7 @@ impl Sink {
         record.complete();
         let line = shared.line(&mut record);
         if shared.queue.try_send(Message::Line(line)).is_err() {
-            shared.metrics.dropped();
+            shared.metrics.dropped(1);
         }
     }
 
@@ -242,87 +238,6 @@ impl Shared {
         };
         line.push(b'\n');
         line
-    }
-
-    fn write_lines(&self, lines: &Receiver<Message>, mut output: impl Write) {
-        let mut dropped_reported = 0;
-        let mut next_report = Instant::now() + REPORT_EVERY;
-        loop {
-            let wait = next_report.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(wait) {
-                Ok(Message::Line(line)) => self.write(&mut output, &line),
-                Ok(Message::Close(mut last)) => {
-                    self.report(&mut output, &mut dropped_reported);
-                    self.write(&mut output, &self.line(&mut last));
-                    return;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if Instant::now() >= next_report {
-                next_report = Instant::now() + REPORT_EVERY;
-                self.report(&mut output, &mut dropped_reported);
-            }
-        }
-    }
-
-    fn write(&self, output: &mut impl Write, line: &[u8]) {
-        // Separates the rest of a line that was cut from the next line.
-        let separator: &[u8] = if self.failed.load(Relaxed) {
-            b"\n"
-        } else {
-            b""
-        };
-        let written = output
-            .write_all(separator)
-            .and_then(|()| output.write_all(line))
-            .and_then(|()| output.flush());
-        // A failing output must not end the proxy. The failure is reported once, on standard error.
-        if let Err(error) = &written {
-            self.metrics.dropped();
-            if !self.failed.load(Relaxed) {
-                tracing::error!(%error, "records can't be written to standard output; they are lost, but counted");
-            }
-        }
-        self.failed.store(written.is_err(), Relaxed);
-    }
-
-    /// Reports what was suppressed or lost since the last report.
-    fn report(&self, output: &mut impl Write, dropped_reported: &mut u64) {
-        for reason in Reason::ALL {
-            if let Some(tally) = self.floods.summary(*reason) {
-                let mut record = Record::lifecycle(
-                    Event::RecordsSuppressed,
-                    // The level of the suppressed records.
-                    reason.spec().level,
-                    format!(
-                        "more than {OWN_SHARE} refusals of this reason by one client in a second, and more than \
-                         {COMMON_SHARE} others in total; these were counted, not written"
-                    ),
-                );
-                record.reason = Some(*reason);
-                record.count = Some(tally.count);
-                record.top_clients = tally.clients.named();
-                record.top_origins = tally.origins.named();
-                record.top_paths = tally.paths.named();
-                if self.is_written(&record) {
-                    self.write(output, &self.line(&mut record));
-                }
-            }
-        }
-        let dropped = self.metrics.dropped_total();
-        if dropped > *dropped_reported {
-            let mut record = Record::lifecycle(
-                Event::RecordsDropped,
-                Level::Warn,
-                "the output failed, or was blocked while the queue was full",
-            );
-            record.count = Some(dropped - *dropped_reported);
-            *dropped_reported = dropped;
-            if self.is_written(&record) {
-                self.write(output, &self.line(&mut record));
-            }
-        }
     }
 }
 
