@@ -48,11 +48,27 @@ impl Packed {
     /// Packs a record without the fields that are set when it is written (time, version).
     pub fn new(record: &Record) -> Self {
         // Plain data with string keys can always be written, and read back.
-        let mut text = serde_json::to_string(record).unwrap_or_default();
-        for (byte, phrase) in (1..).zip(PHRASES) {
-            text = text.replace(phrase, char::from(byte).encode_utf8(&mut [0]));
+        let text = serde_json::to_string(record).unwrap_or_default();
+        let mut packed = String::with_capacity(text.len() / 2);
+        let mut rest = text.as_str();
+        while let Some(first) = rest.chars().next() {
+            let phrase = match first {
+                '"' | '}' | ',' | '{' | ' ' | ')' | 'M' => phrase_at(rest),
+                _ => None,
+            };
+            let length = match phrase {
+                Some((byte, length)) => {
+                    packed.push(char::from(byte));
+                    length
+                }
+                None => {
+                    packed.push(first);
+                    first.len_utf8()
+                }
+            };
+            rest = rest.get(length..).unwrap_or_default();
         }
-        Self(text.into())
+        Self(packed.into())
     }
 
     /// Restores the record.
@@ -69,6 +85,13 @@ impl Packed {
         }
         serde_json::from_str(&text).unwrap_or_default()
     }
+}
+
+/// The byte for the phrase at the beginning of `text`, and the phrase's length.
+fn phrase_at(text: &str) -> Option<(u8, usize)> {
+    let mut phrases = (1..).zip(PHRASES);
+    let (byte, phrase) = phrases.find(|(_, phrase)| text.starts_with(phrase))?;
+    Some((byte, phrase.len()))
 }
 
 #[cfg(test)]
@@ -141,9 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn every_phrase_can_be_met_by_those_before_it() {
-        for phrase in PHRASES {
+    fn every_phrase_is_found() {
+        for (byte, phrase) in (1..).zip(PHRASES) {
             assert!(!phrase.contains(|c: char| c.is_ascii_control()));
+            assert_eq!(phrase_at(phrase), Some((byte, phrase.len())));
+            assert!(r#""},{ )M"#.contains(phrase.chars().next().unwrap()));
         }
         let size = Packed::new(&record()).0.len();
         assert!(size < 260, "{size} bytes");
