@@ -7,14 +7,17 @@ pub(crate) mod inherited;
 pub mod proxy_header;
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::limits::Slots;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
-use crate::stream::keep_alive;
+use crate::stream::{is_kept_alive, keep_alive};
 use inherited::Inherited;
 
 /// How many connections may wait in the kernel's queue; more than any burst between two rounds of the accept loop.
@@ -35,8 +38,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often to report that accepting fails if no client is known.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// How many bytes of a connection's beginning are kept: enough for the record and to recognise the protocol.
+/// How many bytes of a connection's beginning are enough for the record and to recognise the protocol.
 pub(crate) const FIRST_BYTES: usize = 16;
+
+/// How many bytes are read first: most ClientHellos in one piece.
+const FIRST_PIECE: usize = 2048;
 
 /// Content type of a TLS connection's first record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -51,6 +57,8 @@ pub(crate) struct Listener {
     address: SocketAddr,
     slots: Slots,
     write_stall: Duration,
+    /// Whether accepted sockets have the options of this one.
+    passes_options_on: bool,
     is_inherited: bool,
     /// A descriptor kept in reserve, to accept a connection and reset it when no other descriptor is left.
     reserve: Option<File>,
@@ -186,12 +194,14 @@ impl Listener {
         write_stall: Duration,
     ) -> io::Result<Self> {
         let socket = TcpListener::from_std(socket)?;
+        set_up(&socket, write_stall);
         let address = socket.local_addr()?;
         Ok(Self {
             socket: Arc::new(socket),
             address,
             slots,
             write_stall,
+            passes_options_on: false,
             is_inherited: false,
             reserve: reserve(),
             told: None,
@@ -213,6 +223,8 @@ impl Listener {
     /// Sets `limits.write_stall` for new connections.
     pub fn set_write_stall(&mut self, write_stall: Duration) {
         self.write_stall = write_stall;
+        self.passes_options_on = false;
+        set_up(&*self.socket, write_stall);
     }
 
     /// Waits for the next connection.
@@ -275,10 +287,14 @@ impl Listener {
         }
         match self.slots.take() {
             Some(slot) => {
-                // Voice frames are small; waiting for a full segment would only add delay. This fails only on a dead
-                // socket, which the next read reports.
-                let _ = socket.set_nodelay(true);
-                keep_alive(&socket, self.write_stall);
+                // Linux passes options on to all connections that come after they were set. Other systems, such as
+                // gVisor, pass only some of them on.
+                if !self.passes_options_on {
+                    self.passes_options_on = is_set_up(&socket, self.write_stall);
+                    if !self.passes_options_on {
+                        set_up(&socket, self.write_stall);
+                    }
+                }
                 Ok(Accepted {
                     socket,
                     peer,
@@ -328,6 +344,20 @@ impl Listener {
     }
 }
 
+/// Sets the options of a client's socket, or of the listening socket that passes them on.
+fn set_up<'a>(socket: impl Into<SockRef<'a>>, write_stall: Duration) {
+    let socket = socket.into();
+    // Voice frames are small; waiting for a full segment would only add delay. This fails only on a dead socket, which
+    // the next read reports.
+    let _ = socket.set_tcp_nodelay(true);
+    keep_alive(socket, write_stall);
+}
+
+/// Whether a socket has these options.
+fn is_set_up(socket: &TcpStream, write_stall: Duration) -> bool {
+    socket.nodelay().unwrap_or(false) && is_kept_alive(socket, write_stall)
+}
+
 /// A descriptor of a file that exists on every system.
 fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
@@ -356,17 +386,23 @@ pub(crate) enum Looks {
 /// A connection's first bytes, which were read from the socket and must be replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstBytes {
-    /// At least 1 and at most [`FIRST_BYTES`] bytes.
+    /// Usually [`FIRST_BYTES`] or more; at least 1.
     pub bytes: Vec<u8>,
     /// The protocol that they suggest.
     pub looks: Looks,
 }
 
 impl FirstBytes {
+    /// The part for records.
+    #[must_use]
+    pub fn shown(&self) -> &[u8] {
+        self.bytes.get(..FIRST_BYTES).unwrap_or(&self.bytes)
+    }
+
     /// Describes the bytes for a record's detail, if they identify a protocol.
     #[must_use]
     pub fn describe(&self) -> String {
-        secrets::first_bytes(&self.bytes)
+        secrets::first_bytes(self.shown())
     }
 }
 
@@ -379,18 +415,20 @@ pub(crate) async fn first_bytes(
     deadline: Instant,
 ) -> Result<FirstBytes, Failure> {
     let mut bytes = Vec::new();
-    let mut buffer = [0; FIRST_BYTES];
     loop {
         if let Some(looks) = classify(&bytes) {
             return Ok(FirstBytes { bytes, looks });
         }
-        let room = buffer
-            .get_mut(..FIRST_BYTES - bytes.len())
-            .unwrap_or_default();
-        match timeout_at(deadline, socket.read(room)).await {
-            Ok(Ok(count)) if count > 0 => {
-                bytes.extend_from_slice(room.get(..count).unwrap_or_default());
-            }
+        let read = poll_fn(|cx| {
+            // Not kept while it waits, because many connections may wait here.
+            let mut piece = [0; FIRST_PIECE];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut *socket).poll_read(cx, &mut piece))?;
+            bytes.extend_from_slice(piece.filled());
+            Poll::Ready(io::Result::Ok(piece.filled().len()))
+        });
+        match timeout_at(deadline, read).await {
+            Ok(Ok(count)) if count > 0 => {}
             // Reported here because the system reports it only once; the next stage would see a clean end.
             Ok(Err(error)) => {
                 return Err(Failure::new(
@@ -418,8 +456,9 @@ fn classify(bytes: &[u8]) -> Option<Looks> {
     if first == TLS_HANDSHAKE {
         // One byte is enough to recognise TLS, but the TLS stage and the record also need the version in the hello,
         // which may arrive later if a client sends small pieces.
-        return (bytes.len() == FIRST_BYTES).then_some(Looks::Tls);
+        return (bytes.len() >= FIRST_BYTES).then_some(Looks::Tls);
     }
+    let bytes = bytes.get(..FIRST_BYTES).unwrap_or(bytes);
     if let Some(head) = bytes.get(..PROXY_V2.len().min(bytes.len()))
         && PROXY_V2.starts_with(head)
     {
@@ -455,6 +494,27 @@ mod tests {
         assert_eq!(accepted.peer, client.local_addr().unwrap());
         assert_eq!(second.address(), address);
         assert!(Listener::share(&handle, slots(), stall).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn every_accepted_socket_has_the_options_that_hold_now() {
+        let stall = |seconds| Duration::from_secs(seconds);
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut listener = Listener::bind(address, Slots::new(8), stall(1)).unwrap();
+        let address = listener.address();
+        let connect = || std::net::TcpStream::connect(address).unwrap();
+        let mut clients = vec![connect(), connect()];
+        for now in [1, 1, 2, 2, 2] {
+            if now == 2 && clients.len() == 2 {
+                // One that is in the queue while the options change, and two after it.
+                clients.push(connect());
+                listener.set_write_stall(stall(2));
+                clients.extend([connect(), connect()]);
+            }
+            let accepted = listener.accept().await.unwrap();
+            assert!(is_set_up(&accepted.socket, stall(now)), "{now}");
+        }
+        assert!(listener.passes_options_on);
     }
 
     #[test]

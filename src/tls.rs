@@ -228,7 +228,7 @@ pub async fn accept(
             ..failure.into()
         });
     }
-    let beginning = first.bytes.clone();
+    let beginning = first.shown().to_vec();
     let (mut socket, counter) = Replay::counting(first.bytes, Socket::new(socket));
     let late = |what: &str| {
         let waited = deadline

@@ -4,7 +4,7 @@
 //! client has left. The kernel still reports a FIN (`EPOLLRDHUP`) and a reset (`EPOLLERR`), even if unread bytes come
 //! before them.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,17 +28,30 @@ const LONGEST_DEAF: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 /// Linux applies the same limit to a peer that answers but accepts nothing (RFC 9293 section 3.8.6.1). The limit is
 /// longer than `write_stall`, so that the proxy's own limit comes first and gives its reason. With the default of
 /// `write_stall`, it also leaves time for several probes, because a phone may be unreachable for a while.
-pub fn keep_alive(socket: &TcpStream, write_stall: Duration) {
-    let socket = SockRef::from(socket);
+pub fn keep_alive<'a>(socket: impl Into<SockRef<'a>>, write_stall: Duration) {
+    let socket = socket.into();
     let probes = TcpKeepalive::new()
         .with_time(PROBE_AFTER)
         .with_interval(PROBE_EVERY);
+    // Both fail only on a dead socket, which the next read reports.
+    let _ = socket.set_tcp_keepalive(&probes);
+    let _ = socket.set_tcp_user_timeout(Some(deaf(write_stall)));
+}
+
+/// Whether [`keep_alive`] was already done, for example by the kernel, which passes the options of a listening socket on.
+#[must_use]
+pub fn is_kept_alive<'a>(socket: impl Into<SockRef<'a>>, write_stall: Duration) -> bool {
+    let socket = socket.into();
+    let timeout = socket.tcp_user_timeout().ok().flatten();
+    timeout == Some(deaf(write_stall)) && socket.keepalive().unwrap_or(false)
+}
+
+fn deaf(write_stall: Duration) -> Duration {
     let deaf = write_stall
         .saturating_mul(4)
         .clamp(SHORTEST_DEAF, LONGEST_DEAF);
-    // Both fail only on a dead socket, which the next read reports.
-    let _ = socket.set_tcp_keepalive(&probes);
-    let _ = socket.set_tcp_user_timeout(Some(deaf));
+    // The kernel counts milliseconds.
+    Duration::new(deaf.as_secs(), deaf.subsec_millis() * 1_000_000)
 }
 
 /// A TCP socket that can be watched while it is read and written.
@@ -80,7 +93,29 @@ impl Socket {
             return Pin::new(socket).poll_read(cx, buf);
         }
         let socket = &*self.tcp;
-        retried(|| socket.poll_read_ready(cx), || socket.try_read_buf(buf)).map_ok(|_| ())
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            // The count of a read that took all there was. The runtime learns that from the error, so that it does not
+            // need another system call to find out; it does the same in its own reads.
+            let mut all = None;
+            let read = socket.try_io(Interest::READABLE, || {
+                let room = buf.initialize_unfilled();
+                let most = room.len();
+                let count = (&*SockRef::from(socket)).read(room)?;
+                if count == 0 || count == most {
+                    return Ok(count);
+                }
+                all = Some(count);
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+            let count = match (all, read) {
+                (Some(count), _) | (None, Ok(count)) => count,
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                (None, Err(error)) => return Poll::Ready(Err(error)),
+            };
+            buf.advance(count);
+            return Poll::Ready(Ok(()));
+        }
     }
 }
 
@@ -185,5 +220,44 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(SockRef::from(&*self.tcp).shutdown(Shutdown::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watched_socket_gives_all_that_comes_and_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut peer = TcpStream::connect(address).await.unwrap();
+        let mut socket = Socket::new(listener.accept().await.unwrap().0);
+        let _watch = socket.watch();
+        let mut piece = [0; 8];
+        let mut read = async |most: usize| {
+            let read = AsyncReadExt::read(&mut socket, &mut piece[..most]);
+            let count = timeout(Duration::from_secs(20), read).await;
+            piece[..count.unwrap().unwrap()].to_vec()
+        };
+        // Each of them is less than what fits, so the socket is empty after it.
+        for byte in 0..100 {
+            peer.write_all(&[byte; 3]).await.unwrap();
+            assert_eq!(read(8).await, [byte; 3]);
+        }
+        peer.write_all(b"exactly8").await.unwrap();
+        assert_eq!(read(8).await, b"exactly8");
+        peer.write_all(b"in parts").await.unwrap();
+        assert_eq!(read(3).await, b"in ");
+        assert_eq!(read(8).await, b"parts");
+        peer.write_all(b"last").await.unwrap();
+        peer.shutdown().await.unwrap();
+        assert_eq!(read(8).await, b"last");
+        assert_eq!(read(8).await, b"");
+        assert_eq!(read(8).await, b"");
     }
 }
