@@ -54,6 +54,12 @@ pub(crate) fn members(fields: &HeaderMap, name: &HeaderName) -> usize {
 ///
 /// A client chooses both, so each name is looked up once, in a hash table with random keys.
 pub(crate) fn named_by_connection(fields: &HeaderMap) -> HashSet<&str> {
+    // Most requests list only these, which are never passed on.
+    const USUAL: [&[u8]; 3] = [b"keep-alive", b"upgrade", b"te"];
+    let is_usual = |token: &[u8]| USUAL.iter().any(|usual| token.eq_ignore_ascii_case(usual));
+    if tokens(fields, &header::CONNECTION).all(is_usual) {
+        return HashSet::new();
+    }
     let present: HashSet<&str> = fields.keys().map(HeaderName::as_str).collect();
     let mut named = HashSet::new();
     let mut lower = Vec::new();

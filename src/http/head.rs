@@ -8,6 +8,7 @@ mod told;
 use std::io::{self, ErrorKind};
 
 use bytes::BufMut as _;
+use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -170,30 +171,32 @@ async fn take_ready(stream: &mut (impl AsyncRead + Unpin), early: &mut Vec<u8>) 
 
 /// Finds the end of the head, searching from `from`. A line end other than CRLF is an error anywhere.
 fn find_end(bytes: &[u8], from: usize) -> Result<Option<usize>, Failure> {
-    for (offset, &byte) in bytes.iter().enumerate().skip(from) {
-        let before = |count: usize| {
-            offset
-                .checked_sub(count)
-                .and_then(|at| bytes.get(at))
-                .copied()
-        };
-        match byte {
-            b'\n' if before(1) != Some(b'\r') => {
+    // A CR at the end of what was searched before waits for its LF.
+    let mut at = from.saturating_sub(1);
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'\r', b'\n', rest)) {
+        at += found;
+        match bytes.get(at..) {
+            Some([b'\r', b'\n', ..]) => {
+                at += 2;
+                if bytes
+                    .get(..at)
+                    .is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+                {
+                    return Ok(Some(at));
+                }
+            }
+            Some([b'\r', _, ..]) => {
                 return Err(malformed(format!(
-                    "byte {offset} is LF without CR; lines end in CRLF"
+                    "byte {at} is CR without LF; lines end in CRLF"
                 )));
             }
-            b'\n' if before(2) == Some(b'\n') && before(3) == Some(b'\r') => {
-                return Ok(Some(offset + 1));
-            }
-            b'\n' => {}
-            _ if before(1) == Some(b'\r') => {
+            Some([b'\n', ..]) if at < from => at += 1,
+            Some([b'\n', ..]) => {
                 return Err(malformed(format!(
-                    "byte {} is CR without LF; lines end in CRLF",
-                    offset - 1
+                    "byte {at} is LF without CR; lines end in CRLF"
                 )));
             }
-            _ => {}
+            _ => break,
         }
     }
     Ok(None)
