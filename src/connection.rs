@@ -47,7 +47,7 @@ use crate::limits::{Clients, Held};
 use crate::listener::{Accepted, NotAccepted};
 use crate::reason::{Failure, Level, Stage};
 use crate::record::Resting;
-use crate::stream::{ClientStream, UpstreamStream, linger};
+use crate::stream::{ClientStream, Parting, UpstreamStream, linger};
 use crate::tunnel::Tunnel;
 use crate::upstream::InUse;
 
@@ -92,6 +92,7 @@ pub async fn serve(
             tokio::spawn(Carry::new(*open, shared, slot, held, counted));
         }
         After::Close(client) => {
+            let client = client.map(Parting::from);
             Box::pin(see_off(client, None, &shared, cutoff)).await;
             drop((slot, held));
         }
@@ -338,8 +339,8 @@ impl Request<'_> {
 
 /// Lets the peers read the last bytes that were sent to them.
 async fn see_off(
-    client: Option<ClientStream>,
-    upstream: Option<UpstreamStream>,
+    client: Option<Parting<ClientStream>>,
+    upstream: Option<Parting<UpstreamStream>>,
     shared: &Shared,
     cutoff: Cutoff,
 ) {

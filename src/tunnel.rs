@@ -30,7 +30,7 @@ use crate::config::{LoadBalancer, OnAbort};
 use crate::metrics::{Route, Traffic};
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
-use crate::stream::{ClientStream, UpstreamStream};
+use crate::stream::{ClientStream, Parting, UpstreamStream};
 pub(crate) use ending::Closed;
 use ending::First;
 use frame::{Extensions, Sender};
@@ -168,11 +168,19 @@ impl Tunnel {
         }
     }
 
-    /// Gives the streams back. The caller must linger on them: closing a socket with unread bytes loses what is still
-    /// on its way to the peer.
+    /// Gives the streams back, except one whose peer has ended, too. The caller must linger on them: closing a socket
+    /// with unread bytes loses what is still on its way to the peer.
     #[must_use]
-    pub fn into_streams(self) -> (ClientStream, UpstreamStream) {
-        (self.client_stream, self.upstream_stream)
+    pub fn into_streams(
+        self,
+    ) -> (
+        Option<Parting<ClientStream>>,
+        Option<Parting<UpstreamStream>>,
+    ) {
+        (
+            self.client.parting(self.client_stream),
+            self.upstream.parting(self.upstream_stream),
+        )
     }
 
     /// What has passed so far, as the closing record reports it.

@@ -74,7 +74,7 @@ impl Future for Carry {
                 let shared = Arc::clone(&this.shared);
                 let cutoff = shared.stop.tunnel_cutoff();
                 this.last = Some(Box::pin(async move {
-                    see_off(Some(client), Some(upstream), &shared, cutoff).await;
+                    see_off(client, upstream, &shared, cutoff).await;
                 }));
             }
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::frame::{self, Close, Extensions, Reader, Sender, Violation};
 use super::moment::Moment;
 use crate::reason::Reason;
+use crate::stream::Parting;
 pub(in crate::tunnel) use pump::{begin, pump};
 
 /// Length of the payload of the proxy's Pings.
@@ -335,6 +336,16 @@ impl Leg {
     /// Stops waiting for the peer.
     pub fn give_up(&mut self) {
         self.stop_reading(Over::GivenUp);
+    }
+
+    /// The peer's stream at the end; `None` if the peer has ended it as well, so that it can be closed.
+    pub fn parting<S>(&self, stream: S) -> Option<Parting<S>> {
+        let is_shut_down = self.outgoing == Outgoing::Ended && self.write_error.is_none();
+        let has_ended = matches!(self.over.as_deref(), Some(Over::Ended));
+        (!(is_shut_down && has_ended)).then_some(Parting {
+            stream,
+            is_shut_down,
+        })
     }
 
     fn stop_reading(&mut self, over: Over) {
