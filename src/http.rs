@@ -29,9 +29,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request as HttpRequest, Response, Version};
+use http::{Method, Request as HttpRequest, Response, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
@@ -56,16 +57,84 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// Why a body ended early.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
+/// How long hyper is kept for a request without a body that waits for its answer. Longer waits come in great numbers
+/// when an upstream is slow, and hyper's buffers would be most of their memory.
+pub(crate) const PARK_AFTER: Duration = Duration::from_millis(50);
+
 /// A connection whose request waits for its answer.
 pub(crate) struct Exchange {
-    /// Boxed because it is large and moves from one wait to the next.
-    connection: Box<http1::Connection<TokioIo<Hold>, Handover>>,
-    answer: oneshot::Sender<Response<Body>>,
+    carrier: Carrier,
     link: Link,
+    /// Whether the request has a body.
+    has_body: bool,
+    /// Whether it asks for the head of an answer only.
+    is_head: bool,
     /// The version of the request.
     version: Version,
     /// Notices the end of a client that is not being read.
     watch: Watch,
+}
+
+/// hyper, for one request. Boxed because it is large and moves from one wait to the next.
+type Connection = Box<http1::Connection<TokioIo<Hold>, Handover>>;
+
+/// What reads the rest of a request and writes the answer.
+enum Carrier {
+    /// hyper, and where it gets the answer.
+    Hyper(Connection, oneshot::Sender<Response<Body>>),
+    /// The stream alone. hyper is started again for the answer, with a stand-in for the request.
+    Parked(Box<Hold>),
+}
+
+impl Carrier {
+    fn into_hold(self) -> Hold {
+        match self {
+            Self::Hyper(connection, _) => connection.into_parts().io.into_inner(),
+            Self::Parked(hold) => *hold,
+        }
+    }
+
+    /// hyper, ready for the answer to such a request.
+    fn revived(
+        self,
+        is_head: bool,
+        version: Version,
+    ) -> (Connection, oneshot::Sender<Response<Body>>) {
+        match self {
+            Self::Hyper(connection, answer) => (connection, answer),
+            Self::Parked(mut hold) => {
+                // These decide how hyper writes an answer.
+                let method = if is_head { "HEAD" } else { "GET" };
+                let stand_in = format!("{method} / {version:?}\r\nhost: -\r\n\r\n");
+                hold.give(stand_in.into_bytes());
+                let (connection, _, answer) = start(*hold, HYPER_MIN_BUFFER);
+                (connection, answer)
+            }
+        }
+    }
+}
+
+/// Starts hyper. Returns also where it puts the request and where it gets the answer.
+fn start(
+    hold: Hold,
+    limit: usize,
+) -> (
+    Connection,
+    oneshot::Receiver<HttpRequest<Incoming>>,
+    oneshot::Sender<Response<Body>>,
+) {
+    let (request_sender, request) = oneshot::channel();
+    let (answer, answer_receiver) = oneshot::channel();
+    let handover = Handover::new(request_sender, answer_receiver);
+    let connection = http1::Builder::new()
+        .preserve_header_case(true)
+        .max_headers(fields::MAX_FIELDS)
+        .max_buf_size(limit.max(HYPER_MIN_BUFFER))
+        .timer(TokioTimer::new())
+        // hyper's default must not apply; the head is already complete.
+        .header_read_timeout(Duration::from_secs(30))
+        .serve_connection(TokioIo::new(hold), handover);
+    (Box::new(connection), request, answer)
 }
 
 impl std::fmt::Debug for Exchange {
@@ -161,18 +230,8 @@ impl Exchange {
     ) -> Result<(HttpRequest<RequestBody>, Self), Unparsed> {
         let link = Link::default();
         let watch = stream.watch();
-        let (request_sender, request) = oneshot::channel();
-        let (answer, answer_receiver) = oneshot::channel();
-        let handover = Handover::new(request_sender, answer_receiver);
-        let connection = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_headers(fields::MAX_FIELDS)
-            .max_buf_size(limit.max(HYPER_MIN_BUFFER))
-            .timer(TokioTimer::new())
-            // hyper's default must not apply; the head is already complete.
-            .header_read_timeout(Duration::from_secs(30))
-            .serve_connection(TokioIo::new(Hold::new(stream, raw, link.clone())), handover);
-        let mut connection = Box::new(connection);
+        let has_body = !raw.body.is_done();
+        let (mut connection, request, answer) = start(Hold::new(stream, raw, link.clone()), limit);
         let mut request = pin!(request);
         let begun = poll_fn(|cx| {
             if let Poll::Ready(Ok(request)) = request.as_mut().poll(cx) {
@@ -189,9 +248,10 @@ impl Exchange {
             Ok(request) => {
                 let request = request.map(|body| RequestBody::new(body, link.clone()));
                 let exchange = Self {
-                    connection,
-                    answer,
+                    carrier: Carrier::Hyper(connection, answer),
                     link,
+                    has_body,
+                    is_head: request.method() == Method::HEAD,
                     version: request.version(),
                     watch,
                 };
@@ -246,49 +306,58 @@ impl Exchange {
     async fn attend<F: Future>(mut self, work: F) -> Result<(Self, F::Output), Gone> {
         let mut work = pin!(work);
         let mut broken = pin!(broken_off(self.watch.clone(), self.link.clone()));
-        let mut error = None;
-        let output = poll_fn(|cx| {
-            // An invalid body also makes `work` fail, but the reason has to come from the body.
-            if self.link.is_ended() {
-                return Poll::Ready(None);
-            }
-            if let Poll::Ready(output) = work.as_mut().poll(cx) {
-                return Poll::Ready(Some(output));
-            }
-            // hyper has nothing to do until `work` asks for more of the body, and a poll would make it allocate a
-            // buffer.
-            if !self.link.intake().is_taken() {
-                let ended = self.connection.poll_without_shutdown(cx).is_ready();
+        let mut park = pin!((!self.has_body).then(|| tokio::time::sleep(PARK_AFTER)));
+        let error = loop {
+            let event = poll_fn(|cx| {
+                // An invalid body also makes `work` fail, but the reason has to come from the body.
+                if self.link.is_ended() {
+                    return Poll::Ready(Waited::Left(None));
+                }
+                if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                    return Poll::Ready(Waited::Done(output));
+                }
+                let ended = match &mut self.carrier {
+                    // hyper has nothing to do until `work` asks for more of the body, and a poll would make it allocate
+                    // a buffer.
+                    Carrier::Hyper(..) if self.link.intake().is_taken() => false,
+                    Carrier::Hyper(connection, _) => {
+                        connection.poll_without_shutdown(cx).is_ready()
+                    }
+                    Carrier::Parked(hold) => hold.poll_ahead(cx).is_ready(),
+                };
                 // Before there is an answer, hyper ends only if the client did.
                 if ended || self.link.is_ended() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Waited::Left(None));
+                }
+                if let Poll::Ready(error) = broken.as_mut().poll(cx) {
+                    return Poll::Ready(Waited::Left(Some(error)));
+                }
+                let parks = park.as_mut().as_pin_mut();
+                parks.map_or(Poll::Pending, |park| park.poll(cx).map(|()| Waited::Long))
+            })
+            .await;
+            match event {
+                Waited::Done(output) => return Ok((self, output)),
+                Waited::Left(error) => break error,
+                Waited::Long => {
+                    park.set(None);
+                    self.carrier = Carrier::Parked(Box::new(self.carrier.into_hold()));
                 }
             }
-            broken.as_mut().poll(cx).map(|how| {
-                error = Some(how);
-                None
-            })
-        })
-        .await;
-        match output {
-            Some(output) => Ok((self, output)),
-            None => {
-                let (stream, end, in_body) =
-                    self.connection.into_parts().io.into_inner().into_end();
-                let how = match error.map_or(end, End::Broke) {
-                    End::Left => Leaving::Left {
-                        error: None,
-                        in_body,
-                    },
-                    End::Broke(error) => Leaving::Left {
-                        error: Some(error),
-                        in_body,
-                    },
-                    End::Misframed(failure) => Leaving::Misframed(failure),
-                };
-                Err(Gone { how, stream })
-            }
-        }
+        };
+        let (stream, end, in_body) = self.carrier.into_hold().into_end();
+        let how = match error.map_or(end, End::Broke) {
+            End::Left => Leaving::Left {
+                error: None,
+                in_body,
+            },
+            End::Broke(error) => Leaving::Left {
+                error: Some(error),
+                in_body,
+            },
+            End::Misframed(failure) => Leaving::Misframed(failure),
+        };
+        Err(Gone { how, stream })
     }
 
     /// Writes the answer to a plain request as its body arrives, and gives the stream back, flushed but not shut down.
@@ -302,12 +371,14 @@ impl Exchange {
         patience: Duration,
     ) -> Delivered {
         let Self {
-            mut connection,
-            answer,
+            carrier,
             link,
+            is_head,
             version,
             watch,
+            ..
         } = self;
+        let (mut connection, answer) = carrier.revived(is_head, version);
         match is_own {
             true => link.reply(),
             false => link.pass(),
@@ -375,7 +446,7 @@ impl Exchange {
         if self.version != Version::HTTP_10 {
             return Err(self);
         }
-        let (stream, ..) = self.connection.into_parts().io.into_inner().into_parts();
+        let (stream, ..) = self.carrier.into_hold().into_parts();
         Ok(stream)
     }
 
@@ -384,12 +455,14 @@ impl Exchange {
     /// Ends early if the client's connection breaks, or if writing takes longer than `patience`.
     pub async fn answer(self, response: Response<Body>, patience: Duration) -> Answered {
         let Self {
-            mut connection,
-            answer,
+            carrier,
             link,
+            is_head,
+            version,
             watch,
             ..
         } = self;
+        let (mut connection, answer) = carrier.revived(is_head, version);
         link.answer();
         // This fails only if the connection has ended, which the poll below reports.
         let _ = answer.send(handed_over(response, &link));
@@ -412,6 +485,16 @@ impl Exchange {
             error,
         }
     }
+}
+
+/// What a wait brought.
+enum Waited<T> {
+    /// The result of the work.
+    Done(T),
+    /// The client left, with the error of its connection if that broke.
+    Left(Option<io::Error>),
+    /// Nothing for [`PARK_AFTER`].
+    Long,
 }
 
 fn handed_over(response: Response<Body>, link: &Link) -> Response<Body> {

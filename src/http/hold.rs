@@ -254,6 +254,19 @@ impl Hold {
         (self.stream, self.end.unwrap_or(End::Left), in_body)
     }
 
+    /// Gives hyper another head, which has no body.
+    pub(super) fn give(&mut self, head: Vec<u8>) {
+        self.head = head;
+        self.given = 0;
+    }
+
+    /// Does what hyper's reads do after a request without a body: holds what the client sends. Ready when the client has
+    /// left.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.head = Vec::new();
+        self.read_ahead(cx)
+    }
+
     fn end(&mut self, end: End) {
         self.end = Some(end);
         self.link.0.ended.store(true, Relaxed);

@@ -7,11 +7,13 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::{Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -19,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::outgoing::Outgoing;
 use crate::http::pace::Pace;
-use crate::http::{Body, HYPER_MIN_BUFFER, HYPER_PIECE};
+use crate::http::{Body, HYPER_MIN_BUFFER, HYPER_PIECE, PARK_AFTER, respond};
 use crate::listener::FIRST_BYTES;
 use crate::stream::{UpstreamStream, poll_read_at_most};
 
@@ -30,10 +32,14 @@ const INTERIM_SHOWN: usize = 8;
 /// The end of a head.
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
+/// How much of a late answer is read before hyper is started again.
+const FIRST_PIECE: usize = 2048;
+
 /// An open connection.
 pub(super) struct Line {
-    sender: http1::SendRequest<Body>,
-    connection: http1::Connection<TokioIo<Tap>, Body>,
+    /// `None` while an answer is late.
+    http: Option<Http>,
+    head_limit: usize,
     seen: Seen,
     is_tls: bool,
     quiet: Quiet,
@@ -41,6 +47,12 @@ pub(super) struct Line {
     head: WrittenHead,
     blocked: Blocked,
 }
+
+/// hyper on a connection: the place for requests, and what reads and writes.
+type Http = (
+    http1::SendRequest<Body>,
+    http1::Connection<TokioIo<Tap>, Body>,
+);
 
 /// The first bytes of an upstream's answer.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +73,16 @@ pub(super) struct Unanswered {
     pub error: hyper::Error,
     /// Whether nothing of it was sent.
     pub unsent: bool,
+}
+
+impl From<hyper::Error> for Unanswered {
+    /// The failure of a connection that had taken the request.
+    fn from(error: hyper::Error) -> Self {
+        Self {
+            error,
+            unsent: false,
+        }
+    }
 }
 
 /// The head of an answer, and the statuses of the interim responses before it.
@@ -86,15 +108,11 @@ impl Line {
             pace: Arc::clone(&pace),
             head: Arc::clone(&head),
             blocked: Arc::clone(&blocked),
+            first: None,
         };
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_buf_size(head_limit.max(HYPER_MIN_BUFFER))
-            .handshake(TokioIo::new(stream))
-            .await?;
         Ok(Self {
-            sender,
-            connection,
+            http: Some(start(stream, head_limit).await?),
+            head_limit,
             seen: seen.clone(),
             is_tls,
             quiet,
@@ -122,82 +140,144 @@ impl Line {
     /// Sends a request and drives the connection until the final response head has arrived.
     pub async fn send(&mut self, request: Outgoing, body: Body) -> Result<AnswerHead, Unanswered> {
         self.seen.lock().clear();
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = request.head;
-        let mut request = Request::from_parts(request.parts, body);
+        self.set_head(request.head);
         let interim = Arc::new(Mutex::new(Vec::new()));
-        let statuses = Arc::clone(&interim);
-        hyper::ext::on_informational(&mut request, move |response| {
-            let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-            if statuses.len() < INTERIM_SHOWN {
-                statuses.push(response.status().as_u16());
+        let method = request.parts.method.clone();
+        let mut patience = body.is_end_stream().then_some(PARK_AFTER);
+        let mut request = Request::from_parts(request.parts, body);
+        let mut is_sent = false;
+        loop {
+            let statuses = Arc::clone(&interim);
+            hyper::ext::on_informational(&mut request, move |response| {
+                let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+                if statuses.len() < INTERIM_SHOWN {
+                    statuses.push(response.status().as_u16());
+                }
+            });
+            let asked = self.ask(request, patience.take()).await;
+            let asked = asked.map_err(|failed| Unanswered {
+                unsent: failed.unsent && !is_sent,
+                ..failed
+            });
+            if let Some(response) = asked? {
+                let interim = interim.lock().unwrap_or_else(PoisonError::into_inner);
+                return Ok((response, interim.clone()));
             }
-        });
-        let mut response = pin!(self.sender.try_send_request(request));
-        let connection = &mut self.connection;
+            is_sent = true;
+            self.park().await?;
+            // The request has been sent, so hyper gets one that is not. For an answer only the method matters.
+            self.set_head(Some(Bytes::new()));
+            request = Request::new(respond::empty());
+            *request.method_mut() = method.clone();
+        }
+    }
+
+    /// Waits for the head of an answer. `None`: the upstream has accepted the whole request, and nothing of an answer came
+    /// in `patience`.
+    async fn ask(
+        &mut self,
+        request: Request<Body>,
+        patience: Option<Duration>,
+    ) -> Result<Option<Response<Incoming>>, Unanswered> {
+        let Some((sender, connection)) = &mut self.http else {
+            return Ok(None);
+        };
+        let mut response = pin!(sender.try_send_request(request));
+        let mut park = pin!(patience.map(tokio::time::sleep));
         let mut ended = None;
-        let response = poll_fn(|cx| {
+        poll_fn(|cx| {
             if ended.is_none()
                 && let Poll::Ready(outcome) = connection.poll_without_shutdown(cx)
             {
                 ended = Some(outcome);
             }
-            match response.as_mut().poll(cx) {
-                Poll::Pending => match ended.take() {
-                    Some(Err(error)) => Poll::Ready(Err(Unanswered {
-                        error,
-                        unsent: false,
-                    })),
-                    // The connection ended normally, and the response is on its way through the channel.
-                    Some(Ok(())) => {
-                        ended = Some(Ok(()));
-                        Poll::Pending
-                    }
-                    None => Poll::Pending,
-                },
-                Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|mut failed| Unanswered {
+            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+                return Poll::Ready(outcome.map(Some).map_err(|mut failed| Unanswered {
                     unsent: failed.take_message().is_some(),
                     error: failed.into_error(),
-                })),
+                }));
+            }
+            match ended.take() {
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                // The connection ended normally, and the response is on its way through the channel.
+                Some(Ok(())) => ended = Some(Ok(())),
+                None => {}
+            }
+            let is_late = park.as_mut().as_pin_mut();
+            let is_late = is_late.is_some_and(|park| park.poll(cx).is_ready());
+            match is_late && ended.is_none() && !self.blocked.load(Relaxed) {
+                true if self.seen.lock().is_empty() => Poll::Ready(Ok(None)),
+                _ => Poll::Pending,
             }
         })
-        .await?;
-        let interim = interim
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        Ok((response, interim))
+        .await
+    }
+
+    /// Waits for the first bytes of a late answer without hyper, and starts it again.
+    async fn park(&mut self) -> Result<(), hyper::Error> {
+        if let Some((sender, connection)) = self.http.take() {
+            let mut stream = connection.into_parts().io.into_inner();
+            drop(sender);
+            stream.first = Some(stream.begun().await);
+            self.http = Some(start(stream, self.head_limit).await?);
+        }
+        Ok(())
+    }
+
+    fn set_head(&self, head: Option<Bytes>) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
     }
 
     /// Drives the connection for a body. Ready when it has ended.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.connection.poll_without_shutdown(cx)
+        match &mut self.http {
+            Some((_, connection)) => connection.poll_without_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     /// Whether another request can be sent: the last answer is complete, the upstream has accepted all of the last
     /// request, and it has neither closed nor sent anything since. Unexpected bytes would count as the next answer, and
     /// a head that was written in advance would overtake what still waits.
     pub fn is_free(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
         self.quiet.store(true, Relaxed);
-        let is_free = self.poll(&mut cx).is_pending()
-            && self.sender.is_ready()
-            && !self.blocked.load(Relaxed);
+        let is_free = self.is_idle();
         self.quiet.store(false, Relaxed);
         is_free
     }
 
+    /// The same as far as it is known without asking the kernel.
+    pub fn is_idle(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.poll(&mut cx).is_pending()
+            && self
+                .http
+                .as_ref()
+                .is_some_and(|(sender, _)| sender.is_ready())
+            && !self.blocked.load(Relaxed)
+    }
+
     /// The stream after an answer that ended HTTP on it, and the bytes that followed the answer.
-    pub async fn switched(mut self) -> Option<(UpstreamStream, Bytes)> {
-        let done = poll_fn(|cx| self.connection.poll_without_shutdown(cx)).await;
+    pub async fn switched(self) -> Option<(UpstreamStream, Bytes)> {
+        let (_, mut connection) = self.http?;
+        let done = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
         done.ok()?;
-        let parts = self.connection.into_parts();
+        let parts = connection.into_parts();
         Some((parts.io.into_inner().stream, parts.read_buf))
     }
 }
 
+async fn start(stream: Tap, head_limit: usize) -> Result<Http, hyper::Error> {
+    http1::Builder::new()
+        .preserve_header_case(true)
+        .max_buf_size(head_limit.max(HYPER_MIN_BUFFER))
+        .handshake(TokioIo::new(stream))
+        .await
+}
+
 impl Seen {
     /// The bytes so far.
-    pub fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+    pub fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -210,9 +290,43 @@ struct Tap {
     pace: Arc<Pace>,
     head: WrittenHead,
     blocked: Blocked,
+    /// What came of a late answer before hyper was started again.
+    first: Option<io::Result<Vec<u8>>>,
 }
 
 impl Tap {
+    /// The first bytes that come.
+    async fn begun(&mut self) -> io::Result<Vec<u8>> {
+        poll_fn(|cx| {
+            // Not kept while it waits, because many connections may wait here.
+            let mut piece = [0; FIRST_PIECE];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+            Poll::Ready(Ok(piece.filled().to_vec()))
+        })
+        .await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_some() && self.lock_head().is_some() {
+            // What comes before hyper has written its request would be unexpected.
+            return Poll::Pending;
+        }
+        match self.first.take() {
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            // A piece is smaller than hyper's smallest buffer.
+            Some(Ok(bytes)) if !bytes.is_empty() && bytes.len() <= buf.remaining() => {
+                buf.put_slice(&bytes);
+                Poll::Ready(Ok(()))
+            }
+            _ => poll_read_at_most(&mut self.stream, HYPER_PIECE, cx, buf),
+        }
+    }
+
+    fn lock_head(&self) -> MutexGuard<'_, Option<Bytes>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends the head that was written in advance. Returns how many of hyper's bytes it replaces: those of their head.
     fn poll_head(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut place = self.head.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,6 +341,10 @@ impl Tap {
             head.advance(count);
         }
         *place = None;
+        if self.first.is_some() {
+            // hyper waits since it tried to read before it wrote.
+            cx.waker().wake_by_ref();
+        }
         // hyper writes a head in one piece, before the body.
         let end = bytes
             .windows(HEAD_END.len())
@@ -248,7 +366,7 @@ impl AsyncRead for Tap {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buf.filled().len();
-        let polled = poll_read_at_most(&mut self.stream, HYPER_PIECE, cx, buf);
+        let polled = self.poll_next(cx, buf);
         let new = buf.filled().get(before..).unwrap_or_default();
         if !new.is_empty() {
             let mut seen = self.seen.lock();

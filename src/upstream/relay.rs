@@ -256,7 +256,7 @@ impl Drop for RelayBody {
         if let (Some(mut line), Some(home)) = (self.line.take(), self.home.take())
             // A chunked body is known to be complete only if its end was read.
             && (self.is_over || self.is_end_stream())
-            && line.is_free()
+            && line.is_idle()
         {
             home(line);
         }
