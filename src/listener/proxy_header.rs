@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::{FIRST_BYTES, FirstBytes, Looks, PROXY_V2, classify, first_bytes};
+use super::first_bytes::{FIRST_BYTES, FirstBytes, Looks, PROXY_V2, classify, first_bytes};
 use crate::reason::{Failure, Reason};
 use crate::secrets;
 
