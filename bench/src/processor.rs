@@ -127,20 +127,12 @@ impl Usage {
             spent.ran += now.ran.saturating_sub(before.ran);
             spent.waited += now.waited.saturating_sub(before.waited);
         }
-        let mut whole = Duration::ZERO;
-        for (process, now) in &self.processes {
-            let before = earlier.processes.get(process).copied().unwrap_or_default();
-            whole += now.saturating_sub(before);
-        }
-        if let Some(gone) = earlier
-            .processes
-            .keys()
-            .find(|id| !self.processes.contains_key(id))
-        {
+        let mut ended = earlier.processes.keys();
+        if let Some(gone) = ended.find(|id| !self.processes.contains_key(id)) {
             return Err(format!("process {gone} of the proxy ended").into());
         }
-        let difference = whole.abs_diff(spent.ran);
-        if difference > TOLERANCE + whole / 50 {
+        let whole = self.processes_since(earlier);
+        if whole.abs_diff(spent.ran) > TOLERANCE + whole / 50 {
             return Err(format!(
                 "the proxy's threads ran for {:?}, but its processes for {whole:?}: threads that ended are missing",
                 spent.ran
@@ -148,6 +140,15 @@ impl Usage {
             .into());
         }
         Ok(spent)
+    }
+
+    /// How long the processes ran from `earlier` to this reading, exact to some ticks, with threads that have ended.
+    pub fn processes_since(&self, earlier: &Self) -> Duration {
+        let of = |(process, now): (&u32, &Duration)| {
+            let before = earlier.processes.get(process).copied();
+            now.saturating_sub(before.unwrap_or_default())
+        };
+        self.processes.iter().map(of).sum()
     }
 }
 

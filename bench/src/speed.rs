@@ -189,7 +189,7 @@ fn measure_in(
     let load_before = Usage::take(session.load())?;
     let done = session.work()?;
     let spent = Usage::take(session.proxy())?.since(&before)?;
-    let load = Usage::take(session.load())?.since(&load_before)?;
+    let load = Usage::take(session.load())?.processes_since(&load_before);
     session.end(folder, proxy)?;
     let share = |part: Duration| part.as_secs_f64() / done.elapsed.as_secs_f64();
     let each = spent.ran.as_secs_f64() / done.operations as f64;
@@ -203,7 +203,7 @@ fn measure_in(
         value,
         busy: share(spent.ran),
         waited: share(spent.waited),
-        load: share(load.ran),
+        load: share(load),
     })
 }
 
