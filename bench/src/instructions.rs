@@ -8,12 +8,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::Failure;
-use crate::load::Row;
+use crate::load::{Extent, Row};
 use crate::processor::{Processors, stay_on};
 use crate::proxy::{Build, Family, Proxy};
-use crate::session::{Extent, Session, Work};
+use crate::session::{Session, Work};
 
 /// How often a function is called in the shorter run.
 const CALLS: u64 = 2000;
@@ -48,8 +49,8 @@ const ROWS: [(Row, u64); 5] = [
     (Row::Plain, 50),
 ];
 
-/// Milliseconds of the same work before the count.
-const WARM_UP: u64 = 500;
+/// The time of the same work before the count.
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The options of the count.
 #[derive(Clone, Debug, clap::Args)]
@@ -78,6 +79,10 @@ pub struct Options {
 /// # Errors
 /// If Valgrind is missing, or an operation fails.
 pub fn run(options: &Options) -> Result<(), Failure> {
+    let counted = |row: &Row| ROWS.iter().any(|(known, _)| known == row);
+    if let Some(row) = options.rows.iter().find(|row| !counted(row)) {
+        return Err(format!("{} is a time, which has no instructions", row.name()).into());
+    }
     let processors = Processors::choose(&[])?;
     stay_on(processors.load)?;
     if options.rows.is_empty() {

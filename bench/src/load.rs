@@ -31,8 +31,9 @@ const FOR_EACH: Duration = Duration::from_secs(120);
 const HANDSHAKES: usize = 16;
 /// How many tunnels echo at a time, one message each.
 const TUNNELS: usize = 64;
+/// The size of a message.
 const MESSAGE: usize = 128;
-/// The same for large messages.
+/// How many tunnels echo large messages at a time.
 const BULK_TUNNELS: usize = 8;
 /// The size of a large message.
 pub const BULK_MESSAGE: usize = 64 * 1024;
@@ -103,11 +104,12 @@ impl Options {
     }
 }
 
-/// How long a phase is.
+/// How long the load works.
 #[derive(Clone, Copy, Debug)]
-enum Extent {
+pub enum Extent {
+    /// For this time.
     Time(Duration),
-    /// So many operations of each worker.
+    /// For so many operations of each client.
     Each(u64),
 }
 
@@ -150,18 +152,19 @@ async fn work(options: &Options, driver: &mut Driver) -> Result<(), Failure> {
         .map_err(|_| "the proxy does not answer the first requests")??;
     match options.row {
         Row::Handshake => {
-            let one = |dialer| Handshakes::new(dialer, HandshakeKind::Full);
-            let workers = (0..HANDSHAKES).map(|_| Ok(one(dialer.clone())));
-            closed_loop(workers.collect::<Result<_, Failure>>()?, options, driver).await
+            let one = |_| Handshakes::new(dialer.clone(), HandshakeKind::Full);
+            let workers = (0..HANDSHAKES).map(one).collect();
+            closed_loop(workers, options, driver).await
         }
         Row::Resumed => {
             let mut workers = Vec::new();
             for _ in 0..HANDSHAKES {
                 // Each has its own tickets, because a client uses a ticket only once.
                 let dialer = Dialer::new(options)?.resuming();
-                Handshakes::new(dialer.clone(), HandshakeKind::Full)
-                    .operate()
-                    .await?;
+                let mut first = Handshakes::new(dialer.clone(), HandshakeKind::Full);
+                timeout(PATIENCE, first.operate())
+                    .await
+                    .map_err(|_| "the first handshake was not finished")??;
                 workers.push(Handshakes::new(dialer, HandshakeKind::Resumed));
             }
             closed_loop(workers, options, driver).await

@@ -1,7 +1,7 @@
 //! Puts programs on a processor of their own, and reads from the scheduler how long they used it.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
@@ -43,6 +43,21 @@ impl Processors {
         }
         Ok(Self { proxy, load })
     }
+}
+
+/// Waits until no other measurement of this machine runs, which would use the same processors. Others wait while the file
+/// that it returns is open.
+///
+/// # Errors
+/// If the file can't be locked.
+pub fn alone() -> Result<File, Failure> {
+    let name = std::env::temp_dir().join("wsgate-bench.lock");
+    let file = File::create(&name).map_err(|error| format!("{}: {error}", name.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("wsgate-bench: waiting for another measurement to end");
+        file.lock()?;
+    }
+    Ok(file)
 }
 
 /// Keeps this thread, and every process that it starts from now on, on one processor.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::Failure;
-use crate::load::Row;
+use crate::load::{Extent, Row};
 use crate::process::{Started, wait_for_listener};
 use crate::processor::{Processors, stay_on};
 use crate::proxy::{Family, Proxy, Purpose, Setup, free_port, make_certificate};
@@ -42,19 +42,10 @@ pub struct Work {
     pub row: Row,
     /// How long.
     pub extent: Extent,
-    /// Milliseconds of the same work before it.
-    pub warm_up: u64,
+    /// The time of the same work before it.
+    pub warm_up: Duration,
     /// Whether X25519MLKEM768 is offered.
     pub post_quantum: bool,
-}
-
-/// How long the load works.
-#[derive(Clone, Copy, Debug)]
-pub enum Extent {
-    /// Milliseconds.
-    Time(u64),
-    /// So many operations of each client.
-    Each(u64),
 }
 
 /// What the load has done.
@@ -186,11 +177,11 @@ fn start_load(
         .arg("load")
         .args(["--port", &port.to_string()])
         .args(["--row", &work.row.name()])
-        .args(["--warm-up", &work.warm_up.to_string()])
+        .args(["--warm-up", &work.warm_up.as_millis().to_string()])
         .arg("--certificate")
         .arg(certificate);
     match work.extent {
-        Extent::Time(time) => command.args(["--time", &time.to_string()]),
+        Extent::Time(time) => command.args(["--time", &time.as_millis().to_string()]),
         Extent::Each(each) => command.args(["--each", &each.to_string()]),
     };
     if proxy.family == Family::Floor {

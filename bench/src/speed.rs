@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::Failure;
-use crate::load::{BULK_MESSAGE, Row};
-use crate::processor::{Processors, Usage, stay_on};
+use crate::load::{BULK_MESSAGE, Extent, Row};
+use crate::processor::{Processors, Usage, alone, stay_on};
 use crate::proxy::{Build, Family, Proxy};
-use crate::session::{Extent, Session, Work};
+use crate::session::{Session, Work};
 use table::Table;
 
 /// A latency needs more samples than a mean.
@@ -87,6 +87,7 @@ struct Measured {
 /// # Errors
 /// If a row could not be measured as requested: a proxy is not installed, or an operation failed.
 pub fn run(options: &Options) -> Result<(), Failure> {
+    let _alone = alone()?;
     let processors = Processors::choose(&options.cores)?;
     stay_on(processors.load)?;
     let mut proxies = vec![options.build.find()?];
@@ -180,8 +181,8 @@ fn measure_in(
     };
     let work = Work {
         row,
-        extent: Extent::Time(options.time * longer),
-        warm_up: options.warm_up,
+        extent: Extent::Time(Duration::from_millis(options.time * longer)),
+        warm_up: Duration::from_millis(options.warm_up),
         post_quantum: options.post_quantum,
     };
     let mut session = Session::start(folder, proxy, work, processors, None)?;

@@ -16,10 +16,11 @@ use rustls::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Options;
+use super::{Options, PATIENCE};
 use crate::{Failure, wire};
 
 /// The tickets that a client keeps; a proxy sends two at a time.
@@ -111,6 +112,12 @@ impl Dialer {
     /// # Errors
     /// If it fails or is another one.
     pub async fn dial(&self, wanted: HandshakeKind) -> Result<Connection, Failure> {
+        timeout(PATIENCE, self.connect(wanted))
+            .await
+            .map_err(|_| "TLS handshake: it was not finished")?
+    }
+
+    async fn connect(&self, wanted: HandshakeKind) -> Result<Connection, Failure> {
         let socket = TcpStream::connect(self.address)
             .await
             .map_err(|error| format!("connecting: {error}"))?;
@@ -149,7 +156,9 @@ impl Dialer {
         let mut connection = self.dial(wanted).await?;
         let opening = wire::opening(wire::STREAM, Some(wire::ORIGIN));
         connection.send(&opening).await?;
-        let end = connection.head().await?;
+        let end = timeout(PATIENCE, connection.head())
+            .await
+            .map_err(|_| "the handshake was not answered")??;
         wire::check_switched(connection.bytes.get(..end).unwrap_or_default())?;
         connection.bytes.drain(..end);
         Ok(connection)
