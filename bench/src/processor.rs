@@ -52,7 +52,9 @@ impl Processors {
 /// If the file can't be locked.
 pub fn alone() -> Result<File, Failure> {
     let name = std::env::temp_dir().join("wsgate-bench.lock");
-    let file = File::create(&name).map_err(|error| format!("{}: {error}", name.display()))?;
+    // Another user's file can be opened, but not created once more.
+    let file = File::open(&name).or_else(|_| File::create(&name));
+    let file = file.map_err(|error| format!("{}: {error}", name.display()))?;
     if file.try_lock().is_err() {
         eprintln!("wsgate-bench: waiting for another measurement to end");
         file.lock()?;
