@@ -31,6 +31,7 @@ use crate::metrics::{Route, Traffic};
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
 use crate::stream::{ClientStream, Parting, UpstreamStream};
+use crate::tls;
 pub(crate) use ending::Closed;
 use ending::First;
 use frame::{Extensions, Sender};
@@ -119,8 +120,9 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// A tunnel between both ends. `turn` is its place in the spread of a shutdown: 0 is first, `u32::MAX` is last.
     #[must_use]
-    pub fn new(ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
+    pub fn new(mut ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
         let now = Moment::now();
+        ends.client.widen(tls::TUNNEL_SEND_BUFFER);
         let mut tunnel = Self {
             client: Leg::new(Sender::Client, ends.extensions, now),
             upstream: Leg::new(Sender::Server, ends.extensions, now),
@@ -206,17 +208,17 @@ impl Tunnel {
             self.timer = None;
             return Poll::Pending;
         };
-        if deadline <= Moment::now() {
-            return Poll::Ready(());
-        }
-        let deadline = deadline.instant();
+        let at = deadline.instant();
         // A deadline that moves back is set only when the timer fires, not with each byte.
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
+        let timer = match &mut self.timer {
+            Some(timer) if timer.deadline() <= at => timer,
+            _ if deadline <= Moment::now() => return Poll::Ready(()),
+            Some(timer) => {
+                timer.as_mut().reset(at);
+                timer
+            }
+            none => none.insert(Box::pin(tokio::time::sleep_until(at))),
+        };
         let fired = timer.as_mut().poll(cx);
         if fired.is_ready() {
             self.timer = None;
@@ -314,6 +316,9 @@ impl Tunnel {
 
     /// Remembers what ended the tunnel, and decides what to tell the peers.
     fn notice(&mut self) {
+        if self.first.is_none() && self.client.is_undisturbed() && self.upstream.is_undisturbed() {
+            return;
+        }
         let sides = [
             (Side::Client, &self.client),
             (Side::Upstream, &self.upstream),
@@ -336,8 +341,8 @@ impl Tunnel {
             }
             return;
         }
-        let until = Moment::now() + self.settings.close_wait;
-        let seen = |(side, leg): &(Side, &Leg)| First::seen(*side, leg, self.opened, until);
+        let (opened, close_wait) = (self.opened, self.settings.close_wait);
+        let seen = |(side, leg): &(Side, &Leg)| First::seen(*side, leg, opened, close_wait);
         if let Some(first) = sides.iter().find_map(seen) {
             self.end_with(first);
         }

@@ -113,10 +113,11 @@ impl First {
 
     /// What ended the tunnel on one side, if anything did. The tunnel has been open since `opened`.
     ///
-    /// If the proxy sends a Close because of it, it tries until `until`.
-    pub fn seen(side: Side, leg: &Leg, opened: Moment, until: Moment) -> Option<Self> {
+    /// If the proxy sends a Close because of it, it tries for `close_wait`.
+    pub fn seen(side: Side, leg: &Leg, opened: Moment, close_wait: Duration) -> Option<Self> {
         let lasted = opened.elapsed();
         let (kind, failure) = Self::found(side, leg, lasted)?;
+        let until = Moment::now() + close_wait;
         Some(Self {
             farewell: Self::farewell(kind, failure.reason, until),
             failure,

@@ -156,6 +156,8 @@ pub(super) struct Leg {
     pub write_error: Option<io::Error>,
     stalled: Option<Moment>,
     blocked: Blocked,
+    /// Whether the peer's stream has sent all that it accepted.
+    is_clear: bool,
     /// Bytes that the stream accepted since a write or flush blocked.
     taken: u32,
     /// In milliseconds.
@@ -188,6 +190,7 @@ impl Leg {
             write_error: None,
             stalled: None,
             blocked: Blocked::Write,
+            is_clear: true,
             taken: 0,
             longest_stall: 0,
         }
@@ -200,6 +203,15 @@ impl Leg {
         } else {
             self.frames.at_boundary() && self.held.is_empty()
         }
+    }
+
+    /// Whether nothing has happened here that ends a tunnel, and no Close is on its way to the peer.
+    pub fn is_undisturbed(&self) -> bool {
+        self.over.is_none()
+            && self.close.is_none()
+            && self.told.is_none()
+            && self.too_big.is_none()
+            && self.write_error.is_none()
     }
 
     /// Whether more bytes can be sent to the peer.

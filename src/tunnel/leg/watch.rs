@@ -90,7 +90,9 @@ impl Leg {
             let held = std::mem::take(&mut self.held);
             if !self.muted && !swallowed {
                 other.waiting.push(&held);
-                piece.copy_within(from..at, kept);
+                if from != kept {
+                    piece.copy_within(from..at, kept);
+                }
                 kept += at - from;
             }
             from = at;
