@@ -216,6 +216,8 @@ impl HttpBody for RelayBody {
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.came(&frame);
+                // Nothing follows trailers, and hyper does not ask.
+                this.is_over = frame.is_trailers();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {

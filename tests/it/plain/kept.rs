@@ -20,6 +20,7 @@ fn one_connection_serves_request_after_request() {
         format!("HTTP/1.1 200 OK\r\n{CHUNKED}\r\n0\r\n\r\n"),
         "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
         "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{CHUNKED}\r\n0\r\nX-Sum: 0\r\n\r\n"),
     ];
     let count = answers.len();
     let origin = Origin::start(move |ask| {
