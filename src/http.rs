@@ -8,6 +8,7 @@
 //! ([`head`]), and what the client sends after the request is held below hyper.
 
 pub mod body;
+mod carrier;
 pub(crate) mod fields;
 pub(crate) mod forwarded;
 mod framing;
@@ -16,6 +17,7 @@ mod handover;
 pub mod head;
 mod hold;
 pub(crate) mod opening;
+mod outcome;
 pub(crate) mod pace;
 mod request_body;
 pub(crate) mod respond;
@@ -29,20 +31,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request as HttpRequest, Response, Version};
+use http::{Request as HttpRequest, Response, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::reason::{Failure, Reason};
 use crate::stream::{ClientStream, Watch};
-use handover::{HandedOver, Handover};
+use carrier::{Carrier, Kind};
+use handover::HandedOver;
 use head::RawHead;
 use hold::{End, Hold, Link};
+pub(crate) use outcome::{Answered, Delivered, Gone, Leaving, Undelivered, Unparsed};
 pub(crate) use request_body::RequestBody;
 
 /// The smallest buffer that hyper allows.
@@ -67,155 +67,15 @@ pub(crate) struct Exchange {
     link: Link,
     /// Whether the request has a body.
     has_body: bool,
-    /// Whether it asks for the head of an answer only.
-    is_head: bool,
-    /// The version of the request.
-    version: Version,
+    kind: Kind,
     /// Notices the end of a client that is not being read.
     watch: Watch,
-}
-
-/// hyper, for one request. Boxed because it is large and moves from one wait to the next.
-type Connection = Box<http1::Connection<TokioIo<Hold>, Handover>>;
-
-/// What reads the rest of a request and writes the answer.
-enum Carrier {
-    /// hyper, and where it gets the answer.
-    Hyper(Connection, oneshot::Sender<Response<Body>>),
-    /// The stream alone. hyper is started again for the answer, with a stand-in for the request.
-    Parked(Box<Hold>),
-}
-
-impl Carrier {
-    fn into_hold(self) -> Hold {
-        match self {
-            Self::Hyper(connection, _) => connection.into_parts().io.into_inner(),
-            Self::Parked(hold) => *hold,
-        }
-    }
-
-    /// hyper, ready for the answer to such a request.
-    fn revived(
-        self,
-        is_head: bool,
-        version: Version,
-    ) -> (Connection, oneshot::Sender<Response<Body>>) {
-        match self {
-            Self::Hyper(connection, answer) => (connection, answer),
-            Self::Parked(mut hold) => {
-                // These decide how hyper writes an answer.
-                let method = if is_head { "HEAD" } else { "GET" };
-                let stand_in = format!("{method} / {version:?}\r\nhost: -\r\n\r\n");
-                hold.give(stand_in.into_bytes());
-                let (connection, _, answer) = start(*hold, HYPER_MIN_BUFFER);
-                (connection, answer)
-            }
-        }
-    }
-}
-
-/// Starts hyper. Returns also where it puts the request and where it gets the answer.
-fn start(
-    hold: Hold,
-    limit: usize,
-) -> (
-    Connection,
-    oneshot::Receiver<HttpRequest<Incoming>>,
-    oneshot::Sender<Response<Body>>,
-) {
-    let (request_sender, request) = oneshot::channel();
-    let (answer, answer_receiver) = oneshot::channel();
-    let handover = Handover::new(request_sender, answer_receiver);
-    let connection = http1::Builder::new()
-        .preserve_header_case(true)
-        .max_headers(fields::MAX_FIELDS)
-        .max_buf_size(limit.max(HYPER_MIN_BUFFER))
-        .timer(TokioTimer::new())
-        // hyper's default must not apply; the head is already complete.
-        .header_read_timeout(Duration::from_secs(30))
-        .serve_connection(TokioIo::new(hold), handover);
-    (Box::new(connection), request, answer)
 }
 
 impl std::fmt::Debug for Exchange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Exchange").finish_non_exhaustive()
     }
-}
-
-/// A connection whose head hyper could not parse, before any answer.
-#[derive(Debug)]
-pub(crate) struct Unparsed {
-    /// `http_malformed`, with hyper's message.
-    pub failure: Failure,
-    /// The head.
-    pub head: Vec<u8>,
-    /// The stream, taken back from hyper.
-    pub stream: ClientStream,
-}
-
-/// A client that did not wait for its answer.
-#[derive(Debug)]
-pub(crate) struct Gone {
-    /// What it did instead.
-    pub how: Leaving,
-    /// The stream, taken back from hyper; still open after [`Leaving::Misframed`].
-    pub stream: ClientStream,
-}
-
-/// What a client did instead of waiting for its answer.
-#[derive(Debug)]
-pub(crate) enum Leaving {
-    /// It left while it was sending the body of its request, or while it should have waited for the answer.
-    Left {
-        /// How its connection broke; `None`: it was closed cleanly.
-        error: Option<io::Error>,
-        /// Whether the body was incomplete.
-        in_body: bool,
-    },
-    /// The framing of its request's body is invalid, or the body is too large.
-    Misframed(Failure),
-}
-
-/// A connection after its answer was written.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    /// The stream, taken back from hyper.
-    pub stream: ClientStream,
-    /// What the client had sent in the meantime.
-    pub held: Vec<u8>,
-    /// Why the answer was not written completely.
-    pub error: Option<BodyError>,
-}
-
-/// A connection after the answer to a plain request.
-#[derive(Debug)]
-pub(crate) struct Delivered {
-    /// The stream, taken back from hyper.
-    pub stream: ClientStream,
-    /// What the client had sent after its request.
-    pub held: Vec<u8>,
-    /// When the first of these bytes arrived.
-    pub begun: Option<tokio::time::Instant>,
-    /// Whether the whole answer was written.
-    pub answered: bool,
-    /// Whether the whole request was read as well, so that another one may follow.
-    pub whole: bool,
-    /// Why the answer was not written completely.
-    pub error: Option<Undelivered>,
-}
-
-/// Why an answer was not written completely.
-#[derive(Debug)]
-pub(crate) enum Undelivered {
-    /// The client left, or its connection broke.
-    Left(String),
-    /// The client stopped reading.
-    Stalled,
-    /// The framing of the rest of its request's body is invalid, or the body is too large.
-    Misframed(Failure),
-    /// The answer's body failed, in hyper's words.
-    Broken(String),
 }
 
 impl Exchange {
@@ -231,7 +91,8 @@ impl Exchange {
         let link = Link::default();
         let watch = stream.watch();
         let has_body = !raw.body.is_done();
-        let (mut connection, request, answer) = start(Hold::new(stream, raw, link.clone()), limit);
+        let (mut connection, request, answer) =
+            carrier::start(Hold::new(stream, raw, link.clone()), limit);
         let mut request = pin!(request);
         let begun = poll_fn(|cx| {
             if let Poll::Ready(Ok(request)) = request.as_mut().poll(cx) {
@@ -251,8 +112,7 @@ impl Exchange {
                     carrier: Carrier::Hyper(connection, answer),
                     link,
                     has_body,
-                    is_head: request.method() == Method::HEAD,
-                    version: request.version(),
+                    kind: Kind::of(&request),
                     watch,
                 };
                 Ok((request, exchange))
@@ -373,19 +233,18 @@ impl Exchange {
         let Self {
             carrier,
             link,
-            is_head,
-            version,
+            kind,
             watch,
             ..
         } = self;
-        let (mut connection, answer) = carrier.revived(is_head, version);
+        let (mut connection, answer) = carrier.revived(kind);
         match is_own {
             true => link.reply(),
             false => link.pass(),
         }
         let mut response = handed_over(response, &link);
         // For an HTTP/1.0 request hyper might otherwise add keep-alive to an HTTP/1.1 answer.
-        *response.version_mut() = version;
+        *response.version_mut() = kind.version;
         // This fails only if the connection has ended, which the poll below reports.
         let _ = answer.send(response);
         let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
@@ -424,7 +283,7 @@ impl Exchange {
             // A clean end while the last bytes were being written does not matter.
             Ok(_) if is_delivered => left.filter(|how| matches!(how, Undelivered::Misframed(_))),
             Ok(Ok(())) => left,
-            Ok(Err(error)) => Some(left.unwrap_or_else(|| broken(&error))),
+            Ok(Err(error)) => Some(left.unwrap_or_else(|| error.into())),
             Err(given_up) => Some(given_up),
         };
         Delivered {
@@ -443,7 +302,7 @@ impl Exchange {
     /// # Errors
     /// The exchange itself, if the request is not HTTP/1.0.
     pub fn into_old(self) -> Result<ClientStream, Self> {
-        if self.version != Version::HTTP_10 {
+        if self.kind.version != Version::HTTP_10 {
             return Err(self);
         }
         let (stream, ..) = self.carrier.into_hold().into_parts();
@@ -457,12 +316,11 @@ impl Exchange {
         let Self {
             carrier,
             link,
-            is_head,
-            version,
+            kind,
             watch,
             ..
         } = self;
-        let (mut connection, answer) = carrier.revived(is_head, version);
+        let (mut connection, answer) = carrier.revived(kind);
         link.answer();
         // This fails only if the connection has ended, which the poll below reports.
         let _ = answer.send(handed_over(response, &link));
@@ -517,16 +375,4 @@ fn malformed(error: Option<hyper::Error>) -> Failure {
         |error| error.to_string(),
     );
     Failure::new(Reason::HttpMalformed, words)
-}
-
-/// The cause of hyper's failure to write an answer.
-fn broken(error: &hyper::Error) -> Undelivered {
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if inner.is::<io::Error>() {
-            return Undelivered::Left(inner.to_string());
-        }
-        cause = inner.source();
-    }
-    Undelivered::Broken(error.to_string())
 }

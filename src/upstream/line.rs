@@ -314,9 +314,10 @@ impl Tap {
         }
         match self.first.take() {
             Some(Err(error)) => Poll::Ready(Err(error)),
-            // A piece is smaller than hyper's smallest buffer.
-            Some(Ok(bytes)) if !bytes.is_empty() && bytes.len() <= buf.remaining() => {
+            Some(Ok(mut bytes)) if !bytes.is_empty() => {
+                let rest = bytes.split_off(bytes.len().min(buf.remaining()));
                 buf.put_slice(&bytes);
+                self.first = (!rest.is_empty()).then_some(Ok(rest));
                 Poll::Ready(Ok(()))
             }
             _ => poll_read_at_most(&mut self.stream, HYPER_PIECE, cx, buf),

@@ -27,6 +27,8 @@ mod docs;
 mod drain;
 /// Malformed requests, and requests that are not opening handshakes.
 mod http;
+/// Answers that come late.
+mod late;
 /// A build without the default features.
 #[cfg(not(any(feature = "echo", feature = "self-signed")))]
 mod lean;

@@ -26,7 +26,7 @@ use crate::harness::proxy::HOST;
 use crate::harness::{Client, Line, Origin, PATIENCE, Proxy, Setup, eventually, handshake};
 
 /// The usual configuration, and a route `/api/*` for plain requests with these keys, flow style.
-fn setup(url: &str, http: &str) -> Setup {
+pub fn setup(url: &str, http: &str) -> Setup {
     let routes = format!("  - path: /api/*\n    http: {{ {http} }}\n    upstream: app\n");
     Setup {
         routes,
@@ -34,28 +34,28 @@ fn setup(url: &str, http: &str) -> Setup {
     }
 }
 
-fn start(origin: &Origin, http: &str) -> Proxy {
+pub fn start(origin: &Origin, http: &str) -> Proxy {
     setup(&origin.url(), http).start()
 }
 
 /// A request without a body, with these additional field lines.
-fn request(method: &str, path: &str, fields: &str) -> String {
+pub fn request(method: &str, path: &str, fields: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")
 }
 
-fn get(path: &str) -> String {
+pub fn get(path: &str) -> String {
     request("GET", path, "")
 }
 
-fn post(path: &str, body: &str) -> String {
+pub fn post(path: &str, body: &str) -> String {
     let length = format!("Content-Length: {}\r\n", body.len());
     request("POST", path, &length) + body
 }
 
-const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+pub const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
 /// The outcomes of a record's attempts.
-fn outcomes(line: &Line) -> Vec<&str> {
+pub fn outcomes(line: &Line) -> Vec<&str> {
     let attempts = line.0["attempts"].as_array();
     let attempts = attempts.into_iter().flatten();
     attempts
