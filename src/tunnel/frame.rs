@@ -199,7 +199,8 @@ pub struct Reader {
     message: u64,
     messages: u64,
     /// Payload of the Close frame that is being read.
-    closing: Vec<u8>,
+    #[expect(clippy::box_collection, reason = "most readers have none, and there are many readers")]
+    closing: Option<Box<Vec<u8>>>,
 }
 
 impl Reader {
@@ -216,7 +217,7 @@ impl Reader {
             left: 0,
             message: 0,
             messages: 0,
-            closing: Vec::new(),
+            closing: None,
         }
     }
 
@@ -276,7 +277,8 @@ impl Reader {
         let is_close = self.opcode() == CLOSE;
         if is_close {
             // At most 125 bytes: the header was checked.
-            self.closing.extend(bytes.iter().take(count));
+            let closing = self.closing.get_or_insert_default();
+            closing.extend(bytes.iter().take(count));
         }
         self.left -= count as u64;
         if self.left > 0 {
@@ -397,7 +399,7 @@ impl Reader {
     }
 
     fn close(&mut self) -> Close {
-        let mut payload = std::mem::take(&mut self.closing);
+        let mut payload = self.closing.take().map_or_else(Vec::new, |closing| *closing);
         if self.sender == Sender::Client {
             // The length of a control frame takes one byte, so its masking key starts at the third.
             let [_, _, a, b, c, d, ..] = self.header;
