@@ -37,6 +37,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use admit::{Admitted, Denied};
 use carry::Carry;
 use facts::{ConnectionFacts, Draft};
+use read::Head;
 pub use repeat::Repeats;
 pub use shared::{Current, Shared};
 pub use stop::{Cutoff, Stop};
@@ -69,7 +70,7 @@ pub async fn serve(
         slot,
         at,
     } = accepted;
-    let facts = ConnectionFacts::new(&shared, Some(peer));
+    let facts = Arc::new(ConnectionFacts::new(&shared, Some(peer)));
     let mut connection = Connection {
         current: &current,
         cutoff: cutoff.clone(),
@@ -202,8 +203,8 @@ impl From<Failure> for Ended {
 
 impl Connection<'_> {
     /// Runs the steps accept, identify and secure, and then one request after the other.
-    async fn live(&mut self, socket: TcpStream, at: Instant, facts: ConnectionFacts) -> After {
-        let mut draft = self.draft(Arc::new(facts), (at, 0));
+    async fn live(&mut self, socket: TcpStream, at: Instant, facts: Arc<ConnectionFacts>) -> After {
+        let mut draft = self.draft(facts, (at, 0));
         // Each step is boxed, so a connection that waits for its client is only as large as the waiting step.
         let mut unread = match Box::pin(self.arrive(socket, &mut draft)).await {
             Ok(unread) => unread,
@@ -318,6 +319,12 @@ impl Request<'_> {
 
     async fn steps(&mut self, unread: Unread) -> Result<Done, Ended> {
         let head = Box::pin(self.read(unread)).await?;
+        // Boxed, so that a connection without a request does not have room for it.
+        Box::pin(self.respond(head)).await
+    }
+
+    /// The steps after the head has come.
+    async fn respond(&mut self, head: Head) -> Result<Done, Ended> {
         let asked = Box::pin(self.parse(head)).await?;
         let generation = Arc::clone(&self.shared.generation);
         match self.admit(&asked, &generation) {

@@ -135,7 +135,7 @@ impl Connection<'_> {
         };
         Ok(Unread {
             stream,
-            held: Vec::with_capacity(1024),
+            held: Vec::new(),
             deadline,
         })
     }

@@ -9,7 +9,11 @@ pub(crate) const MAX_FIELDS: usize = 100;
 
 /// Whether a byte is a `tchar` (RFC 9110 section 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    matches!(
+        byte,
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'
+            | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+    )
 }
 
 /// The value of a field that must not be repeated.
@@ -83,4 +87,17 @@ pub(crate) fn list_tokens(value: &[u8]) -> Option<Vec<String>> {
             valid.then(|| String::from_utf8_lossy(member).into_owned())
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_characters_of_tokens_are_those_of_the_rfc() {
+        for byte in 0..=u8::MAX {
+            let is_tchar = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_token(byte), is_tchar, "{byte:02x}");
+        }
+    }
 }

@@ -21,6 +21,9 @@ use writer::Writer;
 /// How many lines may wait for the writer: about 6 MiB at some 700 bytes each, several seconds of a busy proxy.
 const QUEUE: usize = 8192;
 
+/// Most lines are shorter.
+const LINE: usize = 1024;
+
 /// Called for each stage that a connection enters. Tests use it to panic or to wait there.
 pub type StageHook = dyn Fn(Stage) + Send + Sync;
 
@@ -233,8 +236,12 @@ impl Shared {
         };
         let mut line = match is_text {
             true => line::line(record, layout).into_bytes(),
-            // A record is plain data with string keys: serialising it can't fail.
-            false => serde_json::to_vec(record).unwrap_or_default(),
+            false => {
+                let mut json = Vec::with_capacity(LINE);
+                // A record is plain data with string keys: serialising it can't fail.
+                let _ = serde_json::to_writer(&mut json, record);
+                json
+            }
         };
         line.push(b'\n');
         line

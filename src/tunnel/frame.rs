@@ -199,7 +199,10 @@ pub struct Reader {
     message: u64,
     messages: u64,
     /// Payload of the Close frame that is being read.
-    #[expect(clippy::box_collection, reason = "most readers have none, and there are many readers")]
+    #[expect(
+        clippy::box_collection,
+        reason = "most readers have none, and there are many readers"
+    )]
     closing: Option<Box<Vec<u8>>>,
 }
 
@@ -399,7 +402,10 @@ impl Reader {
     }
 
     fn close(&mut self) -> Close {
-        let mut payload = self.closing.take().map_or_else(Vec::new, |closing| *closing);
+        let mut payload = self
+            .closing
+            .take()
+            .map_or_else(Vec::new, |closing| *closing);
         if self.sender == Sender::Client {
             // The length of a control frame takes one byte, so its masking key starts at the third.
             let [_, _, a, b, c, d, ..] = self.header;
