@@ -1,9 +1,8 @@
 //! The life of a connection and of each of its requests: the only file that knows the order of the steps.
 //!
 //! ```text
-//! connection: accept ─▶ identify ─▶ secure ─▶ requests ─▶ deliver the last bytes
-//! request:    read ─▶ admit ─▶ answer or forward ─▶ deliver
-//!                            └▶ open ─▶ tunnel
+//! connection: accept ─▶ identify ─▶ secure ─▶ requests ─▶ tunnel, or deliver the last bytes
+//! request:    read ─▶ parse ─▶ admit ─▶ answer, forward, open or refuse
 //! ```
 //!
 //! Each step takes the result of the step before it. It returns what the next step needs, or an [`Ended`] with the
