@@ -1,8 +1,9 @@
 //! Certificates and keys from PEM files, and the problems that are visible without a client.
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -190,19 +191,34 @@ pub(super) fn open_key(path: &Path) -> Option<Finding> {
     const GROUP_WRITES: u32 = 0o020;
     const OTHERS: u32 = 0o007;
     // Links are followed, because files in Kubernetes volumes are links.
-    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let file = fs::metadata(path).ok()?;
+    let mode = file.permissions().mode() & 0o777;
     if mode & (GROUP_WRITES | OTHERS) == 0 {
         return None;
     }
     let (path, is_link) = (path.display(), is_mounted(path));
     let remedy = match is_link {
         true => "set defaultMode: 0400 for its volume (0440 with fsGroup)".to_owned(),
-        false => format!("chmod 600 {path}"),
+        false => for_one_user(&path, file.uid(), user()),
     };
     let message = format!(
         "{path} has mode {mode:04o}: users other than the proxy's user and group can access it; {remedy}"
     );
     Some(Finding::warning("key", message))
+}
+
+/// The commands after which `user`, and no other user, can read a file of `owner`.
+fn for_one_user(path: &impl fmt::Display, owner: u32, user: u32) -> String {
+    const ROOT: u32 = 0;
+    match user == owner || user == ROOT {
+        true => format!("chmod 600 {path}"),
+        false => format!("chown {user} {path} && chmod 600 {path}"),
+    }
+}
+
+/// The user of this process.
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Whether Kubernetes fills the file's volume: such files are links to a folder `..data`.
@@ -227,9 +243,13 @@ fn nothing_in(
 
 fn unreadable(field: &'static str, path: &Path, error: &io::Error) -> Finding {
     let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "; relative paths start at the configuration file's folder",
-        io::ErrorKind::PermissionDenied => "; let the proxy's user read it",
-        _ => "",
+        io::ErrorKind::NotFound => {
+            "; relative paths start at the configuration file's folder".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("; let the proxy's user ({}) read it", user())
+        }
+        _ => String::new(),
     };
     Finding::error(
         field,
@@ -347,4 +367,21 @@ fn names_issuer_url(leaf: &X509Certificate<'_>) -> bool {
             && matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
                 if access.accessdescs.iter().any(|entry| entry.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a container, a key is often a file of root that everyone may read. After chmod alone, the proxy could not.
+    #[test]
+    fn the_remedy_for_an_open_key_leaves_it_readable_for_the_proxy() {
+        for (owner, user, expected) in [
+            (65532, 65532, "chmod 600 key.pem"),
+            (65532, 0, "chmod 600 key.pem"),
+            (0, 65532, "chown 65532 key.pem && chmod 600 key.pem"),
+        ] {
+            assert_eq!(for_one_user(&"key.pem", owner, user), expected);
+        }
+    }
 }
