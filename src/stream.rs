@@ -4,13 +4,12 @@ mod parting;
 mod records;
 mod socket;
 
-use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
@@ -31,19 +30,7 @@ pub struct Replay<S> {
     records: Records,
     /// Whether each read stops at the end of a TLS record or of its header.
     by_record: bool,
-    /// Whether more may be read than is asked for. TLS asks for a quarter of a record, again and again.
-    reads_ahead: bool,
-    /// Whether the last read found as much as it asked for, so that there is probably more.
-    has_more: bool,
     inner: S,
-}
-
-/// How much is read ahead.
-const AHEAD: usize = 32 * 1024;
-
-thread_local! {
-    /// For what is read ahead. It is filled and emptied within one read.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; AHEAD].into());
 }
 
 /// How many bytes have been read from a stream.
@@ -67,8 +54,6 @@ impl<S> Replay<S> {
             counter: None,
             records: Records::default(),
             by_record: false,
-            reads_ahead: false,
-            has_more: false,
             inner,
         }
     }
@@ -103,25 +88,6 @@ impl<S> Replay<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Replay<S> {
-    /// Reads as much as there is, and keeps what `buf` has no room for.
-    fn poll_read_ahead(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut piece = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
-            let count = piece.filled().len().min(buf.remaining());
-            let (now, later) = piece.filled().split_at(count);
-            buf.put_slice(now);
-            self.early = later.to_vec();
-            Poll::Ready(Ok(()))
-        })
-    }
-}
-
 impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -132,13 +98,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
         let before = buf.filled().len();
         let rest = this.early.get(this.given..).unwrap_or_default();
         if rest.is_empty() {
-            let most = buf.remaining();
-            let polled = match (this.by_record, this.has_more && most < AHEAD) {
-                (true, _) => poll_read_at_most(&mut this.inner, this.records.left(), cx, buf),
-                (false, true) => this.poll_read_ahead(cx, buf),
-                (false, false) => Pin::new(&mut this.inner).poll_read(cx, buf),
+            let polled = match this.by_record {
+                true => poll_read_at_most(&mut this.inner, this.records.left(), cx, buf),
+                false => Pin::new(&mut this.inner).poll_read(cx, buf),
             };
-            this.has_more = this.reads_ahead && most > 0 && buf.remaining() == 0;
             let new = buf.filled().get(before..).unwrap_or_default();
             this.records.pass(new);
             this.count(new.len());
@@ -337,16 +300,6 @@ impl ClientStream {
         match self {
             Self::Plain(stream) => stream.get_ref().watch(),
             Self::Tls(stream) => stream.get_ref().0.get_ref().watch(),
-        }
-    }
-
-    /// Prepares the stream for a tunnel, which may carry much: TLS may hold `send_buffer` bytes that are on their way to
-    /// the client, and more is read at once while there is more.
-    pub fn widen(&mut self, send_buffer: usize) {
-        if let Self::Tls(stream) = self {
-            let (replay, tls) = stream.get_mut();
-            replay.reads_ahead = true;
-            tls.set_buffer_limit(Some(send_buffer));
         }
     }
 

@@ -66,9 +66,6 @@ const ALPN: [&[u8]; 2] = [ALPN_HTTP11, b"http/1.0"];
 /// overhead.
 pub(crate) const SEND_BUFFER: usize = 17 * 1024;
 
-/// The same for a tunnel: three records, which are sent together.
-pub(crate) const TUNNEL_SEND_BUFFER: usize = 3 * SEND_BUFFER;
-
 /// A listener's TLS settings, ready for handshakes.
 #[derive(Debug)]
 pub struct Server {

@@ -156,8 +156,6 @@ pub(super) struct Leg {
     pub write_error: Option<io::Error>,
     stalled: Option<Moment>,
     blocked: Blocked,
-    /// Whether the peer's stream has sent all that it accepted.
-    is_clear: bool,
     /// Bytes that the stream accepted since a write or flush blocked.
     taken: u32,
     /// In milliseconds.
@@ -190,7 +188,6 @@ impl Leg {
             write_error: None,
             stalled: None,
             blocked: Blocked::Write,
-            is_clear: true,
             taken: 0,
             longest_stall: 0,
         }
@@ -353,6 +350,7 @@ impl Leg {
     /// The peer's stream at the end; `None` if the peer has ended it as well, so that it can be closed.
     pub fn parting<S>(&self, stream: S) -> Option<Parting<S>> {
         let is_shut_down = self.outgoing == Outgoing::Ended && self.write_error.is_none();
+        let is_shut_down = is_shut_down && !matches!(self.over.as_deref(), Some(Over::Broke(_)));
         let has_ended = matches!(self.over.as_deref(), Some(Over::Ended));
         (!(is_shut_down && has_ended)).then_some(Parting {
             stream,

@@ -14,13 +14,10 @@ use crate::tls;
 /// Bytes read at once: the content of the largest TLS record.
 const PIECE: usize = 16 * 1024;
 
-/// Bytes read at once for a peer that has taken all that was written to it.
-const LARGE_PIECE: usize = 3 * PIECE;
-
 thread_local! {
     /// The buffer for pieces. It is filled and emptied within one poll, so one per thread is enough and an idle tunnel
     /// needs no buffer.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE_PIECE].into());
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
 }
 
 /// Moves bytes from one side to the other until neither side can do more.
@@ -32,7 +29,7 @@ pub(in crate::tunnel) fn pump(
 ) {
     let mut scratch = SCRATCH.take();
     if scratch.is_empty() {
-        scratch = vec![0; LARGE_PIECE].into();
+        scratch = vec![0; PIECE].into();
     }
     while let Some(count) = step(cx, from, reader, to, writer, &mut scratch) {
         if count == 0 {
@@ -93,8 +90,7 @@ fn step(
     // The peer is read if the other side can still receive, or if the peer still has to answer a Close.
     let is_read = from.over.is_none() && (to.is_open() || from.owes_close());
     let read = if is_read {
-        let most = if to.is_clear { LARGE_PIECE } else { PIECE };
-        from.fill(cx, reader, scratch.get_mut(..most).unwrap_or_default())
+        from.fill(cx, reader, scratch)
     } else {
         Poll::Pending
     };
@@ -175,9 +171,8 @@ impl Leg {
         piece: &[u8],
     ) -> io::Result<()> {
         let mut taken = 0;
-        self.is_clear = false;
         if self.waiting.theirs() == 0 {
-            match Pin::new(&mut *writer).poll_write(cx, piece) {
+            match Pin::new(writer).poll_write(cx, piece) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     taken = count;
@@ -188,11 +183,7 @@ impl Leg {
             }
         }
         self.waiting.push(piece.get(taken..).unwrap_or_default());
-        match piece.len() > PIECE {
-            // The next piece may be as large only if nothing of this one is left in the stream.
-            true => self.flush(cx, writer),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Records that `count` bytes were written, of which `theirs` were the other peer's.
@@ -207,7 +198,7 @@ impl Leg {
         self.taken = self.taken.saturating_add(short(count));
         // A stream that accepted more than it can hold has sent some of it, even if more keeps coming and it never runs
         // empty.
-        if self.taken as usize > tls::TUNNEL_SEND_BUFFER {
+        if self.taken as usize > tls::SEND_BUFFER {
             self.unstalled(Blocked::Flush);
         } else {
             self.unstalled(Blocked::Write);
@@ -230,7 +221,6 @@ impl Leg {
 
     fn flushed(&mut self) {
         self.unstalled(Blocked::Flush);
-        self.is_clear = self.waiting() == 0;
         if self.waiting() == 0
             && let Some(told) = &mut self.told
         {
@@ -289,7 +279,7 @@ mod tests {
             let since = leg.stalled_since();
             assert!(since.is_some());
             // Bytes that fit into the stream's buffer prove nothing about the peer.
-            let held = vec![0; tls::TUNNEL_SEND_BUFFER];
+            let held = vec![0; tls::SEND_BUFFER];
             leg.pass(cx, &mut NeverEmpty, &held).unwrap();
             leg.flush(cx, &mut NeverEmpty).unwrap();
             assert_eq!(leg.stalled_since(), since);
