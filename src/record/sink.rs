@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
 use writer::Writer;
 
-/// How many lines may wait for the writer: about 6 MiB at some 700 bytes each, several seconds of a busy proxy.
+/// How many lines may wait for the writer: about 8 MiB at 1 KiB each, several seconds of a busy proxy.
 const QUEUE: usize = 8192;
 
 /// Most lines are shorter.
