@@ -36,6 +36,7 @@ fn systemd_starts_it_with_its_first_client() {
     assert_eq!(client.response().status, 101);
     echoes(&mut client, "hello");
     assert_eq!(ask(addresses[1], "GET", "/readyz").status, 200);
+    proxy.event_number("listening", 2);
     let details: Vec<_> = proxy
         .lines()
         .iter()

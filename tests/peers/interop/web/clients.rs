@@ -124,9 +124,10 @@ fn socket_io_polls_and_upgrades() {
         let polls = lines.iter().filter(|line| line.text("event") == "request");
         polls.cloned().collect::<Vec<_>>()
     };
-    let before = polls(&web.proxy.lines());
     // The session, its first packet, and the poll that the upgrade ends.
-    assert!(before.len() >= 3, "{before:#?}");
+    let before = web.proxy.wait("three polls", |lines| {
+        Some(polls(lines)).filter(|polls| polls.len() >= 3)
+    });
     assert!(
         before.iter().all(|line| line.number("status") == Some(200)),
         "{before:#?}"
