@@ -4,12 +4,13 @@ mod parting;
 mod records;
 mod socket;
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
@@ -362,6 +363,28 @@ impl UpstreamStream {
         let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
+}
+
+/// How much [`read_first`] reads: most ClientHellos and most heads in one piece.
+const FIRST_PIECE: usize = 2048;
+
+/// Waits for the next bytes, and appends them to `bytes`. Gives their number. While it waits it holds no buffer, because
+/// many connections may wait.
+///
+/// # Errors
+/// The stream's.
+pub async fn read_first(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut piece = [MaybeUninit::uninit(); FIRST_PIECE];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
+        bytes.extend_from_slice(piece.filled());
+        Poll::Ready(Ok(piece.filled().len()))
+    })
+    .await
 }
 
 /// Reads at most this many bytes.

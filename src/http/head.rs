@@ -5,15 +5,11 @@
 
 mod told;
 
-use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Poll, ready};
 
 use bytes::BufMut as _;
 use memchr::memchr2;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::Rest;
@@ -21,14 +17,12 @@ use super::fields::{MAX_FIELDS, is_token};
 use super::framing::Framing;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
+use crate::stream::read_first;
 use crate::text::peer_text;
 use told::{NOT_A_HEAD, begins_like_a_request, too_large, too_many};
 
 /// Most bytes read at once, so that few bytes after a long head have to be moved for each further request.
 const PIECE: usize = 16 * 1024;
-
-/// How many bytes are read first: most heads in one piece.
-const FIRST_PIECE: usize = 2048;
 
 /// The longest target that hyper's URI type accepts.
 const MAX_TARGET: usize = 65_534;
@@ -126,22 +120,15 @@ pub async fn read(
     }
 }
 
-/// Reads the next bytes. While it waits for the first ones, it holds no buffer, because many connections may wait.
+/// Reads the next bytes.
 async fn read_piece(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
 ) -> io::Result<usize> {
-    if !bytes.is_empty() {
-        return stream.read_buf(&mut bytes.limit(PIECE)).await;
+    match bytes.is_empty() {
+        true => read_first(stream, bytes).await,
+        false => stream.read_buf(&mut bytes.limit(PIECE)).await,
     }
-    poll_fn(|cx| {
-        let mut piece = [MaybeUninit::uninit(); FIRST_PIECE];
-        let mut piece = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
-        bytes.extend_from_slice(piece.filled());
-        Poll::Ready(Ok(piece.filled().len()))
-    })
-    .await
 }
 
 /// The stream ended before the head did. `begun`: an empty line may have come before `bytes`.

@@ -1,22 +1,14 @@
 //! Recognises the protocol that a connection's first bytes suggest.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-use std::task::{Poll, ready};
-
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::reason::{Failure, Reason};
 use crate::secrets;
+use crate::stream::read_first;
 
 /// How many bytes of a connection's beginning are enough for the record and to recognise the protocol.
 pub(crate) const FIRST_BYTES: usize = 16;
-
-/// How many bytes are read first: most ClientHellos in one piece.
-const FIRST_PIECE: usize = 2048;
 
 /// Content type of a TLS connection's first record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -73,15 +65,7 @@ pub(crate) async fn first_bytes(
         if let Some(looks) = classify(&bytes) {
             return Ok(FirstBytes { bytes, looks });
         }
-        let read = poll_fn(|cx| {
-            // Not kept while it waits, because many connections may wait here.
-            let mut piece = [0; FIRST_PIECE];
-            let mut piece = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut *socket).poll_read(cx, &mut piece))?;
-            bytes.extend_from_slice(piece.filled());
-            Poll::Ready(io::Result::Ok(piece.filled().len()))
-        });
-        match timeout_at(deadline, read).await {
+        match timeout_at(deadline, read_first(socket, &mut bytes)).await {
             Ok(Ok(count)) if count > 0 => {}
             // Reported here because the system reports it only once; the next stage would see a clean end.
             Ok(Err(error)) => {

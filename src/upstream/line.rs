@@ -23,7 +23,7 @@ use super::outgoing::Outgoing;
 use crate::http::pace::Pace;
 use crate::http::{Body, HYPER_MIN_BUFFER, HYPER_PIECE, PARK_AFTER, respond};
 use crate::listener::FIRST_BYTES;
-use crate::stream::{UpstreamStream, poll_read_at_most};
+use crate::stream::{UpstreamStream, poll_read_at_most, read_first};
 
 /// The most interim responses whose status is kept. An upstream may send many, and a record only needs to show that it
 /// did.
@@ -31,9 +31,6 @@ const INTERIM_SHOWN: usize = 8;
 
 /// The end of a head.
 const HEAD_END: &[u8] = b"\r\n\r\n";
-
-/// How much of a late answer is read before hyper is started again.
-const FIRST_PIECE: usize = 2048;
 
 /// An open connection.
 pub(super) struct Line {
@@ -297,14 +294,9 @@ struct Tap {
 impl Tap {
     /// The first bytes that come.
     async fn begun(&mut self) -> io::Result<Vec<u8>> {
-        poll_fn(|cx| {
-            // Not kept while it waits, because many connections may wait here.
-            let mut piece = [0; FIRST_PIECE];
-            let mut piece = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
-            Poll::Ready(Ok(piece.filled().to_vec()))
-        })
-        .await
+        let mut bytes = Vec::new();
+        read_first(&mut self.stream, &mut bytes).await?;
+        Ok(bytes)
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

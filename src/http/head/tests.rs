@@ -257,12 +257,12 @@ struct Script(std::collections::VecDeque<io::Result<&'static [u8]>>);
 
 impl AsyncRead for Script {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        mut self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         let bytes = self.0.pop_front().unwrap_or(Ok(b""));
-        Poll::Ready(bytes.map(|bytes| buf.put_slice(bytes)))
+        std::task::Poll::Ready(bytes.map(|bytes| buf.put_slice(bytes)))
     }
 }
 
