@@ -19,6 +19,7 @@ use tokio_rustls::{client, server};
 
 pub use parting::{Parting, linger};
 use records::Records;
+use socket::taken_by;
 pub use socket::{Socket, Watch, is_kept_alive, keep_alive};
 
 /// A stream that first gives bytes that were already read from it.
@@ -157,6 +158,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
 pub struct Beginning<S> {
     seen: Vec<u8>,
     room: usize,
+    /// How many bytes were written, modulo 2^32.
+    taken: u32,
     inner: S,
 }
 
@@ -166,6 +169,7 @@ impl<S> Beginning<S> {
         Self {
             seen: Vec::new(),
             room: most,
+            taken: 0,
             inner,
         }
     }
@@ -205,7 +209,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.taken = self.taken.wrapping_add(taken_by(&written));
+        written
     }
 
     fn poll_write_vectored(
@@ -213,7 +219,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.taken = self.taken.wrapping_add(taken_by(&written));
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -227,6 +235,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
+}
+
+/// A stream to a peer that tells how much of what was written has gone.
+pub trait Outlet: AsyncWrite + Unpin {
+    /// How many bytes the socket has taken so far, modulo 2^32. `None`: all that was written, because the stream keeps
+    /// nothing back.
+    fn taken(&self) -> Option<u32>;
 }
 
 macro_rules! either_stream {
@@ -304,6 +319,13 @@ impl ClientStream {
         }
     }
 
+    /// Lets TLS hold `send_buffer` bytes, which it sends with one call.
+    pub fn widen(&mut self, send_buffer: usize) {
+        if let Self::Tls(stream) = self {
+            stream.get_mut().1.set_buffer_limit(Some(send_buffer));
+        }
+    }
+
     /// Sets whether TLS reads only one record at a time. It then never keeps bytes that it has not passed on, but each
     /// record costs some more CPU.
     pub fn by_record(&mut self, by_record: bool) {
@@ -346,6 +368,24 @@ struct Nothing;
 impl io::Read for Nothing {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Outlet for ClientStream {
+    fn taken(&self) -> Option<u32> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.get_ref().0.get_ref().taken()),
+        }
+    }
+}
+
+impl Outlet for UpstreamStream {
+    fn taken(&self) -> Option<u32> {
+        match self {
+            Self::Tls(stream) => Some(stream.get_ref().0.taken),
+            Self::Tcp(_) | Self::Unix(_) | Self::Echo(_) => None,
+        }
     }
 }
 

@@ -66,6 +66,12 @@ const ALPN: [&[u8]; 2] = [ALPN_HTTP11, b"http/1.0"];
 /// overhead.
 pub(crate) const SEND_BUFFER: usize = 17 * 1024;
 
+/// How many of the largest records a tunnel sends with one call.
+pub(crate) const TOGETHER: usize = 3;
+
+/// The send buffer of a tunnel.
+pub(crate) const TUNNEL_SEND_BUFFER: usize = TOGETHER * SEND_BUFFER;
+
 /// A listener's TLS settings, ready for handshakes.
 #[derive(Debug)]
 pub struct Server {

@@ -31,6 +31,7 @@ use crate::metrics::{Route, Traffic};
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
 use crate::stream::{ClientStream, Parting, UpstreamStream};
+use crate::tls;
 pub(crate) use ending::Closed;
 use ending::First;
 use frame::{Extensions, Sender};
@@ -119,8 +120,9 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// A tunnel between both ends. `turn` is its place in the spread of a shutdown: 0 is first, `u32::MAX` is last.
     #[must_use]
-    pub fn new(ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
+    pub fn new(mut ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
         let now = Moment::now();
+        ends.client.widen(tls::TUNNEL_SEND_BUFFER);
         let mut tunnel = Self {
             client: Leg::new(Sender::Client, ends.extensions, now),
             upstream: Leg::new(Sender::Server, ends.extensions, now),

@@ -13,12 +13,15 @@ pub struct Options {
     /// Read requests, but do not answer them.
     #[arg(long)]
     withhold: bool,
-    /// Read only heads; answer GET with an endless body.
+    /// Read only heads; answer GET and PUT with an endless body.
     #[arg(long)]
     plain: bool,
     /// Open tunnels, but read nothing from them.
     #[arg(long)]
     deaf: bool,
+    /// Send messages through such tunnels without an end.
+    #[arg(long, requires = "deaf")]
+    flood: bool,
 }
 
 /// Serves on every address of this machine until standard input ends.
@@ -54,7 +57,7 @@ async fn connection(mut socket: TcpStream, options: Options) {
     }
     let _: io::Result<()> = match options.plain {
         true => endless(socket).await,
-        false => requests(socket, options.deaf).await,
+        false => requests(socket, &options).await,
     };
 }
 
@@ -63,7 +66,7 @@ async fn endless(mut socket: TcpStream) -> io::Result<()> {
     if wire::read_head(&mut socket, &mut bytes).await?.is_none() {
         return Ok(());
     }
-    if !bytes.starts_with(b"GET ") {
+    if bytes.starts_with(b"POST ") {
         return std::future::pending().await;
     }
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
@@ -74,7 +77,7 @@ async fn endless(mut socket: TcpStream) -> io::Result<()> {
 }
 
 /// Answers plain requests until an opening handshake.
-async fn requests(mut socket: TcpStream, is_deaf: bool) -> io::Result<()> {
+async fn requests(mut socket: TcpStream, options: &Options) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let state = wire::state();
     let mut bytes = Vec::with_capacity(2048);
@@ -85,7 +88,13 @@ async fn requests(mut socket: TcpStream, is_deaf: bool) -> io::Result<()> {
         if let Some(key) = key {
             socket.write_all(&wire::switching(key)).await?;
             bytes.drain(..end);
-            if is_deaf {
+            if options.flood {
+                let message = wire::frame(2, &[b'y'; 16 * 1024], None);
+                loop {
+                    socket.write_all(&message).await?;
+                }
+            }
+            if options.deaf {
                 return std::future::pending().await;
             }
             return echo(socket, bytes).await;

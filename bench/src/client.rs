@@ -61,12 +61,18 @@ pub enum Stage {
     Kept,
     /// The same, with 16 KiB sent before the answer.
     KeptAhead,
+    /// A plain request with a body that the backend does not read, and with an answer that the client does not read.
+    UploadDownload,
     /// A plain request whose answer is not read.
     Download,
     /// The same, with a large head in many fields and 16 KiB sent before the answer.
     FieldsDownload,
     /// A tunnel whose backend reads nothing; as much was sent as the proxy accepted.
     TunnelStuck,
+    /// A tunnel whose backend sends as much as the proxy accepts, to a client that reads nothing.
+    TunnelUnread,
+    /// A tunnel on which both sides send as much as the proxy accepts, and neither reads.
+    TunnelBothStuck,
     /// An open tunnel.
     Tunnel,
 }
@@ -85,6 +91,8 @@ impl Stage {
         );
         let post =
             "POST /plain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n".to_owned();
+        let both =
+            "PUT /plain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n".to_owned();
         let chunks = "POST /plain HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n";
         let get = "GET /plain HTTP/1.1\r\nHost: localhost\r\n".to_owned();
         let kept = "GET /kept HTTP/1.1\r\nHost: localhost\r\n".to_owned();
@@ -99,9 +107,16 @@ impl Stage {
             Self::FieldsChunks => (chunks.to_owned(), false, true, false),
             Self::Kept => (kept, false, true, false),
             Self::KeptAhead => (kept, false, true, true),
+            Self::UploadDownload => (both, true, false, false),
             Self::Download => (get, true, false, false),
             Self::FieldsDownload => (get, false, true, true),
-            Self::Silent | Self::Tls | Self::Pending | Self::TunnelStuck | Self::Tunnel => {
+            Self::Silent
+            | Self::Tls
+            | Self::Pending
+            | Self::TunnelStuck
+            | Self::TunnelUnread
+            | Self::TunnelBothStuck
+            | Self::Tunnel => {
                 return None;
             }
         };
@@ -268,7 +283,10 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
             stream.write_all(&begun_chunks()).await?;
             stream.flush().await?;
         }
-        if matches!(options.stage, Stage::Upload | Stage::FieldsUpload) {
+        if matches!(
+            options.stage,
+            Stage::Upload | Stage::FieldsUpload | Stage::UploadDownload
+        ) {
             let piece = [b'x'; 16 * 1024];
             while timeout(UNTAKEN, stream.write_all(&piece))
                 .await
@@ -293,7 +311,10 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
     let (mut tunnel, _answer) =
         tokio_tungstenite::client_async_with_config(request, stream, Some(small_buffers())).await?;
     let payload = Bytes::from(vec![0x5a; options.size]);
-    if options.stage == Stage::TunnelStuck {
+    if options.stage == Stage::TunnelUnread {
+        return Ok(Held::Stuck(Box::new(tunnel.into_inner())));
+    }
+    if matches!(options.stage, Stage::TunnelStuck | Stage::TunnelBothStuck) {
         while timeout(UNTAKEN, tunnel.send(Message::Binary(payload.clone())))
             .await
             .is_ok_and(|sent| sent.is_ok())

@@ -125,12 +125,16 @@ fn measure_in(
         Stage::Upload
         | Stage::FieldsUpload
         | Stage::FieldsChunks
+        | Stage::UploadDownload
         | Stage::Download
         | Stage::FieldsDownload => {
             command.arg("--plain");
         }
         Stage::TunnelStuck => {
             command.arg("--deaf");
+        }
+        Stage::TunnelUnread | Stage::TunnelBothStuck => {
+            command.args(["--deaf", "--flood"]);
         }
         Stage::Tunnel => {}
         _ => {

@@ -60,6 +60,8 @@ pub struct Socket {
     tcp: Arc<TcpStream>,
     /// How many bytes may still be read; `u32::MAX` means no limit.
     left: u32,
+    /// How many bytes were written, modulo 2^32.
+    taken: u32,
 }
 
 /// Watches a [`Socket`] for its end.
@@ -73,6 +75,7 @@ impl Socket {
         Self {
             tcp: Arc::new(socket),
             left: u32::MAX,
+            taken: 0,
         }
     }
 
@@ -80,6 +83,12 @@ impl Socket {
     #[must_use]
     pub fn watch(&self) -> Watch {
         Watch(Arc::clone(&self.tcp))
+    }
+
+    /// How many bytes the kernel has taken so far, modulo 2^32.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.taken
     }
 
     /// Lets at most this many bytes be read from now on; `u32::MAX` means no limit. Once they have been read, no reader
@@ -142,6 +151,15 @@ impl Watch {
     }
 }
 
+/// How many bytes a write has taken.
+pub(super) fn taken_by(written: &Poll<io::Result<usize>>) -> u32 {
+    match written {
+        // A single write takes far less than 4 GiB.
+        Poll::Ready(Ok(count)) => u32::try_from(*count).unwrap_or(u32::MAX),
+        _ => 0,
+    }
+}
+
 /// Does `work` as soon as `ready` allows it.
 fn retried<T>(
     mut ready: impl FnMut() -> Poll<io::Result<()>>,
@@ -187,11 +205,12 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(socket) = Arc::get_mut(&mut self.tcp) {
-            return Pin::new(socket).poll_write(cx, buf);
-        }
-        let socket = &*self.tcp;
-        retried(|| socket.poll_write_ready(cx), || socket.try_write(buf))
+        let written = match Arc::get_mut(&mut self.tcp) {
+            Some(socket) => Pin::new(socket).poll_write(cx, buf),
+            None => retried(|| self.tcp.poll_write_ready(cx), || self.tcp.try_write(buf)),
+        };
+        self.taken = self.taken.wrapping_add(taken_by(&written));
+        written
     }
 
     fn poll_write_vectored(
@@ -199,14 +218,15 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(socket) = Arc::get_mut(&mut self.tcp) {
-            return Pin::new(socket).poll_write_vectored(cx, bufs);
-        }
-        let socket = &*self.tcp;
-        retried(
-            || socket.poll_write_ready(cx),
-            || socket.try_write_vectored(bufs),
-        )
+        let written = match Arc::get_mut(&mut self.tcp) {
+            Some(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            None => retried(
+                || self.tcp.poll_write_ready(cx),
+                || self.tcp.try_write_vectored(bufs),
+            ),
+        };
+        self.taken = self.taken.wrapping_add(taken_by(&written));
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::frame::{self, Close, Extensions, Reader, Sender, Violation};
 use super::moment::Moment;
 use crate::reason::Reason;
+#[cfg(doc)]
+use crate::stream::Outlet;
 use crate::stream::Parting;
 pub(in crate::tunnel) use pump::{begin, pump};
 
@@ -105,15 +107,6 @@ pub(super) struct Told {
     pub delivered: Option<Moment>,
 }
 
-/// What a write to the peer waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blocked {
-    /// Room for more bytes.
-    Write,
-    /// The peer has to take the bytes that the stream holds.
-    Flush,
-}
-
 /// One side.
 #[derive(Debug)]
 pub(super) struct Leg {
@@ -154,9 +147,10 @@ pub(super) struct Leg {
     pub spoken: Moment,
     /// The error of a failed write, after which nothing can be sent to the peer.
     pub write_error: Option<io::Error>,
+    /// Whether the stream may still hold bytes that were written to it.
+    is_unflushed: bool,
     stalled: Option<Moment>,
-    blocked: Blocked,
-    /// Bytes that the stream accepted since a write or flush blocked.
+    /// What the peer's socket [had taken](Outlet::taken) when that stall began.
     taken: u32,
     /// In milliseconds.
     longest_stall: u32,
@@ -186,8 +180,8 @@ impl Leg {
             written: 0,
             spoken: now,
             write_error: None,
+            is_unflushed: false,
             stalled: None,
-            blocked: Blocked::Write,
             taken: 0,
             longest_stall: 0,
         }
@@ -275,6 +269,11 @@ impl Leg {
         self.waiting.rest().len()
     }
 
+    /// Whether the peer's socket has taken everything.
+    fn is_clear(&self) -> bool {
+        self.waiting() == 0 && !self.is_unflushed
+    }
+
     /// Sends a Ping. The other side must be [whole](Leg::is_whole), and nothing may wait.
     pub fn ping(&mut self, tag: [u8; TAG]) {
         self.waiting
@@ -310,19 +309,20 @@ impl Leg {
         Duration::from_millis(self.longest_stall.into()).max(lasting.unwrap_or_default())
     }
 
-    fn stall(&mut self, blocked: Blocked) {
+    /// Begins a stall, unless one lasts in which the socket has taken nothing.
+    fn stall(&mut self, taken: Option<u32>) {
+        if taken.is_some_and(|taken| taken != self.taken) {
+            self.unstalled();
+        }
         if self.stalled.is_none() {
             self.stalled = Some(Moment::now());
-            self.blocked = blocked;
-            self.taken = 0;
+            self.taken = taken.unwrap_or_default();
         }
     }
 
-    /// Ends a stall. While a flush is blocked, a write that only filled the buffer of a TLS stream is not progress.
-    fn unstalled(&mut self, done: Blocked) {
-        if (done == Blocked::Flush || self.blocked == done)
-            && let Some(since) = self.stalled.take()
-        {
+    /// Ends a stall.
+    fn unstalled(&mut self) {
+        if let Some(since) = self.stalled.take() {
             let lasted = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
             self.longest_stall = self.longest_stall.max(lasted);
         }
@@ -330,7 +330,7 @@ impl Leg {
 
     /// Ends the direction toward the peer at once.
     pub fn break_off(&mut self, error: Option<io::Error>) {
-        self.unstalled(Blocked::Flush);
+        self.unstalled();
         self.set_ended();
         self.write_error = error;
         self.waiting = Waiting::default();

@@ -5,37 +5,46 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::moment::Moment;
-use super::{Blocked, Leg, Outgoing, Over, short};
+use super::{Leg, Outgoing, Over};
+use crate::stream::Outlet;
 use crate::tls;
 
-/// Bytes read at once: the content of the largest TLS record.
+/// Bytes read at once from a peer that has not taken everything: the content of the largest TLS record.
 const PIECE: usize = 16 * 1024;
+
+/// Bytes read at once from other peers: the content of the largest records that TLS sends with one call.
+const LARGE_PIECE: usize = tls::TOGETHER * PIECE;
 
 thread_local! {
     /// The buffer for pieces. It is filled and emptied within one poll, so one per thread is enough and an idle tunnel
     /// needs no buffer.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE_PIECE].into());
 }
 
 /// Moves bytes from one side to the other until neither side can do more.
+///
+/// What one side sends is read only when the other has taken everything before it, so a tunnel holds at most one piece
+/// per direction, and at most one of both is large.
 pub(in crate::tunnel) fn pump(
     cx: &mut Context<'_>,
     (from, reader): (&mut Leg, &mut (impl AsyncRead + Unpin)),
-    (to, writer): (&mut Leg, &mut (impl AsyncWrite + Unpin)),
+    (to, writer): (&mut Leg, &mut impl Outlet),
     largest: Option<u64>,
 ) {
+    let most = if from.is_clear() { LARGE_PIECE } else { PIECE };
     let mut scratch = SCRATCH.take();
     if scratch.is_empty() {
-        scratch = vec![0; PIECE].into();
+        scratch = vec![0; LARGE_PIECE].into();
     }
-    while let Some(count) = step(cx, from, reader, to, writer, &mut scratch) {
+    let room = scratch.get_mut(..most).unwrap_or_default();
+    while let Some(count) = step(cx, from, reader, to, writer, room) {
         if count == 0 {
             continue;
         }
-        let piece = scratch.get_mut(..count).unwrap_or_default();
+        let piece = room.get_mut(..count).unwrap_or_default();
         from.heard = Moment::now();
         let kept = from.watch(piece, to, largest);
         if kept == 0 {
@@ -74,7 +83,7 @@ fn step(
     from: &mut Leg,
     reader: &mut (impl AsyncRead + Unpin),
     to: &mut Leg,
-    writer: &mut (impl AsyncWrite + Unpin),
+    writer: &mut impl Outlet,
     scratch: &mut [u8],
 ) -> Option<usize> {
     if to.ended().is_none() {
@@ -107,8 +116,9 @@ fn step(
         }
         Poll::Pending => {}
     }
+    // TLS may have something to say of its own, such as the answer to a key update.
     if to.is_open()
-        && let Err(error) = to.flush(cx, writer)
+        && let Poll::Ready(Err(error)) = to.flush(cx, writer)
     {
         to.break_off(Some(error));
     }
@@ -140,54 +150,55 @@ impl Leg {
         }
     }
 
-    /// Writes what waits.
-    fn drain(
-        &mut self,
-        cx: &mut Context<'_>,
-        writer: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<io::Result<()>> {
+    /// Writes what waits, and sees to it that the stream holds nothing back. A TLS stream keeps records until it is
+    /// flushed.
+    fn drain(&mut self, cx: &mut Context<'_>, writer: &mut impl Outlet) -> Poll<io::Result<()>> {
         while self.waiting() > 0 {
             match Pin::new(&mut *writer).poll_write(cx, self.waiting.rest()) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => {
                     let theirs = self.waiting.advance(count);
-                    self.wrote(count, theirs);
+                    self.wrote(theirs, writer.taken());
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.stall(Blocked::Write);
+                    self.stall(writer.taken());
                     return Poll::Pending;
                 }
             }
         }
-        Poll::Ready(Ok(()))
+        match self.is_unflushed && self.is_open() {
+            true => self.flush(cx, writer),
+            false => Poll::Ready(Ok(())),
+        }
     }
 
     /// Writes a piece of the other peer's bytes after what waits, and keeps what the stream does not accept.
     fn pass(
         &mut self,
         cx: &mut Context<'_>,
-        writer: &mut (impl AsyncWrite + Unpin),
+        writer: &mut impl Outlet,
         piece: &[u8],
     ) -> io::Result<()> {
         let mut taken = 0;
         if self.waiting.theirs() == 0 {
-            match Pin::new(writer).poll_write(cx, piece) {
+            match Pin::new(&mut *writer).poll_write(cx, piece) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     taken = count;
-                    self.wrote(count, count);
+                    self.wrote(count, writer.taken());
                 }
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => self.stall(Blocked::Write),
+                Poll::Pending => self.stall(writer.taken()),
             }
         }
         self.waiting.push(piece.get(taken..).unwrap_or_default());
         Ok(())
     }
 
-    /// Records that `count` bytes were written, of which `theirs` were the other peer's.
-    fn wrote(&mut self, count: usize, theirs: usize) {
+    /// Records that bytes were written, of which `theirs` were the other peer's. The socket has
+    /// [taken](Outlet::taken) some or all of them. What only a TLS stream has accepted proves nothing about the peer.
+    fn wrote(&mut self, theirs: usize, taken: Option<u32>) {
         self.spoken = Moment::now();
         if theirs > 0 {
             self.written += theirs as u64;
@@ -195,32 +206,25 @@ impl Leg {
                 self.active = self.spoken;
             }
         }
-        self.taken = self.taken.saturating_add(short(count));
-        // A stream that accepted more than it can hold has sent some of it, even if more keeps coming and it never runs
-        // empty.
-        if self.taken as usize > tls::SEND_BUFFER {
-            self.unstalled(Blocked::Flush);
-        } else {
-            self.unstalled(Blocked::Write);
+        self.is_unflushed = true;
+        if taken.is_none_or(|taken| taken != self.taken) {
+            self.unstalled();
         }
     }
 
-    /// Flushes the stream: a TLS stream keeps records back until it is flushed.
-    fn flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        writer: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
-        match Pin::new(writer).poll_flush(cx) {
+    fn flush(&mut self, cx: &mut Context<'_>, writer: &mut impl Outlet) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut *writer).poll_flush(cx);
+        match flushed {
             Poll::Ready(Ok(())) => self.flushed(),
-            Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => self.stall(Blocked::Flush),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.stall(writer.taken()),
         }
-        Ok(())
+        flushed
     }
 
     fn flushed(&mut self) {
-        self.unstalled(Blocked::Flush);
+        self.is_unflushed = false;
+        self.unstalled();
         if self.waiting() == 0
             && let Some(told) = &mut self.told
         {
@@ -229,28 +233,34 @@ impl Leg {
     }
 
     /// Ends the direction toward the peer.
-    fn end(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin)) {
-        match Pin::new(writer).poll_shutdown(cx) {
+    fn end(&mut self, cx: &mut Context<'_>, writer: &mut impl Outlet) {
+        match Pin::new(&mut *writer).poll_shutdown(cx) {
             Poll::Ready(told) => {
                 // If this fails, the peer is gone; the next read reports that.
                 if told.is_ok() {
                     self.flushed();
                 }
-                self.unstalled(Blocked::Flush);
+                self.unstalled();
                 self.set_ended();
             }
-            Poll::Pending => self.stall(Blocked::Flush),
+            Poll::Pending => self.stall(writer.taken()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWrite;
+
     use super::super::super::frame::{Extensions, Sender};
     use super::*;
 
-    /// A stream that accepts all bytes and never finishes flushing.
-    struct NeverEmpty;
+    /// A stream that keeps all bytes until its socket takes them, and never finishes flushing.
+    struct NeverEmpty {
+        taken: u32,
+    }
 
     impl AsyncWrite for NeverEmpty {
         fn poll_write(
@@ -270,21 +280,70 @@ mod tests {
         }
     }
 
+    impl Outlet for NeverEmpty {
+        fn taken(&self) -> Option<u32> {
+            Some(self.taken)
+        }
+    }
+
     #[test]
-    fn a_stream_that_takes_more_than_it_holds_is_not_stalled() {
+    fn only_a_socket_that_takes_bytes_ends_a_stall() {
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let mut leg = Leg::new(Sender::Client, Extensions::None, Moment::now());
+        let mut stream = NeverEmpty { taken: u32::MAX };
+        leg.pass(cx, &mut stream, &vec![0; LARGE_PIECE]).unwrap();
+        assert_eq!(leg.stalled_since(), None);
         for _ in 0..3 {
-            leg.flush(cx, &mut NeverEmpty).unwrap();
+            assert!(leg.flush(cx, &mut stream).is_pending());
             let since = leg.stalled_since();
             assert!(since.is_some());
-            // Bytes that fit into the stream's buffer prove nothing about the peer.
-            let held = vec![0; tls::SEND_BUFFER];
-            leg.pass(cx, &mut NeverEmpty, &held).unwrap();
-            leg.flush(cx, &mut NeverEmpty).unwrap();
+            // What the stream holds proves nothing about the peer.
+            leg.pass(cx, &mut stream, &[0]).unwrap();
+            assert!(leg.flush(cx, &mut stream).is_pending());
             assert_eq!(leg.stalled_since(), since);
-            leg.pass(cx, &mut NeverEmpty, &[0]).unwrap();
+            stream.taken = stream.taken.wrapping_add(1);
+            leg.pass(cx, &mut stream, &[0]).unwrap();
             assert_eq!(leg.stalled_since(), None);
+        }
+    }
+
+    #[test]
+    fn a_stall_begins_again_when_the_socket_has_taken_a_part() {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut leg = Leg::new(Sender::Client, Extensions::None, Moment::now());
+        let mut stream = NeverEmpty { taken: 0 };
+        leg.pass(cx, &mut stream, &[0; 10]).unwrap();
+        assert!(leg.flush(cx, &mut stream).is_pending());
+        let before = leg.stalled_since().unwrap();
+        let lasts = Duration::from_millis(1);
+        while before.elapsed() < lasts {
+            std::thread::yield_now();
+        }
+        stream.taken = 1;
+        assert!(leg.flush(cx, &mut stream).is_pending());
+        assert!(leg.stalled_since().unwrap() > before);
+        assert!(leg.longest_stall() >= lasts);
+    }
+
+    #[test]
+    fn a_peer_is_read_only_when_the_other_has_taken_everything() {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut from = Leg::new(Sender::Client, Extensions::None, Moment::now());
+        let mut to = Leg::new(Sender::Server, Extensions::None, Moment::now());
+        let mut messages = vec![0x82, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0];
+        messages.resize(messages.len() + 128 * 1024, 0);
+        let mut reader = &messages[..];
+        let mut stream = NeverEmpty { taken: 0 };
+        for most in [LARGE_PIECE, PIECE, LARGE_PIECE] {
+            from.is_unflushed = most == PIECE;
+            let before = to.written;
+            for _ in 0..3 {
+                let (from, to) = (&mut from, &mut to);
+                pump(cx, (from, &mut reader), (to, &mut stream), None);
+            }
+            let waiting = to.waiting() as u64;
+            assert_eq!(to.written - before + waiting, most as u64);
+            to.flushed();
         }
     }
 }

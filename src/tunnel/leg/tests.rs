@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use super::super::frame::tests::streams::{Frame, Stream, cut, cuts, sender, stream};
 use super::super::frame::{CLOSE, PING, PONG};
 use super::*;
+use crate::stream::Outlet;
 
 /// What a peer sends: pieces of at most 16 KiB, one per read; an empty piece ends the stream; an error breaks it.
 #[derive(Debug, Default)]
@@ -32,6 +33,12 @@ impl AsyncRead for Script {
             None => Poll::Pending,
             Some(piece) => Poll::Ready(piece.map(|piece| buffer.put_slice(&piece))),
         }
+    }
+}
+
+impl Outlet for Vec<u8> {
+    fn taken(&self) -> Option<u32> {
+        None
     }
 }
 

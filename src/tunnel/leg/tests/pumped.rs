@@ -67,6 +67,12 @@ impl AsyncWrite for Reluctant {
     }
 }
 
+impl Outlet for Reluctant {
+    fn taken(&self) -> Option<u32> {
+        u32::try_from(self.flushed).ok()
+    }
+}
+
 /// A side and its peer.
 #[derive(Debug)]
 struct Side {
