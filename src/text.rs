@@ -1,9 +1,12 @@
 //! Text for people: makes text from others safe to print, and writes lists and numbers in words.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 /// Longest text and longest list from a peer, in bytes.
 const LONGEST: usize = 256;
+
+/// Room for most addresses with a port, and for most endpoints.
+const SHORT: usize = 48;
 
 /// A number of things: `1 connection`, `2 connections`.
 #[must_use]
@@ -12,6 +15,16 @@ pub fn counted(count: usize, thing: &str) -> String {
         1 => format!("1 {thing}"),
         _ => format!("{count} {thing}s"),
     }
+}
+
+/// An address or another short value as text, for which memory is asked only once. Text that grows costs more than what
+/// is written.
+#[must_use]
+pub fn short(value: &impl Display) -> String {
+    let mut text = String::with_capacity(SHORT);
+    // Writing to a string fails only if the value itself fails.
+    let _ = write!(text, "{value}");
+    text
 }
 
 /// The items separated by commas, or `none`. After 256 bytes only the number of the remaining items follows.

@@ -1,6 +1,6 @@
 //! Reads header fields without missing a repeated line: `HeaderMap::get` returns only the first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -57,14 +57,15 @@ pub(crate) fn members(fields: &HeaderMap, name: &HeaderName) -> usize {
 /// The names of present fields that Connection lists (RFC 9110 section 7.6.1).
 ///
 /// A client chooses both, so each name is looked up once, in a hash table with random keys.
-pub(crate) fn named_by_connection(fields: &HeaderMap) -> HashSet<&str> {
+pub(crate) fn named_by_connection(fields: &HeaderMap) -> HashSet<HeaderName> {
     // Most requests list only these, which are never passed on.
     const USUAL: [&[u8]; 3] = [b"keep-alive", b"upgrade", b"te"];
     let is_usual = |token: &[u8]| USUAL.iter().any(|usual| token.eq_ignore_ascii_case(usual));
     if tokens(fields, &header::CONNECTION).all(is_usual) {
         return HashSet::new();
     }
-    let present: HashSet<&str> = fields.keys().map(HeaderName::as_str).collect();
+    let present: HashMap<&str, &HeaderName> =
+        fields.keys().map(|name| (name.as_str(), name)).collect();
     let mut named = HashSet::new();
     let mut lower = Vec::new();
     for token in tokens(fields, &header::CONNECTION) {
@@ -72,7 +73,8 @@ pub(crate) fn named_by_connection(fields: &HeaderMap) -> HashSet<&str> {
         lower.extend_from_slice(token);
         lower.make_ascii_lowercase();
         let name = std::str::from_utf8(&lower).ok();
-        named.extend(name.and_then(|name| present.get(name)));
+        let name = name.and_then(|name| present.get(name).copied());
+        named.extend(name.cloned());
     }
     named
 }

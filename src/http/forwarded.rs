@@ -15,7 +15,7 @@ use super::fields::tokens;
 use crate::policy::Authority;
 use crate::reason::{Note, NoteCode};
 use crate::secrets::field_name;
-use crate::text::peer_list;
+use crate::text::{self, peer_list};
 
 /// The field in which WeChat's cloud hosting sends the client's address.
 const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
@@ -108,46 +108,49 @@ impl Identity {
         if self.trusted {
             return None;
         }
-        let is_stripped = |name: &&HeaderName| is_identity(name) || is_never_passed_on(name);
-        let names = fields.keys().filter(is_stripped);
+        let names = fields.keys().filter(|name| self.strips(name));
         let names = peer_list(names.map(|name| field_name(name.as_str()).as_bytes()), ", ");
         (!names.is_empty()).then(|| Note::new(NoteCode::SpoofedHeaderStripped, names))
     }
 
-    /// Replaces the forwarding fields of a request; `asked_host` is the Host that the client requested.
+    /// Whether a field of the request is not passed on because of its name. Even from a trusted peer, other spellings are
+    /// not: a gateway could take them for the fields that [`Identity::write`] sets, or for the peer's own.
+    #[must_use]
+    pub fn strips(&self, name: &HeaderName) -> bool {
+        is_never_passed_on(name) || (!self.trusted && is_identity(name))
+    }
+
+    /// Sets the forwarding fields of a request; `asked_host` is the Host that the client requested.
     pub fn write(&self, fields: &mut HeaderMap, asked_host: &HeaderValue) {
-        // Even from a trusted peer, other spellings are dropped: a gateway could take them for the fields set below or
-        // for the peer's own.
-        let dropped: Vec<_> = fields
-            .keys()
-            .filter(|name| is_never_passed_on(name) || (!self.trusted && is_identity(name)))
-            .cloned()
-            .collect();
-        for name in dropped {
-            fields.remove(name);
-        }
         let proto = if self.secure { "https" } else { "http" };
         let host = self.host.as_ref().unwrap_or(asked_host);
-        let chain: Vec<_> = self.chain.iter().map(ToString::to_string).collect();
-        let mut forwarded: Vec<_> = self
-            .chain
-            .iter()
-            .map(|ip| format!("for={}", node(*ip)))
-            .collect();
-        if let (Some(first), Ok(host)) = (forwarded.first_mut(), host.to_str()) {
-            *first = format!(
-                "{first};host=\"{}\";proto={proto}",
-                host.replace(['"', '\\'], "")
-            );
+        let mut chain = String::with_capacity(64);
+        let mut forwarded = String::with_capacity(128);
+        for (place, ip) in self.chain.iter().enumerate() {
+            if place > 0 {
+                chain.push_str(", ");
+                forwarded.push_str(", ");
+            }
+            let ip_text = text::short(ip);
+            chain.push_str(&ip_text);
+            // An IPv6 address has to be quoted (RFC 7239 section 6).
+            let (open, close) = if ip.is_ipv6() {
+                ("\"[", "]\"")
+            } else {
+                ("", "")
+            };
+            forwarded.extend(["for=", open, &ip_text, close]);
+            if let (0, Ok(host)) = (place, host.to_str()) {
+                forwarded.push_str(";host=\"");
+                forwarded.extend(host.split(['"', '\\']));
+                forwarded.extend(["\";proto=", proto]);
+            }
         }
         let set = [
-            (X_FORWARDED_FOR, HeaderValue::from_str(&chain.join(", "))),
+            (X_FORWARDED_FOR, HeaderValue::try_from(chain)),
             (X_FORWARDED_PROTO, Ok(HeaderValue::from_static(proto))),
             (X_FORWARDED_HOST, Ok(host.clone())),
-            (
-                header::FORWARDED,
-                HeaderValue::from_str(&forwarded.join(", ")),
-            ),
+            (header::FORWARDED, HeaderValue::try_from(forwarded)),
         ];
         for (name, value) in set {
             if let Ok(value) = value {
@@ -205,13 +208,6 @@ fn address(text: &[u8]) -> Option<IpAddr> {
         return Some(socket.ip());
     }
     text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
-}
-
-fn node(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("\"[{ip}]\""),
-    }
 }
 
 fn last_token<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
@@ -403,7 +399,7 @@ mod tests {
     #[test]
     fn forwarded_fields_are_set_fresh() {
         let host = HeaderValue::from_static("api.example.com");
-        let mut spoofed = fields(&[
+        let spoofed = fields(&[
             ("x-forwarded-for", "6.6.6.6"),
             ("x-real-ip", "6.6.6.6"),
             ("x-original-url", "/a"),
@@ -414,9 +410,11 @@ mod tests {
             note.detail.as_deref(),
             Some("x-forwarded-for, x-real-ip, x-original-url")
         );
-        identity.write(&mut spoofed, &host);
+        assert!(spoofed.keys().all(|name| identity.strips(name)));
+        let mut fresh = HeaderMap::new();
+        identity.write(&mut fresh, &host);
         assert_eq!(
-            spoofed,
+            fresh,
             fields(&[
                 ("x-forwarded-for", "203.0.113.9"),
                 ("x-forwarded-proto", "http"),
@@ -435,6 +433,7 @@ mod tests {
         let mut chained = fields(&lines);
         let identity = read("10.0.0.1:1", &lines);
         assert_eq!(identity.spoofed(&chained), None);
+        assert!(!chained.keys().any(|name| identity.strips(name)));
         identity.write(&mut chained, &host);
         assert_eq!(chained["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
         assert_eq!(chained["x-forwarded-proto"], "https");
@@ -442,6 +441,12 @@ mod tests {
         assert_eq!(
             chained["forwarded"],
             "for=1.2.3.4;host=\"api.example.com\";proto=https, for=10.0.0.1"
+        );
+        let identity = read("[2001:db9::1]:1", &[]);
+        identity.write(&mut chained, &HeaderValue::from_static("a\"b\\c"));
+        assert_eq!(
+            chained["forwarded"],
+            "for=\"[2001:db9::1]\";host=\"abc\";proto=http"
         );
     }
 

@@ -45,14 +45,15 @@ impl Pseudonym {
 
     /// Appends this hop to Via and joins its lines to one.
     pub fn append(&self, fields: &mut HeaderMap) {
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(64);
         for before in fields.get_all(header::VIA) {
             line.extend_from_slice(before.as_bytes());
             line.extend_from_slice(b", ");
         }
-        line.extend_from_slice(format!("1.1 {}", self.0).as_bytes());
+        line.extend_from_slice(b"1.1 ");
+        line.extend_from_slice(self.0.as_bytes());
         // Always valid: the old values were valid, and so is the name.
-        if let Ok(line) = HeaderValue::from_bytes(&line) {
+        if let Ok(line) = HeaderValue::try_from(line) {
             fields.insert(header::VIA, line);
         }
     }

@@ -16,6 +16,7 @@ use super::{Event, Record, SCHEMA, stamp};
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
 use crate::reason::{Level, Reason, Stage};
+use crate::text;
 use writer::Writer;
 
 /// How many lines may wait for the writer: about 8 MiB at 1 KiB each, several seconds of a busy proxy.
@@ -201,10 +202,10 @@ impl Sink {
         let ip = ip.to_canonical();
         match (self.shared.log().client_address, port) {
             (ClientAddress::Full, Some(port)) => {
-                Some(std::net::SocketAddr::new(ip, port).to_string())
+                Some(text::short(&std::net::SocketAddr::new(ip, port)))
             }
-            (ClientAddress::Full, None) => Some(ip.to_string()),
-            (ClientAddress::Truncated, _) => Some(truncated(ip).to_string()),
+            (ClientAddress::Full, None) => Some(text::short(&ip)),
+            (ClientAddress::Truncated, _) => Some(text::short(&truncated(ip))),
             (ClientAddress::Off, _) => None,
         }
     }

@@ -23,6 +23,7 @@ use crate::http::Body;
 use crate::policy::{HttpRules, Permit};
 use crate::reason::{Failure, Note, Reason};
 use crate::record::{Attempt, Outcome, millis};
+use crate::text;
 
 /// The answer to a plain request.
 pub struct Served {
@@ -69,7 +70,7 @@ pub async fn forward(
             let (line, busy) = match kept {
                 Some(line) => {
                     dialling.attempts.push(Attempt {
-                        endpoint: member.endpoint.to_string(),
+                        endpoint: text::short(&member.endpoint),
                         outcome: Outcome::Reused,
                         detail: None,
                         ms: 0,

@@ -71,7 +71,7 @@ pub fn rebuild_plain(
 
 /// The part that both kinds of request share.
 fn passed_on(mut request: Parts, identity: &Identity, via: &Pseudonym, request_id: &str) -> Parts {
-    let mut fields = end_to_end(&request.headers);
+    let mut fields = end_to_end(request.headers, |name| identity.strips(name));
     // In absolute form, the target's host counts instead of Host (RFC 9112 section 3.2.2).
     if let Some(authority) = request.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -103,8 +103,10 @@ fn origin_form(uri: &Uri) -> Uri {
 /// The head of an upstream's answer as the client gets it: end-to-end fields, and the fields that complete the switch,
 /// or end the client's connection after its `last` answer.
 pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts {
-    let mut fields = end_to_end(&head.headers);
-    if let Some(trailer) = announced(&head.headers, |name| !is_hop_by_hop(name)) {
+    let trailer = announced(&head.headers, |name| !is_hop_by_hop(name));
+    let upgrade = head.headers.get(header::UPGRADE).cloned();
+    let mut fields = end_to_end(head.headers, |_| false);
+    if let Some(trailer) = trailer {
         fields.insert(header::TRAILER, trailer);
     }
     match head.status.as_u16() {
@@ -114,7 +116,6 @@ pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts 
         }
         // A 426 must say what to upgrade to (RFC 9110 section 15.5.22).
         426 => {
-            let upgrade = head.headers.get(header::UPGRADE).cloned();
             fields.insert(
                 header::UPGRADE,
                 upgrade.unwrap_or(HeaderValue::from_static("websocket")),
@@ -144,13 +145,20 @@ fn announced(fields: &HeaderMap, stay: impl Fn(&HeaderName) -> bool) -> Option<H
         .filter(|list| !list.is_empty())
 }
 
-/// All fields except the hop-by-hop fields and those that Connection names.
-fn end_to_end(fields: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(fields);
+/// All fields except the hop-by-hop fields, those that Connection names, and those that `strips` names.
+fn end_to_end(fields: HeaderMap, strips: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let named = named_by_connection(&fields);
+    let is_kept =
+        |name: &HeaderName| !is_hop_by_hop(name) && !named.contains(name) && !strips(name);
     let mut kept = HeaderMap::with_capacity(fields.keys_len() + 8);
+    let mut current = None;
     for (name, value) in fields {
-        if !is_hop_by_hop(name) && !named.contains(name.as_str()) {
-            kept.append(name.clone(), value.clone());
+        // The further values of a field come without its name.
+        if let Some(name) = name {
+            current = Some(name).filter(is_kept);
+        }
+        if let Some(name) = &current {
+            kept.append(name, value);
         }
     }
     kept

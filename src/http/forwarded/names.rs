@@ -2,6 +2,8 @@
 //!
 //! A backend that believes one of these fields believes it from anyone. So only trusted peers may send them.
 
+use std::sync::LazyLock;
+
 use http::header::HeaderName;
 
 use super::super::opening::is_protected;
@@ -22,6 +24,9 @@ const FAMILIES: [&str; 11] = [
     "x-ms-client-principal",
     "x-envoy-",
 ];
+
+/// The letters with which the families begin.
+const INITIALS: [u8; 2] = [b'x', b's'];
 
 /// Single fields, grouped by meaning.
 const NAMES: &[&str] = &[
@@ -89,8 +94,19 @@ const NAMES: &[&str] = &[
 /// It has no legitimate use, so it is not passed on from anyone, including trusted peers.
 const PROXY: &str = "proxy";
 
-/// No listed name is longer.
+/// All listed names are shorter.
 const LONGEST: usize = 64;
+
+/// The names by their length, because every field of every request is looked up.
+static BY_LENGTH: LazyLock<[Vec<&'static str>; LONGEST]> = LazyLock::new(|| {
+    let of_length = |length| {
+        NAMES
+            .iter()
+            .copied()
+            .filter(move |name| name.len() == length)
+    };
+    std::array::from_fn(|length| of_length(length).collect())
+});
 
 /// The beginning of a name, folded like in CGI variables: CGI replaces everything but letters and digits with an
 /// underscore, and this with a dash.
@@ -112,11 +128,11 @@ fn folded<'a>(name: &HeaderName, place: &'a mut [u8; LONGEST]) -> &'a [u8] {
 pub(crate) fn is_identity(name: &HeaderName) -> bool {
     let mut place = [0; LONGEST];
     let start = folded(name, &mut place);
-    let is_it = |known: &str| known.as_bytes() == start;
-    FAMILIES
-        .iter()
-        .any(|family| start.starts_with(family.as_bytes()))
-        || (name.as_str().len() < LONGEST && NAMES.iter().any(|known| is_it(known)))
+    let is_of = |family: &&str| start.starts_with(family.as_bytes());
+    let may_be_of_family = start.first().is_some_and(|first| INITIALS.contains(first));
+    let same_length = BY_LENGTH.get(name.as_str().len());
+    (may_be_of_family && FAMILIES.iter().any(is_of))
+        || same_length.is_some_and(|names| names.iter().any(|known| known.as_bytes() == start))
 }
 
 /// Whether a field is never passed on, not even from a trusted peer. This is `Proxy`, and any spelling that a gateway
@@ -199,6 +215,9 @@ mod tests {
             "proxyx",
         ] {
             assert!(!is(name), "{name}");
+        }
+        for family in FAMILIES {
+            assert!(INITIALS.contains(&family.as_bytes()[0]), "{family}");
         }
         for name in NAMES.iter().chain(&FAMILIES) {
             assert!(!name.contains('_') && *name == name.to_ascii_lowercase());
