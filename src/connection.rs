@@ -134,7 +134,8 @@ struct Request<'a> {
     facts: Draft,
 }
 
-/// A client's stream at the beginning of a request.
+/// A client's stream at the beginning of a request. Boxed, because the futures it passes through would each have room for
+/// it.
 struct Unread {
     stream: ClientStream,
     /// The bytes of the request that have arrived.
@@ -229,24 +230,24 @@ impl Connection<'_> {
                     begun,
                 } => (stream, held, begun),
             };
-            if !self.is_used_again(&mut stream, &mut held).await {
+            if !Box::pin(self.is_used_again(&mut stream, &mut held)).await {
                 return After::Close(Some(stream));
             }
             self.current.follow(&mut self.shared);
             let begun = begun.unwrap_or_else(Instant::now);
             draft = self.draft(Arc::clone(&facts), (begun, before));
-            unread = Unread {
+            unread = Box::new(Unread {
                 stream,
                 held,
                 deadline: Instant::now() + self.shared.config().limits.request_head,
-            };
+            });
         }
         // No connection has that many requests.
         After::Close(None)
     }
 
     /// Runs the steps accept, identify and secure. Returns the stream at the beginning of the first request.
-    async fn arrive(&mut self, socket: TcpStream, draft: &mut Draft) -> Result<Unread, Ended> {
+    async fn arrive(&mut self, socket: TcpStream, draft: &mut Draft) -> Result<Box<Unread>, Ended> {
         let counted = self.accept(socket, draft)?;
         let identified = Box::pin(self.identify(counted, draft)).await?;
         Box::pin(self.secure(identified, draft)).await
@@ -283,7 +284,7 @@ impl Connection<'_> {
 
 impl Request<'_> {
     /// Serves the request from its head to its record. Also returns the settings that served it.
-    async fn live(mut self, unread: Unread) -> (Next, Arc<Shared>) {
+    async fn live(mut self, unread: Box<Unread>) -> (Next, Arc<Shared>) {
         let done = self.steps(unread).await;
         let Self { shared, facts, .. } = self;
         let next = match done {
@@ -316,7 +317,7 @@ impl Request<'_> {
         (next, shared)
     }
 
-    async fn steps(&mut self, unread: Unread) -> Result<Done, Ended> {
+    async fn steps(&mut self, unread: Box<Unread>) -> Result<Done, Ended> {
         let head = Box::pin(self.read(unread)).await?;
         // Boxed, so that a connection without a request does not have room for it.
         Box::pin(self.respond(head)).await

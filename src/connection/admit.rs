@@ -166,7 +166,7 @@ impl Request<'_> {
         }
         let matched = policy::matching(routes, &asked);
         let route = matched.as_ref().ok().map(|matched| matched.route);
-        self.facts.route = route.map(ToString::to_string);
+        self.facts.route = route.map(|route| route.to_string().into());
         let explanation = route
             .zip(opening.as_ref())
             .and_then(|(route, opening)| Explanation::wanted(route, opening));
@@ -281,8 +281,8 @@ impl Request<'_> {
     }
 
     fn note_permit<R>(&mut self, permit: &Permit<'_, R>, target: &Target) {
-        self.facts.upstream = Some(target.upstream.settings().name.clone());
-        self.facts.referer_app_id = permit.referer_app_id().map(str::to_owned);
+        self.facts.upstream = Some(target.upstream.settings().name.as_str().into());
+        self.facts.referer_app_id = permit.referer_app_id().map(Box::from);
         self.facts.notes(permit.notes().iter().cloned());
     }
 

@@ -1,5 +1,7 @@
 //! The steps of a connection before its first request: it is counted, its PROXY header is read, and TLS is set up.
 
+use std::pin::pin;
+
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -61,8 +63,10 @@ impl Connection<'_> {
             true => Some(Box::pin(self.introduce(&mut socket, deadline, draft)).await?),
             false => None,
         };
-        let first = listener::first_bytes(&mut socket, deadline);
-        let first = self.shared.unless_draining(first).await;
+        let first = {
+            let reading = listener::first_bytes(&mut socket, deadline);
+            self.shared.unless_draining(pin!(reading)).await
+        };
         let first = match (source, first.map_err(Failure::unanswered)?) {
             // The hop only checks whether the proxy is reachable, and may end its check with a reset.
             (Some(Source::Hop), Err(failure))
@@ -97,7 +101,7 @@ impl Connection<'_> {
     ) -> Result<Source, Failure> {
         let is_trusted = is_trusted(self.peer.ip(), &self.shared.config().trusted_proxies);
         let reading = proxy_header::read(socket, is_trusted, deadline);
-        let told = self.shared.unless_draining(reading).await;
+        let told = self.shared.unless_draining(pin!(reading)).await;
         let told = told.map_err(Failure::unanswered)??;
         match told.source {
             Source::Hop => {}
@@ -123,7 +127,7 @@ impl Connection<'_> {
         &self,
         identified: Identified,
         draft: &mut Draft,
-    ) -> Result<Unread, Ended> {
+    ) -> Result<Box<Unread>, Ended> {
         let limits = &self.shared.config().limits;
         let first_deadline = identified.deadline;
         let (stream, deadline) = match &self.shared.tls {
@@ -133,11 +137,11 @@ impl Connection<'_> {
                 (stream, Instant::now() + limits.request_head)
             }
         };
-        Ok(Unread {
+        Ok(Box::new(Unread {
             stream,
             held: Vec::new(),
             deadline,
-        })
+        }))
     }
 
     async fn shake_hands(
@@ -155,7 +159,6 @@ impl Connection<'_> {
             deadline,
         } = identified;
         let facts = &mut draft.connection_mut().tls;
-        // Boxed, like all that goes through a generic wait, which holds it twice.
         let handshake = Box::pin(tls::accept(
             socket,
             first,

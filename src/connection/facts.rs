@@ -69,11 +69,11 @@ pub(super) struct Facts {
     /// How long the policy took.
     pub policy: Option<Duration>,
     /// The route that matched.
-    pub route: Option<String>,
+    pub route: Option<Box<str>>,
     /// The name of its upstream.
-    pub upstream: Option<String>,
+    pub upstream: Option<Box<str>>,
     /// The WeChat app id in the Referer.
-    pub referer_app_id: Option<String>,
+    pub referer_app_id: Option<Box<str>>,
     /// What happened on the way to the upstream.
     pub dialling: Dialling,
     /// How long connecting took.
@@ -317,10 +317,10 @@ impl Draft {
             host,
             path,
             origin,
-            referer_app_id: facts.referer_app_id.take(),
+            referer_app_id: facts.referer_app_id.take().map(String::from),
             user_agent,
-            route: facts.route.take(),
-            upstream: facts.upstream.take(),
+            route: facts.route.take().map(String::from),
+            upstream: facts.upstream.take().map(String::from),
             attempts: std::mem::take(&mut facts.dialling.attempts),
             tls_ms: ms(facts.tls),
             head_ms: ms(facts.head),

@@ -1,5 +1,6 @@
 //! The first steps of a request: its head read and checked, then parsed and described.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -37,17 +38,19 @@ impl Request<'_> {
     ///
     /// # Errors
     /// `http_…`, `tcp_…` and `tls_…` for a head that does not come or is malformed, and `draining`.
-    pub(super) async fn read(&mut self, unread: Unread) -> Result<Head, Ended> {
+    pub(super) async fn read(&mut self, unread: Box<Unread>) -> Result<Head, Ended> {
         let Unread {
             mut stream,
             mut held,
             deadline,
-        } = unread;
+        } = *unread;
         self.facts.enter(Stage::Http);
         let begun = Instant::now();
         let limits = &self.shared.config().limits;
-        let reading = head::read(&mut stream, limits.header_bytes, deadline, &mut held);
-        let read = self.shared.unless_draining(reading).await;
+        let read = {
+            let reading = head::read(&mut stream, limits.header_bytes, deadline, &mut held);
+            self.shared.unless_draining(pin!(reading)).await
+        };
         self.facts.head = Some(begun.elapsed());
         let mut failure = match read {
             Ok(Ok(raw)) => {
@@ -71,7 +74,9 @@ impl Request<'_> {
         }
         self.facts.describe_unread(&held);
         let patience = limits.write_stall;
-        Err(refuse_unread(stream, failure, patience, &mut self.facts).await)
+        // Boxed, so that a connection that waits for its head does not have room for it.
+        let refused = Box::pin(refuse_unread(stream, failure, patience, &mut self.facts));
+        Err(refused.await)
     }
 
     /// The hops whose forwarded fields are trusted.

@@ -64,11 +64,15 @@ impl Shared {
         tokio::time::sleep(DRAIN_PATIENCE).await;
     }
 
-    /// Runs `work`, for which no complete request has arrived; a shutdown ends it after a while.
+    /// Runs `work`, for which no complete request has arrived; a shutdown ends it after a while. `work` is a reference or a
+    /// box, because it is held twice.
     ///
     /// # Errors
     /// `draining`.
-    pub(super) async fn unless_draining<F: Future>(&self, work: F) -> Result<F::Output, Failure> {
+    pub(super) async fn unless_draining<F: Future + Unpin>(
+        &self,
+        work: F,
+    ) -> Result<F::Output, Failure> {
         tokio::select! {
             biased;
             output = work => Ok(output),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use super::frame::{ABNORMAL, Close, NO_CODE};
-use super::leg::{Leg, Over};
+use super::leg::{Leg, Over, Received};
 use super::moment::Moment;
 use super::side::Side;
 use super::suspect::{Guess, suspect};
@@ -134,8 +134,9 @@ impl First {
         if let Some(size) = leg.too_big {
             return Some((EndKind::Refused(side), too_big(side, size.get())));
         }
-        if let Some(close) = &leg.close {
-            return Some((EndKind::Closed, closed(side, close, leg, lasted)));
+        if let Some(received) = &leg.close {
+            let closed = closed(side, &received.close, leg, lasted);
+            return Some((EndKind::Closed, closed));
         }
         let ended = match (leg.over.as_deref(), side) {
             (Some(Over::Violated(violation, bytes)), _) => {
@@ -378,11 +379,13 @@ impl Tunnel {
         };
         let own = client.told.as_ref().filter(|told| told.is_ours);
         let sides = [("client", client), ("upstream", upstream)];
-        let notes = sides.into_iter().filter(|(_, leg)| leg.after_close > 0);
-        let notes = notes.map(|(side, leg)| {
-            let detail = format!("{} bytes from the {side}", leg.after_close);
+        let after = |(side, leg): (_, &Leg)| Some((side, leg.close.as_ref()?.after));
+        let notes = sides.into_iter().filter_map(after);
+        let notes = notes.filter(|(_, after)| *after > 0).map(|(side, after)| {
+            let detail = format!("{after} bytes from the {side}");
             Note::new(NoteCode::BytesAfterClose, detail)
         });
+        let close = |leg: &Leg| leg.close.as_ref().map(|received| received.close.clone());
         Closed {
             first_close: self.first_close,
             close_code_proxy: own.and_then(|told| told.code),
@@ -399,8 +402,8 @@ impl Tunnel {
             write_stall_client: client.longest_stall(),
             write_stall_upstream: upstream.longest_stall(),
             notes: notes.collect(),
-            close_client: client.close.as_deref().cloned(),
-            close_upstream: upstream.close.as_deref().cloned(),
+            close_client: close(client),
+            close_upstream: close(upstream),
             failure,
         }
     }
@@ -408,7 +411,7 @@ impl Tunnel {
 
 /// The `CloseEvent.code` of a browser (RFC 6455 section 7.1.5; docs/close-codes.md has the measurements).
 fn client_sees(client: &Leg, first: Option<By>) -> u16 {
-    let is_complaining = |close: &Close| close.code.is_some_and(is_complaint);
+    let is_complaining = |received: &Received| received.close.code.is_some_and(is_complaint);
     // A browser that fails the connection itself reports 1006, whatever code it sent.
     if first == Some(By::Client) && client.close.as_deref().is_some_and(is_complaining) {
         return ABNORMAL;

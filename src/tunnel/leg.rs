@@ -18,54 +18,63 @@ pub(in crate::tunnel) use pump::{begin, pump};
 /// Length of the payload of the proxy's Pings.
 pub(super) const TAG: usize = 8;
 
-/// Bytes that wait to be written: first the other peer's, then the proxy's own frames. Holds no memory when empty.
+/// Bytes that wait to be written: first the other peer's, then the proxy's own frames. Boxed, because most of the time
+/// nothing waits.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Waiting(Option<Box<WaitingBytes>>);
+
+#[derive(Debug, Default)]
+struct WaitingBytes {
     bytes: Vec<u8>,
-    written: u32,
+    written: usize,
     /// How many bytes at the end are the proxy's own.
-    own: u32,
+    own: usize,
 }
 
 impl Waiting {
     fn push(&mut self, bytes: &[u8]) {
-        if self.own == 0 {
-            self.bytes.extend_from_slice(bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        let waiting = self.0.get_or_insert_default();
+        if waiting.own == 0 {
+            waiting.bytes.extend_from_slice(bytes);
         } else {
-            let at = self.bytes.len().saturating_sub(self.own as usize);
-            self.bytes.splice(at..at, bytes.iter().copied());
+            let at = waiting.bytes.len().saturating_sub(waiting.own);
+            waiting.bytes.splice(at..at, bytes.iter().copied());
         }
     }
 
     fn push_own(&mut self, frame: &[u8]) {
-        self.bytes.extend_from_slice(frame);
-        self.own += short(frame.len());
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes.extend_from_slice(frame);
+        waiting.own += frame.len();
     }
 
     fn rest(&self) -> &[u8] {
-        self.bytes.get(self.written as usize..).unwrap_or_default()
+        let waiting = self.0.as_ref();
+        let rest = waiting.and_then(|waiting| waiting.bytes.get(waiting.written..));
+        rest.unwrap_or_default()
     }
 
     /// How many of the waiting bytes are the other peer's.
     fn theirs(&self) -> usize {
-        self.rest().len().saturating_sub(self.own as usize)
+        let own = self.0.as_ref().map_or(0, |waiting| waiting.own);
+        self.rest().len().saturating_sub(own)
     }
 
     /// Removes bytes that were written; returns how many of them were the other peer's.
     fn advance(&mut self, count: usize) -> usize {
         let theirs = self.theirs().min(count);
-        self.written += short(count);
-        self.own = self.own.saturating_sub(short(count - theirs));
+        if let Some(waiting) = &mut self.0 {
+            waiting.written += count;
+            waiting.own = waiting.own.saturating_sub(count - theirs);
+        }
         if self.rest().is_empty() {
-            *self = Self::default();
+            self.0 = None;
         }
         theirs
     }
-}
-
-/// A length as `u32`. The lengths here (of a piece, of early bytes, of a frame of the proxy) are far smaller.
-fn short(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// How a peer stopped sending.
@@ -107,27 +116,47 @@ pub(super) struct Told {
     pub delivered: Option<Moment>,
 }
 
-/// One side.
+/// A Close frame of a peer.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub close: Close,
+    /// How many bytes came after it.
+    pub after: u64,
+}
+
+/// A time in which the peer takes nothing.
+#[derive(Debug)]
+struct Stall {
+    since: Moment,
+    /// What its socket [had taken](Outlet::taken) before.
+    taken: u32,
+}
+
+/// What is expected of a peer after our Ping.
+#[derive(Debug, Default)]
+struct Answer {
+    /// The payload of our Ping whose answer must be swallowed.
+    tag: Option<[u8; TAG]>,
+    /// The beginning of a frame that may be this answer.
+    held: Vec<u8>,
+}
+
+/// One side. There are many and most are idle, so what few of them need at a time is boxed.
 #[derive(Debug)]
 pub(super) struct Leg {
     frames: Reader,
-    /// The beginning of a frame that may be the answer to our Ping.
-    held: Vec<u8>,
-    /// The payload of our Ping whose answer must be swallowed.
-    pub tag: Option<[u8; TAG]>,
+    answer: Option<Box<Answer>>,
     pub pongs: u32,
     /// `None` while the peer may still send.
     pub over: Option<Box<Over>>,
     /// The peer's Close frame.
-    pub close: Option<Box<Close>>,
+    pub close: Option<Box<Received>>,
     /// The size of the message that was too big.
     pub too_big: Option<NonZeroU64>,
     /// What the peer sends is read, but not passed on.
     muted: bool,
     /// What was passed on ends inside a frame, and the rest will not follow.
     dangling: bool,
-    /// Bytes that came after the peer's Close frame.
-    pub after_close: u64,
     pub messages: u64,
     /// When the peer last sent anything.
     pub heard: Moment,
@@ -149,9 +178,7 @@ pub(super) struct Leg {
     pub write_error: Option<io::Error>,
     /// Whether the stream may still hold bytes that were written to it.
     is_unflushed: bool,
-    stalled: Option<Moment>,
-    /// What the peer's socket [had taken](Outlet::taken) when that stall began.
-    taken: u32,
+    stall: Option<Box<Stall>>,
     /// In milliseconds.
     longest_stall: u32,
 }
@@ -160,15 +187,13 @@ impl Leg {
     pub fn new(sender: Sender, extensions: Extensions, now: Moment) -> Self {
         Self {
             frames: Reader::new(sender, extensions),
-            held: Vec::new(),
-            tag: None,
+            answer: None,
             pongs: 0,
             over: None,
             close: None,
             too_big: None,
             muted: false,
             dangling: false,
-            after_close: 0,
             messages: 0,
             heard: now,
             active: now,
@@ -181,8 +206,7 @@ impl Leg {
             spoken: now,
             write_error: None,
             is_unflushed: false,
-            stalled: None,
-            taken: 0,
+            stall: None,
             longest_stall: 0,
         }
     }
@@ -192,8 +216,45 @@ impl Leg {
         if self.muted || self.over.is_some() {
             !self.dangling
         } else {
-            self.frames.at_boundary() && self.held.is_empty()
+            self.frames.at_boundary() && self.held().is_empty()
         }
+    }
+
+    /// The payload of our Ping whose answer must be swallowed.
+    pub fn tag(&self) -> Option<[u8; TAG]> {
+        self.answer.as_ref()?.tag
+    }
+
+    /// Expects an answer with this payload, or none.
+    pub fn expect(&mut self, tag: Option<[u8; TAG]>) {
+        match &mut self.answer {
+            Some(answer) if tag.is_some() || !answer.held.is_empty() => answer.tag = tag,
+            none => {
+                *none = tag.map(|tag| {
+                    Box::new(Answer {
+                        tag: Some(tag),
+                        held: Vec::new(),
+                    })
+                });
+            }
+        }
+    }
+
+    /// The beginning of a frame that may be the answer to our Ping.
+    fn held(&self) -> &[u8] {
+        self.answer.as_ref().map_or(&[], |answer| &answer.held)
+    }
+
+    /// The same, which is then no longer held.
+    fn take_held(&mut self) -> Vec<u8> {
+        let Some(answer) = &mut self.answer else {
+            return Vec::new();
+        };
+        let held = std::mem::take(&mut answer.held);
+        if answer.tag.is_none() {
+            self.answer = None;
+        }
+        held
     }
 
     /// Whether nothing has happened here that ends a tunnel, and no Close is on its way to the peer.
@@ -278,7 +339,7 @@ impl Leg {
     pub fn ping(&mut self, tag: [u8; TAG]) {
         self.waiting
             .push_own(&frame::control(frame::PING, &tag, None));
-        self.tag = Some(tag);
+        self.expect(Some(tag));
     }
 
     /// Sends the Close that is wanted. The other side must be [whole](Leg::is_whole).
@@ -300,7 +361,7 @@ impl Leg {
     }
 
     pub fn stalled_since(&self) -> Option<Moment> {
-        self.stalled
+        self.stall.as_ref().map(|stall| stall.since)
     }
 
     /// The longest stall so far, including one that still lasts.
@@ -311,19 +372,27 @@ impl Leg {
 
     /// Begins a stall, unless one lasts in which the socket has taken nothing.
     fn stall(&mut self, taken: Option<u32>) {
-        if taken.is_some_and(|taken| taken != self.taken) {
+        if taken.is_some() && self.has_taken_more(taken) {
             self.unstalled();
         }
-        if self.stalled.is_none() {
-            self.stalled = Some(Moment::now());
-            self.taken = taken.unwrap_or_default();
-        }
+        self.stall.get_or_insert_with(|| {
+            Box::new(Stall {
+                since: Moment::now(),
+                taken: taken.unwrap_or_default(),
+            })
+        });
+    }
+
+    /// Whether the socket has taken bytes since the stall began.
+    fn has_taken_more(&self, taken: Option<u32>) -> bool {
+        let before = self.stall.as_ref().map(|stall| stall.taken);
+        taken.is_none() || taken != before
     }
 
     /// Ends a stall.
     fn unstalled(&mut self) {
-        if let Some(since) = self.stalled.take() {
-            let lasted = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if let Some(stall) = self.stall.take() {
+            let lasted = u32::try_from(stall.since.elapsed().as_millis()).unwrap_or(u32::MAX);
             self.longest_stall = self.longest_stall.max(lasted);
         }
     }
@@ -360,7 +429,7 @@ impl Leg {
 
     fn stop_reading(&mut self, over: Over) {
         if !self.muted {
-            self.dangling = !self.frames.at_boundary() && self.held.is_empty();
+            self.dangling = !self.frames.at_boundary() && self.held().is_empty();
         }
         self.over = Some(Box::new(over));
     }

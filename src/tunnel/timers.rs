@@ -86,7 +86,7 @@ impl Tunnel {
     /// later Ping instead of ours (RFC 6455 section 5.5.3).
     fn pong(&self) -> Option<Moment> {
         let ping = self.pinging()?;
-        self.client.tag?;
+        self.client.tag()?;
         let pinged = self.pinged.filter(|pinged| self.client.heard <= *pinged)?;
         Some(pinged + ping.timeout)
     }
@@ -213,7 +213,7 @@ impl Tunnel {
             self.leave_waiting(Failure::new(Reason::PongTimeout, detail), now);
         } else if self.pong().is_none() && is_over(self.next_ping(), now) {
             self.pinged = Some(now);
-            self.client.tag = None;
+            self.client.expect(None);
             if self.upstream.is_whole() && self.client.is_open() && self.client.waiting() == 0 {
                 self.client.ping(random());
                 self.pings += 1;

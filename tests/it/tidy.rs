@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["reason", "secrets", "text"]),
     ("config", &["policy", "reason", "text"]),
     // A setting decides how much of an address is written.
-    ("record", &["config", "metrics", "reason"]),
+    ("record", &["config", "metrics", "reason", "text"]),
     ("limits", &["reason", "text"]),
     ("listener", &["limits", "reason", "secrets", "stream"]),
     // The first bytes, which the listener has read.

@@ -108,8 +108,8 @@ fn step(
         Poll::Ready(outcome) => {
             from.ended_with(outcome);
             if !from.muted && to.is_open() {
-                from.dangling |= !from.held.is_empty();
-                to.waiting.push(&std::mem::take(&mut from.held));
+                from.dangling |= !from.held().is_empty();
+                to.waiting.push(&from.take_held());
             }
             // Another round writes and flushes what was held.
             return Some(0);
@@ -207,7 +207,7 @@ impl Leg {
             }
         }
         self.is_unflushed = true;
-        if taken.is_none_or(|taken| taken != self.taken) {
+        if self.has_taken_more(taken) {
             self.unstalled();
         }
     }

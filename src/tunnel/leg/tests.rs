@@ -120,7 +120,7 @@ impl Direction {
     fn check(&self) {
         let Self { from, to, out, .. } = self;
         assert_eq!(to.waiting(), 0, "the peer takes everything");
-        assert!(from.held.len() < 2 + 4 + TAG, "held {:02x?}", from.held);
+        assert!(from.held().len() < 2 + 4 + TAG, "held {:02x?}", from.held());
         let (whole, messages) = walk(out);
         assert_eq!(from.messages, messages, "{from:?}");
         if !to.is_open() {
@@ -214,7 +214,7 @@ fn invalid(sender: Sender, open: bool, which: u8, key: [u8; 4]) -> (Vec<u8>, usi
 fn a_wrong_pong_that_was_kept_leaves_room_for_a_close() {
     for wrong in [[0x8a, 0x08], [0x8a, 0xfe]] {
         let mut direction = Direction::new(Sender::Client, Extensions::None);
-        direction.from.tag = Some([0; TAG]);
+        direction.from.expect(Some([0; TAG]));
         direction.feed_all(&wrong, &[1]);
         assert!(matches!(
             direction.from.over.as_deref(),
@@ -229,7 +229,7 @@ fn a_wrong_pong_that_was_kept_leaves_room_for_a_close() {
 #[test]
 fn a_pong_that_was_kept_when_waiting_ended_leaves_room_for_a_close() {
     let mut direction = Direction::new(Sender::Client, Extensions::None);
-    direction.from.tag = Some([0; TAG]);
+    direction.from.expect(Some([0; TAG]));
     direction.feed(&[0x8a]);
     direction.from.give_up();
     direction.want_close();
@@ -239,7 +239,7 @@ fn a_pong_that_was_kept_when_waiting_ended_leaves_room_for_a_close() {
 #[test]
 fn no_close_goes_into_a_pong_that_was_kept_until_the_end() {
     let mut direction = Direction::new(Sender::Client, Extensions::None);
-    direction.from.tag = Some([0; TAG]);
+    direction.from.expect(Some([0; TAG]));
     direction.feed(&[0x8a]);
     direction.end();
     direction.want_close();
@@ -267,19 +267,19 @@ fn no_close_goes_into_the_header_of_a_message_that_is_too_big() {
 #[test]
 fn nothing_is_kept_of_what_goes_nowhere() {
     let mut direction = Direction::new(Sender::Client, Extensions::None);
-    direction.from.tag = Some([0; TAG]);
+    direction.from.expect(Some([0; TAG]));
     direction.want_close();
     let mut sent = Frame::control(PONG, b"other", Some([0; 4])).bytes();
     sent.extend([0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     sent.extend([0; 1000]);
     direction.feed_all(&sent, &[1]);
-    assert_eq!(direction.from.held, b"");
+    assert_eq!(direction.from.held(), b"");
 }
 
 #[test]
 fn what_a_broken_side_does_not_get_is_neither_kept_nor_counted() {
     let mut direction = Direction::new(Sender::Client, Extensions::None);
-    direction.from.tag = Some([0; TAG]);
+    direction.from.expect(Some([0; TAG]));
     // It is still read because it has to answer a Close.
     direction.from.told = Some(Box::new(Told {
         code: None,
@@ -320,12 +320,12 @@ proptest! {
     ) {
         let bytes = stream.bytes();
         let mut direction = Direction::of(&stream);
-        direction.from.tag = tag;
+        direction.from.expect(tag);
         for piece in cut(&bytes, &cuts) {
             direction.feed(piece);
             let Direction { from, fed, out, .. } = &direction;
             // Only what may become the answer is kept, and only until that is known.
-            let passed = fed.len() - from.held.len();
+            let passed = fed.len() - from.held().len();
             prop_assert_eq!(&out[..], &fed[..passed]);
         }
         let messages = stream.placed().last().map_or(0, |last| last.messages);
@@ -333,7 +333,7 @@ proptest! {
         direction.end();
         prop_assert_eq!(&direction.out, &bytes);
         prop_assert_eq!(direction.from.close.is_some(), stream.has_close());
-        prop_assert_eq!(direction.from.after_close, 0);
+        prop_assert!(direction.from.close.is_none_or(|received| received.after == 0));
         prop_assert_eq!(direction.to.written, bytes.len() as u64);
     }
 
@@ -348,7 +348,7 @@ proptest! {
         let mut bytes = stream.bytes();
         bytes.truncate(place.index(bytes.len() + 1));
         let mut direction = Direction::of(&stream);
-        direction.from.tag = tag;
+        direction.from.expect(tag);
         direction.feed_all(&bytes, &cuts);
         direction.end();
         prop_assert_eq!(direction.out, bytes);
@@ -365,7 +365,7 @@ proptest! {
         let mut direction = Direction::of(&stream);
         direction.feed_all(&[&bytes[..], &garbage].concat(), &cuts);
         prop_assert_eq!(&direction.out, &bytes);
-        prop_assert_eq!(direction.from.after_close, garbage.len() as u64);
+        prop_assert_eq!(direction.from.close.unwrap().after, garbage.len() as u64);
         prop_assert!(direction.from.over.is_none());
     }
 
@@ -381,7 +381,7 @@ proptest! {
         let pieces = cut(&bytes, &cuts);
         let moment = moment.index(pieces.len() + 1);
         let mut direction = Direction::of(&stream);
-        direction.from.tag = tag;
+        direction.from.expect(tag);
         for piece in &pieces[..moment] {
             direction.feed(piece);
         }
@@ -470,7 +470,7 @@ proptest! {
         let (wrong, shown, violation) = invalid(stream.sender, open, which, key);
         let bytes = [&stream.bytes()[..start], &wrong].concat();
         let mut direction = Direction::of(&stream);
-        direction.from.tag = tag;
+        direction.from.expect(tag);
         direction.feed_all(&bytes, &cuts);
 
         let before = piece_before(&bytes, &cuts, start + shown);

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::super::frame::{self, Close, Event, Violation};
-use super::{Leg, Over, TAG, Told};
+use super::{Leg, Over, Received, TAG, Told};
 
 /// Length of a client's answer to our Ping: two bytes, a masking key, the tag.
 const OUR_PONG: usize = 2 + 4 + TAG;
@@ -26,9 +26,9 @@ impl Leg {
         other: &mut Self,
         largest: Option<u64>,
     ) -> usize {
-        if self.close.is_some() {
+        if let Some(received) = &mut self.close {
             // RFC 6455 section 5.5.1: nothing may follow a Close, and nobody reads it.
-            self.after_close += piece.len() as u64;
+            received.after += piece.len() as u64;
             return 0;
         }
         // A broken side gets nothing. The peer is still read because it has to answer a Close.
@@ -38,14 +38,15 @@ impl Leg {
         let mut begins_here = false;
         loop {
             if self.frames.at_boundary() {
-                if other.wants.is_some() && !self.muted && self.held.is_empty() {
+                if other.wants.is_some() && !self.muted && self.held().is_empty() {
                     other.say_close();
                     self.muted = true;
                 }
                 (from, begins_here) = (at, true);
             }
-            let may_be_ours = self.tag.is_some()
-                && (!self.held.is_empty() || (begins_here && piece.get(from) == Some(&PONG_FIRST)));
+            let may_be_ours = self.tag().is_some()
+                && (!self.held().is_empty()
+                    || (begins_here && piece.get(from) == Some(&PONG_FIRST)));
             let rest = piece.get(at..).unwrap_or_default();
             let (count, event) = match self.frames.read(rest) {
                 Ok(read) => read,
@@ -80,14 +81,14 @@ impl Leg {
                 Some(Event::Close(close)) => self.closed(close, other),
                 None if may_be_ours => {
                     // The piece ends inside the frame.
-                    self.held
-                        .extend_from_slice(piece.get(from..at).unwrap_or_default());
+                    let held = &mut self.answer.get_or_insert_default().held;
+                    held.extend_from_slice(piece.get(from..at).unwrap_or_default());
                     return kept;
                 }
                 None => {}
             }
             // The held bytes come before this piece. Both are passed on, or neither is.
-            let held = std::mem::take(&mut self.held);
+            let held = self.take_held();
             if !self.muted && !swallowed {
                 other.waiting.push(&held);
                 if from != kept {
@@ -97,8 +98,8 @@ impl Leg {
             }
             from = at;
             begins_here = false;
-            if self.close.is_some() {
-                self.after_close += (piece.len() - at) as u64;
+            if let Some(received) = &mut self.close {
+                received.after += (piece.len() - at) as u64;
                 self.muted = true;
                 return kept;
             }
@@ -111,7 +112,7 @@ impl Leg {
     /// Ends this direction at an invalid frame; `frame` has the frame's bytes if it begins in the current piece.
     fn violated(&mut self, violation: Violation, frame: Option<&[u8]>) {
         if !self.muted {
-            self.dangling = frame.is_none() && self.held.is_empty();
+            self.dangling = frame.is_none() && self.held().is_empty();
         }
         let seen = match frame {
             Some(frame) => frame.get(..SHOWN).unwrap_or(frame),
@@ -134,14 +135,14 @@ impl Leg {
             });
             other.wants = None;
         }
-        self.close = Some(Box::new(close));
+        self.close = Some(Box::new(Received { close, after: 0 }));
     }
 
     /// Counts the Pong that ends with `end`, if it answers our Ping. Returns whether it does.
     fn swallows(&mut self, end: &[u8]) -> bool {
         let is_ours = self.is_ours(end);
         if is_ours {
-            self.tag = None;
+            self.expect(None);
             self.pongs += 1;
         }
         is_ours
@@ -149,13 +150,13 @@ impl Leg {
 
     /// Whether a complete Pong from the peer, which ends with `end`, answers our Ping.
     fn is_ours(&self, end: &[u8]) -> bool {
-        let mut pong = self.held.clone();
+        let mut pong = self.held().to_vec();
         pong.extend_from_slice(end);
         let Ok([_, _, a, b, c, d, payload @ ..]) = <[u8; OUR_PONG]>::try_from(pong) else {
             return false;
         };
         let mut payload: [u8; TAG] = payload;
         frame::mask(&mut payload, [a, b, c, d]);
-        self.tag == Some(payload)
+        self.tag() == Some(payload)
     }
 }

@@ -105,7 +105,7 @@ proptest! {
             direction.feed(piece);
         }
         let asked = direction.fed.len();
-        direction.from.tag = Some(tag);
+        direction.from.expect(Some(tag));
         for piece in &pieces[pinged..] {
             direction.feed(piece);
         }
@@ -120,7 +120,7 @@ proptest! {
         };
         prop_assert_eq!(&direction.out, &expected);
         prop_assert_eq!(direction.from.pongs, u32::from(swallowed.is_some()));
-        prop_assert_eq!(direction.from.tag.is_none(), swallowed.is_some());
+        prop_assert_eq!(direction.from.tag().is_none(), swallowed.is_some());
     }
 
     /// In any order of events there is no panic, nothing grows, and no frame is put inside another.
@@ -139,7 +139,7 @@ proptest! {
         for act in acts {
             match act {
                 Act::Bytes(bytes) => direction.feed_all(&bytes, &cuts),
-                Act::Ping if direction.from.tag.is_none() => direction.from.tag = Some([0; TAG]),
+                Act::Ping if direction.from.tag().is_none() => direction.from.expect(Some([0; TAG])),
                 Act::Ping => {}
                 Act::WantClose => direction.want_close(),
                 Act::GiveUp if !is_over(&direction) => direction.from.give_up(),
