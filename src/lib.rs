@@ -21,6 +21,7 @@ pub mod http;
 mod limits;
 pub mod listener;
 pub mod metrics;
+pub mod moment;
 mod policy;
 pub mod reason;
 pub mod record;

@@ -390,6 +390,13 @@ impl Outlet for UpstreamStream {
 }
 
 impl UpstreamStream {
+    /// The same as [`ClientStream::widen`].
+    pub fn widen(&mut self, send_buffer: usize) {
+        if let Self::Tls(stream) = self {
+            stream.get_mut().1.set_buffer_limit(Some(send_buffer));
+        }
+    }
+
     /// Whether the kernel has received bytes or the end of the stream. What the runtime knows about this may be out of
     /// date.
     #[must_use]

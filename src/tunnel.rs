@@ -11,7 +11,6 @@
 mod ending;
 pub mod frame;
 mod leg;
-mod moment;
 mod side;
 mod suspect;
 mod timers;
@@ -28,6 +27,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::config::{LoadBalancer, OnAbort};
 use crate::metrics::{Route, Traffic};
+use crate::moment::Moment;
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
 use crate::stream::{ClientStream, Parting, UpstreamStream};
@@ -36,7 +36,6 @@ pub(crate) use ending::Closed;
 use ending::First;
 use frame::{Extensions, Sender};
 use leg::{Leg, Outgoing, begin, pump, say_close};
-use moment::Moment;
 use side::Side;
 
 /// The settings of the tunnels of one route.
@@ -123,6 +122,7 @@ impl Tunnel {
     pub fn new(mut ends: Ends, settings: Arc<Settings>, turn: u32) -> Self {
         let now = Moment::now();
         ends.client.widen(tls::TUNNEL_SEND_BUFFER);
+        ends.upstream.widen(tls::TUNNEL_SEND_BUFFER);
         let mut tunnel = Self {
             client: Leg::new(Sender::Client, ends.extensions, now),
             upstream: Leg::new(Sender::Server, ends.extensions, now),

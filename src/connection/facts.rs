@@ -18,6 +18,7 @@ use super::local;
 use super::shared::Shared;
 use super::stop::Cutoff;
 use crate::http::forwarded::{self, Identity};
+use crate::moment::Moment;
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::record::{Event, Record, Resting, ServedCertificate, Sink, Wanted, aborted, millis};
 use crate::secrets::redact_query;
@@ -339,7 +340,7 @@ impl Draft {
     /// Writes `opened`. Returns the record of the tunnel's end, which is written at that time.
     #[must_use]
     pub fn opened(mut self) -> Resting {
-        let opened = std::time::Instant::now();
+        let opened = Moment::now();
         self.is_written = true;
         let record = self.record();
         Resting::open(record, opened, &self.sink)

@@ -1,9 +1,10 @@
 //! The record of an open tunnel. It takes little memory until the tunnel ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::packed::Packed;
 use super::{Event, Record, Sink, aborted, millis, stamp};
+use crate::moment::Moment;
 use crate::reason::{Failure, Level, Stage};
 
 /// A record that waits for the end of its tunnel. If it is dropped before that end, it reports `internal_aborted`.
@@ -11,14 +12,14 @@ use crate::reason::{Failure, Level, Stage};
 pub struct Resting {
     /// Taken when the tunnel ends.
     packed: Option<Packed>,
-    opened: Instant,
+    opened: Moment,
     sink: Sink,
 }
 
 impl Resting {
     /// Writes `opened`, for a tunnel that opened at `opened`. The record of the tunnel's end will have the same fields.
     #[must_use]
-    pub fn open(mut record: Record, opened: Instant, sink: &Sink) -> Self {
+    pub fn open(mut record: Record, opened: Moment, sink: &Sink) -> Self {
         let packed = Packed::new(&record);
         record.event = Event::Opened;
         record.stage = Some(Stage::Tunnel);

@@ -8,11 +8,11 @@ use humantime::format_duration;
 
 use super::frame::{ABNORMAL, Close, NO_CODE};
 use super::leg::{Leg, Over, Received};
-use super::moment::Moment;
 use super::side::Side;
 use super::suspect::{Guess, suspect};
 use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
 use crate::config::LoadBalancer;
+use crate::moment::Moment;
 use crate::reason::{By, Failure, Note, NoteCode, Reason};
 use crate::record::Suspect;
 use crate::secrets::frame_bytes;
@@ -88,9 +88,9 @@ pub struct Closed {
     pub pings: u64,
     /// Answers to these Pings.
     pub pongs: u64,
-    /// The longest time that bytes waited for the client.
+    /// The longest time in which bytes waited for the client and it took none.
     pub write_stall_client: Duration,
-    /// The longest time that bytes waited for the upstream.
+    /// The longest time in which bytes waited for the upstream and it took none.
     pub write_stall_upstream: Duration,
     /// Notes for the record.
     pub notes: Vec<Note>,
@@ -309,9 +309,13 @@ pub(super) fn broke(side: Side, leg: &Leg) -> Option<String> {
 }
 
 /// The failure when bytes have waited too long for a side.
-pub(super) fn stalled(reason: Reason, waiting: usize, stall: Duration) -> Failure {
+pub(super) fn stalled(reason: Reason, unsent: usize, stall: Duration) -> Failure {
     let stall = format_duration(stall);
-    Failure::new(reason, format!("{waiting} bytes waited for {stall}"))
+    let bytes = match unsent {
+        0 => "bytes of TLS itself".to_owned(),
+        unsent => format!("up to {unsent} bytes"),
+    };
+    Failure::new(reason, format!("{bytes} waited for {stall}"))
 }
 
 /// The failure when one side does not answer the other's Close.
@@ -343,7 +347,7 @@ pub(super) fn never_followed(client_ended: bool, wait: Duration) -> Failure {
 pub(super) fn forced(cause: &str, client: &Leg, upstream: &Leg) -> Failure {
     let why = if !upstream.is_whole() {
         "; the upstream was inside a frame, where no Close can be sent"
-    } else if client.waiting() > 0 {
+    } else if !client.is_clear() {
         "; the client did not read"
     } else {
         ""

@@ -1,6 +1,7 @@
 //! One side of a tunnel: what its peer sends, read as frames, and what is sent to it.
 
 mod pump;
+mod waiting;
 mod watch;
 
 use std::io;
@@ -8,74 +9,16 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::frame::{self, Close, Extensions, Reader, Sender, Violation};
-use super::moment::Moment;
+use crate::moment::Moment;
 use crate::reason::Reason;
 #[cfg(doc)]
 use crate::stream::Outlet;
 use crate::stream::Parting;
 pub(in crate::tunnel) use pump::{begin, pump};
+use waiting::Waiting;
 
 /// Length of the payload of the proxy's Pings.
 pub(super) const TAG: usize = 8;
-
-/// Bytes that wait to be written: first the other peer's, then the proxy's own frames. Boxed, because most of the time
-/// nothing waits.
-#[derive(Debug, Default)]
-struct Waiting(Option<Box<WaitingBytes>>);
-
-#[derive(Debug, Default)]
-struct WaitingBytes {
-    bytes: Vec<u8>,
-    written: usize,
-    /// How many bytes at the end are the proxy's own.
-    own: usize,
-}
-
-impl Waiting {
-    fn push(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let waiting = self.0.get_or_insert_default();
-        if waiting.own == 0 {
-            waiting.bytes.extend_from_slice(bytes);
-        } else {
-            let at = waiting.bytes.len().saturating_sub(waiting.own);
-            waiting.bytes.splice(at..at, bytes.iter().copied());
-        }
-    }
-
-    fn push_own(&mut self, frame: &[u8]) {
-        let waiting = self.0.get_or_insert_default();
-        waiting.bytes.extend_from_slice(frame);
-        waiting.own += frame.len();
-    }
-
-    fn rest(&self) -> &[u8] {
-        let waiting = self.0.as_ref();
-        let rest = waiting.and_then(|waiting| waiting.bytes.get(waiting.written..));
-        rest.unwrap_or_default()
-    }
-
-    /// How many of the waiting bytes are the other peer's.
-    fn theirs(&self) -> usize {
-        let own = self.0.as_ref().map_or(0, |waiting| waiting.own);
-        self.rest().len().saturating_sub(own)
-    }
-
-    /// Removes bytes that were written; returns how many of them were the other peer's.
-    fn advance(&mut self, count: usize) -> usize {
-        let theirs = self.theirs().min(count);
-        if let Some(waiting) = &mut self.0 {
-            waiting.written += count;
-            waiting.own = waiting.own.saturating_sub(count - theirs);
-        }
-        if self.rest().is_empty() {
-            self.0 = None;
-        }
-        theirs
-    }
-}
 
 /// How a peer stopped sending.
 #[derive(Debug)]
@@ -176,8 +119,8 @@ pub(super) struct Leg {
     pub spoken: Moment,
     /// The error of a failed write, after which nothing can be sent to the peer.
     pub write_error: Option<io::Error>,
-    /// Whether the stream may still hold bytes that were written to it.
-    is_unflushed: bool,
+    /// How many bytes a TLS stream accepted since it was last empty.
+    unflushed: u32,
     stall: Option<Box<Stall>>,
     /// In milliseconds.
     longest_stall: u32,
@@ -205,7 +148,7 @@ impl Leg {
             written: 0,
             spoken: now,
             write_error: None,
-            is_unflushed: false,
+            unflushed: 0,
             stall: None,
             longest_stall: 0,
         }
@@ -325,14 +268,19 @@ impl Leg {
             .is_some_and(|told| told.delivered.is_some())
     }
 
-    /// How many bytes wait for the peer.
+    /// How many bytes have not gone to the peer, at most. A TLS stream does not tell how many it still holds.
+    pub fn unsent(&self) -> usize {
+        self.waiting() + self.unflushed as usize
+    }
+
+    /// How many bytes wait for room in the stream.
     pub fn waiting(&self) -> usize {
         self.waiting.rest().len()
     }
 
     /// Whether the peer's socket has taken everything.
-    fn is_clear(&self) -> bool {
-        self.waiting() == 0 && !self.is_unflushed
+    pub fn is_clear(&self) -> bool {
+        self.unsent() == 0
     }
 
     /// Sends a Ping. The other side must be [whole](Leg::is_whole), and nothing may wait.
@@ -403,6 +351,7 @@ impl Leg {
         self.set_ended();
         self.write_error = error;
         self.waiting = Waiting::default();
+        self.unflushed = 0;
         self.wants = None;
     }
 

@@ -6,9 +6,9 @@ use humantime::format_duration;
 
 use super::ending::{self, First};
 use super::leg::Leg;
-use super::moment::Moment;
 use super::side::Side;
 use super::{GOING_AWAY, Settings, Tunnel, random};
+use crate::moment::Moment;
 use crate::policy::Ping;
 use crate::reason::{Failure, Reason};
 
@@ -79,7 +79,7 @@ impl Tunnel {
 
     /// The settings for Pings, while the client is read. If the upstream accepts nothing, the answer would not be seen.
     fn pinging(&self) -> Option<Ping> {
-        self.settings.ping.filter(|_| self.upstream.waiting() == 0)
+        self.settings.ping.filter(|_| self.upstream.is_clear())
     }
 
     /// When the answer to a Ping is overdue. Any byte from the client proves that it is alive: it may have answered a
@@ -144,7 +144,7 @@ impl Tunnel {
             (&self.upstream, Reason::UpstreamWriteStalled),
         ] {
             if is_over(leg.stalled_since().map(|since| since + limit), now) {
-                let stalled = ending::stalled(reason, leg.waiting(), limit);
+                let stalled = ending::stalled(reason, leg.unsent(), limit);
                 return Some(match &self.first {
                     None => stalled,
                     Some(_) => self.cut(&stalled.detail.unwrap_or_default()),
@@ -158,17 +158,22 @@ impl Tunnel {
     fn unanswered(&mut self, now: Moment) -> Option<Failure> {
         let limit = self.settings.close_wait;
         let is_farewell = self.farewell().is_some();
-        for (side, leg) in [
-            (Side::Client, &mut self.client),
-            (Side::Upstream, &mut self.upstream),
-        ] {
+        for side in [Side::Client, Side::Upstream] {
+            let (leg, other) = match side {
+                Side::Client => (&mut self.client, &self.upstream),
+                Side::Upstream => (&mut self.upstream, &self.client),
+            };
             if !is_over(leg.owes_close_since().map(|since| since + limit), now) {
                 continue;
             }
             // If the Close is not the proxy's own, its sender waits for this answer.
             let is_ours = leg.told.as_ref().is_some_and(|told| told.is_ours);
             if !is_ours && !is_farewell {
-                return Some(ending::never_answered(side, limit));
+                // While the sender of the Close takes nothing, the answer is not read.
+                return Some(match other.stalled_since() {
+                    Some(_) => self.verdict(),
+                    None => ending::never_answered(side, limit),
+                });
             }
             leg.give_up();
         }

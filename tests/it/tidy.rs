@@ -18,6 +18,7 @@ const LONGER: &[(&str, usize)] = &[
 /// Which modules of the crate each one may name: the table of "Who may use whom".
 const MAY_USE: &[(&str, &[&str])] = &[
     ("text", &[]),
+    ("moment", &[]),
     ("reason", &[]),
     // What is counted, in the words of the records.
     ("metrics", &["reason"]),
@@ -27,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["reason", "secrets", "text"]),
     ("config", &["policy", "reason", "text"]),
     // A setting decides how much of an address is written.
-    ("record", &["config", "metrics", "reason", "text"]),
+    ("record", &["config", "metrics", "moment", "reason", "text"]),
     ("limits", &["reason", "text"]),
     ("listener", &["limits", "reason", "secrets", "stream"]),
     // The first bytes, which the listener has read.
@@ -50,7 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "tunnel",
         &[
-            "config", "metrics", "policy", "reason", "record", "secrets", "stream", "tls",
+            "config", "metrics", "moment", "policy", "reason", "record", "secrets", "stream", "tls",
         ],
     ),
     // What each route needs at run time hangs on it.
@@ -66,6 +67,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http",
             "limits",
             "listener",
+            "moment",
             "policy",
             "reason",
             "record",

@@ -281,6 +281,8 @@ pub fn client_write_stalled() -> Line {
     };
     let Open { mut proxy, client } = open(&setup);
     let line = closed(&mut proxy, Reason::ClientWriteStalled).with_detail("waited for 300ms");
+    // TLS has accepted them all.
+    assert!(!line.text("detail").contains("to 0 bytes"), "{line:?}");
     assert!(
         line.number("write_stall_client_ms") >= Some(300),
         "{line:?}"

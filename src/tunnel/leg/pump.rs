@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::super::moment::Moment;
 use super::{Leg, Outgoing, Over};
+use crate::moment::Moment;
 use crate::stream::Outlet;
 use crate::tls;
 
@@ -158,7 +158,7 @@ impl Leg {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => {
                     let theirs = self.waiting.advance(count);
-                    self.wrote(theirs, writer.taken());
+                    self.wrote(count, theirs, writer.taken());
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
@@ -167,7 +167,7 @@ impl Leg {
                 }
             }
         }
-        match self.is_unflushed && self.is_open() {
+        match self.unflushed > 0 && self.is_open() {
             true => self.flush(cx, writer),
             false => Poll::Ready(Ok(())),
         }
@@ -186,7 +186,7 @@ impl Leg {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     taken = count;
-                    self.wrote(count, writer.taken());
+                    self.wrote(count, count, writer.taken());
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => self.stall(writer.taken()),
@@ -196,9 +196,9 @@ impl Leg {
         Ok(())
     }
 
-    /// Records that bytes were written, of which `theirs` were the other peer's. The socket has
+    /// Records that `count` bytes were written, of which `theirs` were the other peer's. The socket has
     /// [taken](Outlet::taken) some or all of them. What only a TLS stream has accepted proves nothing about the peer.
-    fn wrote(&mut self, theirs: usize, taken: Option<u32>) {
+    fn wrote(&mut self, count: usize, theirs: usize, taken: Option<u32>) {
         self.spoken = Moment::now();
         if theirs > 0 {
             self.written += theirs as u64;
@@ -206,7 +206,10 @@ impl Leg {
                 self.active = self.spoken;
             }
         }
-        self.is_unflushed = true;
+        if taken.is_some() {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.unflushed = self.unflushed.saturating_add(count);
+        }
         if self.has_taken_more(taken) {
             self.unstalled();
         }
@@ -223,7 +226,7 @@ impl Leg {
     }
 
     fn flushed(&mut self) {
-        self.is_unflushed = false;
+        self.unflushed = 0;
         self.unstalled();
         if self.waiting() == 0
             && let Some(told) = &mut self.told
@@ -241,6 +244,7 @@ impl Leg {
                     self.flushed();
                 }
                 self.unstalled();
+                self.unflushed = 0;
                 self.set_ended();
             }
             Poll::Pending => self.stall(writer.taken()),
@@ -335,7 +339,7 @@ mod tests {
         let mut reader = &messages[..];
         let mut stream = NeverEmpty { taken: 0 };
         for most in [LARGE_PIECE, PIECE, LARGE_PIECE] {
-            from.is_unflushed = most == PIECE;
+            from.unflushed = u32::from(most == PIECE);
             let before = to.written;
             for _ in 0..3 {
                 let (from, to) = (&mut from, &mut to);

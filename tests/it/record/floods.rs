@@ -268,7 +268,7 @@ fn a_full_queue_counts_what_it_drops() {
     let records = crate::harness::inside::Records::default();
     let sink = Sink::start(Blocked(Some(permission), records.clone()), settings(None)).unwrap();
     for _ in 0..ALL {
-        let open = Resting::open(Record::default(), std::time::Instant::now(), &sink);
+        let open = Resting::open(Record::default(), wsgate::moment::Moment::now(), &sink);
         open.close(|_| Reason::ClientEofNoClose.into());
     }
     permit.send(()).unwrap();

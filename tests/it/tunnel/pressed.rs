@@ -33,6 +33,51 @@ fn narrow(address: SocketAddr) -> Client {
     Client::Tls(Box::new(StreamOwned::new(connection, socket)))
 }
 
+/// Writes a frame again and again until nothing more fits, with a pause after each piece, so that the proxy flushes.
+/// Returns what is left of the last one.
+fn fill<'a>(socket: &mut TcpStream, frame: &'a [u8]) -> &'a [u8] {
+    let patience = Some(Duration::from_millis(200));
+    socket.set_write_timeout(patience).unwrap();
+    let mut rest = frame;
+    loop {
+        match socket.write(rest) {
+            Ok(count) if count == rest.len() => rest = frame,
+            Ok(count) => rest = &rest[count..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    rest
+}
+
+/// The answer can't be read before what the client does not take.
+#[test]
+fn an_upstream_whose_answer_is_not_read_is_not_blamed() {
+    let (full, is_full) = mpsc::channel();
+    let full = Mutex::new(full);
+    let upstream = switching(move |mut call| {
+        fill(&mut call.socket, &plain(BINARY, [b'x'; 8192]));
+        full.lock().unwrap().send(()).unwrap();
+        call.drain();
+    });
+    let setup = Setup {
+        limits: "close_wait: 300ms".to_owned(),
+        ..Setup::tls(&upstream.url())
+    };
+    let mut proxy = setup.start();
+    let mut client = narrow(proxy.address());
+    assert_eq!(client.send(handshake("/ws", &[])).response().status, 101);
+    is_full.recv_timeout(PATIENCE).unwrap();
+    client.send(masked(CLOSE, closing(1000, "")));
+    let line = closed(&mut proxy, Reason::ClientClose);
+    assert!(
+        line.number("write_stall_client_ms") >= Some(300),
+        "{line:?}"
+    );
+}
+
 /// A TLS stream holds bytes back, so it never runs empty while more arrive than the client reads.
 #[test]
 fn a_client_that_reads_all_the_time_is_not_stalled_however_slow_it_is() {
@@ -40,20 +85,7 @@ fn a_client_that_reads_all_the_time_is_not_stalled_however_slow_it_is() {
     let full = Mutex::new(full);
     let upstream = switching(move |mut call| {
         let frame = plain(BINARY, [b'x'; 8192]);
-        let patience = Some(Duration::from_millis(200));
-        call.socket.set_write_timeout(patience).unwrap();
-        // With a pause after each piece, so that the proxy flushes, until nothing more fits.
-        let mut rest = &frame[..];
-        loop {
-            match call.socket.write(rest) {
-                Ok(count) if count == rest.len() => rest = &frame[..],
-                Ok(count) => rest = &rest[count..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        call.socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        let rest = fill(&mut call.socket, &frame);
         full.lock().unwrap().send(()).unwrap();
         let mut written = call.socket.write_all(rest);
         while written.is_ok() {

@@ -11,9 +11,10 @@ static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Nanoseconds since the first `Moment` was made, plus one; enough for five centuries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(NonZeroU64);
+pub struct Moment(NonZeroU64);
 
 impl Moment {
+    /// This moment.
     pub fn now() -> Self {
         Self::after(BEGIN.elapsed())
     }
@@ -23,6 +24,7 @@ impl Moment {
         BEGIN.elapsed().saturating_sub(self.since_begin())
     }
 
+    /// The same as an instant, for timers.
     pub fn instant(self) -> Instant {
         *BEGIN + self.since_begin()
     }
