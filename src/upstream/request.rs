@@ -104,7 +104,7 @@ fn origin_form(uri: &Uri) -> Uri {
 /// or end the client's connection after its `last` answer.
 pub(super) fn relayed(mut head: response::Parts, last: bool) -> response::Parts {
     let trailer = announced(&head.headers, |name| !is_hop_by_hop(name));
-    let upgrade = head.headers.get(header::UPGRADE).cloned();
+    let upgrade = head.headers.remove(header::UPGRADE);
     let mut fields = end_to_end(head.headers, |_| false);
     if let Some(trailer) = trailer {
         fields.insert(header::TRAILER, trailer);
