@@ -6,8 +6,10 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ask::here;
@@ -73,9 +75,7 @@ fn serve(
     // Without the standard library's buffer, which cuts batches of lines in pieces.
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let sink = Sink::start(output, settings(&config))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let served = runtime.block_on(async {
         let mut hangup = signal(SignalKind::hangup())?;
         let others = [SignalKind::user_defined1(), SignalKind::user_defined2()];
@@ -99,6 +99,15 @@ fn serve(
     // file system that does not answer it takes longer than any drain.
     runtime.shutdown_background();
     served
+}
+
+/// One thread where one processor is available: handing work to a second one would only cost time.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = match thread::available_parallelism() {
+        Ok(processors) if processors.get() == 1 => Builder::new_current_thread(),
+        Ok(_) | Err(_) => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// Ignores a signal that has no meaning here. Scripts that rotate logs send such signals, and by default they would end

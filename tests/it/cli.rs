@@ -11,13 +11,15 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use tempfile::TempDir;
 
 use crate::harness::certs::{Authority, Kind};
-use crate::harness::eventually;
+use crate::harness::frames::echoes;
 use crate::harness::proxy::run;
+use crate::harness::{Client, Setup, eventually, handshake};
 
 /// A folder with a configuration that names `cert.pem` and `key.pem`, and a valid pair of these.
 fn folder() -> TempDir {
@@ -392,6 +394,41 @@ fn the_start_says_where_it_listens_what_it_serves_and_how_to_try_it() {
         )),
         "{said}"
     );
+}
+
+#[test]
+fn on_one_processor_one_thread_serves_all_connections() {
+    let allowed = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = allowed
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let one: String = allowed
+        .unwrap()
+        .trim()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let setup = Setup {
+        through: ["taskset", "-c", one.as_str()].map(str::to_owned).to_vec(),
+        ..Setup::tls("builtin:echo")
+    };
+    let proxy = setup.start();
+    let main = || {
+        let times = fs::read_to_string(format!("/proc/{0}/task/{0}/schedstat", proxy.id()));
+        Duration::from_nanos(times.unwrap().split(' ').next().unwrap().parse().unwrap())
+    };
+    let (all, before) = (proxy.processor_time(), main());
+    let mut clients: Vec<_> = (0..8).map(|_| Client::tls(proxy.address())).collect();
+    for client in &mut clients {
+        client.send(handshake("/ws", &[]));
+    }
+    for client in &mut clients {
+        assert_eq!(client.response_head().status, 101);
+        echoes(client, "one thread");
+    }
+    let (all, main) = (proxy.processor_time() - all, main() - before);
+    assert!(main > all / 2, "the main thread took {main:?} of {all:?}");
+    drop(proxy.stop());
 }
 
 #[test]
