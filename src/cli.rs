@@ -4,7 +4,9 @@ mod ask;
 mod check;
 mod drain;
 mod explain;
+mod find;
 mod health;
+mod records;
 mod run;
 mod schema;
 mod signals;
@@ -93,9 +95,13 @@ enum Command {
         #[command(flatten)]
         named: Named,
     },
-    /// Explain a reason code and say what to do; without a code, list all codes.
+    /// Find records, and say what went wrong; exits with 1 if there are none.
+    Find(Box<find::Options>),
+    /// Explain a code of a reason or note, a close code, an HTTP status or a record; without one, list all codes.
     Explain {
-        /// The code, such as origin_not_allowed.
+        /// A code such as origin_not_allowed, a close code such as 1006, a status such as 403, or - for records on standard
+        /// input.
+        #[arg(value_name = "CODE")]
         code: Option<String>,
         /// Print the whole reference as Markdown.
         #[arg(long, conflicts_with = "code")]
@@ -157,6 +163,10 @@ pub fn main() -> ExitCode {
         Some(Command::Schema) => {
             reads_no_configuration(before, "schema");
             schema::schema()
+        }
+        Some(Command::Find(options)) => {
+            reads_no_configuration(before, "find");
+            find::find(&options)
         }
         Some(Command::Explain {
             code,

@@ -3,6 +3,7 @@
 //! Every terminal record has exactly one [`Reason`]. A published code is never renamed or reused. A [`Note`] reports
 //! something that ended nothing.
 
+pub mod codes;
 mod failure;
 mod notes;
 pub mod words;

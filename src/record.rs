@@ -5,7 +5,7 @@
 
 mod count;
 mod flood;
-mod line;
+pub mod line;
 mod packed;
 mod resting;
 mod sink;
@@ -71,29 +71,6 @@ pub enum Event {
 }
 
 impl Event {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Opened => "opened",
-            Self::Closed => "closed",
-            Self::Request => "request",
-            Self::Listening => "listening",
-            Self::Reloaded => "reloaded",
-            Self::ReloadUnchanged => "reload_unchanged",
-            Self::ReloadRefused => "reload_refused",
-            Self::CertificateReloaded => "certificate_reloaded",
-            Self::CertificateRefused => "certificate_refused",
-            Self::CertificateExpiring => "certificate_expiring",
-            Self::UpstreamHealth => "upstream_health",
-            Self::UntrustedProxy => "untrusted_proxy",
-            Self::Draining => "draining",
-            Self::Drained => "drained",
-            Self::Stopped => "stopped",
-            Self::RecordsSuppressed => "records_suppressed",
-            Self::RecordsDropped => "records_dropped",
-        }
-    }
-
     /// Whether it is about the process. Such records are written at every level: they are few, and the others can't be
     /// understood without them.
     const fn is_lifecycle(self) -> bool {

@@ -105,7 +105,8 @@ pub fn shown(text: &str, most: usize) -> String {
 }
 
 /// Whether a character is invisible or changes the order of the text around it.
-fn is_invisible(c: char) -> bool {
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'

@@ -1,5 +1,7 @@
 //! `wsgate explain`, and the references in English and Chinese, which are generated from the same tables.
 
+mod numbers;
+mod recorded;
 mod words;
 
 use std::fmt::Write as _;
@@ -7,46 +9,90 @@ use std::io;
 
 use super::{OK, WRONG, say};
 use crate::reason::{By, NoteCode, Reason, Stage, Status};
+use crate::text::shown;
 
 pub(super) use words::Language;
 
-/// Explains one code, or lists all codes.
-pub(super) fn explain(code: Option<&str>, markdown: bool, language: Language) -> u8 {
-    let Some(code) = code else {
+/// Explains what `subject` names: a reason or a note, a close code, an HTTP status, or the records on standard input.
+/// Without a subject, lists all codes.
+pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language) -> u8 {
+    let Some(subject) = subject else {
         let all = if markdown { reference } else { list };
         say(io::stdout(), &all(language));
         return OK;
     };
-    if let Ok(reason) = code.parse::<Reason>() {
-        say(io::stdout(), &one(reason, language));
-        return OK;
+    if subject == "-" {
+        return recorded::explain(language);
     }
-    if let Some(note) = NoteCode::ALL.iter().find(|note| note.code() == code) {
-        let words = language.words();
-        let text = format!(
-            "{code}{}\n  {}{}\n",
-            words.is_a_note,
-            words.meaning,
-            language.meaning(*note)
-        );
+    let name = plain(subject);
+    if let Some(text) = named(&name, language).or_else(|| number(&name, language)) {
         say(io::stdout(), &text);
         return OK;
     }
-    // Codes with a lower score are not similar.
-    const ALIKE: f64 = 0.8;
-    let nearest = Reason::ALL
-        .iter()
-        .map(|reason| (strsim::jaro_winkler(reason.code(), code), reason.code()))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = nearest
-        .map(|(_, nearest)| format!("; did you mean {nearest}?"))
-        .unwrap_or_default();
+    let hint = match nearest(&name).as_slice() {
+        [] => String::new(),
+        nearest => format!("; did you mean {}?", nearest.join(" or ")),
+    };
+    let subject = shown(subject, 100);
     say(
         io::stderr(),
-        &format!("no reason has the code {code:?}{hint} (wsgate explain lists all)\n"),
+        &format!(
+            "{subject:?} is not the code of a reason or note, a close code or an HTTP status{hint} (wsgate explain lists all \
+             codes)\n"
+        ),
     );
     WRONG
+}
+
+/// What people copy has quotes, or the name of its field, or another case.
+fn plain(subject: &str) -> String {
+    let subject = subject.trim();
+    let value = subject.rsplit(['=', ':']).next().unwrap_or_default();
+    let is_around = |c: char| c.is_whitespace() || "\"'`,;.()".contains(c);
+    let value = value.trim_matches(is_around).to_ascii_lowercase();
+    value.replace(['-', ' '], "_")
+}
+
+/// The text for the code of a reason or a note.
+fn named(code: &str, language: Language) -> Option<String> {
+    if let Ok(reason) = code.parse::<Reason>() {
+        return Some(one(reason, language));
+    }
+    let note = NoteCode::ALL.iter().find(|note| note.code() == code)?;
+    let words = language.words();
+    let meaning = language.meaning(*note);
+    Some(format!(
+        "{code}{}\n  {}{meaning}\n",
+        words.is_a_note, words.meaning
+    ))
+}
+
+/// The text for a close code or an HTTP status.
+fn number(text: &str, language: Language) -> Option<String> {
+    match text.parse::<u16>().ok()? {
+        code @ 1000..=4999 => Some(numbers::close_code(code, language)),
+        status @ 100..=599 => Some(numbers::status(status, language)),
+        _ => None,
+    }
+}
+
+/// The codes of reasons and notes that are similar to a text or contain it, the most similar first.
+pub(super) fn nearest(text: &str) -> Vec<&'static str> {
+    // Codes with a lower score are not similar.
+    const ALIKE: f64 = 0.8;
+    let score = |code: &str| match text.len() > 2 && code.contains(text) {
+        true => 1.0,
+        false => strsim::jaro_winkler(code, text),
+    };
+    let reasons = Reason::ALL.iter().map(|reason| reason.code());
+    let notes = NoteCode::ALL.iter().map(|note| note.code());
+    let mut alike: Vec<_> = reasons
+        .chain(notes)
+        .map(|code| (score(code), code))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .collect();
+    alike.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    alike.into_iter().take(3).map(|(_, code)| code).collect()
 }
 
 fn one(reason: Reason, language: Language) -> String {

@@ -1,14 +1,18 @@
 //! The text form of a record, for people. docs/records.md has its grammar, so programs can parse it.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt::{self, Display, Write as _};
 
-use serde_json::Value;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::Record;
 
 /// The layout of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub enum Layout {
     /// Everything on one line, for a file or a pipe.
     OneLine,
     /// For a terminal, with indented further lines.
@@ -33,33 +37,90 @@ const INDENT: &str = "\n    ";
 /// The most characters in a line on a terminal, if its fields allow it.
 const WIDTH: usize = 100;
 
+/// The fields of a record in JSON, in their order.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut fields = Vec::with_capacity(64);
+                while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    // A name that is not a field's could not be read back.
+                    if is_word(&name.0) {
+                        fields.push((name.0, value.get()));
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Fields<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let field = self.0.iter().find(|(other, _)| other == name);
+        field.map(|(_, value)| *value)
+    }
+}
+
+/// Whether a text has the form of a code or of a field's name.
+#[must_use]
+pub fn is_word(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 /// The record as text, without a line end.
 pub(super) fn line(record: &Record, layout: Layout) -> String {
-    let Ok(Value::Object(fields)) = serde_json::to_value(record) else {
-        return String::new();
-    };
+    serde_json::to_string(record)
+        .ok()
+        .and_then(|json| text(&json, layout))
+        .unwrap_or_default()
+}
+
+/// A record in JSON as text, without a line end. `None` if it is not an object.
+#[must_use]
+pub fn text(json: &str, layout: Layout) -> Option<String> {
+    let fields: Fields<'_> = serde_json::from_str(json).ok()?;
     let mut text = Text {
         layout,
-        line: String::new(),
+        line: String::with_capacity(json.len()),
         width: 0,
     };
-    text.positions(record);
-    let named = |name: &str| fields.get(name).map(|value| field(name, value));
-    let who = match fields.contains_key("client") {
-        true => WHO,
-        false => ["by", "peer", "route"],
+    text.positions(&fields);
+    let who = match fields.get("client") {
+        Some(_) => WHO,
+        None => ["by", "peer", "route"],
     };
     for name in who {
-        if let Some(field) = named(name) {
-            text.append(" ", &field);
+        if let Some(value) = fields.get(name) {
+            text.append(" ", &Field { name, value });
         }
     }
     for name in WHAT {
-        match (fields.get(name), layout) {
-            (Some(Value::Array(items)), Layout::Terminal) => text.list(name, items),
-            (Some(value), Layout::Terminal) => text.append(INDENT, &field(name, value)),
-            (Some(value), Layout::OneLine) => text.append(" ", &field(name, value)),
-            (None, _) => {}
+        let Some(value) = fields.get(name) else {
+            continue;
+        };
+        match layout {
+            Layout::OneLine => text.append(" ", &Field { name, value }),
+            Layout::Terminal => match serde_json::from_str::<Vec<&RawValue>>(value) {
+                Ok(items) => text.list(name, &items),
+                Err(_) => text.append(INDENT, &Field { name, value }),
+            },
         }
     }
     let is_said = |name: &str| {
@@ -68,16 +129,17 @@ pub(super) fn line(record: &Record, layout: Layout) -> String {
             || WHAT.contains(&name)
             || ALWAYS.contains(&name)
     };
-    let rest = fields
-        .keys()
-        .map(String::as_str)
-        .filter(|name| !is_said(name));
     let mut is_first = true;
-    for field in rest.chain(ALWAYS).filter_map(named) {
+    let rest = fields.0.iter().filter(|(name, _)| !is_said(name));
+    let rest = rest.map(|(name, value)| Field { name, value });
+    let always = ALWAYS
+        .into_iter()
+        .filter_map(|name| fields.get(name).map(|value| Field { name, value }));
+    for field in rest.chain(always) {
         text.wrap(&field, is_first);
         is_first = false;
     }
-    text.line
+    Some(text.line)
 }
 
 struct Text {
@@ -88,113 +150,124 @@ struct Text {
 }
 
 impl Text {
-    fn positions(&mut self, record: &Record) {
-        let level = record.level.map_or("-", |level| level.name());
+    fn positions(&mut self, fields: &Fields<'_>) {
+        let word = |name| fields.get(name).map(|value| value.trim_matches('"'));
+        let [time, level, event] = ["time", "level", "event"].map(|name| word(name).unwrap_or("-"));
         // Writing to a String cannot fail.
-        let _ = write!(
-            self.line,
-            "{} {level:<5} {}",
-            record.time,
-            record.event.name()
-        );
-        if let Some(reason) = record.reason {
-            self.append(" ", reason.code());
+        let _ = write!(self.line, "{time} {level:<5} {event}");
+        if let Some(reason) = word("reason") {
+            self.append(" ", &reason);
         }
     }
 
-    fn append(&mut self, separator: &str, field: &str) {
-        self.line.push_str(separator);
-        self.line.push_str(field);
+    fn append(&mut self, separator: &str, field: &impl Display) {
+        let _ = write!(self.line, "{separator}{field}");
     }
 
     /// Writes a list, with a line for each item.
-    fn list(&mut self, name: &str, items: &[Value]) {
-        self.append(INDENT, name);
+    fn list(&mut self, name: &str, items: &[&RawValue]) {
+        self.append(INDENT, &name);
         self.line.push_str("=[");
         for (index, item) in items.iter().enumerate() {
             let comma = if index + 1 < items.len() { "," } else { "" };
-            self.append(INDENT, &format!("  {item}{comma}"));
+            self.append(INDENT, &format_args!("  {item}{comma}"));
         }
-        self.append(INDENT, "]");
+        self.append(INDENT, &"]");
     }
 
     /// Writes a field after others. On a terminal a line holds as many as fit.
-    fn wrap(&mut self, field: &str, is_first: bool) {
+    fn wrap(&mut self, field: &Field<'_>, is_first: bool) {
+        if self.layout == Layout::OneLine {
+            return self.append(" ", field);
+        }
+        let field = field.to_string();
         let length = field.chars().count();
-        let fits = !is_first && self.width + 1 + length <= WIDTH;
-        match (self.layout, fits) {
-            (Layout::OneLine, _) | (Layout::Terminal, true) => {
-                self.append(" ", field);
-                self.width += 1 + length;
-            }
-            (Layout::Terminal, false) => {
-                self.append(INDENT, field);
-                self.width = INDENT.len() - 1 + length;
-            }
+        if !is_first && self.width + 1 + length <= WIDTH {
+            self.append(" ", &field);
+            self.width += 1 + length;
+        } else {
+            self.append(INDENT, &field);
+            self.width = INDENT.len() - 1 + length;
         }
     }
 }
 
 /// `name=value` with the value in JSON. A text has no quotes if it can't be mistaken for anything else.
-fn field(name: &str, value: &Value) -> String {
-    match value {
-        Value::String(text) if is_bare(text) => format!("{name}={text}"),
-        value => format!("{name}={value}"),
+struct Field<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+impl Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.value.strip_prefix('"');
+        let inner = inner.and_then(|rest| rest.strip_suffix('"'));
+        let value = inner.filter(|text| is_bare(text)).unwrap_or(self.value);
+        f.write_str(self.name)?;
+        f.write_str("=")?;
+        f.write_str(value)
     }
 }
 
 fn is_bare(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"=\\".contains(&byte);
+    let may_be_json = || {
+        text.starts_with(|first: char| first.is_ascii_digit() || "-tfn".contains(first))
+            && serde_json::from_str::<IgnoredAny>(text).is_ok()
+    };
     !text.is_empty()
         && text.bytes().all(is_plain)
         && !text.starts_with(['[', '{'])
-        && serde_json::from_str::<Value>(text).is_err()
+        && !may_be_json()
+}
+
+/// Reads a record that [`text`] has written on one line, with the grammar of docs/records.md. `None` if the line is not such
+/// a text.
+#[must_use]
+pub fn read(line: &str) -> Option<Map<String, Value>> {
+    let mut rest = line;
+    let mut fields = Map::new();
+    for name in POSITIONS {
+        let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+        if name == "reason" && word.contains('=') {
+            break;
+        }
+        if word != "-" && !word.is_empty() {
+            fields.insert(name.to_owned(), Value::String(word.to_owned()));
+        }
+        rest = after.trim_start_matches(' ');
+    }
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=')?;
+        let (value, end) = match after.starts_with(['"', '[', '{']) {
+            true => {
+                let mut values = serde_json::Deserializer::from_str(after).into_iter();
+                (values.next()?.ok()?, values.byte_offset())
+            }
+            false => {
+                let word = after.split(' ').next().unwrap_or_default();
+                let value = serde_json::from_str(word);
+                let value = value.unwrap_or_else(|_| Value::String(word.to_owned()));
+                (value, word.len())
+            }
+        };
+        fields.insert(name.to_owned(), value);
+        let after = after.get(end..)?;
+        if !after.is_empty() && !after.starts_with(' ') {
+            return None;
+        }
+        rest = after.trim_start_matches(' ');
+    }
+    Some(fields)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Map;
 
     use super::*;
     use crate::reason::{Level, Reason};
     use crate::record::Event;
-
-    /// Parses a record with the grammar of docs/records.md.
-    fn read(text: &str) -> Map<String, Value> {
-        let whole: Vec<_> = text.lines().map(str::trim_start).collect();
-        let whole = whole.join(" ");
-        let mut rest = whole.as_str();
-        let mut fields = Map::new();
-        for name in POSITIONS {
-            let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
-            if name == "reason" && word.contains('=') {
-                break;
-            }
-            if word != "-" && !word.is_empty() {
-                fields.insert(name.to_owned(), Value::String(word.to_owned()));
-            }
-            rest = after.trim_start();
-        }
-        while let Some((name, after)) = rest.split_once('=') {
-            let (value, end) = if after.starts_with(['"', '[', '{']) {
-                let mut values = serde_json::Deserializer::from_str(after).into_iter();
-                (values.next().unwrap().unwrap(), values.byte_offset())
-            } else {
-                let end = after.find(' ').unwrap_or(after.len());
-                let word = after.get(..end).unwrap();
-                let value = serde_json::from_str(word);
-                (
-                    value.unwrap_or_else(|_| Value::String(word.to_owned())),
-                    end,
-                )
-            };
-            fields.insert(name.to_owned(), value);
-            rest = after.get(end..).unwrap().trim_start();
-        }
-        assert_eq!(rest, "", "{text}");
-        fields
-    }
 
     fn assert_reads_back(record: &Record) {
         let Value::Object(expected) = serde_json::to_value(record).unwrap() else {
@@ -202,7 +275,8 @@ mod tests {
         };
         for layout in [Layout::OneLine, Layout::Terminal] {
             let text = line(record, layout);
-            assert_eq!(read(&text), expected, "{text}");
+            let whole: Vec<_> = text.lines().map(str::trim_start).collect();
+            assert_eq!(read(&whole.join(" ")), Some(expected.clone()), "{text}");
             assert!(layout == Layout::Terminal || !text.contains('\n'), "{text}");
             let further = text.lines().skip(1);
             assert!(
@@ -294,7 +368,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn other_text_is_not_a_record() {
+        for line in [
+            "a b c d e",
+            "a b c reason x=\"open",
+            "a b c x=\"y\"z=1",
+            "a b c x=[1",
+            "a b c x=1 y",
+        ] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_line_is_read_or_not(line in "\\PC{0,60}", ascii in "[ -~]{0,60}") {
+            let _ = (read(&line), read(&ascii));
+        }
+
         #[test]
         fn any_text_reads_back(text in "\\PC{1,40}", ascii in "[ -~]{1,40}") {
             assert_reads_back(&refused(&text));

@@ -13,6 +13,7 @@ use super::suspect::{Guess, suspect};
 use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
 use crate::config::LoadBalancer;
 use crate::moment::Moment;
+use crate::reason::codes::is_complaint;
 use crate::reason::{By, Failure, Note, NoteCode, Reason};
 use crate::record::Suspect;
 use crate::secrets::frame_bytes;
@@ -226,18 +227,10 @@ fn closed(side: Side, close: &Close, leg: &Leg, lasted: Duration) -> Failure {
     }
     let reason = match close.code {
         None if lasted < IMMEDIATE && leg.messages == 0 => Reason::UpstreamCloseImmediate,
-        Some(1008 | 3000 | 3003 | 4000..) => Reason::UpstreamClosePolicy,
-        Some(1009) => Reason::UpstreamCloseTooBig,
-        Some(1012 | 1013) => Reason::UpstreamCloseRestart,
-        Some(code) if is_complaint(code) => Reason::UpstreamCloseError,
-        _ => Reason::UpstreamClose,
+        Some(code) => Reason::of_upstream_close(code),
+        None => Reason::UpstreamClose,
     };
     reason.into()
-}
-
-/// Close codes that report an error rather than a normal end.
-fn is_complaint(code: u16) -> bool {
-    matches!(code, 1002 | 1003 | 1007 | 1009..=1011 | 1014)
 }
 
 fn too_big(side: Side, size: u64) -> Failure {

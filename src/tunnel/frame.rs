@@ -6,6 +6,8 @@ mod sent;
 
 pub use sent::{close, control};
 
+use crate::reason::codes::may_be_sent;
+
 /// Opcode of a continuation frame.
 pub const CONTINUATION: u8 = 0x0;
 /// Opcode of a Close frame.
@@ -129,12 +131,6 @@ impl Close {
     pub fn shown(&self) -> u16 {
         self.code.unwrap_or(NO_CODE)
     }
-}
-
-/// Whether a close code may be on the wire: it is registered for that, or belongs to a library or an application.
-#[must_use]
-pub fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// Why the bytes are not a valid frame from this sender.

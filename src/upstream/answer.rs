@@ -189,25 +189,12 @@ pub(super) fn plain(head: &response::Parts) -> Result<(), Failure> {
 pub(super) fn refused(head: &response::Parts, conditional: bool) -> Result<Failure, Failure> {
     framing(head)?;
     let status = head.status.as_u16();
-    let reason = match status {
-        304 if !conditional => {
-            let detail = "304 to a request without conditions";
-            return Err(malformed(detail));
-        }
-        200..=299 => Reason::Upstream2xxInsteadOf101,
-        300..=399 => Reason::UpstreamRedirect,
-        400 => Reason::UpstreamBadRequest,
-        401 => Reason::UpstreamUnauthorized,
-        403 => Reason::UpstreamForbidden,
-        404 => Reason::UpstreamNotFound,
-        426 => Reason::UpstreamUpgradeRequired,
-        429 => Reason::UpstreamRateLimited,
-        402..=499 => Reason::Upstream4xx,
-        500..=599 => Reason::Upstream5xx,
-        _ => {
-            let detail = format!("status {status}, which RFC 9110 does not define");
-            return Err(malformed(detail));
-        }
+    if status == 304 && !conditional {
+        return Err(malformed("304 to a request without conditions"));
+    }
+    let Some(reason) = Reason::of_answer(status) else {
+        let detail = format!("status {status}, which RFC 9110 does not define");
+        return Err(malformed(detail));
     };
     let mut detail = format!("the upstream answered {status}");
     if let Some(location) = head.headers.get(header::LOCATION) {

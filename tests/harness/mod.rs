@@ -13,6 +13,7 @@ pub mod quiet;
 pub mod scrape;
 pub mod secure;
 pub mod services;
+pub mod terminal;
 pub mod upstream;
 
 use std::process::Command;

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::harness::certs::{Authority, Kind};
 use crate::harness::frames::echoes;
 use crate::harness::proxy::run;
+use crate::harness::terminal::Terminal;
 use crate::harness::{Client, Setup, eventually, handshake};
 
 /// A folder with a configuration that names `cert.pem` and `key.pem`, and a valid pair of these.
@@ -466,44 +467,26 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
 /// The first thing that anyone does: start it by hand in a terminal.
 #[test]
 fn on_a_terminal_it_starts_and_writes_records_as_text() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let folder = tempfile::tempdir().unwrap();
     let yaml = fs::read_to_string("proxy.yaml")
         .unwrap()
         .replace("127.0.0.1:8443", "127.0.0.1:0");
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = || {
-        fs::File::options()
-            .read(true)
-            .write(true)
-            .open(&name)
-            .unwrap()
-    };
+    let terminal = Terminal::open();
     let mut child = std::process::Command::new(crate::harness::proxy::program())
         .current_dir(folder.path())
-        .stdin(terminal())
-        .stdout(terminal())
-        .stderr(terminal())
+        .stdin(terminal.end())
+        .stdout(terminal.end())
+        .stderr(terminal.end())
         .spawn()
         .unwrap();
-    let mut screen = fs::File::from(ours);
-    let mut shown = Vec::new();
-    let mut piece = [0; 4096];
     let mut asked_to_end = false;
-    // Reading fails when the last program has closed the terminal.
-    while let Ok(count @ 1..) = std::io::Read::read(&mut screen, &mut piece) {
-        shown.extend_from_slice(&piece[..count]);
-        if !asked_to_end && String::from_utf8_lossy(&shown).contains("try it:") {
+    let shown = terminal.watch(|shown| {
+        if !asked_to_end && shown.contains("try it:") {
             asked_to_end = true;
-            let id = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+            crate::harness::signal(child.id(), "INT");
         }
-    }
-    let shown = String::from_utf8(shown).unwrap();
+    });
     assert!(child.wait().unwrap().success(), "{shown}");
     assert!(shown.contains("listening on wss://127.0.0.1:"), "{shown}");
     assert!(shown.contains(" info  listening"), "{shown}");

@@ -25,6 +25,8 @@ mod cli;
 mod docs;
 /// Drains that are requested through the admin service.
 mod drain;
+/// What `find` and `explain` make of records.
+mod find;
 /// Malformed requests, and requests that are not opening handshakes.
 mod http;
 /// Answers that come late.

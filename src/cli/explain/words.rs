@@ -38,6 +38,20 @@ pub(super) struct Words {
     pub(super) is_a_note: &'static str,
     /// Before the meaning of a note.
     pub(super) meaning: &'static str,
+    /// Before the reasons that can show a number.
+    pub(super) reasons: &'static str,
+    /// If no reason shows it.
+    pub(super) no_reason: &'static str,
+    /// How to find out which reason it was.
+    pub(super) which: &'static str,
+    /// After a close code: it shows every refused handshake too.
+    pub(super) refused: &'static str,
+    /// After a close code that explains a refusal.
+    pub(super) explained: &'static str,
+    /// After a status: the application may have sent it.
+    pub(super) application: &'static str,
+    /// A record without a reason.
+    pub(super) unexplained: &'static str,
     /// The beginning of the reference.
     pub(super) introduction: &'static str,
     /// The beginning of its last section.
@@ -71,6 +85,13 @@ const ENGLISH: Words = Words {
     status_varies: "varies",
     is_a_note: " is a note: it did not end anything.",
     meaning: "meaning: ",
+    reasons: "Reasons for which a client sees it:",
+    no_reason: "No reason of wsgate shows it to a client.",
+    which: "To see which it was: wsgate find --failed --client ADDRESS --since 10m records",
+    refused: "Every handshake that is refused or fails shows 1006 too. Of a tunnel that was open:",
+    explained: "A route with `explain_refusals` also sends it, with the reason's code as its text, to say why a handshake was refused.",
+    application: "The upstream can answer a plain request with any status; such a record has the event `request` and no reason.",
+    unexplained: "This record has no reason: nothing failed.",
     introduction: "# Reasons\n\n\
          Every refused handshake and every ended tunnel has one of these codes in the field `reason` of its record.\n\
          `stage` says how far the connection got, and `by` says who caused the end. `status` is the HTTP status that the\n\
@@ -97,6 +118,13 @@ const CHINESE: Words = Words {
     status_varies: "视情况而定",
     is_a_note: " 是一条备注（note）：它没有导致任何连接结束。",
     meaning: "含义：",
+    reasons: "会让客户端看到它的原因：",
+    no_reason: "wsgate 没有任何原因会让客户端看到它。",
+    which: "要知道是哪一个：wsgate find --failed --client 地址 --since 10m records",
+    refused: "每一次被拒绝或失败的握手，客户端看到的也是 1006。对于已经打开的隧道：",
+    explained: "设置了 `explain_refusals` 的路由也会发送它，并以原因码作为文本，说明握手为什么被拒绝。",
+    application: "对普通请求，上游可以返回任何状态码；这样的记录 event 为 `request`，没有 reason。",
+    unexplained: "这条记录没有原因：没有任何失败。",
     introduction: "# 原因码\n\n\
          每一次被拒绝的握手、每一条结束的隧道，记录的 `reason` 字段都是下列原因码之一。\n\
          `stage` 表示连接到了哪个阶段，`by` 表示由谁造成，`status` 是返回给客户端的 HTTP 状态码（如果有）。\n\

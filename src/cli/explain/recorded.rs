@@ -1,0 +1,114 @@
+//! `wsgate explain -`: what records on standard input say.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+
+use serde_json::Value;
+
+use super::words::Language;
+use super::{named, one};
+use crate::cli::records::{Lines, Reader, Record, Step, safe};
+use crate::cli::{FAILED, OK, WRONG, say};
+use crate::reason::Reason;
+use crate::text::shown;
+
+/// How many records are explained one by one.
+const MOST: usize = 100;
+
+/// The facts of a case, in the order in which they are shown.
+const FACTS: [&str; 8] = [
+    "time",
+    "conn",
+    "client",
+    "route",
+    "detail",
+    "hint",
+    "suspect",
+    "client_sees",
+];
+
+/// Explains each record on standard input, and the others only by their number.
+pub(super) fn explain(language: Language) -> u8 {
+    if io::stdin().is_terminal() {
+        say(io::stderr(), "paste a record, and end with Ctrl-D\n");
+    }
+    let lines = match Lines::of(io::stdin()) {
+        Ok(lines) => lines,
+        Err(error) => return unreadable(&error),
+    };
+    let mut reader = Reader::new(lines, false);
+    let (mut explained, mut more) = (0, 0);
+    loop {
+        match reader.step() {
+            Ok(Step::Json) => match text(reader.json(), language) {
+                Some(_) if explained == MOST => more += 1,
+                Some(text) => {
+                    let gap = if explained > 0 { "\n" } else { "" };
+                    say(io::stdout(), &format!("{gap}{}", safe(&text)));
+                    explained += 1;
+                }
+                None => {}
+            },
+            Ok(Step::Foreign) => {}
+            Ok(Step::End) => break,
+            Err(error) => return unreadable(&error),
+        }
+    }
+    if more > 0 {
+        let text =
+            format!("note: {more} more records; wsgate find --summary explains many at once\n");
+        say(io::stderr(), &text);
+    }
+    if explained == 0 {
+        say(io::stderr(), "there is no record on standard input\n");
+        return FAILED;
+    }
+    OK
+}
+
+fn unreadable(error: &io::Error) -> u8 {
+    say(io::stderr(), &format!("error: standard input: {error}\n"));
+    WRONG
+}
+
+/// The facts of a record, and what its reason and its notes mean. `None` if it is not a record.
+fn text(json: &[u8], language: Language) -> Option<String> {
+    let record = Record::read(json)?;
+    let fields: BTreeMap<String, Value> = serde_json::from_slice(json).ok()?;
+    let mut text = format!("{}\n", record.event);
+    for name in FACTS {
+        match fields.get(name) {
+            Some(Value::String(value)) => {
+                let _ = writeln!(text, "  {name}: {}", shown(value, 1000));
+            }
+            Some(value) => {
+                let _ = writeln!(text, "  {name}: {value}");
+            }
+            None => {}
+        }
+    }
+    match record.reason.parse::<Reason>() {
+        Ok(reason) => text.push_str(&one(reason, language)),
+        Err(_) if record.reason.is_empty() => {
+            let _ = writeln!(text, "{}", language.words().unexplained);
+        }
+        Err(unknown) => {
+            let _ = writeln!(text, "{unknown}");
+        }
+    }
+    for note in fields
+        .get("notes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let code = note.get("code").and_then(Value::as_str);
+        text.push_str(
+            &code
+                .and_then(|code| named(code, language))
+                .unwrap_or_default(),
+        );
+    }
+    Some(text)
+}

@@ -1,0 +1,416 @@
+//! `wsgate find`: answers the questions of an incident from the records.
+
+mod counter;
+mod left;
+mod report;
+mod summary;
+mod top;
+mod wanted;
+mod when;
+
+use std::io::{self, BufWriter, Cursor, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use clap::{Args, ValueEnum};
+
+use self::left::Left;
+use self::report::Report;
+use self::summary::Summary;
+use self::top::Top;
+use self::wanted::Wanted;
+use super::records::{Lines, Reader, Record, Source, Step, safe};
+use super::{FAILED, OK, WRONG, say};
+use crate::record::{SCHEMA, line};
+use crate::text::shown;
+
+/// How much of a pipe is kept to look at twice.
+const KEPT: u64 = 8 << 20;
+
+/// The command line of `find`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Files with records, in any order; gzip and zstd are recognised, and - is standard input (the default).
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    filters: Filters,
+    /// Count the records by this field instead of printing them.
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["summary", "follow"])]
+    top: Option<Field>,
+    /// How many values --top and --summary name.
+    #[arg(long, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Say what went wrong, how often, since when, for whom, and what to do.
+    #[arg(long, conflicts_with = "follow")]
+    summary: bool,
+    /// Wait for more records at the end of the file, and go on with the next one when it is rotated.
+    #[arg(short, long)]
+    follow: bool,
+    /// How records are printed: as text or as JSON.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+/// Which records are wanted.
+#[derive(Debug, Args)]
+pub(super) struct Filters {
+    /// Not before this time: 20:38, 2026-01-02T20:38+08:00, or how long ago, such as 15m; without an offset it is UTC.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Not after this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// From this client: an address or a prefix, such as 203.0.113.0/24.
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<String>,
+    /// With an Origin that contains this text.
+    #[arg(long, value_name = "TEXT")]
+    origin: Option<String>,
+    /// With a path that contains this text.
+    #[arg(long, value_name = "TEXT")]
+    path: Option<String>,
+    /// With this reason; several are separated by commas, and * stands for any text, as in 'origin_*'.
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    reason: Vec<String>,
+    /// Of this route, as the field route shows it.
+    #[arg(long, value_name = "ROUTE")]
+    route: Option<String>,
+    /// All records of the connection with this conn, request_id or trace_id.
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// With a User-Agent that contains this text.
+    #[arg(long, value_name = "TEXT")]
+    user_agent: Option<String>,
+    /// Only refusals, tunnels that did not end with an ordinary Close, plain requests that broke off, and problems.
+    #[arg(long)]
+    failed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What `--top` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Field {
+    Reason,
+    Client,
+    Origin,
+    Path,
+}
+
+/// Finds records. Returns 0 if there were any, 1 if there were none, 2 if the command line is wrong or a file could not be
+/// read.
+pub(super) fn find(options: &Options) -> u8 {
+    let mut wanted = match Wanted::parse(&options.filters, SystemTime::now()) {
+        Ok(wanted) => wanted,
+        Err(problem) => return wrong(&problem),
+    };
+    let sources = match sources(options) {
+        Ok(sources) => sources,
+        Err(problem) => return wrong(&problem),
+    };
+    let mut search = Search::new(options);
+    let searched = match sources.as_slice() {
+        [source] if options.follow => source
+            .follow()
+            .and_then(|lines| search.all(lines, &mut wanted))
+            .map_err(|error| unreadable(source, &error, &mut search)),
+        _ => search.files(&sources, &mut wanted),
+    };
+    search.finish(&wanted, searched.is_ok())
+}
+
+fn wrong(problem: &str) -> u8 {
+    say(io::stderr(), &format!("error: {problem}\n"));
+    WRONG
+}
+
+/// Where to read, in the order of time.
+fn sources(options: &Options) -> Result<Vec<Source>, String> {
+    let mut sources: Vec<_> = options.files.iter().cloned().map(Source::named).collect();
+    if sources.is_empty() {
+        if io::stdin().is_terminal() {
+            return Err(
+                "no file is named, and standard input is a terminal; name the files with the records, or pipe them in, as in \
+                 `kubectl logs POD | wsgate find --failed`"
+                    .to_owned(),
+            );
+        }
+        sources.push(Source::Stdin);
+    }
+    if options.follow && sources.len() > 1 {
+        return Err(format!(
+            "--follow reads one file, but {} are named",
+            sources.len()
+        ));
+    }
+    if sources
+        .iter()
+        .filter(|source| **source == Source::Stdin)
+        .count()
+        > 1
+    {
+        return Err("standard input (-) is named more than once".to_owned());
+    }
+    if sources.len() > 1 {
+        sources.sort_by_cached_key(first_time);
+    }
+    Ok(sources)
+}
+
+/// The time of a file's first record; of a file without records, and of standard input, a text behind all times.
+fn first_time(source: &Source) -> String {
+    const LAST: &str = "~";
+    if *source == Source::Stdin {
+        return LAST.to_owned();
+    }
+    let Ok(lines) = source.open() else {
+        return LAST.to_owned();
+    };
+    let mut reader = Reader::new(lines, false);
+    for _ in 0..1000 {
+        match reader.step() {
+            Ok(Step::Json) => {
+                if let Some(record) = Record::read(reader.json()) {
+                    return record.time.into_owned();
+                }
+            }
+            Ok(Step::Foreign) => {}
+            Ok(Step::End) | Err(_) => break,
+        }
+    }
+    LAST.to_owned()
+}
+
+/// Says that a source could not be read to its end.
+fn unreadable(source: &Source, error: &io::Error, search: &mut Search) {
+    let _ = search.output.flush();
+    let text = format!(
+        "error: {}: {}\n",
+        source.name(),
+        shown(&error.to_string(), 256)
+    );
+    say(io::stderr(), &text);
+}
+
+/// The beginning of standard input, which can be read only once.
+fn keep() -> io::Result<Rc<[u8]>> {
+    let mut kept = Vec::new();
+    io::stdin().lock().take(KEPT).read_to_end(&mut kept)?;
+    Ok(kept.into())
+}
+
+/// Finds the connections of the wanted id.
+fn learn(lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
+    let mut reader = Reader::new(lines, false);
+    loop {
+        match reader.step()? {
+            Step::Json => {
+                if let Some(record) = Record::read(reader.json()) {
+                    wanted.learn(&record);
+                }
+            }
+            Step::Foreign => {}
+            Step::End => return Ok(()),
+        }
+    }
+}
+
+/// What is done with the records.
+enum Purpose {
+    Print(Format, line::Layout),
+    Report(Report),
+}
+
+struct Search {
+    purpose: Purpose,
+    output: BufWriter<io::StdoutLock<'static>>,
+    is_live: bool,
+    has_found: bool,
+    /// The reader of the output has gone.
+    is_over: bool,
+    records: u64,
+    /// The times of the first and the last record.
+    span: Option<(String, String)>,
+    foreign: u64,
+    left: Left,
+    newest_schema: u32,
+}
+
+impl Search {
+    fn new(options: &Options) -> Self {
+        let limit = usize::from(options.limit);
+        let is_json = options.format == Format::Json;
+        let layout = match io::stdout().is_terminal() {
+            true => line::Layout::Terminal,
+            false => line::Layout::OneLine,
+        };
+        let purpose = match (options.top, options.summary) {
+            (Some(field), _) => Purpose::Report(Report::Top(Top::new(field, limit, is_json))),
+            (None, true) => Purpose::Report(Report::Summary(Summary::new(limit, is_json))),
+            (None, false) => Purpose::Print(options.format, layout),
+        };
+        Self {
+            purpose,
+            output: BufWriter::new(io::stdout().lock()),
+            is_live: options.follow,
+            has_found: false,
+            is_over: false,
+            records: 0,
+            span: None,
+            foreign: 0,
+            left: Left::default(),
+            newest_schema: 0,
+        }
+    }
+
+    /// Reads all sources. A source that can't be read is told, and does not stop the others.
+    fn files(&mut self, sources: &[Source], wanted: &mut Wanted) -> Result<(), ()> {
+        let mut outcome = Ok(());
+        let mut fail = |source: &Source, error: &io::Error, search: &mut Self| {
+            unreadable(source, error, search);
+            outcome = Err(());
+        };
+        let mut kept = None;
+        if wanted.is_story() {
+            for source in sources {
+                let learned = match source {
+                    Source::File(_) => source.open().and_then(|lines| learn(lines, wanted)),
+                    Source::Stdin => keep().and_then(|bytes| {
+                        let bytes = kept.insert(bytes);
+                        let lines = Lines::of(Cursor::new(Rc::clone(bytes)))?;
+                        learn(lines, wanted)
+                    }),
+                };
+                // The second reading tells what is wrong.
+                drop::<io::Result<()>>(learned);
+            }
+        }
+        for source in sources {
+            let lines = match (source, kept.take()) {
+                (Source::Stdin, Some(kept)) => {
+                    Lines::of(Cursor::new(kept).chain(io::stdin().lock()))
+                }
+                _ => source.open(),
+            };
+            if let Err(error) = lines.and_then(|lines| self.all(lines, wanted)) {
+                fail(source, &error, self);
+            }
+            if self.is_over {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Reads one source.
+    fn all(&mut self, lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
+        let mut reader = Reader::new(lines, self.is_live);
+        while !self.is_over {
+            if reader.may_wait() && self.output.flush().is_err() {
+                self.is_over = true;
+                break;
+            }
+            match reader.step()? {
+                Step::Json => match Record::read(reader.json()) {
+                    Some(record) => self.take(&record, reader.json(), wanted),
+                    None => self.foreign += 1,
+                },
+                Step::Foreign => self.foreign += 1,
+                Step::End => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: &Record<'_>, json: &[u8], wanted: &mut Wanted) {
+        self.newest_schema = self.newest_schema.max(record.schema);
+        self.records += 1;
+        match &mut self.span {
+            Some((first, last)) => summary::extend(first, last, &record.time),
+            None => self.span = Some((record.time.to_string(), record.time.to_string())),
+        }
+        if wanted.is_story() {
+            wanted.learn(record);
+        }
+        match &*record.event {
+            "records_suppressed" if wanted.may_have_suppressed(record) => {
+                self.left.suppress(record);
+                if let Purpose::Report(report) = &mut self.purpose
+                    && !wanted.is_narrow()
+                {
+                    report.suppressed(record);
+                }
+            }
+            "records_dropped" if wanted.window.has(&record.time) => {
+                self.left.dropped += record.count;
+            }
+            _ => {}
+        }
+        if !wanted.has(record) {
+            return;
+        }
+        match &mut self.purpose {
+            Purpose::Report(report) => {
+                self.has_found |= report.add(record);
+            }
+            Purpose::Print(format, layout) => {
+                self.has_found = true;
+                let json = String::from_utf8_lossy(json);
+                let text = match format {
+                    Format::Json => json,
+                    Format::Text => line::text(&json, *layout).unwrap_or_default().into(),
+                };
+                self.is_over = writeln!(self.output, "{}", safe(&text)).is_err();
+            }
+        }
+    }
+
+    /// Prints what was counted, and says what the answer does not contain.
+    fn finish(mut self, wanted: &Wanted, is_complete: bool) -> u8 {
+        if let Purpose::Report(report) = &self.purpose {
+            let text = report.text(&self.left);
+            self.has_found |= report.has_suppressed();
+            let _ = self.output.write_all(safe(&text).as_bytes());
+        }
+        // The reader of the output may have gone, which is not an error.
+        let _ = self.output.flush();
+        let mut notes = String::new();
+        if let Some((first, last)) = self.span.filter(|_| !self.has_found) {
+            notes.push_str(&match self.records {
+                1 => format!("note: the only record, of {first}, is not one that was asked for\n"),
+                more => format!(
+                    "note: none of the {more} records from {first} to {last} is one that was asked for\n"
+                ),
+            });
+        } else if self.records == 0 {
+            notes.push_str("note: there are no records\n");
+        }
+        if self.foreign > 0 {
+            let lines = match self.foreign {
+                1 => "1 line is not a record and was".to_owned(),
+                more => format!("{more} lines are not records and were"),
+            };
+            notes.push_str(&format!("note: {lines} skipped\n"));
+        }
+        if self.newest_schema > SCHEMA {
+            notes.push_str(&format!(
+                "note: there are records of schema {}, but this program knows schema {SCHEMA}; a newer one may understand them \
+                 better\n",
+                self.newest_schema
+            ));
+        }
+        notes.push_str(&self.left.note(wanted.is_narrow()));
+        say(io::stderr(), &notes);
+        match (is_complete, self.has_found) {
+            (false, _) => WRONG,
+            (true, true) => OK,
+            (true, false) => FAILED,
+        }
+    }
+}
