@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod diagnose;
 mod drain;
 mod explain;
 mod find;
@@ -95,6 +96,8 @@ enum Command {
         #[command(flatten)]
         named: Named,
     },
+    /// Say why a WebSocket URL does not work; exits with 0 if it works, 1 if it does not.
+    Diagnose(Box<diagnose::Options>),
     /// Find records, and say what went wrong; exits with 1 if there are none.
     Find(Box<find::Options>),
     /// Explain a code of a reason or note, a close code, an HTTP status or a record; without one, list all codes.
@@ -163,6 +166,10 @@ pub fn main() -> ExitCode {
         Some(Command::Schema) => {
             reads_no_configuration(before, "schema");
             schema::schema()
+        }
+        Some(Command::Diagnose(options)) => {
+            reads_no_configuration(before, "diagnose");
+            diagnose::run(&options)
         }
         Some(Command::Find(options)) => {
             reads_no_configuration(before, "find");

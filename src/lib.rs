@@ -16,6 +16,7 @@ mod admin;
 pub mod cli;
 pub mod config;
 mod connection;
+mod diagnose;
 mod generation;
 pub mod http;
 mod limits;

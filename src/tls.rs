@@ -6,6 +6,7 @@
 
 mod accepted_keys;
 mod alert;
+pub mod chain;
 mod client;
 mod client_auth;
 mod development;
@@ -16,6 +17,7 @@ mod host_names;
 mod identity;
 mod library_words;
 mod pem;
+pub mod probe;
 mod refused;
 mod remedy;
 mod roots;

@@ -5,7 +5,7 @@
 //! switched stream or an answer to relay, and fails with the `upstream_…` reasons. A [`Group`] knows the endpoints of an
 //! upstream.
 
-mod answer;
+pub mod answer;
 mod connect;
 #[cfg(feature = "echo")]
 mod echo;

@@ -45,7 +45,9 @@ impl Opening {
     }
 }
 
-fn accept_value(key: &[u8]) -> String {
+/// The `Sec-WebSocket-Accept` for a key.
+#[must_use]
+pub fn accept_value(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 

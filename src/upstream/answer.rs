@@ -6,8 +6,7 @@ use http::header::{self, HeaderMap};
 use http::{Version, response};
 
 use crate::http::fields::{members, only, tokens};
-use crate::http::opening::{MOST_EXTENSIONS, Opening, extension_names};
-use crate::policy::{Permit, WebSocketRules};
+use crate::http::opening::{MOST_EXTENSIONS, extension_names};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::secrets::{self, first_bytes, known, words};
 use crate::text::peer_list;
@@ -217,16 +216,24 @@ fn malformed(detail: impl Into<String>) -> Failure {
     )
 }
 
+/// What an opening handshake offered, which binds the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Offered<'a> {
+    /// The `Sec-WebSocket-Accept` for its key.
+    pub accept: &'a str,
+    /// Its subprotocols.
+    pub subprotocols: &'a [String],
+    /// The names of its extensions.
+    pub extensions: &'a [String],
+    /// The subprotocols that may be chosen; empty: all that were offered.
+    pub allowed: &'a [String],
+}
+
 /// Verifies a 101 (RFC 6455 section 4.1, RFC 9112 section 6.1); `wire` has the first bytes that came.
 ///
 /// # Errors
 /// The reason of the first violated rule.
-pub(super) fn verify(
-    head: &response::Parts,
-    wire: &[u8],
-    opening: &Opening,
-    permit: &Permit<'_, WebSocketRules>,
-) -> Result<(), Failure> {
+pub fn verify(head: &response::Parts, wire: &[u8], offered: Offered<'_>) -> Result<(), Failure> {
     let fields = &head.headers;
     if head.version != Version::HTTP_11 {
         return Err(Failure::new(Reason::UpstreamHttp10101, first_bytes(wire)));
@@ -272,13 +279,12 @@ pub(super) fn verify(
         );
         return Err(Failure::new(Reason::Upstream101WithBody, detail));
     }
-    verify_accept(fields, opening)?;
-    verify_subprotocol(fields, opening, permit)?;
-    verify_extensions(fields, opening)
+    verify_accept(fields, offered.accept)?;
+    verify_subprotocol(fields, offered)?;
+    verify_extensions(fields, offered.extensions)
 }
 
-fn verify_accept(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
-    let expected = opening.accept();
+fn verify_accept(fields: &HeaderMap, expected: &str) -> Result<(), Failure> {
     match only(fields, &header::SEC_WEBSOCKET_ACCEPT) {
         Ok(Some(accept)) if accept.as_bytes() == expected.as_bytes() => Ok(()),
         Ok(None) => Err(Reason::UpstreamAcceptMissing.into()),
@@ -292,11 +298,7 @@ fn verify_accept(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
     }
 }
 
-fn verify_subprotocol(
-    fields: &HeaderMap,
-    opening: &Opening,
-    permit: &Permit<'_, WebSocketRules>,
-) -> Result<(), Failure> {
+fn verify_subprotocol(fields: &HeaderMap, offered: Offered<'_>) -> Result<(), Failure> {
     let refuse = |why: &str| {
         let detail = format!("{}; {why}", found(fields, "sec-websocket-protocol"));
         Err(Failure::new(Reason::UpstreamSubprotocolUnrequested, detail))
@@ -306,26 +308,22 @@ fn verify_subprotocol(
         Ok(Some(chosen)) => chosen,
         Err(_) => return refuse("more than one field"),
     };
-    let allowed = &permit.rules().subprotocols;
-    if !opening
-        .subprotocols
-        .iter()
-        .any(|offered| offered.as_bytes() == chosen.as_bytes())
-    {
-        return refuse(&format!("offered: {}", listed(&opening.subprotocols)));
-    }
-    if !allowed.is_empty()
-        && !allowed
+    let has = |names: &[String]| {
+        names
             .iter()
-            .any(|allowed| allowed.as_bytes() == chosen.as_bytes())
-    {
-        return refuse(&format!("the route allows: {}", allowed.join(", ")));
+            .any(|name| name.as_bytes() == chosen.as_bytes())
+    };
+    if !has(offered.subprotocols) {
+        return refuse(&format!("offered: {}", listed(offered.subprotocols)));
+    }
+    if !offered.allowed.is_empty() && !has(offered.allowed) {
+        return refuse(&format!("the route allows: {}", offered.allowed.join(", ")));
     }
     Ok(())
 }
 
 /// The names of the extensions in a verified 101.
-pub(super) fn extensions(fields: &HeaderMap) -> Vec<String> {
+pub fn extensions(fields: &HeaderMap) -> Vec<String> {
     let values = fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
     let names = values
         .into_iter()
@@ -333,7 +331,7 @@ pub(super) fn extensions(fields: &HeaderMap) -> Vec<String> {
     names.flatten().collect()
 }
 
-fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failure> {
+fn verify_extensions(fields: &HeaderMap, extensions: &[String]) -> Result<(), Failure> {
     let refuse = |why: String| {
         let detail = format!("{}; {why}", found(fields, "sec-websocket-extensions"));
         Err(Failure::new(Reason::UpstreamExtensionUnrequested, detail))
@@ -344,8 +342,8 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
     }
     for value in fields.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         let chosen = extension_names(value.as_bytes()).unwrap_or_else(|| vec![String::new()]);
-        if !chosen.iter().all(|name| opening.extensions.contains(name)) {
-            let offered = opening.extensions.iter().map(String::as_bytes);
+        if !chosen.iter().all(|name| extensions.contains(name)) {
+            let offered = extensions.iter().map(String::as_bytes);
             let offered = known(offered, &[words::EXTENSIONS]);
             return refuse(format!("offered: {offered}"));
         }
@@ -357,7 +355,7 @@ fn verify_extensions(fields: &HeaderMap, opening: &Opening) -> Result<(), Failur
 ///
 /// # Errors
 /// `upstream_double_101`.
-pub(super) fn check_early(early: &[u8]) -> Result<(), Failure> {
+pub fn check_early(early: &[u8]) -> Result<(), Failure> {
     const STATUS_LINE: &[u8] = b"HTTP/1.";
     let common = early.len().min(STATUS_LINE.len());
     // A response head can't be a valid frame: "H" would be a fragmented control frame with a reserved bit.

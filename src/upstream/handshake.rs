@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
+use super::answer::Offered;
 use super::connect::Connected;
 use super::group::Busy;
 use super::line::{Line, Seen};
@@ -104,7 +105,13 @@ pub async fn handshake(
         return refused(failure, head, body, line, body_deadline, notes).await;
     }
     let wire = seen.lock().clone();
-    answer::verify(&head, &wire, opening, permit)?;
+    let offered = Offered {
+        accept: &opening.accept(),
+        subprotocols: &opening.subprotocols,
+        extensions: &opening.extensions,
+        allowed: &permit.rules().subprotocols,
+    };
+    answer::verify(&head, &wire, offered)?;
     drop(body);
     let Ok(Some((stream, early))) = timeout_at(deadline, line.switched()).await else {
         return Err(Failure::new(

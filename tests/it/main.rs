@@ -21,6 +21,8 @@ mod harness;
 mod accept;
 /// The command line, and what `check` reports about certificates.
 mod cli;
+/// What `diagnose` says of broken servers.
+mod diagnose;
 /// What the documents promise.
 mod docs;
 /// Drains that are requested through the admin service.

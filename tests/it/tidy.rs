@@ -103,10 +103,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    // It checks an upstream's answer as the proxy does, and reads its frames.
+    (
+        "diagnose",
+        &[
+            "http", "reason", "secrets", "text", "tls", "tunnel", "upstream",
+        ],
+    ),
     // What a route serves, for the addresses that it says at its start.
     (
         "cli",
-        &["config", "policy", "reason", "record", "server", "text"],
+        &[
+            "config", "diagnose", "policy", "reason", "record", "server", "text", "tls",
+        ],
     ),
 ];
 
@@ -120,7 +129,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rustls_pemfile", &["tls/identity.rs", "tls/pem.rs"]),
     ("x509_parser", &["tls.rs", "tls/"]),
     ("rcgen", &["tls.rs", "tls/"]),
-    ("rustls_native_certs", &["tls/client.rs", "tls/roots.rs"]),
+    (
+        "rustls_native_certs",
+        &["tls/client.rs", "tls/probe.rs", "tls/roots.rs"],
+    ),
     ("hyper", HYPER),
     ("hyper_util", HYPER),
     ("tokio_tungstenite", &["upstream/echo.rs"]),

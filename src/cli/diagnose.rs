@@ -1,0 +1,279 @@
+//! `wsgate diagnose`: the report of a diagnosis on a terminal or as JSON.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::records::safe;
+use super::{FAILED, OK, WRONG, explain, say, timeout};
+use crate::diagnose::{
+    Language, Options as Wanted, Outcome, Report, Request, Step, Target, diagnose,
+};
+use crate::tls::probe::Trusted;
+
+/// The command line of `diagnose`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The URL, such as wss://api.example.com/stream.
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The Origin to send, or none; without this option, that of a page on the same host.
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+    /// A field to add, such as 'Authorization: Bearer …'; its value is never shown. May be repeated.
+    #[arg(long, value_name = "NAME: VALUE")]
+    header: Vec<String>,
+    /// A subprotocol to offer. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+    /// Connect to this address instead of those of the host.
+    #[arg(long, value_name = "IP:PORT")]
+    connect_to: Option<SocketAddr>,
+    /// The name for TLS, if it is not the host.
+    #[arg(long, value_name = "NAME")]
+    sni: Option<String>,
+    /// Trust the authorities in this file too.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Send this text and expect it back.
+    #[arg(long, value_name = "TEXT")]
+    echo: Option<String>,
+    /// Stay silent in the open WebSocket for this long, to find a timer that cuts it off.
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
+    idle: Option<Duration>,
+    /// How long each step may take.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
+    timeout: Duration,
+    /// Only one walk: one address, and nothing changed.
+    #[arg(long)]
+    quick: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The language of the report: en or zh; without this option, that of the locale.
+    #[arg(long, value_name = "LANGUAGE", hide_possible_values = true)]
+    lang: Option<explain::Language>,
+}
+
+/// Diagnoses a URL. Returns 0 if the WebSocket works, 1 if a stage failed, 2 if the command line is wrong.
+pub(super) fn run(options: &Options) -> u8 {
+    let wanted = match wanted(options) {
+        Ok(wanted) => wanted,
+        Err(problem) => {
+            say(io::stderr(), &format!("error: {problem}\n"));
+            return WRONG;
+        }
+    };
+    let language = match options.lang.unwrap_or_else(of_locale) {
+        explain::Language::En => Language::En,
+        explain::Language::Zh => Language::Zh,
+    };
+    if options.json {
+        let report = diagnose(&wanted, &mut |_| {});
+        let text = format!("{:#}\n", report.json(language));
+        say(io::stdout(), &safe(&text));
+        return code(&report);
+    }
+    let paint = Paint {
+        is_coloured: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        language,
+    };
+    let most = wanted.most_connections();
+    let connections = match language {
+        Language::En => format!(
+            "{}: at most {}\n",
+            wanted.target.shown(),
+            crate::text::counted(most, "connection")
+        ),
+        Language::Zh => format!("{}：最多 {most} 个连接\n", wanted.target.shown()),
+    };
+    say(io::stdout(), &safe(&connections));
+    let report = diagnose(&wanted, &mut |step| {
+        say(io::stdout(), &paint.step(step));
+        let _ = io::stdout().flush();
+    });
+    say(io::stdout(), &paint.verdict(&report));
+    code(&report)
+}
+
+fn code(report: &Report) -> u8 {
+    if report.verdict.works() { OK } else { FAILED }
+}
+
+/// The language of the environment (POSIX: LC_ALL, LC_MESSAGES, LANG).
+fn of_locale() -> explain::Language {
+    let set = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty());
+    match set {
+        Some(value) if value.starts_with("zh") => explain::Language::Zh,
+        _ => explain::Language::En,
+    }
+}
+
+fn wanted(options: &Options) -> Result<Wanted, String> {
+    let target = Target::parse(&options.url)?;
+    let fields = options
+        .header
+        .iter()
+        .map(|field| header(field))
+        .collect::<Result<_, _>>()?;
+    let origin = match options.origin.as_deref() {
+        None => Some(target.own_origin()),
+        Some("none") => None,
+        Some(origin) if origin.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Some(origin.to_owned())
+        }
+        Some(origin) => {
+            return Err(format!(
+                "--origin {origin:?} has characters that can't be sent"
+            ));
+        }
+    };
+    for name in &options.subprotocol {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(format!(
+                "--subprotocol {name:?} is not a token (RFC 6455 section 4.1)"
+            ));
+        }
+    }
+    Ok(Wanted {
+        request: Request {
+            origin,
+            subprotocols: options.subprotocol.clone(),
+            deflate: true,
+            fields,
+            upgrade: true,
+        },
+        connect_to: options.connect_to,
+        sni: options.sni.clone(),
+        trusted: Trusted::load(options.ca.as_deref()).map_err(|error| format!("--ca: {error}"))?,
+        timeout: options.timeout,
+        echo: options.echo.clone(),
+        idle: options.idle,
+        is_quick: options.quick,
+        target,
+    })
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Fields that the handshake itself has.
+const OWN: [&str; 9] = [
+    "host",
+    "connection",
+    "upgrade",
+    "origin",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+    "content-length",
+];
+
+/// Reads a field. Messages don't have its value, which may be a secret.
+fn header(field: &str) -> Result<(String, String), String> {
+    let (name, value) = field
+        .split_once(':')
+        .ok_or("--header is not NAME: VALUE, such as 'Authorization: Bearer …'")?;
+    let (name, value) = (name.trim(), value.trim());
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("--header: {name:?} is not the name of a field"));
+    }
+    if !value
+        .bytes()
+        .all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
+    {
+        return Err(format!(
+            "--header {name}: the value has characters that can't be sent"
+        ));
+    }
+    if OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return Err(format!(
+            "--header {name}: the handshake has this field already; use --origin, --subprotocol or the URL"
+        ));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The words and colours of a terminal.
+struct Paint {
+    is_coloured: bool,
+    language: Language,
+}
+
+impl Paint {
+    fn colour(&self, code: &str, text: &str) -> String {
+        match self.is_coloured {
+            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    fn mark(&self, outcome: Outcome) -> String {
+        match outcome {
+            Outcome::Ok => self.colour("32", "ok  "),
+            Outcome::Note => self.colour("33", "note"),
+            Outcome::Failed => self.colour("31", "FAIL"),
+        }
+    }
+
+    fn step(&self, step: &Step) -> String {
+        let probe = match step.probe {
+            "walk" => String::new(),
+            probe => format!("{probe}: "),
+        };
+        let what = match step.finding {
+            Some(finding) if step.detail.is_empty() => finding.to_owned(),
+            Some(finding) => format!("{finding}: {}", step.detail),
+            None => step.detail.clone(),
+        };
+        let address = match (&step.address, step.stage) {
+            (Some(address), "tcp") => format!("{address} "),
+            _ => String::new(),
+        };
+        // Only this program's own colours may reach the terminal.
+        let what = safe(&what).replace('\n', " ");
+        format!(
+            "  {} {:<7} {:>5} ms  {address}{probe}{what}\n",
+            self.mark(step.outcome),
+            step.stage,
+            step.ms
+        )
+    }
+
+    fn verdict(&self, report: &Report) -> String {
+        let verdict = &report.verdict;
+        let pick = |en: &'static str, zh: &'static str| self.language.pick(en, zh);
+        let head = match verdict.works() {
+            true => self.colour("1;32", pick("works", "正常")),
+            false => self.colour("1;31", pick("does not work", "不正常")),
+        };
+        let mut text = format!("\n{head}: {}\n", verdict.cause(self.language));
+        let mut say = |name: &str, value: &str| {
+            if !value.is_empty() {
+                text.push_str(&format!("  {name}{}\n", safe(value).replace('\n', " ")));
+            }
+        };
+        let reason = verdict.reason().map_or("", |reason| reason.code());
+        say(pick("finding:     ", "结论：      "), verdict.finding.id());
+        say(pick("reason:      ", "原因码：    "), reason);
+        say(pick("stage:       ", "阶段：      "), verdict.stage);
+        say(pick("detail:      ", "详情：      "), &verdict.detail);
+        say(
+            pick("answered by: ", "应答者：    "),
+            verdict.answered_by.unwrap_or_default(),
+        );
+        say(
+            pick("what to do:  ", "处理办法：  "),
+            verdict.fix(self.language),
+        );
+        text
+    }
+}

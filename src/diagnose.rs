@@ -1,0 +1,205 @@
+//! Explains from outside why a WebSocket URL does not work: walks the stages, and changes one thing at a time.
+//!
+//! Only this file knows the order of the probes. It uses blocking sockets, each with a deadline, and one connection at a time.
+
+mod dial;
+mod exchange;
+mod extra;
+mod finding;
+mod gateway;
+mod judge;
+mod report;
+mod talk;
+mod target;
+mod vary;
+mod walk;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+pub use exchange::Request;
+pub use finding::{Finding, Language};
+pub use report::{Outcome, Report, Step, Verdict};
+pub use target::Target;
+
+use self::dial::{Fault, resolve};
+use self::vary::Variant;
+use self::walk::{At, Attempt, Walk};
+use crate::tls::probe::Trusted;
+
+/// The most addresses of a name that are tried.
+const ADDRESSES: usize = 4;
+
+/// How a diagnosis is done.
+pub struct Options {
+    /// The URL.
+    pub target: Target,
+    /// The request that is sent first.
+    pub request: Request,
+    /// The address to connect to instead of those of the name.
+    pub connect_to: Option<SocketAddr>,
+    /// The name for SNI and for the certificate, if it is not the host.
+    pub sni: Option<String>,
+    /// The authorities that are trusted.
+    pub trusted: Trusted,
+    /// How long each step may take.
+    pub timeout: Duration,
+    /// A text that the server sends back.
+    pub echo: Option<String>,
+    /// How long to stay silent in the open WebSocket.
+    pub idle: Option<Duration>,
+    /// Whether to walk only once.
+    pub is_quick: bool,
+}
+
+impl Options {
+    /// The most connections that a diagnosis opens.
+    #[must_use]
+    pub fn most_connections(&self) -> usize {
+        let walks =
+            match self.is_quick || self.connect_to.is_some() || self.target.address().is_some() {
+                true => 1,
+                false => ADDRESSES,
+            };
+        match self.is_quick {
+            true => walks,
+            // The variants of the request, the other scheme, and the extra probes of TLS.
+            false => walks + Variant::ALL.len() + 1 + if self.target.is_tls { 2 } else { 0 },
+        }
+    }
+}
+
+/// Diagnoses a URL; `watch` gets each step when it is over.
+pub fn diagnose(options: &Options, watch: &mut dyn FnMut(&Step)) -> Report {
+    let mut walk = Walk {
+        options,
+        watch,
+        steps: Vec::new(),
+        certificates: Vec::new(),
+        connections: 0,
+    };
+    let verdict = walk.all();
+    Report {
+        url: options.target.shown(),
+        steps: walk.steps,
+        certificates: walk.certificates,
+        connections: walk.connections,
+        verdict,
+    }
+}
+
+impl Walk<'_> {
+    fn all(&mut self) -> Verdict {
+        let addresses = match self.addresses() {
+            Ok(addresses) => addresses,
+            Err(fault) => return verdict(Attempt::failed("dns", fault)),
+        };
+        let most = if self.options.is_quick { 1 } else { ADDRESSES };
+        let mut attempts = Vec::new();
+        for &address in addresses.iter().take(most) {
+            let attempt = self.walk("walk", address, &self.options.request, true);
+            attempts.push((address, attempt));
+        }
+        let best = attempts
+            .iter()
+            .enumerate()
+            .rev()
+            .max_by_key(|(_, (_, attempt))| attempt.progress())
+            .map(|(index, _)| index);
+        let Some(best) = best else {
+            return verdict(Attempt::failed("dns", (Finding::DnsFailed, String::new())));
+        };
+        let (address, main) = attempts.swap_remove(best);
+        if let Some(differing) = differing(&main, &attempts) {
+            return differing;
+        }
+        if self.options.is_quick {
+            return verdict(main);
+        }
+        if self.options.target.is_tls && main.progress() > 2 {
+            self.without_sni(address);
+            self.http2(address);
+        }
+        if let Some(finding) = self.other_scheme(&main, address) {
+            return verdict(Attempt { finding, ..main });
+        }
+        match main.status {
+            Some(status) if status != 101 => verdict(self.vary(main, address)),
+            Some(_) => verdict(main),
+            None if main.finding == Finding::ClosedBeforeAnswer => {
+                verdict(self.vary(main, address))
+            }
+            None => verdict(main),
+        }
+    }
+
+    fn addresses(&mut self) -> Result<Vec<SocketAddr>, Fault> {
+        let Options {
+            target,
+            connect_to,
+            timeout,
+            ..
+        } = self.options;
+        if let Some(address) = connect_to {
+            return Ok(vec![*address]);
+        }
+        if let Some(ip) = target.address() {
+            return Ok(vec![SocketAddr::new(ip, target.port)]);
+        }
+        let at = At {
+            stage: "dns",
+            probe: "walk",
+            address: None,
+            begun: Instant::now(),
+        };
+        let found = resolve(&target.host, target.port, *timeout);
+        match &found {
+            Ok(addresses) => {
+                let all: Vec<_> = addresses
+                    .iter()
+                    .map(|address| address.ip().to_string())
+                    .collect();
+                self.say(&at, Outcome::Ok, None, &all.join(", "));
+            }
+            Err(fault) => self.fail(&at, fault),
+        }
+        found
+    }
+}
+
+fn verdict(attempt: Attempt) -> Verdict {
+    Verdict {
+        finding: attempt.finding,
+        stage: attempt.stage,
+        detail: attempt.detail,
+        answered_by: attempt.answered_by,
+        told: attempt.told,
+    }
+}
+
+/// The verdict if addresses of the same name behave differently.
+fn differing(best: &Attempt, others: &[(SocketAddr, Attempt)]) -> Option<Verdict> {
+    if best.finding != Finding::Works {
+        return None;
+    }
+    // A network without IPv6 says nothing about the server.
+    let failed = |(address, attempt): &&(SocketAddr, Attempt)| {
+        attempt.finding != Finding::Works
+            && !(address.is_ipv6() && attempt.finding == Finding::Unreachable)
+    };
+    let failed: Vec<_> = others.iter().filter(failed).collect();
+    let (_, first) = failed.first()?;
+    let each: Vec<_> = failed
+        .iter()
+        .map(|(address, attempt)| {
+            format!("{address}: {} ({})", attempt.finding.id(), attempt.detail)
+        })
+        .collect();
+    Some(Verdict {
+        finding: Finding::AddressesDiffer,
+        stage: first.stage,
+        detail: each.join("; "),
+        answered_by: None,
+        told: None,
+    })
+}

@@ -1,0 +1,284 @@
+//! The opening handshake on the wire: the request as a browser sends it, and the head of the answer.
+
+use std::io::{self, Read, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, response};
+
+use super::dial::{Fault, Stream};
+use super::finding::Finding;
+use super::target::Target;
+use crate::http::opening::accept_value;
+use crate::reason::{Failure, Reason};
+use crate::secrets;
+use crate::text::peer_text;
+use crate::upstream::answer::{self, Offered};
+
+/// The longest head that is read.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// How much of a body is read, to recognise a page and the words of a gateway.
+const LONGEST_BODY: usize = 4 * 1024;
+
+/// What a request offers and says.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The Origin.
+    pub origin: Option<String>,
+    /// The subprotocols.
+    pub subprotocols: Vec<String>,
+    /// Whether `permessage-deflate` is offered, as browsers do.
+    pub deflate: bool,
+    /// Further fields; their values may be secrets.
+    pub fields: Vec<(String, String)>,
+    /// Whether it asks for an upgrade at all.
+    pub upgrade: bool,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its head.
+    pub head: response::Parts,
+    /// What came after the head.
+    pub rest: Vec<u8>,
+    accept: String,
+}
+
+impl Request {
+    /// The text of the request, and the Accept that belongs to its key.
+    fn text(&self, target: &Target, key: [u8; 16]) -> (String, String) {
+        let key = STANDARD.encode(key);
+        let accept = accept_value(key.as_bytes());
+        let mut text = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\n",
+            target.path,
+            target.authority()
+        );
+        let mut add = |name: &str, value: &str| text.push_str(&format!("{name}: {value}\r\n"));
+        let has = |name: &str| {
+            self.fields
+                .iter()
+                .any(|(own, _)| own.eq_ignore_ascii_case(name))
+        };
+        match self.upgrade {
+            true => {
+                add("Connection", "Upgrade");
+                add("Upgrade", "websocket");
+                add("Sec-WebSocket-Version", "13");
+                add("Sec-WebSocket-Key", &key);
+            }
+            false => add("Connection", "close"),
+        }
+        if let Some(origin) = &self.origin {
+            add("Origin", origin);
+        }
+        if !self.subprotocols.is_empty() {
+            add("Sec-WebSocket-Protocol", &self.subprotocols.join(", "));
+        }
+        if self.deflate && self.upgrade {
+            add(
+                "Sec-WebSocket-Extensions",
+                "permessage-deflate; client_max_window_bits",
+            );
+        }
+        if !has("user-agent") {
+            add(
+                "User-Agent",
+                concat!("wsgate-diagnose/", env!("CARGO_PKG_VERSION")),
+            );
+        }
+        for (name, value) in &self.fields {
+            add(name, value);
+        }
+        text.push_str("\r\n");
+        (text, accept)
+    }
+
+    /// Sends the request and reads the answer.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn ask(&self, stream: &mut Stream, target: &Target) -> Result<Answer, Fault> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)
+            .map_err(|error| (Finding::NotHttp, format!("no random numbers: {error}")))?;
+        let (text, accept) = self.text(target, key);
+        // A server that refuses may close before it has read everything; its answer says more than the error.
+        let sent = stream
+            .write_all(text.as_bytes())
+            .and_then(|()| stream.flush());
+        let mut seen = Vec::new();
+        loop {
+            match parse(&seen)? {
+                Some((head, length)) => {
+                    let rest = seen.get(length..).unwrap_or_default().to_vec();
+                    return Ok(Answer { head, rest, accept });
+                }
+                None if seen.len() > LONGEST_HEAD => {
+                    return Err((
+                        Finding::NotHttp,
+                        format!("the head is longer than {LONGEST_HEAD} bytes"),
+                    ));
+                }
+                None => {}
+            }
+            let mut piece = [0; 4096];
+            let error = match stream.read(&mut piece) {
+                Ok(0) => None,
+                Ok(read) => {
+                    seen.extend_from_slice(piece.get(..read).unwrap_or_default());
+                    continue;
+                }
+                Err(error) => Some(error),
+            };
+            return Err(unanswered(&seen, error.or_else(|| sent.err())));
+        }
+    }
+
+    /// Checks a 101 as the proxy does.
+    ///
+    /// # Errors
+    /// The first rule that it violates.
+    pub fn verify(&self, answer: &Answer) -> Result<(), Failure> {
+        let extensions = match self.deflate {
+            true => vec!["permessage-deflate".to_owned()],
+            false => Vec::new(),
+        };
+        let offered = Offered {
+            accept: &answer.accept,
+            subprotocols: &self.subprotocols,
+            extensions: &extensions,
+            allowed: &[],
+        };
+        answer::verify(&answer.head, b"HTTP/1.0 101", offered)?;
+        answer::check_early(&answer.rest)
+    }
+}
+
+/// Reads a head; the second value is its length. `None` if it is not complete.
+fn parse(seen: &[u8]) -> Result<Option<(response::Parts, usize)>, Fault> {
+    if seen.is_empty() {
+        return Ok(None);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut response = httparse::Response::new(&mut fields);
+    let not_http = |why: String| {
+        let finding = match seen {
+            [0x15, 3, ..] => Finding::TlsOnPlainPort,
+            [0, _, _, 4, ..] => Finding::OnlyHttp2,
+            _ => Finding::NotHttp,
+        };
+        (finding, format!("{why}; {}", secrets::first_bytes(seen)))
+    };
+    let length = match response.parse(seen) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(not_http(error.to_string())),
+    };
+    let status = response
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or_else(|| not_http("a status that is not one".to_owned()))?;
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = status;
+    head.version = match response.version {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    let mut all = HeaderMap::new();
+    for field in response.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let value = HeaderValue::from_bytes(field.value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            all.append(name, value);
+        }
+    }
+    head.headers = all;
+    Ok(Some((head, length)))
+}
+
+/// Why no head came.
+fn unanswered(seen: &[u8], error: Option<io::Error>) -> Fault {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut};
+    let so_far = match seen {
+        [] => "nothing came".to_owned(),
+        seen => secrets::first_bytes(seen),
+    };
+    if let [0x15, 3, ..] = seen {
+        return (Finding::TlsOnPlainPort, so_far);
+    }
+    let refused = error.as_ref().and_then(crate::tls::refused_late);
+    if let Some(detail) = refused.and_then(|refused| refused.detail) {
+        let finding = match detail.contains("certificate") {
+            true => Finding::ClientCertificate,
+            false => Finding::TlsFailed,
+        };
+        return (finding, detail);
+    }
+    match error {
+        Some(error) if error.kind() == TimedOut => (Finding::NoAnswer, so_far),
+        Some(error) if matches!(error.kind(), ConnectionReset | BrokenPipe) && seen.is_empty() => {
+            (Finding::ClosedBeforeAnswer, format!("reset; {so_far}"))
+        }
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            (Finding::ClosedBeforeAnswer, so_far)
+        }
+        Some(error) => (Finding::ClosedBeforeAnswer, format!("{error}; {so_far}")),
+        None => (Finding::ClosedBeforeAnswer, so_far),
+    }
+}
+
+impl Answer {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.head.status.as_u16()
+    }
+
+    /// A field as text.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let value = self.head.headers.get(name)?;
+        Some(peer_text(value.as_bytes()))
+    }
+
+    /// Reads the beginning of the body, as far as it comes.
+    pub fn read_body(&mut self, stream: &mut Stream) {
+        let wanted = self
+            .field("content-length")
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(LONGEST_BODY)
+            .min(LONGEST_BODY);
+        let mut piece = [0; 1024];
+        while self.rest.len() < wanted {
+            match stream.read(&mut piece) {
+                Ok(read @ 1..) => {
+                    self.rest
+                        .extend_from_slice(piece.get(..read).unwrap_or_default());
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+    }
+
+    /// Whether the body is a page.
+    pub fn is_page(&self) -> bool {
+        let kind = self.field("content-type").unwrap_or_default();
+        kind.to_ascii_lowercase().contains("html")
+    }
+
+    /// The body in small letters, for words that gateways use.
+    pub fn words(&self) -> String {
+        String::from_utf8_lossy(&self.rest).to_ascii_lowercase()
+    }
+
+    /// The reason that a record would have for a status other than 101.
+    pub fn reason(&self) -> Option<Reason> {
+        Reason::of_answer(self.status())
+    }
+
+    /// The names of the extensions that were agreed on.
+    pub fn extensions(&self) -> Vec<String> {
+        answer::extensions(&self.head.headers)
+    }
+}

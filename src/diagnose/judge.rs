@@ -1,0 +1,110 @@
+//! What answers and failures mean: the finding of each.
+
+use super::dial::Fault;
+use super::exchange::Answer;
+use super::finding::Finding;
+use super::gateway;
+use crate::reason::{Failure, Reason};
+use crate::secrets;
+use crate::tls::chain::Fault as ChainFault;
+
+/// The finding for an answer other than 101.
+pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
+    let status = answer.status();
+    let mut detail = match answer.field("location") {
+        Some(location) => format!(
+            "{status} with Location: {}",
+            secrets::location(location.as_bytes())
+        ),
+        None => status.to_string(),
+    };
+    if answer.head.version == http::Version::HTTP_10 {
+        detail.push_str(" in HTTP/1.0");
+    }
+    if answer.is_page() {
+        detail.push_str(", with an HTML page");
+    }
+    if let Some(who) = answered_by {
+        detail.push_str(&format!(", from {who}"));
+    }
+    let words = answer.words();
+    let saw_no_upgrade = matches!(status, 400 | 426) && gateway::saw_no_upgrade(&words);
+    let finding = match answer.reason() {
+        _ if saw_no_upgrade => Finding::UpgradeStripped,
+        Some(Reason::Upstream2xxInsteadOf101) => Finding::NotUpgraded,
+        Some(Reason::UpstreamRedirect) => Finding::Redirect,
+        Some(Reason::UpstreamBadRequest)
+            if words.contains("https port")
+                || words.contains(Reason::TlsPlainHttpOnTlsPort.code()) =>
+        {
+            Finding::TlsOnPlainPort
+        }
+        Some(Reason::UpstreamBadRequest) => Finding::BadRequest,
+        Some(Reason::UpstreamUnauthorized) => Finding::Unauthorized,
+        Some(Reason::UpstreamForbidden) => Finding::Forbidden,
+        Some(Reason::UpstreamNotFound) => Finding::NotFound,
+        Some(Reason::UpstreamUpgradeRequired) => Finding::UpgradeRequired,
+        Some(Reason::UpstreamRateLimited) => Finding::RateLimited,
+        Some(Reason::Upstream5xx) if matches!(status, 502..=504) => Finding::GatewayError,
+        Some(Reason::Upstream5xx) => Finding::ServerError,
+        Some(_) => Finding::ClientError,
+        None => Finding::NotHttp,
+    };
+    (finding, detail)
+}
+
+/// The finding for a 101 that violates a rule.
+pub(super) fn invalid(failure: &Failure) -> Fault {
+    let finding = match failure.reason {
+        Reason::UpstreamHttp10101 => Finding::Http10With101,
+        Reason::Upstream101NoUpgrade => Finding::NoUpgradeField,
+        Reason::Upstream101NoConnection => Finding::NoConnectionField,
+        Reason::Upstream101WithBody => Finding::BodyWith101,
+        Reason::UpstreamAcceptMissing => Finding::AcceptMissing,
+        Reason::UpstreamAcceptMismatch => Finding::AcceptMismatch,
+        Reason::UpstreamSubprotocolUnrequested => Finding::SubprotocolUnrequested,
+        Reason::UpstreamExtensionUnrequested => Finding::ExtensionUnrequested,
+        Reason::UpstreamDouble101 => Finding::SecondAnswer,
+        _ => Finding::NotHttp,
+    };
+    (finding, failure.detail.clone().unwrap_or_default())
+}
+
+/// The finding for a TLS handshake that failed.
+pub(super) fn insecure(failure: &Failure) -> Fault {
+    let detail = failure.detail.clone().unwrap_or_default();
+    let finding = match failure.reason {
+        Reason::UpstreamTlsToPlainPort if detail.contains("HTTP") => Finding::PlainOnTlsPort,
+        Reason::UpstreamTlsToPlainPort => Finding::NotTls,
+        Reason::UpstreamAlpnH2 => Finding::OnlyHttp2,
+        Reason::UpstreamResetOnConnect => Finding::Reset,
+        _ if detail.contains("timed out") => Finding::TlsTimeout,
+        _ if detail.contains("unrecognised_name") || detail.contains("unrecognized_name") => {
+            Finding::SniUnknown
+        }
+        _ if detail.contains("protocol_version") => Finding::TlsTooOld,
+        _ if detail.contains("alert") => Finding::TlsAlert,
+        _ if detail.contains("closed") => Finding::TlsClosed,
+        _ => Finding::TlsFailed,
+    };
+    (finding, detail)
+}
+
+/// The finding for a fault of a chain.
+pub(super) fn of_chain(fault: &ChainFault) -> Finding {
+    match fault {
+        ChainFault::Expired => Finding::CertificateExpired,
+        ChainFault::NotYetValid => Finding::CertificateNotYetValid,
+        ChainFault::WrongName => Finding::CertificateWrongName,
+        ChainFault::SelfSigned => Finding::CertificateSelfSigned,
+        ChainFault::Authority => Finding::CertificateOfAuthority,
+        ChainFault::MissingIntermediate => Finding::MissingIntermediate,
+        ChainFault::UnknownAuthority => Finding::UnknownAuthority,
+        ChainFault::WeakKey => Finding::CertificateWeakKey,
+        ChainFault::Unreadable
+        | ChainFault::Other
+        | ChainFault::Order
+        | ChainFault::WeakSignature
+        | ChainFault::ExpiresSoon => Finding::CertificateUnverified,
+    }
+}

@@ -1,0 +1,244 @@
+//! An open WebSocket: a Ping, a message, silence and a Close.
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::dial::{Fault, Stream};
+use super::finding::Finding;
+use crate::reason::Reason;
+use crate::reason::codes::may_be_sent;
+use crate::text::peer_text;
+use crate::tunnel::frame::{
+    self, CLOSE, Close, Event, Extensions, PING, PONG, Reader, Sender, close, control,
+};
+
+/// The longest message that is kept to compare it with an echo.
+const LONGEST: usize = 64 * 1024;
+
+/// An open WebSocket.
+pub struct Talk<'s> {
+    stream: &'s mut Stream,
+    frames: Reader,
+    /// What was read and has not been looked at.
+    bytes: Vec<u8>,
+    /// The payload of the current frame, of which the beginning is kept.
+    payload: Vec<u8>,
+    opcode: u8,
+}
+
+/// What came.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    Pong,
+    /// A text or binary message, or a part of one.
+    Data(Vec<u8>),
+    Other,
+    Close(Close),
+}
+
+impl<'s> Talk<'s> {
+    /// After a verified 101 with these extensions; `rest` came right after it.
+    pub fn new(stream: &'s mut Stream, extensions: &[String], rest: Vec<u8>) -> Self {
+        let extensions = Extensions::agreed(extensions.iter().map(String::as_str));
+        Self {
+            stream,
+            frames: Reader::new(Sender::Server, extensions),
+            bytes: rest,
+            payload: Vec::new(),
+            opcode: 0,
+        }
+    }
+
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.stream.write_all(frame)?;
+        self.stream.flush()
+    }
+
+    /// Sends a Ping and waits for its Pong.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub fn ping(&mut self, patience: Duration) -> Result<(), Fault> {
+        self.stream.allow(patience);
+        // A failure to send shows in what is read.
+        let _ = self.send(&control(PING, b"wsgate", Some(key())));
+        loop {
+            match self.next(Finding::PingUnanswered)? {
+                Came::Pong => return Ok(()),
+                Came::Close(close) => return Err(closed(&close)),
+                Came::Data(_) | Came::Other => {}
+            }
+        }
+    }
+
+    /// Sends a text and waits for the same text.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub fn echo(&mut self, text: &str, patience: Duration) -> Result<bool, Fault> {
+        self.stream.allow(patience);
+        let key = key();
+        let mut payload = text
+            .as_bytes()
+            .get(..LONGEST)
+            .unwrap_or(text.as_bytes())
+            .to_vec();
+        let sent = payload.clone();
+        let mut message = vec![0x81];
+        match u8::try_from(payload.len()) {
+            Ok(length) if length < 126 => message.push(0x80 | length),
+            _ => {
+                message.push(0x80 | 126);
+                let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+                message.extend_from_slice(&length.to_be_bytes());
+            }
+        }
+        message.extend_from_slice(&key);
+        frame::mask(&mut payload, key);
+        message.extend_from_slice(&payload);
+        let _ = self.send(&message);
+        loop {
+            match self.next(Finding::PingUnanswered) {
+                Ok(Came::Data(data)) if data == sent => return Ok(true),
+                Ok(Came::Close(close)) => return Err(closed(&close)),
+                Ok(_) => {}
+                Err((Finding::PingUnanswered, _)) => return Ok(false),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Says nothing for `time`.
+    ///
+    /// # Errors
+    /// How the connection ended, and after which time.
+    pub fn stay_silent(&mut self, time: Duration) -> Result<(), (Fault, Duration)> {
+        let begun = Instant::now();
+        self.stream.allow(time);
+        loop {
+            match self.next(Finding::Works) {
+                Ok(Came::Close(close)) => return Err((closed(&close), begun.elapsed())),
+                Ok(_) => {}
+                Err((Finding::Works, _)) => return Ok(()),
+                Err(fault) => return Err((fault, begun.elapsed())),
+            }
+        }
+    }
+
+    /// Closes, and waits for the answer.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub fn close(&mut self, patience: Duration) -> Result<u16, Fault> {
+        self.stream.allow(patience);
+        let _ = self.send(&close(1000, "", Some(key())));
+        loop {
+            match self.next(Finding::CloseUnanswered) {
+                Ok(Came::Close(close)) => return Ok(close.shown()),
+                Ok(_) => {}
+                // An end instead of an answer is as bad for the client.
+                Err((Finding::Ended | Finding::TunnelReset, detail)) => {
+                    return Err((Finding::CloseUnanswered, detail));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Reads up to the end of the next frame; `silence` is the finding if none comes in time.
+    fn next(&mut self, silence: Finding) -> Result<Came, Fault> {
+        loop {
+            let before = self.frames.header().to_vec();
+            let (taken, event) = self.frames.read(&self.bytes).map_err(|violation| {
+                let detail = format!(
+                    "{}; {}",
+                    violation.words(),
+                    crate::secrets::frame_bytes(self.frames.header())
+                );
+                (Finding::ProtocolError, detail)
+            })?;
+            drop(before);
+            let passed: Vec<u8> = self.bytes.drain(..taken.min(self.bytes.len())).collect();
+            match event {
+                Some(Event::Header(header)) => {
+                    self.opcode = header.opcode;
+                    self.payload.clear();
+                    continue;
+                }
+                Some(Event::End) => {
+                    self.keep(&passed);
+                    let payload = std::mem::take(&mut self.payload);
+                    return match self.opcode {
+                        PONG => Ok(Came::Pong),
+                        PING => {
+                            let _ = self.send(&control(PONG, &payload, Some(key())));
+                            Ok(Came::Other)
+                        }
+                        CLOSE => Ok(Came::Other),
+                        _ => Ok(Came::Data(payload)),
+                    };
+                }
+                Some(Event::Close(close)) => return Ok(Came::Close(close)),
+                None => self.keep(&passed),
+            }
+            let mut piece = [0; 16 * 1024];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Err((Finding::Ended, self.last_words())),
+                Ok(read) => self
+                    .bytes
+                    .extend_from_slice(piece.get(..read).unwrap_or_default()),
+                Err(error) => {
+                    return Err(match error.kind() {
+                        io::ErrorKind::TimedOut => (silence, "nothing came".to_owned()),
+                        // TLS without close_notify.
+                        io::ErrorKind::UnexpectedEof => (Finding::Ended, self.last_words()),
+                        _ => (Finding::TunnelReset, error.to_string()),
+                    });
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = LONGEST.saturating_sub(self.payload.len());
+        self.payload
+            .extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
+    }
+
+    fn last_words(&self) -> String {
+        match self.frames.at_boundary() {
+            true => "after a whole frame".to_owned(),
+            false => "inside a frame".to_owned(),
+        }
+    }
+}
+
+/// The finding for a Close that was not asked for.
+fn closed(close: &Close) -> Fault {
+    let reason = match close.reason.as_slice() {
+        [] => String::new(),
+        reason => format!(" {}", peer_text(reason)),
+    };
+    let detail = match close.code {
+        None => "a Close frame without a code".to_owned(),
+        Some(code) => format!("Close {code}{reason}"),
+    };
+    let finding = match close.code {
+        None => Finding::ClosedAtOnce,
+        Some(code) if !may_be_sent(code) => Finding::ProtocolError,
+        Some(code) => match Reason::of_upstream_close(code) {
+            Reason::UpstreamClosePolicy => Finding::ClosedByPolicy,
+            Reason::UpstreamClose => Finding::Closed,
+            _ => Finding::ClosedWithError,
+        },
+    };
+    (finding, detail)
+}
+
+/// A masking key. Nothing is hidden by it.
+fn key() -> [u8; 4] {
+    let mut key = [0x5a; 4];
+    // Without random numbers any key masks as well.
+    let _ = getrandom::fill(&mut key);
+    key
+}

@@ -1,0 +1,135 @@
+//! The same request with one thing changed at a time, to find out which ingredient is refused.
+
+use std::net::SocketAddr;
+
+use super::exchange::Request;
+use super::finding::Finding;
+use super::target::Target;
+use super::walk::{Attempt, Walk};
+
+/// The Origin of mini programs on most devices.
+const WECHAT: &str = "https://servicewechat.com";
+
+/// A request with one thing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variant {
+    WithoutOrigin,
+    OwnOrigin,
+    WechatOrigin,
+    WithoutExtensions,
+    WithoutSubprotocol,
+    Plain,
+}
+
+impl Variant {
+    pub(super) const ALL: [Self; 6] = [
+        Self::WithoutOrigin,
+        Self::OwnOrigin,
+        Self::WechatOrigin,
+        Self::WithoutExtensions,
+        Self::WithoutSubprotocol,
+        Self::Plain,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::WithoutOrigin => "without_origin",
+            Self::OwnOrigin => "own_origin",
+            Self::WechatOrigin => "wechat_origin",
+            Self::WithoutExtensions => "without_extensions",
+            Self::WithoutSubprotocol => "without_subprotocol",
+            Self::Plain => "plain_request",
+        }
+    }
+
+    /// The changed request; `None` if that is no change.
+    pub(super) fn of(self, request: &Request, target: &Target) -> Option<Request> {
+        let mut changed = request.clone();
+        match self {
+            Self::WithoutOrigin => {
+                changed.origin.take()?;
+            }
+            Self::OwnOrigin => changed.origin = Some(target.own_origin()),
+            Self::WechatOrigin => changed.origin = Some(WECHAT.to_owned()),
+            Self::WithoutExtensions => changed.deflate = false,
+            Self::WithoutSubprotocol => changed.subprotocols.clear(),
+            Self::Plain => changed.upgrade = false,
+        }
+        let is_same = changed.origin == request.origin
+            && changed.deflate == request.deflate
+            && changed.subprotocols == request.subprotocols
+            && changed.upgrade == request.upgrade;
+        (!is_same).then_some(changed)
+    }
+}
+
+impl Walk<'_> {
+    /// Changes one thing at a time, to find out what is refused.
+    pub(super) fn vary(&mut self, main: Attempt, address: SocketAddr) -> Attempt {
+        if matches!(
+            main.finding,
+            Finding::Redirect | Finding::RateLimited | Finding::GatewayError
+        ) || main.told.is_some()
+        {
+            // The cause is certain.
+            return main;
+        }
+        let (request, target) = (&self.options.request, &self.options.target);
+        let mut accepted = Vec::new();
+        let mut plain = None;
+        for variant in Variant::ALL {
+            // What follows is certain.
+            if variant == Variant::Plain && !accepted.is_empty() {
+                break;
+            }
+            let Some(changed) = variant.of(request, target) else {
+                continue;
+            };
+            let attempt = self.walk(variant.name(), address, &changed, false);
+            match variant {
+                Variant::Plain => plain = attempt.status,
+                _ if attempt.finding == Finding::Works => accepted.push(variant),
+                _ => {}
+            }
+        }
+        let names: Vec<_> = accepted.iter().map(|variant| variant.name()).collect();
+        let is_origin = |variant: &Variant| {
+            matches!(
+                variant,
+                Variant::WithoutOrigin | Variant::OwnOrigin | Variant::WechatOrigin
+            )
+        };
+        let finding = if accepted.iter().any(is_origin) {
+            match request.origin {
+                Some(_) => Finding::OriginNotAllowed,
+                None => Finding::OriginMissing,
+            }
+        } else if accepted.contains(&Variant::WithoutExtensions) {
+            Finding::ExtensionRefused
+        } else if accepted.contains(&Variant::WithoutSubprotocol) {
+            Finding::SubprotocolRefused
+        } else if main.finding == Finding::Forbidden && plain.is_some_and(|status| status != 403) {
+            let detail = format!(
+                "{}; a plain request gets {}",
+                main.detail,
+                plain.unwrap_or_default()
+            );
+            return Attempt {
+                finding: Finding::UpgradeDisabled,
+                detail,
+                ..main
+            };
+        } else {
+            return main;
+        };
+        let origin = match &request.origin {
+            Some(origin) => format!("refused with Origin {}", crate::text::shown(origin, 200)),
+            None => "refused without an Origin".to_owned(),
+        };
+        Attempt {
+            finding,
+            detail: format!("{}; {origin}; accepted: {}", main.detail, names.join(", ")),
+            ..main
+        }
+    }
+}

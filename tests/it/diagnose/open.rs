@@ -1,0 +1,126 @@
+use super::*;
+
+/// A plain server that switches and then does `then`.
+fn after_101(then: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Upstream {
+    Upstream::raw(move |mut socket| {
+        let head = read_head(&mut socket).unwrap_or_default();
+        let _ = socket.write_all(switching(&head, "").as_bytes());
+        then(&mut socket);
+    })
+}
+
+/// Sends bytes, and waits for the end.
+fn saying(bytes: &'static [u8]) -> Upstream {
+    after_101(move |socket| {
+        let _ = socket.write_all(bytes);
+        let _ = std::io::copy(socket, &mut std::io::sink());
+    })
+}
+
+#[test]
+fn each_way_to_misbehave_after_the_101_has_its_finding() {
+    for (bytes, finding, reason) in [
+        (
+            &b"\x88\x00"[..],
+            "closed_at_once",
+            "upstream_close_immediate",
+        ),
+        (b"\x88\x02\x03\xe8", "closed_by_server", "upstream_close"),
+        (
+            b"\x88\x06\x03\xf0stop",
+            "closed_by_policy",
+            "upstream_close_policy",
+        ),
+        (
+            b"\x88\x02\x0f\xa1",
+            "closed_by_policy",
+            "upstream_close_policy",
+        ),
+        (
+            b"\x88\x02\x03\xf3",
+            "closed_with_error",
+            "upstream_close_error",
+        ),
+        (
+            b"\x88\x02\x03\xee",
+            "protocol_error",
+            "upstream_protocol_error",
+        ),
+        // Masked, compressed without an agreement, a reserved opcode, HTTP.
+        (
+            b"\x81\x82\x00\x00\x00\x00hi",
+            "protocol_error",
+            "upstream_protocol_error",
+        ),
+        (b"\xc1\x02hi", "protocol_error", "upstream_protocol_error"),
+        (b"\x83\x00", "protocol_error", "upstream_protocol_error"),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            "second_answer",
+            "upstream_double_101",
+        ),
+    ] {
+        let server = saying(bytes);
+        let (code, report) = diagnosed(&url(&server), &[]);
+        let found = report["verdict"]["finding"].as_str().unwrap();
+        // The bytes may come after the head has been read.
+        let is_late = finding == "second_answer" && found == "protocol_error";
+        assert!(found == finding || is_late, "{bytes:?}: {report:#}");
+        assert!(
+            is_late || report["verdict"]["reason"] == reason,
+            "{report:#}"
+        );
+        assert_eq!(code, 1);
+    }
+    let ending = after_101(|_| {});
+    verdict(
+        &url(&ending),
+        &[],
+        "ended_without_close",
+        "upstream_eof_no_close",
+    );
+    let silent = saying(b"");
+    verdict(
+        &url(&silent),
+        &["--timeout", "300ms"],
+        "ping_unanswered",
+        "upstream_timeout",
+    );
+    // It answers the Ping, and nothing else.
+    let deaf = after_101(|socket| {
+        let mut ping = [0; 12];
+        socket.read_exact(&mut ping).unwrap();
+        let _ = socket.write_all(b"\x8a\x00");
+        let _ = std::io::copy(socket, &mut std::io::sink());
+    });
+    verdict(
+        &url(&deaf),
+        &["--timeout", "300ms"],
+        "close_unanswered",
+        "close_handshake_timeout",
+    );
+}
+
+#[test]
+fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
+    let server = after_101(|socket| {
+        let mut ping = [0; 12];
+        socket.read_exact(&mut ping).unwrap();
+        let _ = socket.write_all(b"\x8a\x00");
+        socket
+            .set_read_timeout(Some(std::time::Duration::from_secs(1)))
+            .unwrap();
+        let _ = socket.read(&mut [0]);
+    });
+    let report = verdict(
+        &url(&server),
+        &["--idle", "20s"],
+        "idle_cut",
+        "upstream_eof_no_close",
+    );
+    let detail = report["verdict"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("after 1 s of silence"), "{detail}");
+    let server = admitting(|_| true);
+    let (code, report) = diagnosed(&url(&server), &["--idle", "200ms"]);
+    assert_eq!(code, 0, "{report:#}");
+}
