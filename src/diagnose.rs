@@ -2,6 +2,8 @@
 //!
 //! Only this file knows the order of the probes. It uses blocking sockets, each with a deadline, and one connection at a time.
 
+mod compare;
+mod device;
 mod dial;
 mod exchange;
 mod extra;
@@ -13,16 +15,20 @@ mod talk;
 mod target;
 mod vary;
 mod walk;
+pub mod wechat;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub use compare::Comparison;
+pub use device::device_error;
 pub use exchange::Request;
 pub use finding::{Finding, Language};
-pub use report::{Outcome, Report, Step, Verdict};
+pub use report::{Outcome, Report, SCHEMA, Step};
 pub use target::Target;
 
 use self::dial::{Fault, resolve};
+use self::report::Verdict;
 use self::vary::Variant;
 use self::walk::{At, Attempt, Walk};
 use crate::tls::probe::Trusted;
@@ -31,6 +37,7 @@ use crate::tls::probe::Trusted;
 const ADDRESSES: usize = 4;
 
 /// How a diagnosis is done.
+#[derive(Clone)]
 pub struct Options {
     /// The URL.
     pub target: Target,
@@ -50,6 +57,8 @@ pub struct Options {
     pub idle: Option<Duration>,
     /// Whether to walk only once.
     pub is_quick: bool,
+    /// Whether to try what the other platforms of WeChat send.
+    pub is_wechat: bool,
 }
 
 impl Options {
@@ -60,6 +69,12 @@ impl Options {
             match self.is_quick || self.connect_to.is_some() || self.target.address().is_some() {
                 true => 1,
                 false => ADDRESSES,
+            };
+        let walks = walks
+            + if self.is_wechat {
+                wechat::CONNECTIONS
+            } else {
+                0
             };
         match self.is_quick {
             true => walks,
@@ -113,6 +128,10 @@ impl Walk<'_> {
         if let Some(differing) = differing(&main, &attempts) {
             return differing;
         }
+        let main = match self.options.is_wechat {
+            true => self.wechat(main, address),
+            false => main,
+        };
         if self.options.is_quick {
             return verdict(main);
         }

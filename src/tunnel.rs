@@ -30,6 +30,7 @@ use crate::metrics::{Route, Traffic};
 use crate::moment::Moment;
 use crate::policy::Ping;
 use crate::reason::{By, Failure, Reason};
+use crate::record::Suspect;
 use crate::stream::{ClientStream, Parting, UpstreamStream};
 use crate::tls;
 pub(crate) use ending::Closed;
@@ -37,6 +38,12 @@ use ending::First;
 use frame::{Extensions, Sender};
 use leg::{Leg, Outgoing, begin, pump, say_close};
 use side::Side;
+
+/// The hop whose timer possibly ended a tunnel after this much silence.
+#[must_use]
+pub fn suspected(silence: Duration) -> Option<Suspect> {
+    suspect::suspect(Side::Client, silence, silence, None).map(|guess| guess.suspect)
+}
 
 /// The settings of the tunnels of one route.
 #[derive(Clone, Debug)]

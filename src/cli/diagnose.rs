@@ -1,6 +1,8 @@
 //! `wsgate diagnose`: the report of a diagnosis on a terminal or as JSON.
 
-use std::io::{self, IsTerminal, Write};
+mod recorded;
+
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,16 +12,18 @@ use clap::Args;
 use super::records::safe;
 use super::{FAILED, OK, WRONG, explain, say, timeout};
 use crate::diagnose::{
-    Language, Options as Wanted, Outcome, Report, Request, Step, Target, diagnose,
+    self, Comparison, Language, Options as Wanted, Outcome, Report, Request, Step, Target,
+    device_error, wechat,
 };
+use crate::text::counted;
 use crate::tls::probe::Trusted;
 
 /// The command line of `diagnose`.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// The URL, such as wss://api.example.com/stream.
-    #[arg(value_name = "URL")]
-    url: String,
+    #[arg(value_name = "URL", required_unless_present = "from_record")]
+    url: Option<String>,
     /// The Origin to send, or none; without this option, that of a page on the same host.
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
@@ -38,6 +42,13 @@ pub(super) struct Options {
     /// Trust the authorities in this file too.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Send what a WeChat mini program with this app id sends, on each platform.
+    #[arg(long, value_name = "APPID")]
+    wechat: Option<String>,
+    /// Repeat what a client did: a file, of which the last record with a host is taken, or the conn of a record on standard
+    /// input.
+    #[arg(long, value_name = "FILE-OR-CONN")]
+    from_record: Option<String>,
     /// Send this text and expect it back.
     #[arg(long, value_name = "TEXT")]
     echo: Option<String>,
@@ -47,6 +58,9 @@ pub(super) struct Options {
     /// How long each step may take.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     timeout: Duration,
+    /// Diagnose this URL too, which leads to the backend directly, and say where the two ways part.
+    #[arg(long, value_name = "URL")]
+    compare: Option<String>,
     /// Only one walk: one address, and nothing changed.
     #[arg(long)]
     quick: bool,
@@ -60,7 +74,7 @@ pub(super) struct Options {
 
 /// Diagnoses a URL. Returns 0 if the WebSocket works, 1 if a stage failed, 2 if the command line is wrong.
 pub(super) fn run(options: &Options) -> u8 {
-    let wanted = match wanted(options) {
+    let (wanted, missing) = match wanted(options) {
         Ok(wanted) => wanted,
         Err(problem) => {
             say(io::stderr(), &format!("error: {problem}\n"));
@@ -71,32 +85,51 @@ pub(super) fn run(options: &Options) -> u8 {
         explain::Language::En => Language::En,
         explain::Language::Zh => Language::Zh,
     };
-    if options.json {
-        let report = diagnose(&wanted, &mut |_| {});
-        let text = format!("{:#}\n", report.json(language));
-        say(io::stdout(), &safe(&text));
-        return code(&report);
+    let direct = match options.compare.as_deref().map(Target::parse).transpose() {
+        Ok(direct) => direct.map(|target| Wanted {
+            target,
+            connect_to: None,
+            sni: None,
+            ..wanted.clone()
+        }),
+        Err(problem) => {
+            say(io::stderr(), &format!("error: --compare: {problem}\n"));
+            return WRONG;
+        }
+    };
+    for what in &missing {
+        say(io::stderr(), &safe(&format!("note: {what}\n")));
     }
     let paint = Paint {
         is_coloured: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        is_quiet: options.json,
+        is_wechat: options.wechat.is_some(),
         language,
     };
-    let most = wanted.most_connections();
-    let connections = match language {
-        Language::En => format!(
-            "{}: at most {}\n",
-            wanted.target.shown(),
-            crate::text::counted(most, "connection")
-        ),
-        Language::Zh => format!("{}：最多 {most} 个连接\n", wanted.target.shown()),
+    let report = paint.diagnose(&wanted);
+    let Some(direct) = direct else {
+        if options.json {
+            print(&report.json(language));
+        }
+        return code(&report);
     };
-    say(io::stdout(), &safe(&connections));
-    let report = diagnose(&wanted, &mut |step| {
-        say(io::stdout(), &paint.step(step));
-        let _ = io::stdout().flush();
-    });
-    say(io::stdout(), &paint.verdict(&report));
+    let direct = paint.diagnose(&direct);
+    let comparison = Comparison::of(&report, &direct);
+    match options.json {
+        true => print(&serde_json::json!({
+            "schema": diagnose::SCHEMA,
+            "comparison": comparison.id(),
+            "words": comparison.words(language),
+            "report": report.json(language),
+            "direct": direct.json(language),
+        })),
+        false => say(io::stdout(), &paint.comparison(comparison, &report)),
+    }
     code(&report)
+}
+
+fn print(json: &serde_json::Value) {
+    say(io::stdout(), &safe(&format!("{json:#}\n")));
 }
 
 fn code(report: &Report) -> u8 {
@@ -115,25 +148,58 @@ fn of_locale() -> explain::Language {
     }
 }
 
-fn wanted(options: &Options) -> Result<Wanted, String> {
-    let target = Target::parse(&options.url)?;
-    let fields = options
+/// What the command line asks for, and what a record did not say.
+fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
+    let recorded = options
+        .from_record
+        .as_deref()
+        .map(recorded::find)
+        .transpose()?;
+    let url = options
+        .url
+        .as_deref()
+        .or_else(|| Some(recorded.as_ref()?.url.as_str()));
+    let target = Target::parse(url.unwrap_or_default())?;
+    let mut fields = options
         .header
         .iter()
         .map(|field| header(field))
-        .collect::<Result<_, _>>()?;
-    let origin = match options.origin.as_deref() {
-        None => Some(target.own_origin()),
-        Some("none") => None,
-        Some(origin) if origin.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Some(origin.to_owned())
-        }
-        Some(origin) => {
-            return Err(format!(
-                "--origin {origin:?} has characters that can't be sent"
-            ));
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut add = |name: &str, value: String| {
+        if !fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
+            fields.push((name.to_owned(), value));
         }
     };
+    if let Some(app_id) = &options.wechat {
+        if !wechat::is_app_id(app_id) {
+            return Err(format!(
+                "--wechat {app_id:?} is not an app id, which is wx and 16 hexadecimal digits"
+            ));
+        }
+        add("Referer", wechat::referer(app_id));
+    }
+    if let Some(agent) = recorded
+        .as_ref()
+        .and_then(|recorded| recorded.user_agent.clone())
+    {
+        add("User-Agent", agent);
+    }
+    let usual = match (&recorded, &options.wechat) {
+        (Some(recorded), _) => recorded.origin.clone(),
+        (None, Some(_)) => Some(wechat::ORIGIN.to_owned()),
+        (None, None) => Some(target.own_origin()),
+    };
+    let origin = match options.origin.as_deref() {
+        None => usual,
+        Some("none") => None,
+        Some(origin) => Some(origin.to_owned()),
+    };
+    let is_sendable = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if let Some(origin) = origin.as_ref().filter(|origin| !is_sendable(origin)) {
+        return Err(format!(
+            "the Origin {origin:?} has characters that can't be sent"
+        ));
+    }
     for name in &options.subprotocol {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(format!(
@@ -141,7 +207,7 @@ fn wanted(options: &Options) -> Result<Wanted, String> {
             ));
         }
     }
-    Ok(Wanted {
+    let wanted = Wanted {
         request: Request {
             origin,
             subprotocols: options.subprotocol.clone(),
@@ -150,14 +216,24 @@ fn wanted(options: &Options) -> Result<Wanted, String> {
             upgrade: true,
         },
         connect_to: options.connect_to,
-        sni: options.sni.clone(),
+        sni: options
+            .sni
+            .clone()
+            .or_else(|| recorded.as_ref()?.sni.clone()),
         trusted: Trusted::load(options.ca.as_deref()).map_err(|error| format!("--ca: {error}"))?,
         timeout: options.timeout,
         echo: options.echo.clone(),
         idle: options.idle,
         is_quick: options.quick,
+        is_wechat: options.wechat.is_some(),
         target,
-    })
+    };
+    Ok((
+        wanted,
+        recorded
+            .map(|recorded| recorded.missing)
+            .unwrap_or_default(),
+    ))
 }
 
 fn is_token(byte: u8) -> bool {
@@ -205,10 +281,39 @@ fn header(field: &str) -> Result<(String, String), String> {
 /// The words and colours of a terminal.
 struct Paint {
     is_coloured: bool,
+    /// Whether nothing is said until the end.
+    is_quiet: bool,
+    is_wechat: bool,
     language: Language,
 }
 
 impl Paint {
+    /// Diagnoses a URL and says each step when it is over.
+    fn diagnose(&self, wanted: &Wanted) -> Report {
+        if self.is_quiet {
+            return diagnose::diagnose(wanted, &mut |_| {});
+        }
+        let most = wanted.most_connections();
+        let url = wanted.target.shown();
+        let head = match self.language {
+            Language::En => format!("{url}: at most {}\n", counted(most, "connection")),
+            Language::Zh => format!("{url}：最多 {most} 个连接\n"),
+        };
+        say(io::stdout(), &safe(&head));
+        let report = diagnose::diagnose(wanted, &mut |step| say(io::stdout(), &self.step(step)));
+        say(io::stdout(), &self.verdict(&report));
+        report
+    }
+
+    fn comparison(&self, comparison: Comparison, report: &Report) -> String {
+        let stage = match comparison {
+            Comparison::Hop => format!(" ({})", report.verdict.stage),
+            _ => String::new(),
+        };
+        let words = comparison.words(self.language);
+        format!("\n{}{stage}\n", self.colour("1", words))
+    }
+
     fn colour(&self, code: &str, text: &str) -> String {
         match self.is_coloured {
             true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
@@ -269,6 +374,14 @@ impl Paint {
         say(
             pick("answered by: ", "应答者：    "),
             verdict.answered_by.unwrap_or_default(),
+        );
+        let shown = device_error(verdict.finding, verdict.stage);
+        say(
+            pick("WeChat shows:", "微信显示：  "),
+            &shown
+                .filter(|_| self.is_wechat)
+                .map(|shown| format!(" {shown}"))
+                .unwrap_or_default(),
         );
         say(
             pick("what to do:  ", "处理办法：  "),

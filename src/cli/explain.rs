@@ -13,7 +13,8 @@ use crate::text::shown;
 
 pub(super) use words::Language;
 
-/// Explains what `subject` names: a reason or a note, a close code, an HTTP status, or the records on standard input.
+/// Explains what `subject` names: a reason or a note, a close code, an HTTP status, a WeChat device's error, or the records
+/// on standard input.
 /// Without a subject, lists all codes.
 pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language) -> u8 {
     let Some(subject) = subject else {
@@ -23,6 +24,10 @@ pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language)
     };
     if subject == "-" {
         return recorded::explain(language);
+    }
+    if let Some(text) = numbers::device(subject, language) {
+        say(io::stdout(), &text);
+        return OK;
     }
     let name = plain(subject);
     if let Some(text) = named(&name, language).or_else(|| number(&name, language)) {

@@ -267,6 +267,12 @@ findings! {
     CloseUnanswered = "close_unanswered", Some(Reason::CloseHandshakeTimeout),
         "the server does not answer a Close frame, so closing takes long and ends with 1006", "服务器不应答 Close 帧，关闭会很慢，并以 1006 结束",
         "update the WebSocket library of the server, or look for a hop that does not pass frames on", "更新服务器的 WebSocket 库，或查找不转发帧的某一跳";
+    WechatRefused = "wechat_platform_refused", Some(Reason::OriginNotAllowed),
+        "the server admits some WeChat clients and refuses others, because they send another Origin or none", "服务器只放行部分微信客户端：其他平台发送的 Origin 不同，或者没有 Origin",
+        "admit all Origins of the platform (in wsgate the origin wechat with your app ids), and authenticate clients with a token", "放行该平台的所有 Origin（在 wsgate 中使用来源 wechat 并列出 AppID），并用令牌验证客户端";
+    WechatRule = "wechat_rule", None,
+        "the URL works, but mini programs on devices may not use it", "URL 可用，但真机上的小程序不允许使用",
+        "use wss:// and a domain that is on the mini program's socket list (开发管理 → 服务器域名)", "使用 wss:// 和已加入小程序 socket 合法域名的域名（开发管理 → 服务器域名）";
     IdleCut = "idle_cut", Some(Reason::UpstreamEofNoClose),
         "a hop or the server cuts an idle WebSocket off", "某一跳或服务器切断了空闲的 WebSocket",
         "send Pings more often than that: half of the time that silence survived, or raise the timer of the hop", "以更短的间隔发送 Ping：取空闲能存活时间的一半，或调大那一跳的超时";

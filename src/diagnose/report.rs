@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::device::device_error;
 use super::finding::{Finding, Language};
 use crate::reason::{Reason, zh};
 use crate::tls::chain::Described;
@@ -125,6 +126,7 @@ impl Report {
                 "detail": verdict.detail,
                 "fix": verdict.fix(language),
                 "answered_by": verdict.answered_by,
+                "wechat_shows": device_error(verdict.finding, verdict.stage),
             },
             "steps": self.steps,
             "certificates": self.certificates,

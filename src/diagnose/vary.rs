@@ -6,9 +6,7 @@ use super::exchange::Request;
 use super::finding::Finding;
 use super::target::Target;
 use super::walk::{Attempt, Walk};
-
-/// The Origin of mini programs on most devices.
-const WECHAT: &str = "https://servicewechat.com";
+use super::wechat;
 
 /// A request with one thing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +48,7 @@ impl Variant {
                 changed.origin.take()?;
             }
             Self::OwnOrigin => changed.origin = Some(target.own_origin()),
-            Self::WechatOrigin => changed.origin = Some(WECHAT.to_owned()),
+            Self::WechatOrigin => changed.origin = Some(wechat::ORIGIN.to_owned()),
             Self::WithoutExtensions => changed.deflate = false,
             Self::WithoutSubprotocol => changed.subprotocols.clear(),
             Self::Plain => changed.upgrade = false,

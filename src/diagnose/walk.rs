@@ -330,10 +330,14 @@ impl Walk<'_> {
             (at.probe, at.begun) = ("idle", Instant::now());
             if let Err(((finding, how), lasted)) = talk.stay_silent(time) {
                 let seconds = lasted.as_secs();
+                let hop = match crate::tunnel::suspected(lasted) {
+                    Some(suspect) => format!("{} ({}); ", suspect.hop, suspect.timer),
+                    None => String::new(),
+                };
                 let detail = format!(
-                    "after {seconds} s of silence: {how} ({}); send a Ping every {} s",
+                    "after {seconds} s of silence: {} ({how}); {hop}send a Ping at least every {} s",
                     finding.id(),
-                    (seconds / 2).max(1)
+                    (seconds * 2 / 5).max(1)
                 );
                 let fault = (Finding::IdleCut, detail);
                 self.fail(&at, &fault);

@@ -4,6 +4,8 @@
 mod answers;
 /// Servers whose TLS or certificate is wrong.
 mod certificates;
+/// Comparing two ways, what WeChat sends, and repeating what a record says.
+mod modes;
 /// Servers that misbehave in the open WebSocket.
 mod open;
 /// The command line, and what must not be shown.

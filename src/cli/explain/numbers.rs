@@ -117,6 +117,62 @@ const CLOSE_CODES: &[(u16, &str, &str, &str)] = &[
     ),
 ];
 
+/// What the number after `_code:` means in the error of a WeChat device, and where to look, in English and Chinese.
+const DEVICE_CODES: &[(u16, &str, &str)] = &[
+    (
+        1,
+        "the device can't resolve the host's name: nothing reached the server",
+        "设备无法解析主机名：请求没有到达服务器",
+    ),
+    (
+        2,
+        "the connection broke before an answer: look for tcp_… and tls_client_closed",
+        "连接在应答之前中断：查找 tcp_… 和 tls_client_closed",
+    ),
+    (
+        5,
+        "the TLS handshake took too long: look for tls_handshake_timeout",
+        "TLS 握手超时：查找 tls_handshake_timeout",
+    ),
+    (
+        8,
+        "the TLS handshake failed, on Android mostly because an intermediate certificate is missing: look for tls_alert_… and tls_client_closed, and run wsgate diagnose",
+        "TLS 握手失败，安卓上多半是缺少中间证书：查找 tls_alert_… 和 tls_client_closed，并运行 wsgate diagnose",
+    ),
+    (
+        9,
+        "there was no answer in time: look for tcp_accept_failed and upstream_handshake_timeout, or nothing reached the server",
+        "没有及时得到应答：查找 tcp_accept_failed 和 upstream_handshake_timeout，或者请求没有到达服务器",
+    ),
+    (
+        20,
+        "the answer was not 101: every refused handshake, by the proxy or by the upstream; look for event refused",
+        "应答不是 101：代理或上游拒绝了握手；查找 event 为 refused 的记录",
+    ),
+    (
+        21,
+        "the 101 lacks Upgrade, Connection or a right Sec-WebSocket-Accept: look for upstream_101_… and upstream_accept_…",
+        "101 中缺少 Upgrade、Connection 或正确的 Sec-WebSocket-Accept：查找 upstream_101_… 和 upstream_accept_…",
+    ),
+    (
+        111,
+        "nothing listens on the address: nothing reached the server",
+        "该地址上没有程序在监听：请求没有到达服务器",
+    ),
+];
+
+/// The text for an error of a WeChat device, which contains `_code:N`.
+pub(super) fn device(text: &str, language: Language) -> Option<String> {
+    let (_, rest) = text.split_once("_code:")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let code = digits.parse::<u16>().ok()?;
+    let (_, en, zh) = DEVICE_CODES.iter().find(|(known, ..)| *known == code)?;
+    Some(match language {
+        Language::En => format!("_code:{code}: {en}\n"),
+        Language::Zh => format!("_code:{code}：{zh}\n"),
+    })
+}
+
 /// What a close code says, and which reasons show it.
 pub(super) fn close_code(code: u16, language: Language) -> String {
     let words = language.words();

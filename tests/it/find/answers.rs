@@ -303,6 +303,11 @@ fn explain_takes_what_people_have_in_hand() {
         ("403", "origin_not_allowed"),
         ("426", "upstream_upgrade_required"),
         ("431", "http_too_large"),
+        ("_code:8", "intermediate certificate"),
+        (
+            "open fail: _code:20,_msg:Invalid HTTP status.",
+            "was not 101",
+        ),
         ("299", "upstream_2xx_instead_of_101"),
     ] {
         let said = explained(subject, "");
