@@ -9,6 +9,7 @@ mod exchange;
 mod extra;
 mod finding;
 mod gateway;
+mod hello;
 mod judge;
 mod report;
 mod talk;
@@ -28,6 +29,7 @@ pub use report::{Outcome, Report, SCHEMA, Step};
 pub use target::Target;
 
 use self::dial::{Fault, resolve};
+use self::extra::HELLOS;
 use self::report::Verdict;
 use self::vary::Variant;
 use self::walk::{At, Attempt, Walk};
@@ -62,6 +64,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// The name for SNI and for the certificate.
+    fn name(&self) -> &str {
+        self.sni.as_deref().unwrap_or(&self.target.host)
+    }
+
     /// The most connections that a diagnosis opens.
     #[must_use]
     pub fn most_connections(&self) -> usize {
@@ -79,7 +86,10 @@ impl Options {
         match self.is_quick {
             true => walks,
             // The variants of the request, the other scheme, and the extra probes of TLS.
-            false => walks + Variant::ALL.len() + 1 + if self.target.is_tls { 2 } else { 0 },
+            false => {
+                let extra = if self.target.is_tls { 2 + HELLOS } else { 0 };
+                walks + Variant::ALL.len() + 1 + extra
+            }
         }
     }
 }
@@ -128,16 +138,27 @@ impl Walk<'_> {
         if let Some(differing) = differing(&main, &attempts) {
             return differing;
         }
-        let main = match self.options.is_wechat {
+        let mut main = match self.options.is_wechat {
             true => self.wechat(main, address),
             false => main,
         };
         if self.options.is_quick {
             return verdict(main);
         }
+        let is_refused = matches!(
+            main.finding,
+            Finding::TlsTooOld | Finding::TlsAlert | Finding::TlsFailed
+        );
+        if is_refused {
+            self.other_clients(address);
+        }
         if self.options.target.is_tls && main.progress() > 2 {
             self.without_sni(address);
             self.http2(address);
+            let refused = self.other_clients(address);
+            if main.finding == Finding::Works && !refused.is_empty() {
+                main.detail = format!("clients that offer {} are refused", refused.join(", "));
+            }
         }
         if let Some(finding) = self.other_scheme(&main, address) {
             return verdict(Attempt { finding, ..main });

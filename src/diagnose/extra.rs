@@ -1,16 +1,78 @@
-//! Probes beside the way: the other scheme, no SNI, HTTP/2.
+//! Probes beside the way: the other scheme, other clients, no SNI, HTTP/2.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Options;
-use super::dial::{Stream, dial};
+use super::dial::{Stream, Timed, dial};
 use super::exchange::Request;
 use super::finding::Finding;
+use super::hello::{self, Answer, Offer};
 use super::report::Outcome;
 use super::target::Target;
 use super::walk::{At, Attempt, Walk};
 use crate::tls::probe::{self, Asking, Session};
+
+/// The hellos, their stable names, and whether a server that refuses them loses clients of today. With certificates of one
+/// kind, a server may well refuse the clients of the other kind; TLS 1.0 and 1.1 should be refused.
+const OFFERS: &[(Offer, &str, bool)] = &[
+    (Offer::Tls13, "only_tls13", false),
+    (Offer::Tls12, "only_tls12", true),
+    (Offer::Tls11, "only_tls11", false),
+    (Offer::Tls10, "only_tls10", false),
+    (Offer::Rsa, "only_rsa", true),
+    (Offer::Ecdsa, "only_ecdsa", false),
+];
+
+/// TLS 1.2 on the wire.
+const TLS12: u16 = 0x0303;
+
+/// How many connections they take.
+pub(super) const HELLOS: usize = OFFERS.len();
+
+/// A connection after its TLS handshake.
+type Reached = probe::Secured<probe::Watched<Timed>>;
+
+/// Whether an HTTP/2 server says in its first SETTINGS that it accepts extended CONNECT (RFC 8441 section 3).
+fn offers_websocket(stream: &mut Reached) -> Option<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const SETTINGS: u8 = 4;
+    const ENABLE_CONNECT_PROTOCOL: [u8; 2] = [0, 8];
+    stream.write_all(PREFACE).ok()?;
+    stream.flush().ok()?;
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let [_, high, low, SETTINGS, ..] = head else {
+        return None;
+    };
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([high, low]))];
+    stream.read_exact(&mut settings).ok()?;
+    let mut all = settings.chunks_exact(6);
+    Some(
+        all.any(|setting| setting.starts_with(&ENABLE_CONNECT_PROTOCOL) && setting.ends_with(&[1])),
+    )
+}
+
+/// Sends a hello and reads the first answer.
+fn answer_to(offer: Offer, host: &str, socket: &mut Timed) -> Option<Answer> {
+    let mut random = [0; 96];
+    getrandom::fill(&mut random).ok()?;
+    socket
+        .write_all(&hello::client_hello(offer, Some(host), &random))
+        .ok()?;
+    let mut seen = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        if let Some(answer) = hello::read_answer(&seen) {
+            return Some(answer);
+        }
+        match socket.read(&mut piece) {
+            Ok(read @ 1..) => seen.extend_from_slice(piece.get(..read)?),
+            Ok(_) | Err(_) => return None,
+        }
+    }
+}
 
 impl Walk<'_> {
     /// Whether the port speaks plain HTTP instead of TLS, or the reverse. Some servers wait for more instead of saying so.
@@ -80,46 +142,95 @@ impl Walk<'_> {
         speaks.then_some(finding)
     }
 
+    /// What other clients would get, by hellos of which only the answer is read. Returns those that are refused although
+    /// they are still in use.
+    pub(super) fn other_clients(&mut self, address: SocketAddr) -> Vec<&'static str> {
+        let mut refused = Vec::new();
+        for (offer, probe, is_in_use) in OFFERS {
+            let at = At {
+                stage: "tls",
+                probe,
+                address: Some(address),
+                begun: Instant::now(),
+            };
+            self.connections += 1;
+            let Ok(mut socket) = dial(address, self.options.timeout) else {
+                continue;
+            };
+            let answer = answer_to(*offer, self.options.name(), &mut socket);
+            let (is_served, detail) = match answer {
+                Some(Answer::ServerHello {
+                    version, cipher, ..
+                }) => (
+                    // A server may choose less than it was offered.
+                    version >= TLS12,
+                    format!(
+                        "{}, {}",
+                        hello::version_name(version),
+                        hello::cipher_name(cipher)
+                    ),
+                ),
+                Some(Answer::Alert(alert)) => (
+                    false,
+                    format!("refused with alert {}", hello::alert_name(alert)),
+                ),
+                Some(Answer::PlainHttp | Answer::NotTls) => {
+                    (false, "the answer is not TLS".to_owned())
+                }
+                None => (false, "refused without an answer".to_owned()),
+            };
+            if *is_in_use && !is_served {
+                refused.push(*probe);
+            }
+            self.say(&at, Outcome::Note, None, &detail);
+        }
+        refused
+    }
+
     /// What a client gets that does not send SNI.
     pub(super) fn without_sni(&mut self, address: SocketAddr) {
         if self.options.target.address().is_some() {
             return;
         }
-        let alpn = ["http/1.1"];
         self.extra(
             "without_sni",
             address,
             false,
-            &alpn,
-            |session, fault| match (session, fault) {
-                (Some(session), _) if session.faults.is_empty() => {
+            &["http/1.1"],
+            |reached| match reached {
+                Ok((_, session)) if session.faults.is_empty() => {
                     "a client without SNI gets a valid certificate".to_owned()
                 }
-                (Some(session), _) => {
-                    let leaf = session.chain.first().map(|leaf| leaf.subject.clone());
+                Ok((_, session)) => {
+                    let leaf = session.chain.first().map(|leaf| leaf.subject.as_str());
                     format!(
                         "a client without SNI gets another certificate: {}",
                         leaf.unwrap_or_default()
                     )
                 }
-                (None, detail) => format!("a client without SNI is refused: {detail}"),
+                Err(detail) => format!("a client without SNI is refused: {detail}"),
             },
         );
     }
 
-    /// What a client gets that prefers HTTP/2.
+    /// What a client gets that prefers HTTP/2, and whether it could open a WebSocket over it.
     pub(super) fn http2(&mut self, address: SocketAddr) {
-        let alpn = ["h2", "http/1.1"];
-        self.extra("http2", address, true, &alpn, |session, fault| {
-            match session.map(|session| session.alpn.as_deref()) {
-                Some(Some("h2")) => {
-                    "browsers get HTTP/2 for pages, and open a new HTTP/1.1 connection for a WebSocket unless the server \
-                     offers RFC 8441"
-                        .to_owned()
-                }
-                Some(chosen) => format!("the server prefers {}", chosen.unwrap_or("no protocol")),
-                None => format!("refused: {fault}"),
+        self.extra("http2", address, true, &["h2", "http/1.1"], |reached| match reached {
+            Ok((stream, session)) if session.alpn.as_deref() == Some("h2") => {
+                let offers = match offers_websocket(stream) {
+                    Some(true) => "offers WebSocket over it (RFC 8441), so browsers use that",
+                    Some(false) => {
+                        "does not offer WebSocket over it (RFC 8441), so browsers open an HTTP/1.1 connection"
+                    }
+                    None => "sends no SETTINGS",
+                };
+                format!("the server prefers h2 and {offers}")
             }
+            Ok((_, session)) => {
+                let chosen = session.alpn.as_deref();
+                format!("the server prefers {}", chosen.unwrap_or("no protocol"))
+            }
+            Err(detail) => format!("refused: {detail}"),
         });
     }
 
@@ -129,7 +240,7 @@ impl Walk<'_> {
         address: SocketAddr,
         sni: bool,
         alpn: &[&str],
-        words: impl Fn(Option<&Session>, &str) -> String,
+        words: impl Fn(Result<(&mut Reached, &Session), &str>) -> String,
     ) {
         let at = At {
             stage: "tls",
@@ -138,11 +249,7 @@ impl Walk<'_> {
             begun: Instant::now(),
         };
         let asking = Asking {
-            host: self
-                .options
-                .sni
-                .as_deref()
-                .unwrap_or(&self.options.target.host),
+            host: self.options.name(),
             sni,
             alpn,
         };
@@ -151,8 +258,8 @@ impl Walk<'_> {
             return;
         };
         let detail = match probe::connect(socket, &asking, &self.options.trusted) {
-            Ok((_, session)) => words(Some(&session), ""),
-            Err(failure) => words(None, &failure.detail.unwrap_or_default()),
+            Ok((mut stream, session)) => words(Ok((&mut stream, &session))),
+            Err(failure) => words(Err(&failure.detail.unwrap_or_default())),
         };
         self.say(&at, Outcome::Note, None, &detail);
     }

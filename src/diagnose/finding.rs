@@ -168,7 +168,7 @@ findings! {
         "a hop takes Upgrade or Connection away (nginx needs proxy_http_version 1.1 and both fields), or the WebSocket library has another path", "某一跳去掉了 Upgrade 或 Connection（nginx 需要 proxy_http_version 1.1 和这两个字段），或者 WebSocket 库配置了另一个路径";
     UpgradeStripped = "upgrade_stripped", Some(Reason::WsUpgradeHeaderMissing),
         "a hop in front of the server takes Upgrade away, so the server sees a plain request", "服务器前面的某一跳去掉了 Upgrade，服务器看到的是普通请求",
-        "let that hop pass Upgrade and Connection on: in nginx proxy_http_version 1.1 and both proxy_set_header lines, on a CDN its WebSocket switch", "让这一跳转发 Upgrade 和 Connection：nginx 中设置 proxy_http_version 1.1 和两行 proxy_set_header，CDN 上打开 WebSocket 开关";
+        "let that hop pass Upgrade and Connection on: in nginx proxy_http_version 1.1 and both proxy_set_header lines, on a CDN its WebSocket switch; if it serves the page itself, route this path to the WebSocket server", "让这一跳转发 Upgrade 和 Connection：nginx 中设置 proxy_http_version 1.1 和两行 proxy_set_header，CDN 上打开 WebSocket 开关；如果页面由它自己提供，请把该路径转到 WebSocket 服务器";
     Unauthorized = "unauthorized", Some(Reason::UpstreamUnauthorized),
         "the server requires a login", "服务器要求登录",
         "send the token that the application expects (--header 'Authorization: Bearer …' or in the URL); browsers can't set fields for a WebSocket", "发送应用所要求的令牌（--header 'Authorization: Bearer …'，或放在 URL 中）；浏览器无法为 WebSocket 设置字段";
@@ -261,6 +261,9 @@ findings! {
     ProtocolError = "protocol_error", Some(Reason::UpstreamProtocolError),
         "the server sends something that is not a valid WebSocket frame: clients see 1006 or 1002", "服务器发送的不是合法的 WebSocket 帧：客户端看到 1006 或 1002",
         "detail has the violation: a second handler writes to the socket, a hop changes the stream, or compression was not agreed on", "detail 中有违反的规则：另一个处理函数写入了该连接，某一跳修改了数据流，或压缩没有协商";
+    DeflateBroken = "deflate_broken", Some(Reason::UpstreamProtocolError),
+        "the server compresses its messages wrongly: clients see 1006 or 1007", "服务器压缩消息的方式不正确：客户端看到 1006 或 1007",
+        "update the WebSocket library of the server, or switch permessage-deflate off there", "更新服务器的 WebSocket 库，或在服务器上关闭 permessage-deflate";
     PingUnanswered = "ping_unanswered", Some(Reason::UpstreamTimeout),
         "the WebSocket opens, but the server does not answer a Ping", "WebSocket 能打开，但服务器不应答 Ping",
         "a hop accepts the upgrade and does not pass frames on, or the application is stuck", "某一跳接受了升级却不转发帧，或者应用卡住";
@@ -296,6 +299,19 @@ mod tests {
             for text in [finding.cause(Language::En), finding.fix(Language::En)] {
                 assert!(!text.is_empty() && !text.ends_with('.'), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn the_document_lists_every_finding() {
+        let page = std::fs::read_to_string("docs/diagnose.md").unwrap();
+        for finding in Finding::ALL {
+            let reason = finding
+                .reason()
+                .map_or_else(String::new, |reason| format!("`{reason}`"));
+            let cause = finding.cause(Language::En);
+            let row = format!("| `{}` | {reason} | {cause} |\n", finding.id());
+            assert!(page.contains(&row), "missing or old: {row}");
         }
     }
 }

@@ -3,13 +3,16 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
+use flate2::{Decompress, FlushDecompress};
+
 use super::dial::{Fault, Stream};
 use super::finding::Finding;
 use crate::reason::Reason;
 use crate::reason::codes::may_be_sent;
 use crate::text::peer_text;
 use crate::tunnel::frame::{
-    self, CLOSE, Close, Event, Extensions, PING, PONG, Reader, Sender, close, control,
+    self, CLOSE, CONTINUATION, Close, Event, Extensions, Header, PING, PONG, Reader, Sender, close,
+    control,
 };
 
 /// The longest message that is kept to compare it with an echo.
@@ -21,9 +24,15 @@ pub struct Talk<'s> {
     frames: Reader,
     /// What was read and has not been looked at.
     bytes: Vec<u8>,
-    /// The payload of the current frame, of which the beginning is kept.
-    payload: Vec<u8>,
-    opcode: u8,
+    /// The beginning of the current message.
+    message: Vec<u8>,
+    /// Whether it is compressed (RFC 7692 section 6).
+    is_compressed: bool,
+    /// The payload of the current control frame.
+    control: Vec<u8>,
+    frame: Option<Header>,
+    /// The state that compressed messages share.
+    inflater: Decompress,
 }
 
 /// What came.
@@ -44,8 +53,11 @@ impl<'s> Talk<'s> {
             stream,
             frames: Reader::new(Sender::Server, extensions),
             bytes: rest,
-            payload: Vec::new(),
-            opcode: 0,
+            message: Vec::new(),
+            is_compressed: false,
+            control: Vec::new(),
+            frame: None,
+            inflater: Decompress::new(false),
         }
     }
 
@@ -148,7 +160,6 @@ impl<'s> Talk<'s> {
     /// Reads up to the end of the next frame; `silence` is the finding if none comes in time.
     fn next(&mut self, silence: Finding) -> Result<Came, Fault> {
         loop {
-            let before = self.frames.header().to_vec();
             let (taken, event) = self.frames.read(&self.bytes).map_err(|violation| {
                 let detail = format!(
                     "{}; {}",
@@ -157,26 +168,15 @@ impl<'s> Talk<'s> {
                 );
                 (Finding::ProtocolError, detail)
             })?;
-            drop(before);
             let passed: Vec<u8> = self.bytes.drain(..taken.min(self.bytes.len())).collect();
             match event {
                 Some(Event::Header(header)) => {
-                    self.opcode = header.opcode;
-                    self.payload.clear();
+                    self.begin(header);
                     continue;
                 }
                 Some(Event::End) => {
                     self.keep(&passed);
-                    let payload = std::mem::take(&mut self.payload);
-                    return match self.opcode {
-                        PONG => Ok(Came::Pong),
-                        PING => {
-                            let _ = self.send(&control(PONG, &payload, Some(key())));
-                            Ok(Came::Other)
-                        }
-                        CLOSE => Ok(Came::Other),
-                        _ => Ok(Came::Data(payload)),
-                    };
+                    return self.end();
                 }
                 Some(Event::Close(close)) => return Ok(Came::Close(close)),
                 None => self.keep(&passed),
@@ -199,10 +199,65 @@ impl<'s> Talk<'s> {
         }
     }
 
+    fn begin(&mut self, header: Header) {
+        const RSV1: u8 = 0x40;
+        match header.opcode {
+            CONTINUATION => {}
+            CLOSE..=u8::MAX => self.control.clear(),
+            _ => {
+                self.message.clear();
+                let first = self.frames.header().first().copied().unwrap_or_default();
+                self.is_compressed = first & RSV1 != 0;
+            }
+        }
+        self.frame = Some(header);
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
-        let room = LONGEST.saturating_sub(self.payload.len());
-        self.payload
-            .extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
+        let is_control = self.frame.is_some_and(|frame| frame.opcode >= CLOSE);
+        let kept = match is_control {
+            true => &mut self.control,
+            false => &mut self.message,
+        };
+        let room = LONGEST.saturating_sub(kept.len());
+        kept.extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
+    }
+
+    /// The current frame is complete.
+    fn end(&mut self) -> Result<Came, Fault> {
+        let Some(frame) = self.frame.take() else {
+            return Ok(Came::Other);
+        };
+        match frame.opcode {
+            PONG => Ok(Came::Pong),
+            PING => {
+                let payload = std::mem::take(&mut self.control);
+                let _ = self.send(&control(PONG, &payload, Some(key())));
+                Ok(Came::Other)
+            }
+            CLOSE..=u8::MAX => Ok(Came::Other),
+            _ if !frame.is_final || frame.message > LONGEST as u64 => Ok(Came::Other),
+            _ => {
+                let message = std::mem::take(&mut self.message);
+                match self.is_compressed {
+                    true => self.inflate(message).map(Came::Data),
+                    false => Ok(Came::Data(message)),
+                }
+            }
+        }
+    }
+
+    /// Decompresses a message (RFC 7692 section 7.2.2), as far as it is kept.
+    fn inflate(&mut self, mut message: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        message.extend_from_slice(&[0, 0, 0xff, 0xff]);
+        let mut inflated = Vec::with_capacity(LONGEST);
+        let outcome = self
+            .inflater
+            .decompress_vec(&message, &mut inflated, FlushDecompress::Sync);
+        match outcome {
+            Ok(_) => Ok(inflated),
+            Err(error) => Err((Finding::DeflateBroken, error.to_string())),
+        }
     }
 
     fn last_words(&self) -> String {

@@ -106,14 +106,14 @@ impl Walk<'_> {
             Finding::ExtensionRefused
         } else if accepted.contains(&Variant::WithoutSubprotocol) {
             Finding::SubprotocolRefused
-        } else if main.finding == Finding::Forbidden && plain.is_some_and(|status| status != 403) {
+        } else if let Some(finding) = as_plain(&main, plain) {
             let detail = format!(
                 "{}; a plain request gets {}",
                 main.detail,
                 plain.unwrap_or_default()
             );
             return Attempt {
-                finding: Finding::UpgradeDisabled,
+                finding,
                 detail,
                 ..main
             };
@@ -129,5 +129,29 @@ impl Walk<'_> {
             detail: format!("{}; {origin}; accepted: {}", main.detail, names.join(", ")),
             ..main
         }
+    }
+}
+
+/// What it means that a plain request gets this status.
+fn as_plain(main: &Attempt, plain: Option<u16>) -> Option<Finding> {
+    let (gateway, plain) = (main.answered_by?, plain?);
+    // They pass no upgrade on unless they are told to.
+    let strips = [
+        "nginx",
+        "nginx (OpenResty)",
+        "Tengine",
+        "Tencent CLB",
+        "Apache",
+    ];
+    match main.finding {
+        Finding::Forbidden if (200..400).contains(&plain) && gateway != "Express" => {
+            Some(Finding::UpgradeDisabled)
+        }
+        Finding::NotUpgraded | Finding::BadRequest | Finding::UpgradeRequired
+            if main.status == Some(plain) && strips.contains(&gateway) =>
+        {
+            Some(Finding::UpgradeStripped)
+        }
+        _ => None,
     }
 }

@@ -14,6 +14,9 @@ use crate::secrets;
 use crate::tls::chain::Described;
 use crate::tls::probe::{self, Asking, Session};
 
+/// How long the beginning of a body is waited for.
+const BODY: Duration = Duration::from_millis(500);
+
 /// How long an open WebSocket is listened to before a Ping is sent: a server that closes at once does it now.
 const AT_ONCE: Duration = Duration::from_millis(200);
 
@@ -125,6 +128,7 @@ impl Walk<'_> {
         let answered_by = gateway::answered_by(&answer);
         let status = Some(answer.status());
         if answer.status() != 101 {
+            stream.allow(BODY.min(options.timeout));
             answer.read_body(&mut stream);
             let fault = judge::refused(&answer, answered_by);
             let outcome = if is_main {
@@ -224,7 +228,7 @@ impl Walk<'_> {
             ..at
         };
         let asking = Asking {
-            host: options.sni.as_deref().unwrap_or(&options.target.host),
+            host: options.name(),
             sni: true,
             alpn: &["http/1.1"],
         };

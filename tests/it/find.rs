@@ -117,7 +117,7 @@ fn recorded(format: &str) -> String {
         let text = fs::read_to_string(&records).unwrap();
         let line = text.lines().find(|line| line.contains("listening"))?;
         let at = line.find("127.0.0.1:")?;
-        let end = line[at..].find(|c: char| c == '"' || c == ' ')?;
+        let end = line[at..].find(['"', ' '])?;
         line[at..at + end].parse().ok()
     });
     let mut client = Client::plain(address);

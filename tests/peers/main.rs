@@ -22,6 +22,8 @@ mod tools;
 
 /// The container image, and the examples of `deploy/`.
 mod deploy;
+/// Real servers and hops that are set up wrongly, seen from outside.
+mod diagnose;
 /// The health checks of HAProxy, and the client of a standard library.
 mod health_checks;
 /// Real peers on both sides: Node, Express, Python and Chromium.

@@ -59,6 +59,24 @@ fn a_good_certificate_is_described() {
     for part in ["TLS 1.3", "TLS13_AES", "X25519", "http/1.1"] {
         assert!(steps.contains(part), "{part}: {steps}");
     }
+    // Its certificate is ECDSA.
+    let probe = |name: &str| {
+        let all = report["steps"].as_array().unwrap();
+        let step = all.iter().find(|step| step["probe"] == name);
+        step.unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    assert!(
+        probe("only_tls12").starts_with("TLS 1.2, TLS_ECDHE_ECDSA"),
+        "{report:#}"
+    );
+    assert!(probe("only_tls13").starts_with("TLS 1.3, "), "{report:#}");
+    assert_eq!(probe("only_rsa"), "refused with alert handshake_failure");
+    assert!(probe("only_tls10").starts_with("refused with alert "));
+    assert_eq!(
+        report["verdict"]["detail"],
+        "clients that offer only_rsa are refused"
+    );
+    assert!(report["connections"].as_u64().unwrap() <= 24);
 }
 
 #[test]
@@ -207,4 +225,38 @@ fn a_server_that_wants_a_client_certificate_or_only_http2_has_its_finding() {
     let url = format!("wss://localhost:{}/ws", http2.address().port());
     let way = to(&http2);
     verdict(&url, &[&way[0], &way[1]], "only_http2", "upstream_alpn_h2");
+}
+
+#[test]
+fn it_says_whether_browsers_could_use_http2() {
+    for (settings, part) in [
+        (
+            &b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01"[..],
+            "and offers WebSocket over it",
+        ),
+        (
+            b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64",
+            "and does not offer WebSocket",
+        ),
+        (b"\0\0\0\x04\0\0\0\0\0", "and does not offer WebSocket"),
+    ] {
+        let both = config(Authority::shared(), &["localhost"], Kind::Good);
+        let server = SecureUpstream::handling(both, move |mut stream| {
+            if stream.conn.alpn_protocol() == Some(b"h2") {
+                stream.write_all(settings)?;
+                return Ok((String::new(), stream));
+            }
+            let head = crate::harness::secure::converse(&mut stream)?;
+            Ok((head, stream))
+        });
+        let url = format!("wss://localhost:{}/ws", server.address().port());
+        let way = to(&server);
+        let (_, report) = diagnosed(&url, &[&way[0], &way[1]]);
+        let steps = report["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["probe"] == "http2").unwrap();
+        assert!(
+            step["detail"].as_str().unwrap().contains(part),
+            "{report:#}"
+        );
+    }
 }

@@ -101,6 +101,38 @@ fn each_way_to_misbehave_after_the_101_has_its_finding() {
     );
 }
 
+/// A server that agrees to compression and sends these bytes.
+fn compressing(bytes: &'static [u8]) -> Upstream {
+    Upstream::raw(move |mut socket| {
+        let head = read_head(&mut socket).unwrap_or_default();
+        let more = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let _ = socket.write_all(switching(&head, more).as_bytes());
+        let _ = socket.write_all(bytes);
+        let mut ping = [0; 12];
+        let _ = socket.read_exact(&mut ping);
+        let _ = socket.write_all(b"\x8a\x00");
+        // The client's Close, and the answer.
+        let _ = socket.read_exact(&mut [0; 8]);
+        let _ = socket.write_all(b"\x88\x02\x03\xe8");
+    })
+}
+
+#[test]
+fn broken_compression_is_told_from_good_one() {
+    // "Hello" twice, as in RFC 7692 section 7.2.3.2: the second one refers to the first. Then a message in two frames, with
+    // a Ping between them.
+    let good = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00\x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\x00";
+    let (code, report) = diagnosed(&url(&compressing(good)), &[]);
+    assert_eq!(code, 0, "{report:#}");
+    let broken = compressing(b"\xc1\x05hello");
+    verdict(
+        &url(&broken),
+        &[],
+        "deflate_broken",
+        "upstream_protocol_error",
+    );
+}
+
 #[test]
 fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
     let server = after_101(|socket| {

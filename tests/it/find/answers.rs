@@ -9,7 +9,7 @@ fn various() -> String {
         refused(4, &json!({"user_agent": "curl/8", "client": "2001:db8::7"})),
         refused(5, &json!({"event": "closed", "reason": "upstream_reset", "conn": "c1", "level": "warn"})),
         refused(6, &json!({"event": "closed", "reason": "client_close", "origin": "https://app.example.com"})),
-        refused(7, &json!({"event": "opened", "reason": null}).clone()).replace("\"reason\":null,", ""),
+        refused(7, &json!({"event": "opened", "reason": null})).replace("\"reason\":null,", ""),
         refused(8, &json!({"event": "request", "status": 200})).replace("\"reason\":\"origin_not_allowed\",", ""),
         refused(9, &json!({"event": "request", "reason": "upstream_response_cut", "status": 200})),
         refused(10, &json!({"level": "debug", "reason": "tcp_probe"})),
