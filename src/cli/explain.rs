@@ -30,7 +30,10 @@ pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language)
         return OK;
     }
     let name = plain(subject);
-    if let Some(text) = named(&name, language).or_else(|| number(&name, language)) {
+    let explained = named(&name, language)
+        .or_else(|| number(&name, language))
+        .or_else(|| among(subject, language));
+    if let Some(text) = explained {
         say(io::stdout(), &text);
         return OK;
     }
@@ -42,8 +45,8 @@ pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language)
     say(
         io::stderr(),
         &format!(
-            "{subject:?} is not the code of a reason or note, a close code or an HTTP status{hint} (wsgate explain lists all \
-             codes)\n"
+            "{subject:?} is not the code of a reason or note, a close code (1000 to 4999) or an HTTP status (100 to \
+             599){hint} (wsgate explain lists all codes)\n"
         ),
     );
     WRONG
@@ -70,6 +73,13 @@ fn named(code: &str, language: Language) -> Option<String> {
         "{code}{}\n  {}{meaning}\n",
         words.is_a_note, words.meaning
     ))
+}
+
+/// The text for the first number in a message that is a close code or a status, such as `Unexpected server response: 403`.
+fn among(text: &str, language: Language) -> Option<String> {
+    text.split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| matches!(digits.len(), 3 | 4))
+        .find_map(|digits| number(digits, language))
 }
 
 /// The text for a close code or an HTTP status.
@@ -141,6 +151,11 @@ fn list(language: Language) -> String {
             let cause = language.cause(reason);
             let _ = writeln!(text, "  {:width$}  {cause}", reason.code());
         }
+    }
+    text.push_str("notes\n");
+    for note in NoteCode::ALL {
+        let meaning = language.meaning(*note);
+        let _ = writeln!(text, "  {:width$}  {meaning}", note.code());
     }
     text
 }

@@ -8,9 +8,9 @@ mod top;
 mod wanted;
 mod when;
 
-use std::io::{self, BufWriter, Cursor, IsTerminal, Read, Write};
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
@@ -25,8 +25,8 @@ use super::{FAILED, OK, WRONG, say};
 use crate::record::{SCHEMA, line};
 use crate::text::shown;
 
-/// How much of a pipe is kept to look at twice.
-const KEPT: u64 = 8 << 20;
+/// How many bytes of records are kept of what can be read only once: a later one may show that they are wanted.
+const BEHIND: usize = 8 << 20;
 
 /// The command line of `find`.
 #[derive(Debug, Args)]
@@ -39,9 +39,9 @@ pub(super) struct Options {
     /// Count the records by this field instead of printing them.
     #[arg(long, value_name = "FIELD", conflicts_with_all = ["summary", "follow"])]
     top: Option<Field>,
-    /// How many values --top and --summary name.
-    #[arg(long, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: u16,
+    /// How many values --top and --summary name; by default 10 and 3.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: Option<u16>,
     /// Say what went wrong, how often, since when, for whom, and what to do.
     #[arg(long, conflicts_with = "follow")]
     summary: bool,
@@ -157,22 +157,24 @@ fn sources(options: &Options) -> Result<Vec<Source>, String> {
     {
         return Err("standard input (-) is named more than once".to_owned());
     }
+    let mut seen = HashSet::new();
+    sources.retain(|source| seen.insert(source.name()));
     if sources.len() > 1 {
         sources.sort_by_cached_key(first_time);
     }
     Ok(sources)
 }
 
-/// The time of a file's first record; of a file without records, and of standard input, a text behind all times.
+/// The time of a file's first record; of a file without records, and of what can be read only once, a text behind all times.
 fn first_time(source: &Source) -> String {
     const LAST: &str = "~";
-    if *source == Source::Stdin {
+    if !source.is_regular() {
         return LAST.to_owned();
     }
     let Ok(lines) = source.open() else {
         return LAST.to_owned();
     };
-    let mut reader = Reader::new(lines, false);
+    let mut reader = Reader::new(lines);
     for _ in 0..1000 {
         match reader.step() {
             Ok(Step::Json) => {
@@ -198,21 +200,14 @@ fn unreadable(source: &Source, error: &io::Error, search: &mut Search) {
     say(io::stderr(), &text);
 }
 
-/// The beginning of standard input, which can be read only once.
-fn keep() -> io::Result<Rc<[u8]>> {
-    let mut kept = Vec::new();
-    io::stdin().lock().take(KEPT).read_to_end(&mut kept)?;
-    Ok(kept.into())
-}
-
 /// Finds the connections of the wanted id.
 fn learn(lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
-    let mut reader = Reader::new(lines, false);
+    let mut reader = Reader::new(lines);
     loop {
         match reader.step()? {
             Step::Json => {
                 if let Some(record) = Record::read(reader.json()) {
-                    wanted.learn(&record);
+                    let _ = wanted.learn(&record);
                 }
             }
             Step::Foreign => {}
@@ -230,10 +225,11 @@ enum Purpose {
 struct Search {
     purpose: Purpose,
     output: BufWriter<io::StdoutLock<'static>>,
-    is_live: bool,
     has_found: bool,
-    /// The reader of the output has gone.
-    is_over: bool,
+    /// Why nothing more can be written.
+    broken: Option<io::Error>,
+    /// The last records that are not wanted, with their connections, and how many bytes they take.
+    behind: (VecDeque<(String, Vec<u8>)>, usize),
     records: u64,
     /// The times of the first and the last record.
     span: Option<(String, String)>,
@@ -244,23 +240,23 @@ struct Search {
 
 impl Search {
     fn new(options: &Options) -> Self {
-        let limit = usize::from(options.limit);
+        let limit = |usual| usize::from(options.limit.unwrap_or(usual));
         let is_json = options.format == Format::Json;
         let layout = match io::stdout().is_terminal() {
             true => line::Layout::Terminal,
             false => line::Layout::OneLine,
         };
         let purpose = match (options.top, options.summary) {
-            (Some(field), _) => Purpose::Report(Report::Top(Top::new(field, limit, is_json))),
-            (None, true) => Purpose::Report(Report::Summary(Summary::new(limit, is_json))),
+            (Some(field), _) => Purpose::Report(Report::Top(Top::new(field, limit(10), is_json))),
+            (None, true) => Purpose::Report(Report::Summary(Summary::new(limit(3), is_json))),
             (None, false) => Purpose::Print(options.format, layout),
         };
         Self {
             purpose,
             output: BufWriter::new(io::stdout().lock()),
-            is_live: options.follow,
             has_found: false,
-            is_over: false,
+            broken: None,
+            behind: (VecDeque::new(), 0),
             records: 0,
             span: None,
             foreign: 0,
@@ -276,32 +272,18 @@ impl Search {
             unreadable(source, error, search);
             outcome = Err(());
         };
-        let mut kept = None;
         if wanted.is_story() {
-            for source in sources {
-                let learned = match source {
-                    Source::File(_) => source.open().and_then(|lines| learn(lines, wanted)),
-                    Source::Stdin => keep().and_then(|bytes| {
-                        let bytes = kept.insert(bytes);
-                        let lines = Lines::of(Cursor::new(Rc::clone(bytes)))?;
-                        learn(lines, wanted)
-                    }),
-                };
+            for source in sources.iter().filter(|source| source.is_regular()) {
                 // The second reading tells what is wrong.
-                drop::<io::Result<()>>(learned);
+                let _ = source.open().and_then(|lines| learn(lines, wanted));
             }
         }
         for source in sources {
-            let lines = match (source, kept.take()) {
-                (Source::Stdin, Some(kept)) => {
-                    Lines::of(Cursor::new(kept).chain(io::stdin().lock()))
-                }
-                _ => source.open(),
-            };
+            let lines = source.open();
             if let Err(error) = lines.and_then(|lines| self.all(lines, wanted)) {
                 fail(source, &error, self);
             }
-            if self.is_over {
+            if self.broken.is_some() {
                 break;
             }
         }
@@ -310,10 +292,12 @@ impl Search {
 
     /// Reads one source.
     fn all(&mut self, lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
-        let mut reader = Reader::new(lines, self.is_live);
-        while !self.is_over {
-            if reader.may_wait() && self.output.flush().is_err() {
-                self.is_over = true;
+        let mut reader = Reader::new(lines);
+        while self.broken.is_none() {
+            if reader.may_wait()
+                && let Err(error) = self.output.flush()
+            {
+                self.broken = Some(error);
                 break;
             }
             match reader.step()? {
@@ -335,8 +319,8 @@ impl Search {
             Some((first, last)) => summary::extend(first, last, &record.time),
             None => self.span = Some((record.time.to_string(), record.time.to_string())),
         }
-        if wanted.is_story() {
-            wanted.learn(record);
+        if wanted.is_story() && wanted.learn(record) {
+            self.look_behind(&record.conn, wanted);
         }
         match &*record.event {
             "records_suppressed" if wanted.may_have_suppressed(record) => {
@@ -348,13 +332,52 @@ impl Search {
                 }
             }
             "records_dropped" if wanted.window.has(&record.time) => {
-                self.left.dropped += record.count;
+                self.left.dropped = self.left.dropped.saturating_add(record.count);
             }
             _ => {}
         }
-        if !wanted.has(record) {
-            return;
+        match wanted.has(record) {
+            true => self.show(record, json),
+            false if wanted.is_story() && !record.conn.is_empty() => {
+                self.keep(&record.conn, json);
+            }
+            false => {}
         }
+    }
+
+    /// Keeps a record that a later one may show to be wanted.
+    fn keep(&mut self, conn: &str, json: &[u8]) {
+        let (behind, bytes) = &mut self.behind;
+        *bytes += json.len();
+        behind.push_back((conn.to_owned(), json.to_vec()));
+        while *bytes > BEHIND {
+            match behind.pop_front() {
+                Some((_, oldest)) => *bytes -= oldest.len(),
+                None => break,
+            }
+        }
+    }
+
+    /// Shows the kept records of a connection that is wanted after all.
+    fn look_behind(&mut self, conn: &str, wanted: &Wanted) {
+        let (behind, bytes) = &mut self.behind;
+        let mut found = Vec::new();
+        behind.retain_mut(|(kept, json)| {
+            let is_other = kept != conn;
+            if !is_other {
+                *bytes -= json.len();
+                found.push(std::mem::take(json));
+            }
+            is_other
+        });
+        for json in found {
+            if let Some(record) = Record::read(&json).filter(|record| wanted.has(record)) {
+                self.show(&record, &json);
+            }
+        }
+    }
+
+    fn show(&mut self, record: &Record<'_>, json: &[u8]) {
         match &mut self.purpose {
             Purpose::Report(report) => {
                 self.has_found |= report.add(record);
@@ -366,7 +389,7 @@ impl Search {
                     Format::Json => json,
                     Format::Text => line::text(&json, *layout).unwrap_or_default().into(),
                 };
-                self.is_over = writeln!(self.output, "{}", safe(&text)).is_err();
+                self.broken = writeln!(self.output, "{}", safe(&text)).err();
             }
         }
     }
@@ -376,10 +399,16 @@ impl Search {
         if let Purpose::Report(report) = &self.purpose {
             let text = report.text(&self.left);
             self.has_found |= report.has_suppressed();
-            let _ = self.output.write_all(safe(&text).as_bytes());
+            let written = self.output.write_all(safe(&text).as_bytes());
+            self.broken = self.broken.or_else(|| written.err());
         }
+        self.broken = self.broken.or_else(|| self.output.flush().err());
         // The reader of the output may have gone, which is not an error.
-        let _ = self.output.flush();
+        if let Some(error) = &self.broken
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return wrong(&format!("the output is not complete: {error}"));
+        }
         let mut notes = String::new();
         if let Some((first, last)) = self.span.filter(|_| !self.has_found) {
             notes.push_str(&match self.records {
@@ -404,6 +433,9 @@ impl Search {
                  better\n",
                 self.newest_schema
             ));
+        }
+        if wanted.is_full() {
+            notes.push_str("note: more than 100000 connections have this id, and not all of their records were found\n");
         }
         notes.push_str(&self.left.note(wanted.is_narrow()));
         say(io::stderr(), &notes);

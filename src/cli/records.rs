@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::io;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 pub(super) use self::input::{Lines, Source};
 
@@ -63,12 +64,11 @@ impl<'a> Record<'a> {
     /// Reads a record from JSON. `None` if the line is something else.
     pub(super) fn read(json: &'a [u8]) -> Option<Self> {
         let record: Self = serde_json::from_slice(json).ok()?;
-        let time = record.time.as_bytes();
-        let is_time = time.len() == 24 && time.get(10) == Some(&b'T') && time.last() == Some(&b'Z');
+        // Texts of this form are ordered like the times.
+        let is_time = record.time.len() == 24 && humantime::parse_rfc3339(&record.time).is_ok();
         // A forged line must not reach the terminal through the words that are written without quotes.
         let words = [&record.event, &record.level, &record.by, &record.reason];
         let is_plain = is_time
-            && is_date(time)
             && !record.event.is_empty()
             && words.into_iter().all(|text| line::is_word(text));
         is_plain.then_some(record)
@@ -111,11 +111,6 @@ impl<'a> Record<'a> {
     }
 }
 
-fn is_date(time: &[u8]) -> bool {
-    time.iter()
-        .all(|byte| byte.is_ascii_digit() || b"-:.TZ".contains(byte))
-}
-
 /// One step of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -136,19 +131,19 @@ pub(super) struct Reader {
     /// Whether `line` follows `text` and has not been looked at.
     is_ahead: bool,
     json: Vec<u8>,
-    is_live: bool,
 }
 
+/// Longer records don't exist.
+const LONGEST_TEXT: usize = 1 << 20;
+
 impl Reader {
-    /// With `is_live`, a record as text is whole as soon as nothing more is there.
-    pub(super) fn new(lines: Lines, is_live: bool) -> Self {
+    pub(super) fn new(lines: Lines) -> Self {
         Self {
             lines,
             line: Vec::new(),
             text: String::new(),
             is_ahead: false,
             json: Vec::new(),
-            is_live,
         }
     }
 
@@ -159,7 +154,7 @@ impl Reader {
 
     /// Whether the next step may have to wait for the source.
     pub(super) fn may_wait(&self) -> bool {
-        !self.is_ahead && !self.lines.has_next()
+        !self.lines.has_next()
     }
 
     /// Reads on.
@@ -169,11 +164,8 @@ impl Reader {
     pub(super) fn step(&mut self) -> io::Result<Step> {
         loop {
             if !self.is_ahead {
-                if self.is_live && !self.text.is_empty() && !self.lines.has_next() {
-                    return Ok(self.finish());
-                }
                 match self.lines.next(&mut self.line)? {
-                    Line::Whole => {}
+                    Line::Whole => unwrap(&mut self.line),
                     Line::TooLong => return Ok(Step::Foreign),
                     Line::End if self.text.is_empty() => return Ok(Step::End),
                     Line::End => return Ok(self.finish()),
@@ -183,97 +175,134 @@ impl Reader {
             if !self.text.is_empty() {
                 if let Some(more) = self.line.strip_prefix(b"    ") {
                     self.text.push(' ');
-                    self.text
-                        .push_str(String::from_utf8_lossy(more).trim_start_matches(' '));
-                    if self.text.len() > 1 << 20 {
-                        self.text.clear();
-                        return Ok(Step::Foreign);
+                    let more = String::from_utf8_lossy(more);
+                    self.text.push_str(more.trim_start_matches(' '));
+                } else {
+                    self.is_ahead = true;
+                    return Ok(self.finish());
+                }
+            } else {
+                match content(&self.line) {
+                    Some(Content::Json(json)) => {
+                        self.json.clear();
+                        self.json.extend_from_slice(json);
+                        return Ok(Step::Json);
                     }
-                    continue;
+                    Some(Content::Text(text)) => self.text.push_str(text),
+                    None if self.line.is_empty() => continue,
+                    None => return Ok(Step::Foreign),
                 }
-                self.is_ahead = true;
-                return Ok(self.finish());
             }
-            if self.line.is_empty() {
-                continue;
+            if self.text.len() > LONGEST_TEXT {
+                self.text.clear();
+                return Ok(Step::Foreign);
             }
-            match content(&self.line) {
-                Some(Content::Json(json)) => {
-                    self.json.clear();
-                    self.json.extend_from_slice(&json);
-                    return Ok(Step::Json);
-                }
-                Some(Content::Text(text)) => {
-                    self.text.clear();
-                    self.text.push_str(&text);
-                }
-                None => return Ok(Step::Foreign),
+            // The instance comes last, so there is nothing to wait for.
+            if self.text.contains(" instance=")
+                && let Some(fields) = line::read(&self.text)
+                && fields.contains_key("instance")
+            {
+                self.text.clear();
+                return Ok(self.hold(&fields));
             }
         }
     }
 
-    /// Makes JSON of a text.
+    /// The text so far is all there is.
     fn finish(&mut self) -> Step {
         let fields = line::read(&self.text);
         self.text.clear();
-        let json = fields.map(|fields| serde_json::to_vec(&fields));
-        match json {
-            Some(Ok(json)) => {
+        fields.map_or(Step::Foreign, |fields| self.hold(&fields))
+    }
+
+    fn hold(&mut self, fields: &Map<String, Value>) -> Step {
+        match serde_json::to_vec(fields) {
+            Ok(json) => {
                 self.json = json;
                 Step::Json
             }
-            Some(Err(_)) | None => Step::Foreign,
+            Err(_) => Step::Foreign,
         }
     }
 }
 
 enum Content<'a> {
-    Json(Cow<'a, [u8]>),
-    Text(Cow<'a, str>),
+    Json(&'a [u8]),
+    Text(&'a str),
 }
 
-/// The part of a line that may be a record. Collectors of logs put things in front of it, or wrap it.
-fn content(line: &[u8]) -> Option<Content<'_>> {
-    const WRAPPED: &[u8] = b"{\"log\":\"";
-    const RECORD: &[u8] = b"{\"time\":\"";
-    if line.starts_with(WRAPPED) {
-        // Docker's json-file.
-        #[derive(Deserialize)]
-        struct Wrapped {
-            log: String,
-        }
-        let Wrapped { log } = serde_json::from_slice(line).ok()?;
-        let log = log.trim_end_matches(['\n', '\r']);
-        return match content(log.as_bytes())? {
-            Content::Json(json) => Some(Content::Json(Cow::Owned(json.into_owned()))),
-            Content::Text(text) => Some(Content::Text(Cow::Owned(text.into_owned()))),
-        };
+/// How a record in JSON begins.
+const RECORD: &[u8] = b"{\"time\":\"";
+
+/// Takes a line out of the JSON of Docker's json-file or of the journal.
+fn unwrap(line: &mut Vec<u8>) {
+    #[derive(Deserialize)]
+    struct Wrapped {
+        #[serde(alias = "MESSAGE")]
+        log: String,
     }
-    if line.first() == Some(&b'{') {
-        return Some(Content::Json(Cow::Borrowed(line)));
-    }
-    if let Some(at) = memchr::memmem::find(line, RECORD) {
-        return Some(Content::Json(Cow::Borrowed(line.get(at..)?)));
-    }
-    // The lines of containerd and CRI-O begin with a time of their own; Compose's and kubectl's with a name.
-    let mut text = std::str::from_utf8(line).ok()?;
-    if let Some((_, rest)) = text.split_once(" stdout F ") {
-        text = rest;
-    } else if let Some((name, rest)) = text.split_once(" | ")
-        && !name.trim_end().contains(' ')
+    if line.first() == Some(&b'{')
+        && !line.starts_with(RECORD)
+        && let Ok(Wrapped { log }) = serde_json::from_slice(line)
     {
-        text = rest.trim_start();
+        *line = log.trim_end_matches(['\n', '\r']).as_bytes().to_vec();
     }
-    let is_record = text.len() > 24
-        && text.as_bytes().first().is_some_and(u8::is_ascii_digit)
-        && text.as_bytes().get(23..25) == Some(b"Z ");
-    is_record.then_some(Content::Text(Cow::Borrowed(text)))
+}
+
+/// The part of a line that may be a record. Collectors of logs put times and names in front of it.
+fn content(line: &[u8]) -> Option<Content<'_>> {
+    if line.first() == Some(&b'{') {
+        return Some(Content::Json(line));
+    }
+    // A record as text may contain anything in quotes, such as what looks like another record.
+    if let Ok(text) = std::str::from_utf8(line)
+        && is_text(text)
+    {
+        return Some(Content::Text(text));
+    }
+    let start = line.get(..LONGEST_PREFIX).unwrap_or(line);
+    let end = start.iter().position(|byte| !is_of_prefix(*byte));
+    let prefix = end.map_or(start, |end| start.get(..end).unwrap_or(start));
+    if let Some(json) = line
+        .get(prefix.len()..)
+        .filter(|rest| rest.starts_with(RECORD))
+    {
+        return Some(Content::Json(json));
+    }
+    let text = std::str::from_utf8(line).ok()?;
+    let starts = text.match_indices(' ').map(|(at, _)| at + 1);
+    let mut starts = starts.take_while(|at| *at <= prefix.len());
+    let at = starts.find(|at| text.get(*at..).is_some_and(is_text))?;
+    Some(Content::Text(text.get(at..)?))
+}
+
+/// The most bytes that a collector puts in front of a record.
+const LONGEST_PREFIX: usize = 200;
+
+/// Names, times and brackets, but no quotes: what somebody else chose begins there.
+fn is_of_prefix(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b" ._:/+-[]()|,".contains(&byte)
+}
+
+/// Whether a text begins with a record's time and level.
+fn is_text(text: &str) -> bool {
+    let mut words = text.split(' ').filter(|word| !word.is_empty());
+    let is_time = |word: &str| {
+        word.len() == 24
+            && word.as_bytes().first().is_some_and(u8::is_ascii_digit)
+            && word.ends_with('Z')
+    };
+    words.next().is_some_and(is_time)
+        && words
+            .next()
+            .is_some_and(|level| ["debug", "info", "warn", "error", "-"].contains(&level))
 }
 
 /// Text that can be printed whatever a file contains. What a terminal could interpret is written as JSON writes it.
 pub(super) fn safe(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c == '\n' || !(c.is_control() || text::is_invisible(c));
-    if text.is_ascii() && !text.contains('\x7f') || text.chars().all(is_plain) {
+    let is_simple = |byte: u8| byte == b'\n' || (b' '..0x7f).contains(&byte);
+    if text.bytes().all(is_simple) || text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len());

@@ -251,7 +251,10 @@ pub fn read(line: &str) -> Option<Map<String, Value>> {
                 (value, word.len())
             }
         };
-        fields.insert(name.to_owned(), value);
+        // A later value must not replace what comes first.
+        if POSITIONS.contains(&name) || fields.insert(name.to_owned(), value).is_some() {
+            return None;
+        }
         let after = after.get(end..)?;
         if !after.is_empty() && !after.starts_with(' ') {
             return None;
@@ -376,6 +379,8 @@ mod tests {
             "a b c x=\"y\"z=1",
             "a b c x=[1",
             "a b c x=1 y",
+            "a b c x=1 x=2",
+            "a b c d time=1",
         ] {
             assert_eq!(read(line), None, "{line}");
         }

@@ -40,7 +40,7 @@ pub(super) fn find(named: &str) -> Result<Recorded, String> {
         false => (Source::Stdin, Some(named)),
     };
     let unreadable = |error| format!("--from-record {name}: {error}");
-    let mut reader = Reader::new(source.open().map_err(unreadable)?, false);
+    let mut reader = Reader::new(source.open().map_err(unreadable)?);
     let mut last = None;
     loop {
         match reader.step().map_err(unreadable)? {

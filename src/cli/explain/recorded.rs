@@ -17,15 +17,34 @@ use crate::text::shown;
 const MOST: usize = 100;
 
 /// The facts of a case, in the order in which they are shown.
-const FACTS: [&str; 8] = [
+const FACTS: [&str; 27] = [
     "time",
     "conn",
     "client",
+    "peer",
     "route",
+    "host",
+    "path",
+    "origin",
+    "user_agent",
+    "upstream",
+    "attempts",
+    "status",
     "detail",
     "hint",
     "suspect",
+    "problems",
+    "count",
+    "top_clients",
+    "first_close",
+    "close_code_client",
+    "close_reason_client",
+    "close_code_upstream",
+    "close_reason_upstream",
+    "close_code_proxy",
     "client_sees",
+    "idle_ms",
+    "lasted_ms",
 ];
 
 /// Explains each record on standard input, and the others only by their number.
@@ -37,7 +56,7 @@ pub(super) fn explain(language: Language) -> u8 {
         Ok(lines) => lines,
         Err(error) => return unreadable(&error),
     };
-    let mut reader = Reader::new(lines, false);
+    let mut reader = Reader::new(lines);
     let (mut explained, mut more) = (0, 0);
     loop {
         match reader.step() {
@@ -91,7 +110,13 @@ fn text(json: &[u8], language: Language) -> Option<String> {
     match record.reason.parse::<Reason>() {
         Ok(reason) => text.push_str(&one(reason, language)),
         Err(_) if record.reason.is_empty() => {
-            let _ = writeln!(text, "{}", language.words().unexplained);
+            let words = language.words();
+            let is_of_a_request = ["opened", "closed", "request"].contains(&&*record.event);
+            let what = match is_of_a_request {
+                true => words.unexplained,
+                false => words.of_the_proxy,
+            };
+            let _ = writeln!(text, "{what}");
         }
         Err(unknown) => {
             let _ = writeln!(text, "{unknown}");

@@ -50,8 +50,10 @@ pub(super) struct Words {
     pub(super) explained: &'static str,
     /// After a status: the application may have sent it.
     pub(super) application: &'static str,
-    /// A record without a reason.
+    /// A record of a request without a reason.
     pub(super) unexplained: &'static str,
+    /// A record about the proxy itself.
+    pub(super) of_the_proxy: &'static str,
     /// The beginning of the reference.
     pub(super) introduction: &'static str,
     /// The beginning of its last section.
@@ -87,11 +89,12 @@ const ENGLISH: Words = Words {
     meaning: "meaning: ",
     reasons: "Reasons for which a client sees it:",
     no_reason: "No reason of wsgate shows it to a client.",
-    which: "To see which it was: wsgate find --failed --client ADDRESS --since 10m records",
+    which: "To see which it was: wsgate find --client ADDRESS --since 10m records",
     refused: "Every handshake that is refused or fails shows 1006 too. Of a tunnel that was open:",
     explained: "A route with `explain_refusals` also sends it, with the reason's code as its text, to say why a handshake was refused.",
     application: "The upstream can answer a plain request with any status; such a record has the event `request` and no reason.",
     unexplained: "This record has no reason: nothing failed.",
+    of_the_proxy: "This record is about the proxy itself; docs/records.md says what its event means.",
     introduction: "# Reasons\n\n\
          Every refused handshake and every ended tunnel has one of these codes in the field `reason` of its record.\n\
          `stage` says how far the connection got, and `by` says who caused the end. `status` is the HTTP status that the\n\
@@ -120,11 +123,12 @@ const CHINESE: Words = Words {
     meaning: "含义：",
     reasons: "会让客户端看到它的原因：",
     no_reason: "wsgate 没有任何原因会让客户端看到它。",
-    which: "要知道是哪一个：wsgate find --failed --client 地址 --since 10m records",
+    which: "要知道是哪一个：wsgate find --client 地址 --since 10m records",
     refused: "每一次被拒绝或失败的握手，客户端看到的也是 1006。对于已经打开的隧道：",
     explained: "设置了 `explain_refusals` 的路由也会发送它，并以原因码作为文本，说明握手为什么被拒绝。",
     application: "对普通请求，上游可以返回任何状态码；这样的记录 event 为 `request`，没有 reason。",
     unexplained: "这条记录没有原因：没有任何失败。",
+    of_the_proxy: "这条记录是关于代理自身的；docs/records.md 说明了它的 event。",
     introduction: "# 原因码\n\n\
          每一次被拒绝的握手、每一条结束的隧道，记录的 `reason` 字段都是下列原因码之一。\n\
          `stage` 表示连接到了哪个阶段，`by` 表示由谁造成，`status` 是返回给客户端的 HTTP 状态码（如果有）。\n\

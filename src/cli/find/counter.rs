@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+/// The most bytes of a text that are kept.
+const LONGEST: usize = 300;
+
 /// Counts texts exactly as long as there are not too many different ones.
 #[derive(Debug)]
 pub(super) struct Counter {
@@ -35,8 +38,13 @@ impl Counter {
     }
 
     pub(super) fn add(&mut self, text: &str, count: u64) {
+        // The proxy writes less; only forged records have more.
+        let text = match text.get(..text.floor_char_boundary(LONGEST)) {
+            Some(start) if text.len() > LONGEST => start,
+            _ => text,
+        };
         if let Some(known) = self.counts.get_mut(text) {
-            *known += count;
+            *known = known.saturating_add(count);
             return;
         }
         if self.counts.len() >= self.kept * 2 {
@@ -54,12 +62,15 @@ impl Counter {
             *count = count.saturating_sub(least);
             *count > 0
         });
-        self.missing += least;
+        self.missing = self.missing.saturating_add(least);
     }
 
     /// How many different texts came, and whether there were more.
     pub(super) fn different(&self) -> (usize, bool) {
-        (self.counts.len(), self.missing > 0)
+        match self.missing {
+            0 => (self.counts.len(), false),
+            _ => (self.kept * 2, true),
+        }
     }
 
     /// How much each count may be too low.

@@ -19,15 +19,18 @@ impl Left {
     /// Counts a record `records_suppressed`.
     pub(super) fn suppress(&mut self, record: &Record<'_>) {
         if self.suppressed.len() < REASONS || self.suppressed.contains_key(&*record.reason) {
-            *self
+            let count = self
                 .suppressed
                 .entry(record.reason.to_string())
-                .or_default() += record.count;
+                .or_default();
+            *count = count.saturating_add(record.count);
         }
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.suppressed.values().sum()
+        self.suppressed
+            .values()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// What the answer does not contain.

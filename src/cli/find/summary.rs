@@ -13,7 +13,7 @@ use crate::reason::Reason;
 use crate::text::{counted, shown};
 
 /// How many different values are kept for each reason if there are too many.
-const KEPT: usize = 200;
+const KEPT: usize = 100;
 
 /// More reasons and events than any version has.
 const REASONS: usize = 500;
@@ -65,7 +65,7 @@ impl Group {
     }
 
     fn total(&self) -> u64 {
-        self.count + self.suppressed
+        self.count.saturating_add(self.suppressed)
     }
 
     fn at(&mut self, time: &str) {
@@ -155,10 +155,14 @@ impl Summary {
     }
 
     pub(super) fn suppressed(&mut self, record: &Record<'_>) {
+        // Probes are not failures.
+        if record.level == "debug" {
+            return;
+        }
         let Some(group) = self.group(&record.reason) else {
             return;
         };
-        group.suppressed += record.count;
+        group.suppressed = group.suppressed.saturating_add(record.count);
         group.at(&record.time);
         for frequent in &record.top_clients {
             group.clients.add(&frequent.value, frequent.count);
@@ -186,7 +190,7 @@ impl Summary {
     pub(super) fn text(&self, left: &Left) -> String {
         match self.is_json {
             true => format!("{}\n", self.json(left)),
-            false => self.words(),
+            false => self.words(left),
         }
     }
 
@@ -240,7 +244,7 @@ impl Summary {
         })
     }
 
-    fn words(&self) -> String {
+    fn words(&self, left: &Left) -> String {
         let mut text = String::new();
         let groups = self.sorted();
         if self.records == 0 && groups.is_empty() {
@@ -251,7 +255,7 @@ impl Summary {
                 |count: u64, thing| counted(usize::try_from(count).unwrap_or(usize::MAX), thing);
             let _ = writeln!(
                 text,
-                "{} to {}: {}; {} opened, {} closed, {}, {}",
+                "{} to {}: {}; {} opened, {} closed, {}, {}{}",
                 self.first,
                 self.last,
                 number(self.records, "record"),
@@ -259,6 +263,10 @@ impl Summary {
                 self.closed,
                 number(self.requests, "plain request"),
                 number(self.refused, "refusal"),
+                match left.total() {
+                    0 => String::new(),
+                    more => format!(" and {more} more that were counted instead of written"),
+                },
             );
         }
         if groups.is_empty() {
@@ -287,16 +295,15 @@ impl Summary {
             say("caused by", listed(&group.by));
             say("client sees", listed(&group.client_sees));
             let (different, are_more) = group.clients.different();
-            let more = if are_more { " or more" } else { "" };
+            let over = if are_more { "over " } else { "" };
+            let most = self.limit;
             if different > 0 {
-                say(
-                    "clients",
-                    format!("{different}{more}, {}", frequent(&group.clients)),
-                );
+                let named = frequent(&group.clients, most);
+                say("clients", format!("{over}{different}, {named}"));
             }
-            say("routes", frequent(&group.routes));
-            say("origins", frequent(&group.origins));
-            say("paths", frequent(&group.paths));
+            say("routes", frequent(&group.routes, most));
+            say("origins", frequent(&group.origins, most));
+            say("paths", frequent(&group.paths, most));
             // Of refusals that were only counted, just the reason is known.
             let general = known.map(|known| known.fix).unwrap_or_default();
             let hint = [group.hint.as_str(), general]
@@ -327,9 +334,9 @@ fn listed<K: ToString>(counts: &BTreeMap<K, u64>) -> String {
 }
 
 /// The most frequent values.
-fn frequent(counter: &Counter) -> String {
+fn frequent(counter: &Counter, most: usize) -> String {
     let named: Vec<_> = counter
-        .top(3)
+        .top(most)
         .into_iter()
         .map(|Counted { value, count, .. }| format!("{} ({count})", shown(&value, 80)))
         .collect();

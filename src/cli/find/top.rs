@@ -62,7 +62,7 @@ impl Top {
         let named = match self.field {
             Field::Reason => {
                 self.counter.add(&record.reason, record.count);
-                self.unwritten += record.count;
+                self.unwritten = self.unwritten.saturating_add(record.count);
                 return;
             }
             Field::Client => &record.top_clients,
@@ -71,7 +71,7 @@ impl Top {
         };
         for frequent in named {
             self.counter.add(&frequent.value, frequent.count);
-            self.unwritten += frequent.count;
+            self.unwritten = self.unwritten.saturating_add(frequent.count);
         }
     }
 
@@ -121,13 +121,15 @@ impl Top {
             };
             let _ = writeln!(text, "{count:>9}  {value}");
         }
-        if different > values.len() {
+        if are_more {
             let _ = writeln!(
                 text,
-                "{:>9}  {} more",
-                "",
-                counted(different - values.len(), "value")
+                "{:>9}  and more: over {different} different values",
+                ""
             );
+        } else if different > values.len() {
+            let more = counted(different - values.len(), "value");
+            let _ = writeln!(text, "{:>9}  {more} more", "");
         }
         if are_more {
             let _ = writeln!(

@@ -11,6 +11,7 @@ use super::when::Window;
 use crate::cli::explain::nearest;
 use crate::cli::records::Record;
 use crate::reason::Reason;
+use crate::text::peer_text;
 
 /// All conditions; a record has to meet each of them.
 #[derive(Debug)]
@@ -37,7 +38,11 @@ impl Wanted {
     /// # Errors
     /// Which option has a value that can't be used, and what is expected.
     pub(super) fn parse(filters: &Filters, now: SystemTime) -> Result<Self, String> {
-        let lower = |text: &Option<String>| text.as_deref().map(str::to_ascii_lowercase);
+        // In records, everything but printable ASCII is escaped.
+        let lower = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            Some(peer_text(text.as_bytes()).to_ascii_lowercase())
+        };
         Ok(Self {
             window: Window::parse(filters.since.as_deref(), filters.until.as_deref(), now)?,
             client: filters.client.as_deref().map(client).transpose()?,
@@ -61,15 +66,16 @@ impl Wanted {
         self.id.is_some()
     }
 
-    /// Remembers the connection of a record that has the id.
-    pub(super) fn learn(&mut self, record: &Record<'_>) {
-        if self.has_id(record)
-            && !record.conn.is_empty()
-            && !self.story.contains(&*record.conn)
-            && self.story.len() < MOST_CONNECTIONS
-        {
-            self.story.insert(record.conn.to_string());
-        }
+    /// Remembers the connection of a record that has the id; returns whether it is a new one.
+    pub(super) fn learn(&mut self, record: &Record<'_>) -> bool {
+        let is_new =
+            self.has_id(record) && !record.conn.is_empty() && !self.story.contains(&*record.conn);
+        is_new && !self.is_full() && self.story.insert(record.conn.to_string())
+    }
+
+    /// Whether there may be more connections with the id than are remembered.
+    pub(super) fn is_full(&self) -> bool {
+        self.story.len() >= MOST_CONNECTIONS
     }
 
     fn has_id(&self, record: &Record<'_>) -> bool {
@@ -98,12 +104,15 @@ impl Wanted {
 
     /// Whether refusals that were not written may be among those that are asked for. Only their time and reason are known.
     pub(super) fn may_have_suppressed(&self, record: &Record<'_>) -> bool {
-        self.window.has(&record.time) && self.has_reason(&record.reason) && self.id.is_none()
+        self.window.has(&record.time)
+            && self.has_reason(&record.reason)
+            && (!self.is_failed || record.level != "debug")
     }
 
     /// Whether more than time and reason is asked for, so that of suppressed refusals only the most frequent are known.
     pub(super) fn is_narrow(&self) -> bool {
         self.client.is_some()
+            || self.id.is_some()
             || self.user_agent.is_some()
             || self.route.is_some()
             || self.origin.is_some()
@@ -162,7 +171,8 @@ fn reason(text: &str) -> Result<String, String> {
     if code.contains('*') || code.parse::<Reason>().is_ok() {
         return Ok(code);
     }
-    let hint = match nearest(&code).first() {
+    let is_reason = |code: &&&str| code.parse::<Reason>().is_ok();
+    let hint = match nearest(&code).iter().find(is_reason) {
         Some(nearest) => format!("; did you mean {nearest}?"),
         None => String::new(),
     };

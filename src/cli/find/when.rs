@@ -29,24 +29,38 @@ impl Window {
         let moment = |name: &str, text: &str| {
             moment(text, now).ok_or_else(|| format!("{name} {text:?} is not a time: {FORMS}"))
         };
-        let since_at = since.map(|text| moment("--since", text)).transpose()?;
-        let mut until_at = until.map(|text| moment("--until", text)).transpose()?;
-        let begin = since_at.map(|(at, _)| at);
-        if let (Some(begin), Some((end, is_any_day))) = (begin, &mut until_at) {
-            if *is_any_day && *end < begin {
-                *end += DAY;
-            }
-            if *end < begin {
-                return Err(format!(
-                    "--until {} is before --since {}",
-                    stamp(*end),
-                    stamp(begin)
-                ));
-            }
+        let begin = since.map(|text| moment("--since", text)).transpose()?;
+        let begin = begin.map(|moment| moment.at);
+        let end = until.map(|text| moment("--until", text)).transpose()?;
+        let end = match (end, begin) {
+            (
+                Some(Moment {
+                    at,
+                    kind: Kind::AnyDay,
+                }),
+                Some(begin),
+            ) => Some(first_after(at, begin)),
+            (
+                Some(Moment {
+                    at,
+                    kind: Kind::Day,
+                }),
+                _,
+            ) => at.checked_add(DAY.saturating_sub(Duration::from_millis(1))),
+            (end, _) => end.map(|moment| moment.at),
+        };
+        if let (Some(begin), Some(end)) = (begin, end)
+            && end < begin
+        {
+            return Err(format!(
+                "--until {} is before --since {}",
+                stamp(end),
+                stamp(begin)
+            ));
         }
         Ok(Self {
             since: begin.map(stamp),
-            until: until_at.map(|(at, _)| stamp(at)),
+            until: end.map(stamp),
         })
     }
 
@@ -61,31 +75,72 @@ fn stamp(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
-/// The moment, and whether it is a time of any day.
-fn moment(text: &str, now: SystemTime) -> Option<(SystemTime, bool)> {
+/// The first time of day `at` after `begin`.
+fn first_after(at: SystemTime, begin: SystemTime) -> SystemTime {
+    let days = |between: Duration| {
+        DAY.saturating_mul(u32::try_from(between.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX))
+    };
+    let found = match at.duration_since(begin) {
+        Ok(after) => at.checked_sub(days(after)),
+        Err(before) => at.checked_add(days(before.duration()) + DAY),
+    };
+    found.unwrap_or(at)
+}
+
+/// What a text says.
+#[derive(Clone, Copy)]
+struct Moment {
+    at: SystemTime,
+    kind: Kind,
+}
+
+/// How exact it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Exact,
+    /// A date without a time: its beginning.
+    Day,
+    /// A time without a date.
+    AnyDay,
+}
+
+fn moment(text: &str, now: SystemTime) -> Option<Moment> {
+    let (at, kind) = read(text, now)?;
+    // Others have no form in records.
+    let last = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(253_402_300_799))?;
+    (SystemTime::UNIX_EPOCH..last)
+        .contains(&at)
+        .then_some(Moment { at, kind })
+}
+
+fn read(text: &str, now: SystemTime) -> Option<(SystemTime, Kind)> {
     let text = text.trim();
     if text == "now" {
-        return Some((now, false));
+        return Some((now, Kind::Exact));
     }
-    if let Ok(ago) = humantime::parse_duration(text) {
-        return Some((now.checked_sub(ago)?, false));
+    // M would be months, which nobody means here.
+    if let Ok(ago) = humantime::parse_duration(text)
+        && !text.contains('M')
+    {
+        return Some((now.checked_sub(ago)?, Kind::Exact));
     }
     let (text, ahead) = offset(text)?;
     let date = text
         .get(..10)
         .filter(|date| date.as_bytes().get(4) == Some(&b'-'));
     let Some(date) = date else {
-        let today = humantime::format_rfc3339_seconds(shifted(now, -ahead)?).to_string();
+        let local = shifted(now, -ahead).filter(|local| *local >= SystemTime::UNIX_EPOCH)?;
+        let today = humantime::format_rfc3339_seconds(local).to_string();
         let at = shifted(at(today.get(..10)?, text)?, ahead)?;
         let at = if at > now { at.checked_sub(DAY)? } else { at };
-        return Some((at, true));
+        return Some((at, Kind::AnyDay));
     };
-    let time = match text.get(10..)?.strip_prefix(['T', 't', ' ']) {
-        Some(time) => time,
-        None if text.len() == 10 => "00:00",
+    let (time, kind) = match text.get(10..)?.strip_prefix(['T', 't', ' ']) {
+        Some(time) => (time, Kind::Exact),
+        None if text.len() == 10 => ("00:00", Kind::Day),
         None => return None,
     };
-    Some((shifted(at(date, time)?, ahead)?, false))
+    Some((shifted(at(date, time)?, ahead)?, kind))
 }
 
 /// Splits an offset from the end. The second value is what must be added to the local time, in minutes, to get UTC.
@@ -190,6 +245,10 @@ mod tests {
             "2026-01-02T",
             "例:子",
             "-5m",
+            "15M",
+            "60y",
+            "1970-01-01T00:00+01:00",
+            "9999-12-31T23:59-14:00",
         ] {
             let error = Window::parse(Some(text), None, now()).unwrap_err();
             assert!(error.contains("--since") && error.contains("15m"), "{text}");
@@ -205,6 +264,10 @@ mod tests {
         assert_eq!(window.until.as_deref(), Some("2026-01-02T00:10:00.000Z"));
         assert!(window.has("2026-01-02T00:00:00.000Z"));
         assert!(!window.has("2026-01-02T00:10:00.001Z"));
+        let window = Window::parse(Some("2025-06-01T03:00"), Some("03:01"), now()).unwrap();
+        assert_eq!(window.until.as_deref(), Some("2025-06-01T03:01:00.000Z"));
+        let window = Window::parse(Some("2025-06-01"), Some("2025-06-01"), now()).unwrap();
+        assert_eq!(window.until.as_deref(), Some("2025-06-01T23:59:59.999Z"));
         let error = Window::parse(Some("10m"), Some("20m"), now()).unwrap_err();
         assert!(error.contains("is before"), "{error}");
     }

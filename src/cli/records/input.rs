@@ -1,7 +1,7 @@
 //! Where records come from: files, also compressed ones, and standard input.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -23,9 +23,27 @@ const POLL: Duration = Duration::from_millis(100);
 /// The window of zstd that is accepted, as a power of two: what its levels up to 19 need, and some more.
 const WINDOW: u32 = 25;
 
-/// First bytes of gzip (RFC 1952) and zstd (RFC 8878).
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// How content is compressed.
+enum Compression {
+    Gzip,
+    Zstd,
+    /// By a program with this name.
+    Unknown(&'static str),
+}
+
+/// From the first bytes: gzip (RFC 1952), zstd with or without a skippable frame in front (RFC 8878), and others.
+fn compression(first: &[u8]) -> Option<Compression> {
+    match first {
+        [0x1f, 0x8b, ..] => Some(Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            Some(Compression::Zstd)
+        }
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some(Compression::Unknown("xz")),
+        [b'B', b'Z', b'h', ..] => Some(Compression::Unknown("bzip2")),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Some(Compression::Unknown("lz4")),
+        _ => None,
+    }
+}
 
 /// A place to read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +69,14 @@ impl Source {
         }
     }
 
+    /// Whether it can be read more than once.
+    pub(in crate::cli) fn is_regular(&self) -> bool {
+        match self {
+            Self::Stdin => false,
+            Self::File(path) => path.metadata().is_ok_and(|found| found.is_file()),
+        }
+    }
+
     /// Opens it.
     pub(in crate::cli) fn open(&self) -> io::Result<Lines> {
         match self {
@@ -63,8 +89,15 @@ impl Source {
     pub(in crate::cli) fn follow(&self) -> io::Result<Lines> {
         match self {
             Self::Stdin => self.open(),
+            Self::File(_) if !self.is_regular() => self.open(),
             Self::File(path) => {
-                let file = open(path)?;
+                let mut file = open(path)?;
+                let mut first = [0; 6];
+                let read = file.read(&mut first)?;
+                if compression(first.get(..read).unwrap_or_default()).is_some() {
+                    return Err(io::Error::other("a compressed file can't be followed"));
+                }
+                file.rewind()?;
                 let reader = Tail {
                     inode: file.metadata()?.ino(),
                     path: path.clone(),
@@ -115,15 +148,19 @@ impl Lines {
     /// Lines of `raw`. Compressed content is recognised by its first bytes, whatever a file's name is.
     pub(in crate::cli) fn of(raw: impl Read + 'static) -> io::Result<Self> {
         let mut raw = BufReader::with_capacity(CHUNK, raw);
-        let first = raw.fill_buf()?;
-        let reader: Box<dyn Read> = if first.starts_with(GZIP) {
-            Box::new(MultiGzDecoder::new(raw))
-        } else if first.starts_with(ZSTD) {
-            let mut decoder = zstd::Decoder::with_buffer(raw)?;
-            decoder.window_log_max(WINDOW)?;
-            Box::new(decoder)
-        } else {
-            return Ok(Self(Box::new(raw)));
+        let reader: Box<dyn Read> = match compression(raw.fill_buf()?) {
+            None => return Ok(Self(Box::new(raw))),
+            Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(raw)),
+            Some(Compression::Zstd) => {
+                let mut decoder = zstd::Decoder::with_buffer(raw)?;
+                decoder.window_log_max(WINDOW)?;
+                Box::new(decoder)
+            }
+            Some(Compression::Unknown(name)) => {
+                return Err(io::Error::other(format!(
+                    "{name} is not supported; unpack it first, as in `{name} -dc FILE | wsgate find`"
+                )));
+            }
         };
         Ok(Self(Box::new(BufReader::with_capacity(CHUNK, reader))))
     }

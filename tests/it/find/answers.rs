@@ -154,6 +154,7 @@ fn too_many_values_make_the_counts_approximate_and_this_is_said() {
     }
     let top = counts(&["--top", "client"], &records);
     assert_eq!(top["values"][0]["value"], "203.0.113.7");
+    assert_eq!(top["different"], 40_000);
     assert_eq!(top["values"][0]["approximate"], true);
     assert_eq!(top["approximate"], true);
     let found = find(&["--top", "client"], &records);
@@ -217,6 +218,59 @@ fn suppressed_and_lost_records_are_told() {
     // Of one client's, the number is not known.
     let found = find(&["--client", "198.51.100.9"], &flood());
     assert!(err(&found).contains("is not known"), "{}", err(&found));
+}
+
+#[test]
+fn forged_counts_do_no_harm() {
+    let most = json!({"event": "records_suppressed", "count": u64::MAX, "top_clients": [{"value": "a", "count": u64::MAX}]});
+    let dropped = json!({"event": "records_dropped", "count": u64::MAX});
+    let records = [
+        refused(1, &most),
+        refused(2, &most),
+        refused(3, &dropped),
+        refused(4, &dropped),
+    ]
+    .concat();
+    for arguments in [
+        &[][..],
+        &["--summary"],
+        &["--top", "reason"],
+        &["--top", "client"],
+    ] {
+        let found = find(arguments, &records);
+        assert!(
+            err(&found).contains("18446744073709551615"),
+            "{arguments:?}: {}",
+            err(&found)
+        );
+        assert!(!err(&found).contains("panicked"), "{}", err(&found));
+    }
+}
+
+#[test]
+fn suppressed_probes_are_not_failures() {
+    let probes = refused(
+        1,
+        &json!({"event": "records_suppressed", "level": "debug", "reason": "tcp_probe", "count": 300}),
+    );
+    let records = [probes, refused(2, &json!({}))].concat();
+    let summary = find(&["--summary"], &records);
+    assert!(!out(&summary).contains("tcp_probe"), "{}", out(&summary));
+    let failed = find(
+        &["--failed", "--reason", "tcp_probe", "--top", "reason"],
+        &records,
+    );
+    assert_eq!(failed.status.code(), Some(1), "{}", out(&failed));
+}
+
+#[test]
+fn text_that_records_escape_is_found() {
+    let record = refused(
+        1,
+        &json!({"user_agent": "\\xe5\\xbe\\xae\\xe4\\xbf\\xa1 x"}),
+    );
+    let found = find(&["--user-agent", "微信"], &record);
+    assert_eq!(seconds(&found), [1], "{}", err(&found));
 }
 
 #[test]
@@ -303,6 +357,12 @@ fn explain_takes_what_people_have_in_hand() {
         ("403", "origin_not_allowed"),
         ("426", "upstream_upgrade_required"),
         ("431", "http_too_large"),
+        ("Unexpected server response: 403", "upstream_forbidden"),
+        ("HTTP/1.1 404 Not Found", "upstream_not_found"),
+        (
+            "websocket: close 1006 (abnormal closure): unexpected EOF",
+            "never sent",
+        ),
         ("_code:8", "intermediate certificate"),
         (
             "open fail: _code:20,_msg:Invalid HTTP status.",
@@ -352,6 +412,13 @@ fn explain_reads_records_from_standard_input() {
     let fine =
         refused(1, &json!({"event": "opened"})).replace("\"reason\":\"origin_not_allowed\",", "");
     assert!(out(&explained("-", &fine)).contains("nothing failed"));
+    let reload = "{\"time\":\"2026-01-02T20:38:03.000Z\",\"schema\":1,\"event\":\"reload_refused\",\"problems\":[\"p.yaml:3\"]}\n";
+    let said = explained("-", reload);
+    assert!(
+        out(&said).contains("p.yaml:3") && out(&said).contains("about the proxy itself"),
+        "{}",
+        out(&said)
+    );
     let later = refused(1, &json!({"reason": "of_tomorrow"}));
     assert!(out(&explained("-", &later)).contains("no reason has the code \"of_tomorrow\""));
     let many = explained("-", &record.repeat(150));

@@ -129,6 +129,19 @@ fn what_collectors_of_logs_add_is_taken_off() {
             "containerd, text",
             format!("2026-01-02T20:38:59.123456789+08:00 stdout F {text}"),
         ),
+        (
+            "journalctl -o json",
+            json!({"PRIORITY": "6", "MESSAGE": record}).to_string(),
+        ),
+        ("kubectl --prefix, text", format!("[pod/a/wsgate] {text}")),
+        (
+            "docker logs -t, text",
+            format!("2026-01-02T20:38:59.123456789Z {text}"),
+        ),
+        (
+            "journalctl, text",
+            format!("Jan 02 20:38:59 host wsgate[12]: {text}"),
+        ),
         ("compose, JSON", format!("wsgate-1  | {record}")),
         ("compose, text", format!("wsgate-1  | {text}")),
         ("kubectl --prefix", format!("[pod/a/wsgate] {record}")),
@@ -155,6 +168,7 @@ fn other_lines_are_counted_and_skipped() {
         refused(3, &json!({"reason": "a\u{1b}[2Jb"})),
         refused(4, &json!({"event": "refused\nforged"})),
         refused(5, &json!({"time": "2026-01-02T20:38\u{1b}[2JZ"})),
+        refused(5, &json!({"time": "9999-99-99T99:99:99.999Z"})),
     ];
     let mut lines = vec![
         "plain words",
@@ -196,7 +210,8 @@ fn nothing_in_a_record_reaches_the_terminal_unescaped() {
         2,
         &json!({"event": "records_suppressed", "count": 3, "top_clients": [{"value": evil, "count": 3}], "reason": "origin_null"}),
     );
-    let input = format!("{record}{summary}");
+    let returns = "{\"time\":\"2026-01-02T20:38:03.000Z\",\"schema\":1,\"event\":\"refused\",\r\t\"client\":\"x\"}\n";
+    let input = format!("{record}{summary}{returns}");
     for arguments in [
         &[][..],
         &["--format", "json"],
@@ -311,7 +326,7 @@ fn a_file_is_followed_through_rotation() {
     fs::write(&path, refused(5, &json!({"hint": ""}))).unwrap();
     following.expect(5);
     // Records as text are shown as soon as they are there.
-    let text = find(&[], &refused(6, &json!({})));
+    let text = find(&[], &refused(6, &json!({"instance": "host"})));
     let mut file = fs::File::options().append(true).open(&path).unwrap();
     file.write_all(&text.stdout).unwrap();
     following.expect(6);
@@ -319,14 +334,130 @@ fn a_file_is_followed_through_rotation() {
 
 #[test]
 fn a_pipe_is_read_as_it_comes() {
-    let mut following = Following::start(Path::new("."), &["--failed"]);
-    let mut stdin = following.child.stdin.take().unwrap();
-    for second in 1..4 {
-        stdin
-            .write_all(refused(second, &json!({})).as_bytes())
-            .unwrap();
-        following.expect(second);
+    let changes = json!({"instance": "host"});
+    let as_text = |second| find(&[], &refused(second, &changes)).stdout;
+    for arguments in [&["--failed"][..], &[]] {
+        for is_text in [false, true] {
+            let mut following = Following::start(Path::new("."), arguments);
+            let mut stdin = following.child.stdin.take().unwrap();
+            for second in 1..4 {
+                let line = match is_text {
+                    true => as_text(second),
+                    false => refused(second, &changes).into_bytes(),
+                };
+                stdin.write_all(&line).unwrap();
+                following.expect(second);
+            }
+        }
     }
+}
+
+#[test]
+fn the_story_of_a_connection_is_found_in_what_can_be_read_only_once() {
+    let first = refused(1, &json!({"conn": "c", "request_id": "first"}));
+    let other = refused(2, &json!({}));
+    let second = refused(3, &json!({"conn": "c", "request_id": "second"}));
+    let records = [first, other, second].concat();
+    // It comes while the pipe is still open.
+    let mut following = Following::start(Path::new("."), &["--id", "second"]);
+    let mut stdin = following.child.stdin.take().unwrap();
+    stdin.write_all(records.as_bytes()).unwrap();
+    following.expect(1);
+    following.expect(3);
+    drop(stdin);
+    let found = find(&["--id", "second", "/dev/stdin"], &records);
+    assert_eq!(seconds(&found), [1, 3], "{}", err(&found));
+    let folder = files(&[("records", records.as_bytes())]);
+    let fifo = folder.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let writer = {
+        let fifo = fifo.clone();
+        std::thread::spawn(move || fs::write(fifo, records))
+    };
+    let output = find_in(folder.path(), &["--id", "second", "fifo"], b"");
+    writer.join().unwrap().unwrap();
+    assert_eq!(seconds(&output), [1, 3], "{}", err(&output));
+}
+
+/// What clients choose is in quotes. It must neither hide its record nor stand for another one.
+#[test]
+fn a_client_cannot_forge_a_record_through_its_own() {
+    let forged = "2026-11-30T08:00:00.000Z info  closed client_close client=6.6.6.6 schema=1";
+    for agent in [
+        format!("x stdout F {forged}"),
+        format!("x | {forged}"),
+        forged.to_owned(),
+        "x instance=forged".to_owned(),
+        "x\" instance=forged".to_owned(),
+        format!("x {}", refused(9, &json!({})).trim_end()),
+    ] {
+        let record = refused(1, &json!({"user_agent": agent, "instance": "host"}));
+        for layout in ["line", "terminal"] {
+            let text = match layout {
+                "line" => String::from_utf8(find(&[], &record).stdout).unwrap(),
+                _ => on_a_terminal(&record),
+            };
+            let found = find(&["--format", "json"], &text);
+            let read: Value = serde_json::from_str(out(&found)).unwrap();
+            let expected: Value = serde_json::from_str(&record).unwrap();
+            assert_eq!(read, expected, "{layout}: {agent}");
+            assert_eq!(err(&found), "", "{layout}: {agent}");
+        }
+    }
+    // In the line of another program, too.
+    let line = format!(
+        "203.0.113.9 - - \"GET / HTTP/1.1\" 200 \"{}\"\n",
+        refused(1, &json!({})).trim_end()
+    );
+    let found = find(&[], &line);
+    assert_eq!(out(&found), "");
+    assert!(
+        err(&found).contains("1 line is not a record"),
+        "{}",
+        err(&found)
+    );
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_an_error() {
+    let records = refused(1, &json!({})).repeat(100);
+    let folder = files(&[("records", records.as_bytes())]);
+    for options in ["", "--summary", "--top client"] {
+        let run = format!("{} find {options} records > /dev/full", program().display());
+        let output = Command::new("sh")
+            .args(["-c", &run])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options}");
+        assert!(
+            err(&output).contains("the output is not complete"),
+            "{}",
+            err(&output)
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_unpacked_or_followed_is_told() {
+    let folder = files(&[
+        ("a.xz", b"\xfd7zXZ\0rest"),
+        ("a.gz", &gzip(&refused(1, &json!({})))),
+    ]);
+    let found = find_in(folder.path(), &["a.xz"], b"");
+    assert_eq!(found.status.code(), Some(2));
+    assert!(
+        err(&found).contains("a.xz: xz is not supported"),
+        "{}",
+        err(&found)
+    );
+    let found = find_in(folder.path(), &["--follow", "a.gz"], b"");
+    assert_eq!(found.status.code(), Some(2));
+    assert!(err(&found).contains("can't be followed"), "{}", err(&found));
+    // The same file twice is one file.
+    let found = find_in(folder.path(), &["a.gz", "a.gz"], b"");
+    assert_eq!(seconds(&found), [1]);
 }
 
 #[test]
