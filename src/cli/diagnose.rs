@@ -1,21 +1,21 @@
 //! `wsgate diagnose`: the report of a diagnosis on a terminal or as JSON.
 
 mod recorded;
+mod screen;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use self::screen::Screen;
 use super::records::safe;
 use super::{FAILED, OK, WRONG, explain, say, timeout};
 use crate::diagnose::{
-    self, Comparison, Language, Options as Wanted, Outcome, Report, Request, Step, Target,
-    device_error, wechat,
+    self, Comparison, Language, Options as Wanted, Report, Request, Target, wechat,
 };
-use crate::text::counted;
 use crate::tls::probe::Trusted;
 
 /// The command line of `diagnose`.
@@ -100,20 +100,15 @@ pub(super) fn run(options: &Options) -> u8 {
     for what in &missing {
         say(io::stderr(), &safe(&format!("note: {what}\n")));
     }
-    let paint = Paint {
-        is_coloured: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-        is_quiet: options.json,
-        is_wechat: options.wechat.is_some(),
-        language,
-    };
-    let report = paint.diagnose(&wanted);
+    let screen = Screen::new(options.json, options.wechat.is_some(), language);
+    let report = screen.diagnose(&wanted);
     let Some(direct) = direct else {
         if options.json {
             print(&report.json(language));
         }
         return code(&report);
     };
-    let direct = paint.diagnose(&direct);
+    let direct = screen.diagnose(&direct);
     let comparison = Comparison::of(&report, &direct);
     match options.json {
         true => print(&serde_json::json!({
@@ -123,7 +118,7 @@ pub(super) fn run(options: &Options) -> u8 {
             "report": report.json(language),
             "direct": direct.json(language),
         })),
-        false => say(io::stdout(), &paint.comparison(comparison, &report)),
+        false => say(io::stdout(), &screen.comparison(comparison, &report)),
     }
     code(&report)
 }
@@ -276,117 +271,4 @@ fn header(field: &str) -> Result<(String, String), String> {
         ));
     }
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// The words and colours of a terminal.
-struct Paint {
-    is_coloured: bool,
-    /// Whether nothing is said until the end.
-    is_quiet: bool,
-    is_wechat: bool,
-    language: Language,
-}
-
-impl Paint {
-    /// Diagnoses a URL and says each step when it is over.
-    fn diagnose(&self, wanted: &Wanted) -> Report {
-        if self.is_quiet {
-            return diagnose::diagnose(wanted, &mut |_| {});
-        }
-        let most = wanted.most_connections();
-        let url = wanted.target.shown();
-        let head = match self.language {
-            Language::En => format!("{url}: at most {}\n", counted(most, "connection")),
-            Language::Zh => format!("{url}：最多 {most} 个连接\n"),
-        };
-        say(io::stdout(), &safe(&head));
-        let report = diagnose::diagnose(wanted, &mut |step| say(io::stdout(), &self.step(step)));
-        say(io::stdout(), &self.verdict(&report));
-        report
-    }
-
-    fn comparison(&self, comparison: Comparison, report: &Report) -> String {
-        let stage = match comparison {
-            Comparison::Hop => format!(" ({})", report.verdict.stage),
-            _ => String::new(),
-        };
-        let words = comparison.words(self.language);
-        format!("\n{}{stage}\n", self.colour("1", words))
-    }
-
-    fn colour(&self, code: &str, text: &str) -> String {
-        match self.is_coloured {
-            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-            false => text.to_owned(),
-        }
-    }
-
-    fn mark(&self, outcome: Outcome) -> String {
-        match outcome {
-            Outcome::Ok => self.colour("32", "ok  "),
-            Outcome::Note => self.colour("33", "note"),
-            Outcome::Failed => self.colour("31", "FAIL"),
-        }
-    }
-
-    fn step(&self, step: &Step) -> String {
-        let probe = match step.probe {
-            "walk" => String::new(),
-            probe => format!("{probe}: "),
-        };
-        let what = match step.finding {
-            Some(finding) if step.detail.is_empty() => finding.to_owned(),
-            Some(finding) => format!("{finding}: {}", step.detail),
-            None => step.detail.clone(),
-        };
-        let address = match (&step.address, step.stage) {
-            (Some(address), "tcp") => format!("{address} "),
-            _ => String::new(),
-        };
-        // Only this program's own colours may reach the terminal.
-        let what = safe(&what).replace('\n', " ");
-        format!(
-            "  {} {:<7} {:>5} ms  {address}{probe}{what}\n",
-            self.mark(step.outcome),
-            step.stage,
-            step.ms
-        )
-    }
-
-    fn verdict(&self, report: &Report) -> String {
-        let verdict = &report.verdict;
-        let pick = |en: &'static str, zh: &'static str| self.language.pick(en, zh);
-        let head = match verdict.works() {
-            true => self.colour("1;32", pick("works", "正常")),
-            false => self.colour("1;31", pick("does not work", "不正常")),
-        };
-        let mut text = format!("\n{head}: {}\n", verdict.cause(self.language));
-        let mut say = |name: &str, value: &str| {
-            if !value.is_empty() {
-                text.push_str(&format!("  {name}{}\n", safe(value).replace('\n', " ")));
-            }
-        };
-        let reason = verdict.reason().map_or("", |reason| reason.code());
-        say(pick("finding:     ", "结论：      "), verdict.finding.id());
-        say(pick("reason:      ", "原因码：    "), reason);
-        say(pick("stage:       ", "阶段：      "), verdict.stage);
-        say(pick("detail:      ", "详情：      "), &verdict.detail);
-        say(
-            pick("answered by: ", "应答者：    "),
-            verdict.answered_by.unwrap_or_default(),
-        );
-        let shown = device_error(verdict.finding, verdict.stage);
-        say(
-            pick("WeChat shows:", "微信显示：  "),
-            &shown
-                .filter(|_| self.is_wechat)
-                .map(|shown| format!(" {shown}"))
-                .unwrap_or_default(),
-        );
-        say(
-            pick("what to do:  ", "处理办法：  "),
-            verdict.fix(self.language),
-        );
-        text
-    }
 }
