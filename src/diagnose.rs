@@ -33,6 +33,7 @@ use self::extra::HELLOS;
 use self::report::Verdict;
 use self::vary::Variant;
 use self::walk::{At, Attempt, Walk};
+use crate::secrets;
 use crate::tls::probe::Trusted;
 
 /// The most addresses of a name that are tried.
@@ -64,6 +65,35 @@ pub struct Options {
 }
 
 impl Options {
+    /// A text without the values that only the server may see, which it may have sent back.
+    fn without_secrets(&self, text: &str) -> String {
+        let query = self
+            .target
+            .path
+            .split_once('?')
+            .map_or("", |(_, query)| query);
+        let values = self.request.fields.iter().map(|(_, value)| value.as_str());
+        let is_between = |c: char| c.is_whitespace() || "=;,&\"".contains(c);
+        let offered = self.request.subprotocols.iter().map(String::as_str);
+        let offered = offered.filter(|name| secrets::is_token_like(name.as_bytes()));
+        let mut words: Vec<_> = values
+            .flat_map(|value| value.split(is_between))
+            .chain(
+                query
+                    .split('&')
+                    .filter_map(|pair| Some(pair.split_once('=')?.1)),
+            )
+            .chain(offered)
+            .flat_map(|word| [word.to_owned(), unescaped(word)])
+            // Shorter ones would make the report unreadable, and protect nothing.
+            .filter(|word| word.len() >= 4)
+            .collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        words.iter().fold(text.to_owned(), |text, word| {
+            text.replace(word.as_str(), "*")
+        })
+    }
+
     /// The name for SNI and for the certificate.
     fn name(&self) -> &str {
         self.sni.as_deref().unwrap_or(&self.target.host)
@@ -104,6 +134,10 @@ pub fn diagnose(options: &Options, watch: &mut dyn FnMut(&Step)) -> Report {
         connections: 0,
     };
     let verdict = walk.all();
+    let verdict = Verdict {
+        detail: options.without_secrets(&verdict.detail),
+        ..verdict
+    };
     Report {
         url: options.target.shown(),
         steps: walk.steps,
@@ -157,7 +191,7 @@ impl Walk<'_> {
             self.http2(address);
             let refused = self.other_clients(address);
             if main.finding == Finding::Works && !refused.is_empty() {
-                main.detail = format!("clients that offer {} are refused", refused.join(", "));
+                main.detail = format!("refused: {}", refused.join(", "));
             }
         }
         if let Some(finding) = self.other_scheme(&main, address) {
@@ -215,6 +249,24 @@ fn verdict(attempt: Attempt) -> Verdict {
         answered_by: attempt.answered_by,
         told: attempt.told,
     }
+}
+
+/// A text with its percent-encoded bytes decoded.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = (*first == b'%').then(|| after.get(..2)).flatten();
+        let byte = digits
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = match byte {
+            Some(_) => after.get(2..).unwrap_or_default(),
+            None => after,
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The verdict if addresses of the same name behave differently.

@@ -177,7 +177,22 @@ fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
         .as_ref()
         .and_then(|recorded| recorded.user_agent.clone())
     {
+        if !is_value(&agent) {
+            return Err(
+                "--from-record: the user_agent has characters that can't be sent".to_owned(),
+            );
+        }
         add("User-Agent", agent);
+    }
+    const LONGEST_ECHO: usize = 65_535;
+    if options
+        .echo
+        .as_ref()
+        .is_some_and(|text| text.len() > LONGEST_ECHO)
+    {
+        return Err(format!(
+            "--echo: the text is longer than {LONGEST_ECHO} bytes"
+        ));
     }
     let usual = match (&recorded, &options.wechat) {
         (Some(recorded), _) => recorded.origin.clone(),
@@ -231,6 +246,13 @@ fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
     ))
 }
 
+/// Whether a value can be sent without ending its line.
+fn is_value(value: &str) -> bool {
+    value
+        .bytes()
+        .all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
+}
+
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -255,12 +277,13 @@ fn header(field: &str) -> Result<(String, String), String> {
         .ok_or("--header is not NAME: VALUE, such as 'Authorization: Bearer …'")?;
     let (name, value) = (name.trim(), value.trim());
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("--header: {name:?} is not the name of a field"));
+        // It may be a secret without its name.
+        return Err(
+            "--header: what stands before the colon is not the name of a field, such as Authorization"
+                .to_owned(),
+        );
     }
-    if !value
-        .bytes()
-        .all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
-    {
+    if !is_value(value) {
         return Err(format!(
             "--header {name}: the value has characters that can't be sent"
         ));

@@ -18,6 +18,9 @@ use crate::upstream::answer::{self, Offered};
 /// The longest head that is read.
 const LONGEST_HEAD: usize = 64 * 1024;
 
+/// How many interim answers are skipped.
+const MOST_INTERIM: usize = 10;
+
 /// How much of a body is read, to recognise a page and the words of a gateway.
 const LONGEST_BODY: usize = 4 * 1024;
 
@@ -110,8 +113,19 @@ impl Request {
             .write_all(text.as_bytes())
             .and_then(|()| stream.flush());
         let mut seen = Vec::new();
+        let mut interim = 0;
         loop {
             match parse(&seen)? {
+                // Other answers may come before the one that counts (RFC 9110 section 15.2).
+                Some((head, length))
+                    if head.status.is_informational()
+                        && head.status != StatusCode::SWITCHING_PROTOCOLS
+                        && interim < MOST_INTERIM =>
+                {
+                    interim += 1;
+                    seen.drain(..length.min(seen.len()));
+                    continue;
+                }
                 Some((head, length)) => {
                     let rest = seen.get(length..).unwrap_or_default().to_vec();
                     return Ok(Answer { head, rest, accept });

@@ -21,7 +21,7 @@ const OFFERS: &[(Offer, &str, bool)] = &[
     (Offer::Tls12, "only_tls12", true),
     (Offer::Tls11, "only_tls11", false),
     (Offer::Tls10, "only_tls10", false),
-    (Offer::Rsa, "only_rsa", true),
+    (Offer::Rsa, "only_rsa", false),
     (Offer::Ecdsa, "only_ecdsa", false),
 ];
 
@@ -115,6 +115,7 @@ impl Walk<'_> {
                 // Without the fields, which may be secrets, because this is not encrypted.
                 let bare = Request {
                     fields: Vec::new(),
+                    subprotocols: Vec::new(),
                     ..request.clone()
                 };
                 let bare_target = Target {
@@ -177,7 +178,8 @@ impl Walk<'_> {
                 Some(Answer::PlainHttp | Answer::NotTls) => {
                     (false, "the answer is not TLS".to_owned())
                 }
-                None => (false, "refused without an answer".to_owned()),
+                // A limit of connections looks like this too.
+                None => (true, "no answer".to_owned()),
             };
             if *is_in_use && !is_served {
                 refused.push(*probe);

@@ -18,6 +18,12 @@ use crate::tunnel::frame::{
 /// The longest message that is kept to compare it with an echo.
 const LONGEST: usize = 64 * 1024;
 
+/// What a Ping carries, and its Pong too.
+const PAYLOAD: &[u8] = b"wsgate";
+
+/// How much a message may decompress to. After a larger one nothing is known of the compression.
+const MOST_INFLATED: u64 = 16 << 20;
+
 /// An open WebSocket.
 pub struct Talk<'s> {
     stream: &'s mut Stream,
@@ -33,6 +39,8 @@ pub struct Talk<'s> {
     frame: Option<Header>,
     /// The state that compressed messages share.
     inflater: Decompress,
+    /// Whether a compressed message was not read in full, so that this state is unknown.
+    is_blind: bool,
 }
 
 /// What came.
@@ -58,6 +66,7 @@ impl<'s> Talk<'s> {
             control: Vec::new(),
             frame: None,
             inflater: Decompress::new(false),
+            is_blind: false,
         }
     }
 
@@ -73,7 +82,7 @@ impl<'s> Talk<'s> {
     pub fn ping(&mut self, patience: Duration) -> Result<(), Fault> {
         self.stream.allow(patience);
         // A failure to send shows in what is read.
-        let _ = self.send(&control(PING, b"wsgate", Some(key())));
+        let _ = self.send(&control(PING, PAYLOAD, Some(key())));
         loop {
             match self.next(Finding::PingUnanswered)? {
                 Came::Pong => return Ok(()),
@@ -229,14 +238,20 @@ impl<'s> Talk<'s> {
             return Ok(Came::Other);
         };
         match frame.opcode {
-            PONG => Ok(Came::Pong),
+            // Pongs may also come unasked (RFC 6455 section 5.5.3).
+            PONG if self.control == PAYLOAD => Ok(Came::Pong),
+            PONG => Ok(Came::Other),
             PING => {
                 let payload = std::mem::take(&mut self.control);
                 let _ = self.send(&control(PONG, &payload, Some(key())));
                 Ok(Came::Other)
             }
             CLOSE..=u8::MAX => Ok(Came::Other),
-            _ if !frame.is_final || frame.message > LONGEST as u64 => Ok(Came::Other),
+            _ if !frame.is_final => Ok(Came::Other),
+            _ if frame.message > LONGEST as u64 || self.is_compressed && self.is_blind => {
+                self.is_blind |= self.is_compressed;
+                Ok(Came::Other)
+            }
             _ => {
                 let message = std::mem::take(&mut self.message);
                 match self.is_compressed {
@@ -247,16 +262,29 @@ impl<'s> Talk<'s> {
         }
     }
 
-    /// Decompresses a message (RFC 7692 section 7.2.2), as far as it is kept.
+    /// Decompresses a message (RFC 7692 section 7.2.2); returns its beginning.
     fn inflate(&mut self, mut message: Vec<u8>) -> Result<Vec<u8>, Fault> {
         message.extend_from_slice(&[0, 0, 0xff, 0xff]);
-        let mut inflated = Vec::with_capacity(LONGEST);
-        let outcome = self
-            .inflater
-            .decompress_vec(&message, &mut inflated, FlushDecompress::Sync);
-        match outcome {
-            Ok(_) => Ok(inflated),
-            Err(error) => Err((Finding::DeflateBroken, error.to_string())),
+        let (begun, made) = (self.inflater.total_in(), self.inflater.total_out());
+        let mut beginning = None;
+        loop {
+            let taken = usize::try_from(self.inflater.total_in() - begun).unwrap_or(usize::MAX);
+            let rest = message.get(taken..).unwrap_or_default();
+            let mut piece = Vec::with_capacity(LONGEST);
+            let outcome = self
+                .inflater
+                .decompress_vec(rest, &mut piece, FlushDecompress::Sync);
+            if let Err(error) = outcome {
+                return Err((Finding::DeflateBroken, error.to_string()));
+            }
+            let is_whole = piece.len() < LONGEST;
+            let beginning = beginning.get_or_insert(piece);
+            if self.inflater.total_out() - made > MOST_INFLATED {
+                self.is_blind = true;
+            }
+            if is_whole || self.is_blind {
+                return Ok(std::mem::take(beginning));
+            }
         }
     }
 

@@ -87,7 +87,7 @@ impl Walk<'_> {
             address: at.address.map(|address| address.to_string()),
             outcome,
             finding: finding.map(Finding::id),
-            detail: detail.to_owned(),
+            detail: self.options.without_secrets(detail),
             ms: millis(at.begun.elapsed()),
         };
         (self.watch)(&step);
@@ -333,6 +333,12 @@ impl Walk<'_> {
         if let Some(time) = options.idle {
             (at.probe, at.begun) = ("idle", Instant::now());
             if let Err(((finding, how), lasted)) = talk.stay_silent(time) {
+                // A Close says by itself why it came.
+                if !matches!(finding, Finding::Ended | Finding::TunnelReset) {
+                    let fault = (finding, how);
+                    self.fail(&at, &fault);
+                    return Some(fault);
+                }
                 let seconds = lasted.as_secs();
                 let hop = match crate::tunnel::suspected(lasted) {
                     Some(suspect) => format!("{} ({}); ", suspect.hop, suspect.timer),

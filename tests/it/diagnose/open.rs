@@ -90,7 +90,7 @@ fn each_way_to_misbehave_after_the_101_has_its_finding() {
     let deaf = after_101(|socket| {
         let mut ping = [0; 12];
         socket.read_exact(&mut ping).unwrap();
-        let _ = socket.write_all(b"\x8a\x00");
+        let _ = socket.write_all(b"\x8a\x06wsgate");
         let _ = std::io::copy(socket, &mut std::io::sink());
     });
     verdict(
@@ -110,7 +110,7 @@ fn compressing(bytes: &'static [u8]) -> Upstream {
         let _ = socket.write_all(bytes);
         let mut ping = [0; 12];
         let _ = socket.read_exact(&mut ping);
-        let _ = socket.write_all(b"\x8a\x00");
+        let _ = socket.write_all(b"\x8a\x06wsgate");
         // The client's Close, and the answer.
         let _ = socket.read_exact(&mut [0; 8]);
         let _ = socket.write_all(b"\x88\x02\x03\xe8");
@@ -138,7 +138,7 @@ fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
     let server = after_101(|socket| {
         let mut ping = [0; 12];
         socket.read_exact(&mut ping).unwrap();
-        let _ = socket.write_all(b"\x8a\x00");
+        let _ = socket.write_all(b"\x8a\x06wsgate");
         socket
             .set_read_timeout(Some(std::time::Duration::from_secs(1)))
             .unwrap();

@@ -37,12 +37,47 @@ fn secrets_and_control_characters_of_either_side_are_not_shown() {
     assert!(seen.contains("Authorization: Bearer hunter2") && seen.contains("?token=hunter2"));
 }
 
+/// A server may send back what it got, wherever the report shows its words.
+#[test]
+fn secrets_that_a_server_sends_back_are_not_shown() {
+    let close = crate::harness::frames::plain(
+        0x88,
+        crate::harness::frames::closing(1008, "bad hunter2-secret"),
+    );
+    let echoing = Upstream::raw(move |mut socket| {
+        let head = read_head(&mut socket).unwrap_or_default();
+        let more = "Server: Bearer hunter2-secret query-secret\r\n";
+        let _ = socket.write_all(switching(&head, more).as_bytes());
+        let _ = socket.write_all(&close);
+        let _ = socket.read(&mut [0]);
+    });
+    let redirecting = answering(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 302 Found\r\nLocation: https://x.example/hunter2-secret/query-secret\r\n\
+         Content-Length: 0\r\n\r\n",
+    );
+    for (server, finding) in [(&echoing, "closed_by_policy"), (&redirecting, "redirect")] {
+        let url = format!("{}?token=query%2Dsecret", url(server));
+        let arguments = ["--header", "Authorization: Bearer hunter2-secret"];
+        let (_, report) = diagnosed(&url, &arguments);
+        assert_eq!(report["verdict"]["finding"], finding, "{report:#}");
+        let report = report.to_string();
+        assert!(
+            !report.contains("hunter2") && !report.contains("query-secret"),
+            "{report}"
+        );
+    }
+}
+
 #[test]
 fn a_wrong_command_line_is_explained_and_exits_with_2() {
     for (arguments, part) in [
         (&["example.com"][..], "no scheme"),
         (&["ftp://example.com"], "not ws or wss"),
         (&["ws://127.0.0.1:1/", "--header", "x"], "NAME: VALUE"),
+        (
+            &["ws://127.0.0.1:1/", "--header", "Bearer secret:x"],
+            "is not the name of a field",
+        ),
         (
             &["ws://127.0.0.1:1/", "--header", "Host: x"],
             "has this field already",

@@ -371,10 +371,7 @@ fn the_story_of_a_connection_is_found_in_what_can_be_read_only_once() {
     let fifo = folder.path().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
-    let writer = {
-        let fifo = fifo.clone();
-        std::thread::spawn(move || fs::write(fifo, records))
-    };
+    let writer = std::thread::spawn(move || fs::write(fifo, records));
     let output = find_in(folder.path(), &["--id", "second", "fifo"], b"");
     writer.join().unwrap().unwrap();
     assert_eq!(seconds(&output), [1, 3], "{}", err(&output));
