@@ -20,6 +20,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::text::Language;
+
 /// The configuration that is read if no file is named.
 const DEFAULT_CONFIG: &str = "proxy.yaml";
 
@@ -110,13 +112,8 @@ enum Command {
         #[arg(long, conflicts_with = "code")]
         markdown: bool,
         /// The language of the explanation: en or zh.
-        #[arg(
-            long,
-            value_name = "LANGUAGE",
-            default_value = "en",
-            hide_possible_values = true
-        )]
-        lang: explain::Language,
+        #[arg(long, value_name = "LANGUAGE", default_value = "en")]
+        lang: Language,
     },
 }
 

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub use compare::Comparison;
 pub use device::device_error;
 pub use exchange::Request;
-pub use finding::{Finding, Language};
+pub use finding::Finding;
 pub use report::{Outcome, Report, SCHEMA, Step};
 pub use target::Target;
 

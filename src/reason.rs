@@ -18,6 +18,8 @@ pub use failure::Failure;
 pub use notes::{Note, NoteCode};
 pub use words::{Later, Words};
 
+use crate::text::Language;
+
 /// The step of a connection's life in which it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -656,6 +658,24 @@ reasons! {
 }
 
 impl Reason {
+    /// What happened, in one line.
+    #[must_use]
+    pub const fn cause(self, language: Language) -> &'static str {
+        match language {
+            Language::En => self.spec().cause,
+            Language::Zh => zh::cause(self),
+        }
+    }
+
+    /// What to do, in one line.
+    #[must_use]
+    pub const fn fix(self, language: Language) -> &'static str {
+        match language {
+            Language::En => self.spec().fix,
+            Language::Zh => zh::fix(self),
+        }
+    }
+
     /// The stable snake_case code.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -709,59 +729,6 @@ impl Reason {
                 Some("use a WebSocket client that speaks RFC 6455 (version 13)")
             }
             _ => None,
-        }
-    }
-
-    /// The close code that a browser reports at the end of a tunnel.
-    const fn close_seen(self) -> &'static str {
-        match self {
-            Self::ClientClose | Self::ClientGoingAway => {
-                "the code in the answer to its own Close frame; 1006 if no answer came"
-            }
-            Self::UpstreamClose
-            | Self::UpstreamClosePolicy
-            | Self::UpstreamCloseTooBig
-            | Self::UpstreamCloseError
-            | Self::UpstreamCloseRestart => "the upstream's code; 1005 if the frame has no code",
-            Self::UpstreamCloseImmediate => "1005, right after the open event",
-            Self::UpstreamEofNoClose | Self::UpstreamReset | Self::UpstreamTimeout => {
-                "1014; 1006 with `on_abort: transparent`, or if the upstream ended inside a frame"
-            }
-            Self::IdleTimeout | Self::MaxLifetime | Self::PongTimeout => {
-                "1001; 1006 if the client is out of reach"
-            }
-            Self::MessageTooBig => "1009; 1006 if the beginning of the message had been passed on",
-            Self::ClientProtocolError | Self::UpstreamProtocolError => {
-                "1002; 1006 if the beginning of the frame had been passed on"
-            }
-            Self::ReservedCloseCodeOnWire => {
-                "1006 for the codes 1005, 1006 and 1015; otherwise the code itself"
-            }
-            Self::DrainGraceful => "the code of `shutdown.close_code`, 1012 unless changed",
-            _ => "1006, unless a Close frame arrived before the end",
-        }
-    }
-
-    /// What the client sees, for people who know only the client's side.
-    #[must_use]
-    pub fn client_sees(self) -> String {
-        const HANDSHAKE: &str = "a browser reports close code 1006, a WeChat mini program `_code:20 Invalid HTTP status`";
-        let spec = self.spec();
-        match (spec.stage, spec.status) {
-            (_, Status::Fixed(status)) if self.is_plain() => format!("HTTP status {status}"),
-            (_, Status::Stage) if self.is_plain() => {
-                "the status that the upstream sent, and an incomplete answer".to_owned()
-            }
-            (_, Status::Fixed(status)) => format!("HTTP status {status}; {HANDSHAKE}"),
-            (_, Status::Stage) => format!("an HTTP status of 200 to 599 other than 101; {HANDSHAKE}"),
-            (Stage::Tls, Status::None) => {
-                "a failed TLS handshake: close code 1006, in a WeChat mini program `_code:8` or `_code:5`".to_owned()
-            }
-            (Stage::Tunnel, Status::None) => self.close_seen().to_owned(),
-            (_, Status::None) => {
-                "a connection that ends without an HTTP answer: close code 1006, in a WeChat mini program `_code:2` or `_code:9`"
-                    .to_owned()
-            }
         }
     }
 }

@@ -1,12 +1,55 @@
 //! Text for people: makes text from others safe to print, and writes lists and numbers in words.
 
 use std::fmt::{Display, Write as _};
+use std::str::FromStr;
 
 /// Longest text and longest list from a peer, in bytes.
 const LONGEST: usize = 256;
 
 /// Room for most addresses with a port, and for most endpoints.
 const SHORT: usize = 48;
+
+/// A language for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    En,
+    /// Simplified Chinese.
+    Zh,
+}
+
+impl Language {
+    /// One of two texts.
+    #[must_use]
+    pub const fn pick<'t>(self, en: &'t str, zh: &'t str) -> &'t str {
+        match self {
+            Self::En => en,
+            Self::Zh => zh,
+        }
+    }
+}
+
+impl FromStr for Language {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "en" => Ok(Self::En),
+            "zh" | "zh-CN" | "zh-cn" => Ok(Self::Zh),
+            _ => Err("expected en or zh"),
+        }
+    }
+}
+
+/// Whether a byte is a `tchar` (RFC 9110 section 5.6.2).
+#[must_use]
+pub const fn is_token(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'
+            | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+    )
+}
 
 /// A number of things: `1 connection`, `2 connections`.
 #[must_use]
@@ -159,5 +202,13 @@ mod tests {
             format!("{}...(300 bytes) | ...(1 more)", "x".repeat(256))
         );
         assert!(list(&[&b"v"[..]; 10_000]).len() < 300);
+    }
+
+    #[test]
+    fn the_characters_of_tokens_are_those_of_the_rfc() {
+        for byte in 0..=u8::MAX {
+            let is_tchar = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_token(byte), is_tchar, "{byte:02x}");
+        }
     }
 }

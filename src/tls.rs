@@ -5,7 +5,7 @@
 //! handshake. Outside of it only `stream.rs` names rustls.
 
 mod accepted_keys;
-mod alert;
+pub mod alert;
 pub mod chain;
 mod client;
 mod client_auth;

@@ -12,10 +12,9 @@ use clap::Args;
 
 use self::screen::Screen;
 use super::records::safe;
-use super::{FAILED, OK, WRONG, explain, say, timeout};
-use crate::diagnose::{
-    self, Comparison, Language, Options as Wanted, Report, Request, Target, wechat,
-};
+use super::{FAILED, OK, WRONG, say, timeout};
+use crate::diagnose::{self, Comparison, Options as Wanted, Report, Request, Target, wechat};
+use crate::text::{Language, is_token};
 use crate::tls::probe::Trusted;
 
 /// The command line of `diagnose`.
@@ -68,8 +67,8 @@ pub(super) struct Options {
     #[arg(long)]
     json: bool,
     /// The language of the report: en or zh; without this option, that of the locale.
-    #[arg(long, value_name = "LANGUAGE", hide_possible_values = true)]
-    lang: Option<explain::Language>,
+    #[arg(long, value_name = "LANGUAGE")]
+    lang: Option<Language>,
 }
 
 /// Diagnoses a URL. Returns 0 if the WebSocket works, 1 if a stage failed, 2 if the command line is wrong.
@@ -81,10 +80,7 @@ pub(super) fn run(options: &Options) -> u8 {
             return WRONG;
         }
     };
-    let language = match options.lang.unwrap_or_else(of_locale) {
-        explain::Language::En => Language::En,
-        explain::Language::Zh => Language::Zh,
-    };
+    let language = options.lang.unwrap_or_else(of_locale);
     let direct = match options.compare.as_deref().map(Target::parse).transpose() {
         Ok(direct) => direct.map(|target| Wanted {
             target,
@@ -132,14 +128,14 @@ fn code(report: &Report) -> u8 {
 }
 
 /// The language of the environment (POSIX: LC_ALL, LC_MESSAGES, LANG).
-fn of_locale() -> explain::Language {
+fn of_locale() -> Language {
     let set = ["LC_ALL", "LC_MESSAGES", "LANG"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())
         .find(|value| !value.is_empty());
     match set {
-        Some(value) if value.starts_with("zh") => explain::Language::Zh,
-        _ => explain::Language::En,
+        Some(value) if value.starts_with("zh") => Language::Zh,
+        _ => Language::En,
     }
 }
 
@@ -251,10 +247,6 @@ fn is_value(value: &str) -> bool {
     value
         .bytes()
         .all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Fields that the handshake itself has.

@@ -9,9 +9,7 @@ use std::io;
 
 use super::{OK, WRONG, say};
 use crate::reason::{By, NoteCode, Reason, Stage, Status};
-use crate::text::shown;
-
-pub(super) use words::Language;
+use crate::text::{Language, shown};
 
 /// Explains what `subject` names: a reason or a note, a close code, an HTTP status, a WeChat device's error, or the records
 /// on standard input.
@@ -122,9 +120,9 @@ fn one(reason: Reason, language: Language) -> String {
         (words.by, by(spec.by, language)),
         (words.level, spec.level.name().to_owned()),
         (words.status, status(spec.status, language)),
-        (words.cause, language.cause(reason).to_owned()),
+        (words.cause, reason.cause(language).to_owned()),
         (words.client_sees, language.client_sees(reason)),
-        (words.fix, language.fix(reason).to_owned()),
+        (words.fix, reason.fix(language).to_owned()),
     ];
     let mut text = format!("{}\n", spec.code);
     for (name, value) in lines {
@@ -148,7 +146,7 @@ fn list(language: Language) -> String {
     for stage in Stage::ALL {
         let _ = writeln!(text, "{}", language.stage(stage));
         for reason in of(stage) {
-            let cause = language.cause(reason);
+            let cause = reason.cause(language);
             let _ = writeln!(text, "  {:width$}  {cause}", reason.code());
         }
     }
@@ -193,7 +191,7 @@ fn reference(language: Language) -> String {
                 text,
                 "\n### {}\n\n{}{}\n\n",
                 spec.code,
-                capitalized(language.cause(reason)),
+                capitalized(reason.cause(language)),
                 words.full_stop
             );
             if reason.is_anywhere() {
@@ -204,7 +202,7 @@ fn reference(language: Language) -> String {
                 (words.status, status(spec.status, language)),
                 (words.level, spec.level.name().to_owned()),
                 (words.client_sees, language.client_sees(reason)),
-                (words.fix, language.fix(reason).to_owned()),
+                (words.fix, reason.fix(language).to_owned()),
             ] {
                 let _ = writeln!(text, "- {name}{colon}{value}");
             }

@@ -1,5 +1,6 @@
 //! `wsgate find`: answers the questions of an incident from the records.
 
+mod behind;
 mod counter;
 mod left;
 mod report;
@@ -8,13 +9,14 @@ mod top;
 mod wanted;
 mod when;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 
+use self::behind::Behind;
 use self::left::Left;
 use self::report::Report;
 use self::summary::Summary;
@@ -24,9 +26,6 @@ use super::records::{Lines, Reader, Record, Source, Step, safe};
 use super::{FAILED, OK, WRONG, say};
 use crate::record::{SCHEMA, line};
 use crate::text::shown;
-
-/// How many bytes of records are kept of what can be read only once: a later one may show that they are wanted.
-const BEHIND: usize = 8 << 20;
 
 /// The command line of `find`.
 #[derive(Debug, Args)]
@@ -228,8 +227,9 @@ struct Search {
     has_found: bool,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
-    /// The last records that are not wanted, with their connections, and how many bytes they take.
-    behind: (VecDeque<(String, Vec<u8>)>, usize),
+    behind: Behind,
+    /// Whether the current source was not read before, to find the connections of an id.
+    is_read_once: bool,
     records: u64,
     /// The times of the first and the last record.
     span: Option<(String, String)>,
@@ -256,7 +256,8 @@ impl Search {
             output: BufWriter::new(io::stdout().lock()),
             has_found: false,
             broken: None,
-            behind: (VecDeque::new(), 0),
+            behind: Behind::default(),
+            is_read_once: true,
             records: 0,
             span: None,
             foreign: 0,
@@ -279,6 +280,7 @@ impl Search {
             }
         }
         for source in sources {
+            self.is_read_once = !source.is_regular();
             let lines = source.open();
             if let Err(error) = lines.and_then(|lines| self.all(lines, wanted)) {
                 fail(source, &error, self);
@@ -338,39 +340,16 @@ impl Search {
         }
         match wanted.has(record) {
             true => self.show(record, json),
-            false if wanted.is_story() && !record.conn.is_empty() => {
-                self.keep(&record.conn, json);
+            false if wanted.is_story() && self.is_read_once && !record.conn.is_empty() => {
+                self.behind.keep(&record.conn, json);
             }
             false => {}
         }
     }
 
-    /// Keeps a record that a later one may show to be wanted.
-    fn keep(&mut self, conn: &str, json: &[u8]) {
-        let (behind, bytes) = &mut self.behind;
-        *bytes += json.len();
-        behind.push_back((conn.to_owned(), json.to_vec()));
-        while *bytes > BEHIND {
-            match behind.pop_front() {
-                Some((_, oldest)) => *bytes -= oldest.len(),
-                None => break,
-            }
-        }
-    }
-
     /// Shows the kept records of a connection that is wanted after all.
     fn look_behind(&mut self, conn: &str, wanted: &Wanted) {
-        let (behind, bytes) = &mut self.behind;
-        let mut found = Vec::new();
-        behind.retain_mut(|(kept, json)| {
-            let is_other = kept != conn;
-            if !is_other {
-                *bytes -= json.len();
-                found.push(std::mem::take(json));
-            }
-            is_other
-        });
-        for json in found {
+        for json in self.behind.take(conn) {
             if let Some(record) = Record::read(&json).filter(|record| wanted.has(record)) {
                 self.show(&record, &json);
             }

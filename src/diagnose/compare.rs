@@ -1,7 +1,7 @@
 //! The same application reached in two ways: the hop to blame is where they differ.
 
-use super::finding::Language;
 use super::report::Report;
+use crate::text::Language;
 
 /// Where two ways to the same application part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

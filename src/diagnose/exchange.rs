@@ -18,6 +18,9 @@ use crate::upstream::answer::{self, Offered};
 /// The longest head that is read.
 const LONGEST_HEAD: usize = 64 * 1024;
 
+/// How much is read at once.
+const PIECE: usize = 4096;
+
 /// How many interim answers are skipped.
 const MOST_INTERIM: usize = 10;
 
@@ -114,8 +117,17 @@ impl Request {
             .and_then(|()| stream.flush());
         let mut seen = Vec::new();
         let mut interim = 0;
+        // Read again only at the end of a head or when twice as much has come, so that small pieces cost no more.
+        let mut due = 0;
         loop {
-            match parse(&seen)? {
+            let head = match seen.len() >= due || ends_head(&seen) {
+                true => {
+                    due = seen.len().saturating_mul(2);
+                    parse(&seen)?
+                }
+                false => None,
+            };
+            match head {
                 // Other answers may come before the one that counts (RFC 9110 section 15.2).
                 Some((head, length))
                     if head.status.is_informational()
@@ -124,6 +136,7 @@ impl Request {
                 {
                     interim += 1;
                     seen.drain(..length.min(seen.len()));
+                    due = 0;
                     continue;
                 }
                 Some((head, length)) => {
@@ -138,7 +151,7 @@ impl Request {
                 }
                 None => {}
             }
-            let mut piece = [0; 4096];
+            let mut piece = [0; PIECE];
             let error = match stream.read(&mut piece) {
                 Ok(0) => None,
                 Ok(read) => {
@@ -169,6 +182,14 @@ impl Request {
         answer::verify(&answer.head, b"HTTP/1.0 101", offered)?;
         answer::check_early(&answer.rest)
     }
+}
+
+/// Whether the last line that came may be the end of a head.
+fn ends_head(seen: &[u8]) -> bool {
+    let recent = seen.len().saturating_sub(PIECE + 4);
+    let recent = seen.get(recent..).unwrap_or_default();
+    memchr::memmem::find(recent, b"\n\r\n").is_some()
+        || memchr::memmem::find(recent, b"\n\n").is_some()
 }
 
 /// Reads a head; the second value is its length. `None` if it is not complete.

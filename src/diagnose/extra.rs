@@ -173,7 +173,7 @@ impl Walk<'_> {
                 ),
                 Some(Answer::Alert(alert)) => (
                     false,
-                    format!("refused with alert {}", hello::alert_name(alert)),
+                    format!("refused with alert {}", crate::tls::alert::name(alert)),
                 ),
                 Some(Answer::PlainHttp | Answer::NotTls) => {
                     (false, "the answer is not TLS".to_owned())

@@ -1,26 +1,7 @@
 //! What a diagnosis can find: the closed list, with the cause and the remedy of each in English and Chinese.
 
 use crate::reason::Reason;
-
-/// The language of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    /// English.
-    En,
-    /// Simplified Chinese.
-    Zh,
-}
-
-impl Language {
-    /// One of two texts.
-    #[must_use]
-    pub const fn pick(self, en: &'static str, zh: &'static str) -> &'static str {
-        match self {
-            Self::En => en,
-            Self::Zh => zh,
-        }
-    }
-}
+use crate::text::Language;
 
 macro_rules! findings {
     ($( $variant:ident = $id:literal, $reason:expr,

@@ -39,17 +39,6 @@ const SIGN_TLS13: [u16; 9] = [
 const SIGN_TLS12: [u16; 7] = [0x0403, 0x0401, 0x0503, 0x0501, 0x0601, 0x0203, 0x0201];
 const SIGN_RSA: [u16; 7] = [0x0804, 0x0401, 0x0805, 0x0501, 0x0806, 0x0601, 0x0201];
 
-/// The alerts in IANA's registry: the number, then the name.
-const ALERTS: &str = "\
-    0 close_notify 10 unexpected_message 20 bad_record_mac 21 decryption_failed 22 record_overflow \
-    30 decompression_failure 40 handshake_failure 41 no_certificate 42 bad_certificate 43 unsupported_certificate \
-    44 certificate_revoked 45 certificate_expired 46 certificate_unknown 47 illegal_parameter 48 unknown_ca \
-    49 access_denied 50 decode_error 51 decrypt_error 52 too_many_cids_requested 60 export_restriction \
-    70 protocol_version 71 insufficient_security 80 internal_error 86 inappropriate_fallback 90 user_canceled \
-    100 no_renegotiation 109 missing_extension 110 unsupported_extension 111 certificate_unobtainable \
-    112 unrecognized_name 113 bad_certificate_status_response 114 bad_certificate_hash_value \
-    115 unknown_psk_identity 116 certificate_required 117 general_error 120 no_application_protocol 121 ech_required";
-
 /// How the names of suites begin, one for each column of [`CIPHERS`]. TLS 1.3 names no key exchange.
 const BEGINNINGS: &str = "\
     TLS_ TLS_ECDHE_ECDSA_WITH_ TLS_ECDHE_RSA_WITH_ TLS_DHE_RSA_WITH_ TLS_RSA_WITH_ TLS_DHE_DSS_WITH_";
@@ -280,16 +269,6 @@ fn server_hello(body: &[u8]) -> Option<Answer> {
         // A HelloRetryRequest has a fixed random (RFC 8446 section 4.1.3), of which this is enough.
         is_retry: random.starts_with(&[0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11]),
     })
-}
-
-/// The name of an alert in the RFCs.
-pub fn alert_name(code: u8) -> Cow<'static, str> {
-    let code = code.to_string();
-    let mut found = ALERTS.split(' ').skip_while(|word| *word != code);
-    match found.nth(1) {
-        Some(name) => name.into(),
-        None => format!("alert {code}").into(),
-    }
 }
 
 /// The name of a version.

@@ -79,9 +79,7 @@ pub(super) fn insecure(failure: &Failure) -> Fault {
         Reason::UpstreamAlpnH2 => Finding::OnlyHttp2,
         Reason::UpstreamResetOnConnect => Finding::Reset,
         _ if detail.contains("timed out") => Finding::TlsTimeout,
-        _ if detail.contains("unrecognised_name") || detail.contains("unrecognized_name") => {
-            Finding::SniUnknown
-        }
+        _ if detail.contains("unrecognized_name") => Finding::SniUnknown,
         _ if detail.contains("protocol_version") => Finding::TlsTooOld,
         _ if detail.contains("alert") => Finding::TlsAlert,
         _ if detail.contains("closed") => Finding::TlsClosed,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::device::device_error;
-use super::finding::{Finding, Language};
-use crate::reason::{Reason, zh};
+use super::finding::Finding;
+use crate::reason::Reason;
+use crate::text::Language;
 use crate::tls::chain::Described;
 
 /// The version of the JSON form.
@@ -76,20 +77,18 @@ impl Verdict {
     /// What happened, in one line.
     #[must_use]
     pub fn cause(&self, language: Language) -> &'static str {
-        match (self.told, language) {
-            (Some(reason), Language::En) => reason.spec().cause,
-            (Some(reason), Language::Zh) => zh::cause(reason),
-            (None, language) => self.finding.cause(language),
+        match self.told {
+            Some(reason) => reason.cause(language),
+            None => self.finding.cause(language),
         }
     }
 
     /// What to do.
     #[must_use]
     pub fn fix(&self, language: Language) -> &'static str {
-        match (self.told, language) {
-            (Some(reason), Language::En) => reason.spec().fix,
-            (Some(reason), Language::Zh) => zh::fix(reason),
-            (None, language) => self.finding.fix(language),
+        match self.told {
+            Some(reason) => reason.fix(language),
+            None => self.finding.fix(language),
         }
     }
 }

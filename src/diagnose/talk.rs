@@ -28,8 +28,9 @@ const MOST_INFLATED: u64 = 16 << 20;
 pub struct Talk<'s> {
     stream: &'s mut Stream,
     frames: Reader,
-    /// What was read and has not been looked at.
+    /// What was read last, and how much of it has been looked at.
     bytes: Vec<u8>,
+    taken: usize,
     /// The beginning of the current message.
     message: Vec<u8>,
     /// Whether it is compressed (RFC 7692 section 6).
@@ -61,6 +62,7 @@ impl<'s> Talk<'s> {
             stream,
             frames: Reader::new(Sender::Server, extensions),
             bytes: rest,
+            taken: 0,
             message: Vec::new(),
             is_compressed: false,
             control: Vec::new(),
@@ -169,7 +171,8 @@ impl<'s> Talk<'s> {
     /// Reads up to the end of the next frame; `silence` is the finding if none comes in time.
     fn next(&mut self, silence: Finding) -> Result<Came, Fault> {
         loop {
-            let (taken, event) = self.frames.read(&self.bytes).map_err(|violation| {
+            let unread = self.bytes.get(self.taken..).unwrap_or_default();
+            let (taken, event) = self.frames.read(unread).map_err(|violation| {
                 let detail = format!(
                     "{}; {}",
                     violation.words(),
@@ -177,7 +180,8 @@ impl<'s> Talk<'s> {
                 );
                 (Finding::ProtocolError, detail)
             })?;
-            let passed: Vec<u8> = self.bytes.drain(..taken.min(self.bytes.len())).collect();
+            let passed = unread.get(..taken).unwrap_or_default().to_vec();
+            self.taken += taken;
             match event {
                 Some(Event::Header(header)) => {
                     self.begin(header);
@@ -193,9 +197,13 @@ impl<'s> Talk<'s> {
             let mut piece = [0; 16 * 1024];
             match self.stream.read(&mut piece) {
                 Ok(0) => return Err((Finding::Ended, self.last_words())),
-                Ok(read) => self
-                    .bytes
-                    .extend_from_slice(piece.get(..read).unwrap_or_default()),
+                Ok(read) => {
+                    piece
+                        .get(..read)
+                        .unwrap_or_default()
+                        .clone_into(&mut self.bytes);
+                    self.taken = 0;
+                }
                 Err(error) => {
                     return Err(match error.kind() {
                         io::ErrorKind::TimedOut => (silence, "nothing came".to_owned()),

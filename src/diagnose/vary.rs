@@ -40,7 +40,7 @@ impl Variant {
         }
     }
 
-    /// The changed request; `None` if that is no change.
+    /// The changed request; `None` if nothing changes.
     pub(super) fn of(self, request: &Request, target: &Target) -> Option<Request> {
         let mut changed = request.clone();
         match self {

@@ -3,8 +3,9 @@
 //! hyper decodes the body. This file only finds its end, so that exactly what follows is read as the next request. It
 //! refuses chunks and trailers that could be read in two ways, and everything that hyper would refuse in its own words.
 
-use super::fields::{MAX_FIELDS, is_token};
+use super::fields::MAX_FIELDS;
 use crate::reason::{Failure, Reason};
+use crate::text::is_token;
 
 /// Longest size line of a chunk, in bytes.
 const LINE_MAX: usize = 4096;

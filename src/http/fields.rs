@@ -4,17 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::text::is_token;
+
 /// Most fields in a head. It is hyper's own limit; the check here gives it a reason.
 pub(crate) const MAX_FIELDS: usize = 100;
-
-/// Whether a byte is a `tchar` (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'
-            | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
-    )
-}
 
 /// The value of a field that must not be repeated.
 ///
@@ -89,17 +82,4 @@ pub(crate) fn list_tokens(value: &[u8]) -> Option<Vec<String>> {
             valid.then(|| String::from_utf8_lossy(member).into_owned())
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_characters_of_tokens_are_those_of_the_rfc() {
-        for byte in 0..=u8::MAX {
-            let is_tchar = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            assert_eq!(is_token(byte), is_tchar, "{byte:02x}");
-        }
-    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Takes the bytes that were read. Uses only an ordinary request line and three fields.
 
-use super::fields::is_token;
 use super::head::absolute;
+use crate::text::is_token;
 
 /// Records cut a path of this length, so it need not be complete.
 const LONG: usize = 256;

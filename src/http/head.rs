@@ -13,11 +13,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::Rest;
-use super::fields::{MAX_FIELDS, is_token};
+use super::fields::MAX_FIELDS;
 use super::framing::Framing;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
 use crate::stream::read_first;
+use crate::text::is_token;
 use crate::text::peer_text;
 use told::{NOT_A_HEAD, begins_like_a_request, too_large, too_many};
 

@@ -9,10 +9,11 @@ use http::request::Parts;
 use http::{Method, Version};
 use sha1::{Digest as _, Sha1};
 
-use super::fields::{is_token, list_tokens, members, only, tokens};
+use super::fields::{list_tokens, members, only, tokens};
 use crate::policy::Authority;
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, known, words};
+use crate::text::is_token;
 
 /// The kind of a valid request.
 #[derive(Debug)]

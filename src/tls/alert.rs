@@ -7,7 +7,7 @@ use crate::reason::Failure;
 
 /// An alert as records spell it: its number, and its name in IANA's registry.
 pub(super) fn words(alert: AlertDescription) -> String {
-    format!("{} ({})", u8::from(alert), name(alert))
+    format!("{} ({})", u8::from(alert), name(u8::from(alert)))
 }
 
 /// Adds to the failure's detail that this alert was sent.
@@ -116,8 +116,10 @@ fn sent_by_library(error: &Error) -> Option<AlertDescription> {
     }
 }
 
-fn name(alert: AlertDescription) -> &'static str {
-    match u8::from(alert) {
+/// The name of an alert in IANA's registry.
+#[must_use]
+pub fn name(code: u8) -> &'static str {
+    match code {
         0 => "close_notify",
         10 => "unexpected_message",
         20 => "bad_record_mac",

@@ -1,13 +1,14 @@
 //! What is wrong with a chain as a server sent it, for a client that fetches nothing: browsers may find a missing
 //! intermediate elsewhere, Android and mini programs don't.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::host_names;
+use super::validity::{day, validity};
 use crate::text::peer_text;
 
 /// A certificate of a chain, in words. Every text is printable.
@@ -230,26 +231,6 @@ fn days(later: SystemTime, earlier: SystemTime) -> String {
     crate::text::counted(usize::try_from(days).unwrap_or(usize::MAX), "day")
 }
 
-fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
-    let at = |seconds: i64| {
-        let after = Duration::from_secs(seconds.unsigned_abs());
-        match seconds < 0 {
-            true => UNIX_EPOCH.checked_sub(after),
-            false => UNIX_EPOCH.checked_add(after),
-        }
-        .unwrap_or(UNIX_EPOCH)
-    };
-    let validity = certificate.validity();
-    (
-        at(validity.not_before.timestamp()),
-        at(validity.not_after.timestamp()),
-    )
-}
-
-fn day(time: SystemTime) -> String {
-    super::validity::day(time)
-}
-
 fn subject(certificate: &X509Certificate<'_>) -> String {
     let subject = certificate.subject().to_string();
     let shown = match subject.is_empty() {
@@ -329,8 +310,9 @@ fn weak_signature(certificate: &X509Certificate<'_>) -> Option<String> {
     (!is_own && (name.ends_with("MD5") || name.ends_with("SHA-1"))).then_some(name)
 }
 
-/// Where the issuer's certificate can be downloaded.
-fn issuer_url(certificate: &X509Certificate<'_>) -> Option<String> {
+/// Where the issuer's certificate can be downloaded (RFC 5280 section 4.2.2.1). The issuer is then probably not a root that
+/// clients have.
+pub(super) fn issuer_url(certificate: &X509Certificate<'_>) -> Option<String> {
     use x509_parser::extensions::{GeneralName, ParsedExtension};
     use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
     certificate.extensions().iter().find_map(|extension| {

@@ -10,16 +10,12 @@ use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use x509_parser::extensions::ParsedExtension;
-use x509_parser::oid_registry::{
-    OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_PKIX_AUTHORITY_INFO_ACCESS,
-};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::finding::Finding;
 use super::host_names::names;
 use super::validity::{self, Certificate, ShownTo};
-use super::{accepted_keys, pem, roots};
+use super::{accepted_keys, chain, pem, roots};
 use crate::config::CertificateFiles;
 use crate::policy::HostSet;
 
@@ -73,7 +69,8 @@ impl Identity {
         let leaf = parse(self.key.cert.first()?)?;
         let last = parse(self.key.cert.last()?)?;
         let is_own_issuer = leaf.issuer().as_raw() == leaf.subject().as_raw();
-        let is_told = is_own_issuer || (self.key.cert.len() == 1 && names_issuer_url(&leaf));
+        let is_told =
+            is_own_issuer || (self.key.cert.len() == 1 && chain::issuer_url(&leaf).is_some());
         let is_unknown = roots::is_known(last.issuer().as_raw()) == Some(false);
         (is_unknown && !is_told).then(|| last.issuer().to_string())
     }
@@ -304,7 +301,7 @@ fn examine(
         )));
     }
     let alone = parsed.len() == 1 && !is_own_issuer;
-    if alone && names_issuer_url(leaf) {
+    if alone && chain::issuer_url(leaf).is_some() {
         findings.push(cert_warning(format!(
             "{path} holds only the leaf, and its issuer ({}) is probably an intermediate; append it, because Android \
              and WeChat do not fetch it (tls_alert_unknown_ca)",
@@ -357,16 +354,6 @@ fn parse<'c>(
         })
     };
     chain.iter().enumerate().map(parse).collect()
-}
-
-/// Whether the leaf says where its issuer can be downloaded (RFC 5280 section 4.2.2.1). The issuer is then probably not
-/// a root that clients have.
-fn names_issuer_url(leaf: &X509Certificate<'_>) -> bool {
-    leaf.extensions().iter().any(|extension| {
-        extension.oid == OID_PKIX_AUTHORITY_INFO_ACCESS
-            && matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
-                if access.accessdescs.iter().any(|entry| entry.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS))
-    })
 }
 
 #[cfg(test)]

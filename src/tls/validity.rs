@@ -179,7 +179,7 @@ fn check_dates(
 }
 
 /// The time from which, and until which, a certificate is valid.
-fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
+pub(super) fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
     let validity = certificate.validity();
     let since = |timestamp: i64| {
         u64::try_from(timestamp)

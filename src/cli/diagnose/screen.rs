@@ -9,10 +9,8 @@ use rustix::termios::tcgetwinsize;
 
 use crate::cli::records::safe;
 use crate::cli::say;
-use crate::diagnose::{
-    self, Comparison, Language, Options as Wanted, Outcome, Report, Step, device_error,
-};
-use crate::text::counted;
+use crate::diagnose::{self, Comparison, Options as Wanted, Outcome, Report, Step, device_error};
+use crate::text::{Language, counted};
 
 /// A terminal that says that it is narrower does not know its width.
 const NARROWEST: usize = 40;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::words::Language;
 use crate::reason::Reason;
+use crate::text::Language;
 
 /// What a close code means (RFC 6455 section 7.4.1 and the IANA registry), in English and Chinese.
 const CLOSE_CODES: &[(u16, &str, &str, &str)] = &[
@@ -243,7 +243,7 @@ fn reasons(text: &mut String, intro: &str, language: Language, is_one: impl Fn(R
     let width = width.unwrap_or_default();
     let _ = writeln!(text, "\n{intro}");
     for reason in found {
-        let cause = language.cause(reason);
+        let cause = reason.cause(language);
         let _ = writeln!(text, "  {:width$}  {cause}", reason.code());
     }
     let _ = writeln!(text, "\n{}", words.which);

@@ -6,12 +6,11 @@ use std::io::{self, IsTerminal};
 
 use serde_json::Value;
 
-use super::words::Language;
 use super::{named, one};
 use crate::cli::records::{Lines, Reader, Record, Step, safe};
 use crate::cli::{FAILED, OK, WRONG, say};
 use crate::reason::Reason;
-use crate::text::shown;
+use crate::text::{Language, shown};
 
 /// How many records are explained one by one.
 const MOST: usize = 100;

@@ -1,18 +1,7 @@
 //! The languages of `wsgate explain`: the words around a reason's own texts.
 
-use clap::ValueEnum;
-
 use crate::reason::{By, NoteCode, Reason, Stage, zh};
-
-/// A language in which every reason is described.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Language {
-    /// English.
-    En,
-    /// Simplified Chinese.
-    #[value(alias = "zh-CN", alias = "zh-cn")]
-    Zh,
-}
+use crate::text::Language;
 
 /// The words around the texts.
 pub(super) struct Words {
@@ -143,20 +132,6 @@ impl Language {
         match self {
             Self::En => &ENGLISH,
             Self::Zh => &CHINESE,
-        }
-    }
-
-    pub(super) const fn cause(self, reason: Reason) -> &'static str {
-        match self {
-            Self::En => reason.spec().cause,
-            Self::Zh => zh::cause(reason),
-        }
-    }
-
-    pub(super) const fn fix(self, reason: Reason) -> &'static str {
-        match self {
-            Self::En => reason.spec().fix,
-            Self::Zh => zh::fix(reason),
         }
     }
 

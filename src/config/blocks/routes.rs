@@ -171,6 +171,5 @@ fn path(text: &str) -> Result<PathPattern, Complaint> {
 
 /// RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {
-    let is_token_byte = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !text.is_empty() && text.bytes().all(is_token_byte)
+    !text.is_empty() && text.bytes().all(crate::text::is_token)
 }

@@ -257,3 +257,43 @@ fn it_says_whether_browsers_could_use_http2() {
         );
     }
 }
+
+/// Someone on the way can stall TLS. What is then asked without it must not hold anything secret.
+#[test]
+fn nothing_that_may_be_secret_is_sent_without_tls() {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&seen);
+    let server = Upstream::raw(move |mut socket| {
+        let mut first = [0; 1];
+        // A ClientHello gets no answer.
+        if socket.read_exact(&mut first).is_ok() && first == *b"G" {
+            kept.lock()
+                .unwrap()
+                .push_str(&read_head(&mut socket).unwrap());
+            let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+        let _ = std::io::copy(&mut socket, &mut std::io::sink());
+    });
+    let url = format!(
+        "{}/path?token=hunter2",
+        server.url().replace("http://", "wss://")
+    );
+    let secrets = [
+        "--header",
+        "Authorization: hunter2",
+        "--subprotocol",
+        "hunter2",
+    ];
+    let arguments = [&secrets[..], &["--timeout", "500ms"]].concat();
+    verdict(
+        &url,
+        &arguments,
+        "server_speaks_plain_http",
+        "upstream_tls_to_plain_port",
+    );
+    let seen = seen.lock().unwrap();
+    assert!(
+        seen.contains("Host: 127.0.0.1") && !seen.contains("hunter2"),
+        "{seen}"
+    );
+}

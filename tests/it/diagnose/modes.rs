@@ -179,3 +179,23 @@ fn what_a_record_says_is_repeated() {
     );
     drop(proxy.stop());
 }
+
+#[test]
+fn a_forged_record_adds_no_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records");
+    let server = admitting(|_| true);
+    let record = serde_json::json!({
+        "time": "2026-01-02T03:04:05.000Z", "schema": 1, "event": "closed", "path": "/",
+        "host": server.address().to_string(), "user_agent": "x\r\nX-Injected: yes",
+    });
+    std::fs::write(&path, record.to_string()).unwrap();
+    let output = command("--from-record", &[path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("the user_agent has characters that can't be sent"),
+        "{said}"
+    );
+    assert_eq!(server.connections(), 0);
+}

@@ -133,6 +133,57 @@ fn broken_compression_is_told_from_good_one() {
     );
 }
 
+/// A message and then a small one that refers to it, as a server compresses them with one state.
+#[test]
+fn a_large_compressed_message_is_not_taken_for_a_broken_one() {
+    let mut state = flate2::Compress::new(flate2::Compression::fast(), false);
+    let mut frames = Vec::new();
+    for length in [300_000, 20, 20] {
+        let text: Vec<u8> = (0..length)
+            .map(|n: u32| b'a' + (n / 7 % 23) as u8)
+            .collect();
+        let mut packed = Vec::with_capacity(400_000);
+        let flush = flate2::FlushCompress::Sync;
+        state.compress_vec(&text, &mut packed, flush).unwrap();
+        packed.truncate(packed.len() - 4);
+        frames.extend_from_slice(&[0xc1, 126]);
+        frames.extend_from_slice(&u16::try_from(packed.len()).unwrap().to_be_bytes());
+        frames.extend_from_slice(&packed);
+    }
+    let (code, report) = diagnosed(&url(&compressing(frames.leak())), &[]);
+    assert_eq!(code, 0, "{report:#}");
+}
+
+#[test]
+fn a_pong_that_nobody_asked_for_answers_no_ping() {
+    let server = saying(b"\x8a\x02hb\x8a\x00");
+    let arguments = ["--timeout", "300ms"];
+    verdict(
+        &url(&server),
+        &arguments,
+        "ping_unanswered",
+        "upstream_timeout",
+    );
+}
+
+#[test]
+fn a_close_in_a_silent_tunnel_keeps_its_own_finding() {
+    let server = after_101(|socket| {
+        let mut ping = [0; 12];
+        socket.read_exact(&mut ping).unwrap();
+        let _ = socket.write_all(b"\x8a\x06wsgate\x88\x07\x03\xf0login");
+        let _ = std::io::copy(socket, &mut std::io::sink());
+    });
+    let arguments = ["--idle", "20s"];
+    let report = verdict(
+        &url(&server),
+        &arguments,
+        "closed_by_policy",
+        "upstream_close_policy",
+    );
+    assert_eq!(report["verdict"]["detail"], "Close 1008 login");
+}
+
 #[test]
 fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
     let server = after_101(|socket| {
