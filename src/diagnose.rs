@@ -36,8 +36,11 @@ use self::walk::{At, Attempt, Walk};
 use crate::secrets;
 use crate::tls::probe::Trusted;
 
-/// The most addresses of a name that are tried.
-const ADDRESSES: usize = 4;
+/// The most connections that a diagnosis opens.
+const MOST: usize = 24;
+
+/// The most addresses of a name that are tried, because those that don't answer take long.
+const MOST_ADDRESSES: usize = 8;
 
 /// How a diagnosis is done.
 #[derive(Clone)]
@@ -102,24 +105,33 @@ impl Options {
     /// The most connections that a diagnosis opens.
     #[must_use]
     pub fn most_connections(&self) -> usize {
-        let walks =
-            match self.is_quick || self.connect_to.is_some() || self.target.address().is_some() {
-                true => 1,
-                false => ADDRESSES,
-            };
-        let walks = walks
-            + if self.is_wechat {
-                wechat::CONNECTIONS
-            } else {
-                0
-            };
-        match self.is_quick {
-            true => walks,
-            // The variants of the request, the other scheme, and the extra probes of TLS.
-            false => {
-                let extra = if self.target.is_tls { 2 + HELLOS } else { 0 };
-                walks + Variant::ALL.len() + 1 + extra
-            }
+        self.most_addresses() + self.further_connections()
+    }
+
+    /// The most connections after the walks to all addresses.
+    fn further_connections(&self) -> usize {
+        let platforms = match self.is_wechat {
+            true => wechat::CONNECTIONS,
+            false => 0,
+        };
+        if self.is_quick {
+            return platforms;
+        }
+        // Without SNI, with HTTP/2, and each kind of hello.
+        let tls = match self.target.is_tls {
+            true => 2 + HELLOS,
+            false => 0,
+        };
+        // The other scheme, each variant of the request, and the first request again.
+        platforms + tls + 1 + Variant::ALL.len() + 1
+    }
+
+    /// The most addresses of a name that are tried.
+    fn most_addresses(&self) -> usize {
+        let is_one = self.connect_to.is_some() || self.target.address().is_some();
+        match self.is_quick || is_one {
+            true => 1,
+            false => MOST_ADDRESSES.min(MOST.saturating_sub(self.further_connections())),
         }
     }
 }
@@ -153,9 +165,8 @@ impl Walk<'_> {
             Ok(addresses) => addresses,
             Err(fault) => return verdict(Attempt::failed("dns", fault)),
         };
-        let most = if self.options.is_quick { 1 } else { ADDRESSES };
         let mut attempts = Vec::new();
-        for &address in addresses.iter().take(most) {
+        for &address in addresses.iter().take(self.options.most_addresses()) {
             let attempt = self.walk("walk", address, &self.options.request, true);
             attempts.push((address, attempt));
         }
@@ -171,6 +182,17 @@ impl Walk<'_> {
         let (address, main) = attempts.swap_remove(best);
         if let Some(differing) = differing(&main, &attempts) {
             return differing;
+        }
+        let untried = addresses.len().saturating_sub(attempts.len() + 1);
+        if untried > 0 && !self.options.is_quick {
+            let at = At {
+                stage: "dns",
+                probe: "walk",
+                address: None,
+                begun: Instant::now(),
+            };
+            let detail = format!("not tried: {} more of the addresses", untried);
+            self.say(&at, Outcome::Note, None, &detail);
         }
         let mut main = match self.options.is_wechat {
             true => self.wechat(main, address),

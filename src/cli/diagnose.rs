@@ -141,7 +141,7 @@ fn of_locale() -> Language {
 
 /// What the command line asks for, and what a record did not say.
 fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
-    let recorded = options
+    let mut recorded = options
         .from_record
         .as_deref()
         .map(recorded::find)
@@ -156,30 +156,39 @@ fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
         .iter()
         .map(|field| header(field))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut add = |name: &str, value: String| {
-        if !fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
-            fields.push((name.to_owned(), value));
-        }
-    };
     if let Some(app_id) = &options.wechat {
         if !wechat::is_app_id(app_id) {
             return Err(format!(
                 "--wechat {app_id:?} is not an app id, which is wx and 16 hexadecimal digits"
             ));
         }
-        add("Referer", wechat::referer(app_id));
+        if !fields
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("referer"))
+        {
+            fields.push(("Referer".to_owned(), wechat::referer(app_id)));
+        }
     }
-    if let Some(agent) = recorded
-        .as_ref()
-        .and_then(|recorded| recorded.user_agent.clone())
+    if let (Some(recorded), false, None) = (&mut recorded, options.header.is_empty(), &options.url)
     {
-        if !is_value(&agent) {
+        recorded.missing.push(format!(
+            "the fields of --header go to {}, a host that the recorded client named",
+            target.authority()
+        ));
+    }
+    let recorded_agent = recorded
+        .as_ref()
+        .and_then(|recorded| recorded.user_agent.clone());
+    let user_agent = match recorded_agent {
+        Some(agent) if !is_value(&agent) => {
             return Err(
                 "--from-record: the user_agent has characters that can't be sent".to_owned(),
             );
         }
-        add("User-Agent", agent);
-    }
+        Some(agent) => agent,
+        None if options.wechat.is_some() => wechat::USER_AGENT.to_owned(),
+        None => concat!("wsgate-diagnose/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
     const LONGEST_ECHO: usize = 65_535;
     if options
         .echo
@@ -218,6 +227,7 @@ fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
             origin,
             subprotocols: options.subprotocol.clone(),
             deflate: true,
+            user_agent,
             fields,
             upgrade: true,
         },

@@ -5,7 +5,10 @@ use super::finding::Finding;
 /// What a device shows for a finding at a stage.
 pub fn device_error(finding: Finding, stage: &str) -> Option<&'static str> {
     Some(match (finding, stage) {
-        (Finding::Works | Finding::WechatRule, _) => return None,
+        (
+            Finding::Works | Finding::WechatRule | Finding::PingUnanswered | Finding::EchoMissing,
+            _,
+        ) => return None,
         (Finding::DnsFailed, _) => "_code:1 Host not found (authoritative)",
         (Finding::Refused, _) => "_code:111 Connection refused",
         (Finding::ConnectTimeout | Finding::NoAnswer, _) => "_code:9 Timer Expired",

@@ -36,6 +36,8 @@ pub struct Request {
     pub subprotocols: Vec<String>,
     /// Whether `permessage-deflate` is offered, as browsers do.
     pub deflate: bool,
+    /// The User-Agent, unless the fields have one.
+    pub user_agent: String,
     /// Further fields; their values may be secrets.
     pub fields: Vec<(String, String)>,
     /// Whether it asks for an upgrade at all.
@@ -53,6 +55,13 @@ pub struct Answer {
 }
 
 impl Request {
+    /// Whether it has a further field with this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields
+            .iter()
+            .any(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+
     /// The text of the request, and the Accept that belongs to its key.
     fn text(&self, target: &Target, key: [u8; 16]) -> (String, String) {
         let key = STANDARD.encode(key);
@@ -63,11 +72,6 @@ impl Request {
             target.authority()
         );
         let mut add = |name: &str, value: &str| text.push_str(&format!("{name}: {value}\r\n"));
-        let has = |name: &str| {
-            self.fields
-                .iter()
-                .any(|(own, _)| own.eq_ignore_ascii_case(name))
-        };
         match self.upgrade {
             true => {
                 add("Connection", "Upgrade");
@@ -89,11 +93,8 @@ impl Request {
                 "permessage-deflate; client_max_window_bits",
             );
         }
-        if !has("user-agent") {
-            add(
-                "User-Agent",
-                concat!("wsgate-diagnose/", env!("CARGO_PKG_VERSION")),
-            );
+        if !self.has("user-agent") {
+            add("User-Agent", &self.user_agent);
         }
         for (name, value) in &self.fields {
             add(name, value);
@@ -197,7 +198,9 @@ fn parse(seen: &[u8]) -> Result<Option<(response::Parts, usize)>, Fault> {
     if seen.is_empty() {
         return Ok(None);
     }
-    let mut fields = [httparse::EMPTY_HEADER; 100];
+    // Each field has a line, so there are enough.
+    let lines = memchr::memchr_iter(b'\n', seen).count();
+    let mut fields = vec![httparse::EMPTY_HEADER; lines];
     let mut response = httparse::Response::new(&mut fields);
     let not_http = |why: String| {
         let finding = match seen {
@@ -232,6 +235,23 @@ fn parse(seen: &[u8]) -> Result<Option<(response::Parts, usize)>, Fault> {
     }
     head.headers = all;
     Ok(Some((head, length)))
+}
+
+/// The content of the chunks that have come so far (RFC 9112 section 7.1).
+fn without_chunks(mut body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let Some(end) = memchr::memchr(b'\n', body) {
+        let (line, after) = body.split_at_checked(end + 1).unwrap_or((body, &[]));
+        let line = String::from_utf8_lossy(line);
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let Ok(size @ 1..) = usize::from_str_radix(size, 16) else {
+            break;
+        };
+        let (chunk, rest) = after.split_at_checked(size).unwrap_or((after, &[]));
+        content.extend_from_slice(chunk);
+        body = rest.strip_prefix(b"\r\n").unwrap_or(rest);
+    }
+    content
 }
 
 /// Why no head came.
@@ -284,8 +304,10 @@ impl Answer {
             .and_then(|length| length.parse().ok())
             .unwrap_or(LONGEST_BODY)
             .min(LONGEST_BODY);
+        let coding = self.field("transfer-encoding").unwrap_or_default();
+        let is_chunked = coding.eq_ignore_ascii_case("chunked");
         let mut piece = [0; 1024];
-        while self.rest.len() < wanted {
+        while self.rest.len() < wanted && !(is_chunked && self.rest.ends_with(b"0\r\n\r\n")) {
             match stream.read(&mut piece) {
                 Ok(read @ 1..) => {
                     self.rest
@@ -293,6 +315,9 @@ impl Answer {
                 }
                 Ok(_) | Err(_) => break,
             }
+        }
+        if is_chunked {
+            self.rest = without_chunks(&self.rest);
         }
     }
 

@@ -171,6 +171,9 @@ findings! {
     UpgradeRequired = "upgrade_required", Some(Reason::UpstreamUpgradeRequired),
         "the server answers 426: it saw no upgrade, or requires another version", "服务器返回 426：它没有看到升级请求，或者要求另一个版本",
         "a hop in front of the server takes Upgrade or Sec-WebSocket-Version away: let it pass them on", "服务器前面的某一跳去掉了 Upgrade 或 Sec-WebSocket-Version：让它转发这些字段";
+    Intermittent = "intermittent", None,
+        "the server refuses the same handshake at one time and accepts it at another", "服务器时而拒绝、时而接受同样的握手",
+        "look for servers behind this address that differ (one is old, starting or broken), and for a limit on connections; then run this again", "查找该地址后面表现不同的服务器（其中一台是旧版本、正在启动或有故障），以及连接数限制；然后再次运行";
     RateLimited = "rate_limited", Some(Reason::UpstreamRateLimited),
         "the server limits how often this client may connect", "服务器限制该客户端的连接频率",
         "wait, and let clients reconnect with growing, random delays", "稍等，并让客户端以递增的随机延迟重连";
@@ -248,6 +251,9 @@ findings! {
     PingUnanswered = "ping_unanswered", Some(Reason::UpstreamTimeout),
         "the WebSocket opens, but the server does not answer a Ping", "WebSocket 能打开，但服务器不应答 Ping",
         "a hop accepts the upgrade and does not pass frames on, or the application is stuck", "某一跳接受了升级却不转发帧，或者应用卡住";
+    EchoMissing = "echo_missing", None,
+        "the WebSocket opens, but the message that --echo sent does not come back", "WebSocket 能打开，但 --echo 发送的消息没有返回",
+        "if the server sends messages back, look for an application that is stuck or a hop that holds frames back; otherwise leave --echo out", "如果服务器会原样返回消息，请查找卡住的应用或扣住帧的某一跳；否则不要使用 --echo";
     CloseUnanswered = "close_unanswered", Some(Reason::CloseHandshakeTimeout),
         "the server does not answer a Close frame, so closing takes long and ends with 1006", "服务器不应答 Close 帧，关闭会很慢，并以 1006 结束",
         "update the WebSocket library of the server, or look for a hop that does not pass frames on", "更新服务器的 WebSocket 库，或查找不转发帧的某一跳";
@@ -259,7 +265,7 @@ findings! {
         "use wss:// and a domain that is on the mini program's socket list (开发管理 → 服务器域名)", "使用 wss:// 和已加入小程序 socket 合法域名的域名（开发管理 → 服务器域名）";
     IdleCut = "idle_cut", Some(Reason::UpstreamEofNoClose),
         "a hop or the server cuts an idle WebSocket off", "某一跳或服务器切断了空闲的 WebSocket",
-        "send Pings more often than that: half of the time that silence survived, or raise the timer of the hop", "以更短的间隔发送 Ping：取空闲能存活时间的一半，或调大那一跳的超时";
+        "send a Ping or a small message as often as detail says, or raise the timer of the hop", "按 detail 中的间隔发送 Ping 或一条小消息，或调大那一跳的超时";
 
 }
 

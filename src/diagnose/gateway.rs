@@ -76,7 +76,9 @@ pub fn our_reason(answer: &Answer, answered_by: Option<&str>) -> Option<Reason> 
     let words = answer.words();
     let mut codes = words.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     answered_by.filter(|who| *who == "wsgate")?;
-    codes.find_map(|word| word.parse().ok())
+    // Others may call themselves so.
+    let is_possible = |reason: &Reason| reason.answers(answer.status());
+    codes.find_map(|word| word.parse().ok()).filter(is_possible)
 }
 
 /// The words with which servers say that they saw no upgrade.

@@ -4,8 +4,10 @@ use super::dial::Fault;
 use super::exchange::Answer;
 use super::finding::Finding;
 use super::gateway;
+use super::talk::Silence;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
+use crate::text::counted;
 use crate::tls::chain::Fault as ChainFault;
 
 /// The finding for an answer other than 101.
@@ -28,7 +30,12 @@ pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
         detail.push_str(&format!(", from {who}"));
     }
     let words = answer.words();
-    let saw_no_upgrade = matches!(status, 400 | 426) && gateway::saw_no_upgrade(&words);
+    // A server that names other versions has seen the upgrade (RFC 6455 section 4.4).
+    let versions = answer.field("sec-websocket-version");
+    let is_of_version = |versions: String| !versions.split(',').any(|one| one.trim() == "13");
+    let saw_no_upgrade = matches!(status, 400 | 426)
+        && gateway::saw_no_upgrade(&words)
+        && !versions.is_some_and(is_of_version);
     let finding = match answer.reason() {
         _ if saw_no_upgrade => Finding::UpgradeStripped,
         Some(Reason::Upstream2xxInsteadOf101) => Finding::NotUpgraded,
@@ -68,6 +75,30 @@ pub(super) fn invalid(failure: &Failure) -> Fault {
         _ => Finding::NotHttp,
     };
     (finding, failure.detail.clone().unwrap_or_default())
+}
+
+/// The finding for a silence in an open WebSocket that did not last.
+pub(super) fn cut(silence: &Silence) -> Option<Fault> {
+    let (finding, how) = silence.end.clone()?;
+    // A Close says by itself why it came.
+    if !matches!(finding, Finding::Ended | Finding::TunnelReset) {
+        return Some((finding, how));
+    }
+    let seconds = silence.last.as_secs();
+    let hop = match crate::tunnel::suspected(silence.last) {
+        Some(suspect) => format!("{} ({}); ", suspect.hop, suspect.timer),
+        None => String::new(),
+    };
+    let before = match silence.frames {
+        0 => String::new(),
+        frames => format!(" after the server's last of {}", counted(frames, "frame")),
+    };
+    let detail = format!(
+        "after {seconds} s of silence{before}: {} ({how}); {hop}send a Ping at least every {} s",
+        finding.id(),
+        (seconds * 2 / 5).max(1)
+    );
+    Some((Finding::IdleCut, detail))
 }
 
 /// The finding for a TLS handshake that failed.

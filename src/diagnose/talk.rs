@@ -9,7 +9,7 @@ use super::dial::{Fault, Stream};
 use super::finding::Finding;
 use crate::reason::Reason;
 use crate::reason::codes::may_be_sent;
-use crate::text::peer_text;
+use crate::text::{counted, peer_text};
 use crate::tunnel::frame::{
     self, CLOSE, CONTINUATION, Close, Event, Extensions, Header, PING, PONG, Reader, Sender, close,
     control,
@@ -38,10 +38,25 @@ pub struct Talk<'s> {
     /// The payload of the current control frame.
     control: Vec<u8>,
     frame: Option<Header>,
+    /// How many frames have come, without a Close.
+    came: usize,
     /// The state that compressed messages share.
     inflater: Decompress,
     /// Whether a compressed message was not read in full, so that this state is unknown.
     is_blind: bool,
+}
+
+/// How a time went in which nothing was sent.
+#[derive(Debug)]
+pub struct Silence {
+    /// How the connection ended, if it did.
+    pub end: Option<Fault>,
+    /// How many frames the server sent by itself.
+    pub frames: usize,
+    /// The longest time without a frame.
+    pub longest: Duration,
+    /// The time without a frame at the end.
+    pub last: Duration,
 }
 
 /// What came.
@@ -67,6 +82,7 @@ impl<'s> Talk<'s> {
             is_compressed: false,
             control: Vec::new(),
             frame: None,
+            came: 0,
             inflater: Decompress::new(false),
             is_blind: false,
         }
@@ -86,10 +102,15 @@ impl<'s> Talk<'s> {
         // A failure to send shows in what is read.
         let _ = self.send(&control(PING, PAYLOAD, Some(key())));
         loop {
-            match self.next(Finding::PingUnanswered)? {
-                Came::Pong => return Ok(()),
-                Came::Close(close) => return Err(closed(&close)),
-                Came::Data(_) | Came::Other => {}
+            match self.next(Finding::PingUnanswered) {
+                Ok(Came::Pong) => return Ok(()),
+                Ok(Came::Close(close)) => return Err(closed(&close)),
+                Ok(Came::Data(_) | Came::Other) => {}
+                Err((Finding::PingUnanswered, _)) if self.came > 0 => {
+                    let came = counted(self.came, "frame");
+                    return Err((Finding::PingUnanswered, format!("{came} came, but no Pong")));
+                }
+                Err(fault) => return Err(fault),
             }
         }
     }
@@ -98,7 +119,7 @@ impl<'s> Talk<'s> {
     ///
     /// # Errors
     /// What came instead.
-    pub fn echo(&mut self, text: &str, patience: Duration) -> Result<bool, Fault> {
+    pub fn echo(&mut self, text: &str, patience: Duration) -> Result<(), Fault> {
         self.stream.allow(patience);
         let key = key();
         let mut payload = text
@@ -120,31 +141,43 @@ impl<'s> Talk<'s> {
         frame::mask(&mut payload, key);
         message.extend_from_slice(&payload);
         let _ = self.send(&message);
+        let mut others = 0;
         loop {
-            match self.next(Finding::PingUnanswered) {
-                Ok(Came::Data(data)) if data == sent => return Ok(true),
+            match self.next(Finding::EchoMissing) {
+                Ok(Came::Data(data)) if data == sent => return Ok(()),
                 Ok(Came::Close(close)) => return Err(closed(&close)),
+                Ok(Came::Data(_)) => others += 1,
                 Ok(_) => {}
-                Err((Finding::PingUnanswered, _)) => return Ok(false),
+                Err((Finding::EchoMissing, _)) if others > 0 => {
+                    let came = counted(others, "other message");
+                    return Err((Finding::EchoMissing, format!("{came} came instead")));
+                }
                 Err(fault) => return Err(fault),
             }
         }
     }
 
-    /// Says nothing for `time`.
-    ///
-    /// # Errors
-    /// How the connection ended, and after which time.
-    pub fn stay_silent(&mut self, time: Duration) -> Result<(), (Fault, Duration)> {
-        let begun = Instant::now();
+    /// Says nothing for `time`, except that it answers Pings.
+    pub fn stay_silent(&mut self, time: Duration) -> Silence {
         self.stream.allow(time);
-        loop {
-            match self.next(Finding::Works) {
-                Ok(Came::Close(close)) => return Err((closed(&close), begun.elapsed())),
-                Ok(_) => {}
-                Err((Finding::Works, _)) => return Ok(()),
-                Err(fault) => return Err((fault, begun.elapsed())),
+        let before = self.came;
+        let mut longest = Duration::ZERO;
+        let mut since = Instant::now();
+        let end = loop {
+            let next = self.next(Finding::Works);
+            longest = longest.max(since.elapsed());
+            match next {
+                Ok(Came::Close(close)) => break Some(closed(&close)),
+                Ok(_) => since = Instant::now(),
+                Err((Finding::Works, _)) => break None,
+                Err(fault) => break Some(fault),
             }
+        };
+        Silence {
+            end,
+            frames: self.came - before,
+            longest,
+            last: since.elapsed(),
         }
     }
 
@@ -245,6 +278,7 @@ impl<'s> Talk<'s> {
         let Some(frame) = self.frame.take() else {
             return Ok(Came::Other);
         };
+        self.came += 1;
         match frame.opcode {
             // Pongs may also come unasked (RFC 6455 section 5.5.3).
             PONG if self.control == PAYLOAD => Ok(Came::Pong),

@@ -64,13 +64,13 @@ impl Variant {
 impl Walk<'_> {
     /// Changes one thing at a time, to find out what is refused.
     pub(super) fn vary(&mut self, main: Attempt, address: SocketAddr) -> Attempt {
-        if matches!(
-            main.finding,
-            Finding::Redirect | Finding::RateLimited | Finding::GatewayError
-        ) || main.told.is_some()
-        {
+        if matches!(main.finding, Finding::Redirect | Finding::RateLimited) || main.told.is_some() {
             // The cause is certain.
             return main;
+        }
+        if main.finding == Finding::GatewayError {
+            // What is sent makes no difference, but one of several backends may be down.
+            return self.repeat(main, address);
         }
         let (request, target) = (&self.options.request, &self.options.target);
         let mut accepted = Vec::new();
@@ -120,6 +120,10 @@ impl Walk<'_> {
         } else {
             return main;
         };
+        let main = self.repeat(main, address);
+        if main.finding == Finding::Intermittent {
+            return main;
+        }
         let origin = match &request.origin {
             Some(origin) => format!("refused with Origin {}", crate::text::shown(origin, 200)),
             None => "refused without an Origin".to_owned(),
@@ -128,6 +132,21 @@ impl Walk<'_> {
             finding,
             detail: format!("{}; {origin}; accepted: {}", main.detail, names.join(", ")),
             ..main
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// Sends the same request again: a refusal that does not last has another cause than the request.
+    fn repeat(&mut self, main: Attempt, address: SocketAddr) -> Attempt {
+        let again = self.walk("again", address, &self.options.request, false);
+        match again.finding {
+            Finding::Works => Attempt {
+                finding: Finding::Intermittent,
+                detail: format!("{} at first; accepted later", main.detail),
+                ..main
+            },
+            _ => main,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::talk::Talk;
 use super::{Options, gateway, judge};
 use crate::reason::Reason;
 use crate::secrets;
+use crate::text::counted;
 use crate::tls::chain::Described;
 use crate::tls::probe::{self, Asking, Session};
 
@@ -269,7 +270,7 @@ impl Walk<'_> {
             );
             self.say(at, Outcome::Ok, None, &agreed);
             if let Some(leaf) = session.chain.first() {
-                let sent = crate::text::counted(session.chain.len(), "certificate");
+                let sent = counted(session.chain.len(), "certificate");
                 let names = crate::text::enumerated(leaf.names.iter().take(5).cloned());
                 let detail = format!(
                     "{sent} sent; {names}; {}, {}; valid until {}; issued by {}",
@@ -312,49 +313,44 @@ impl Walk<'_> {
             begun: Instant::now(),
         };
         let mut talk = Talk::new(stream, extensions, rest);
-        let listened = talk.stay_silent(AT_ONCE.min(options.timeout));
-        let pinged = listened.map_err(|(fault, _)| fault);
-        if let Err(fault) = pinged.and_then(|()| talk.ping(options.timeout)) {
+        let ended = talk.stay_silent(AT_ONCE.min(options.timeout)).end;
+        let pinged = ended.map_or_else(|| talk.ping(options.timeout), Err);
+        if let Err(fault) = pinged {
             self.fail(&at, &fault);
             return Some(fault);
         }
         self.say(&at, Outcome::Ok, None, "the Ping was answered");
         if let Some(text) = &options.echo {
             (at.probe, at.begun) = ("echo", Instant::now());
-            match talk.echo(text, options.timeout) {
-                Ok(true) => self.say(&at, Outcome::Ok, None, "the message came back"),
-                Ok(false) => self.say(&at, Outcome::Note, None, "the message did not come back"),
-                Err(fault) => {
-                    self.fail(&at, &fault);
-                    return Some(fault);
-                }
-            }
-        }
-        if let Some(time) = options.idle {
-            (at.probe, at.begun) = ("idle", Instant::now());
-            if let Err(((finding, how), lasted)) = talk.stay_silent(time) {
-                // A Close says by itself why it came.
-                if !matches!(finding, Finding::Ended | Finding::TunnelReset) {
-                    let fault = (finding, how);
-                    self.fail(&at, &fault);
-                    return Some(fault);
-                }
-                let seconds = lasted.as_secs();
-                let hop = match crate::tunnel::suspected(lasted) {
-                    Some(suspect) => format!("{} ({}); ", suspect.hop, suspect.timer),
-                    None => String::new(),
-                };
-                let detail = format!(
-                    "after {seconds} s of silence: {} ({how}); {hop}send a Ping at least every {} s",
-                    finding.id(),
-                    (seconds * 2 / 5).max(1)
-                );
-                let fault = (Finding::IdleCut, detail);
+            if let Err(fault) = talk.echo(text, options.timeout) {
                 self.fail(&at, &fault);
                 return Some(fault);
             }
-            let detail = format!("{} s of silence survived", time.as_secs());
-            self.say(&at, Outcome::Ok, None, &detail);
+            self.say(&at, Outcome::Ok, None, "the message came back");
+        }
+        if let Some(time) = options.idle {
+            (at.probe, at.begun) = ("idle", Instant::now());
+            let silence = talk.stay_silent(time);
+            if let Some(fault) = judge::cut(&silence) {
+                self.fail(&at, &fault);
+                return Some(fault);
+            }
+            let (outcome, detail) = match silence.frames {
+                0 => (
+                    Outcome::Ok,
+                    format!("{} s of silence survived", time.as_secs()),
+                ),
+                frames => (
+                    Outcome::Note,
+                    format!(
+                        "the server itself sent {} in {} s, so only {} s of silence were tried",
+                        counted(frames, "frame"),
+                        time.as_secs(),
+                        silence.longest.as_secs()
+                    ),
+                ),
+            };
+            self.say(&at, outcome, None, &detail);
         }
         (at.probe, at.begun) = ("close", Instant::now());
         match talk.close(options.timeout) {

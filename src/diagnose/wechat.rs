@@ -15,13 +15,74 @@ pub const ORIGIN: &str = "https://servicewechat.com";
 /// The Origin of mini games on iOS.
 const GAME: &str = "weapp://wechat-game-runtime";
 
-/// What other platforms send instead of [`ORIGIN`]: a stable name, and the Origin.
-fn platforms(target: &Target) -> [(&'static str, Option<String>); 3] {
+/// The User-Agent of a device.
+pub const USER_AGENT: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+     Mobile/15E148 MicroMessenger/8.0.50";
+
+/// What a platform sends in another way than the first request, which has [`ORIGIN`] and [`USER_AGENT`].
+struct Platform {
+    /// A stable name.
+    name: &'static str,
+    origin: Option<String>,
+    user_agent: &'static str,
+    fields: &'static [(&'static str, &'static str)],
+}
+
+const ANDROID: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 (KHTML, like Gecko) Mobile Safari/537.36 MicroMessenger/8.0.50";
+
+/// A mini game does not name WeChat.
+const IOS_GAME: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148";
+
+const IOS_GAME_FIELDS: &[(&str, &str)] = &[
+    ("Accept", "*/*"),
+    ("Accept-Language", "zh-CN,zh-Hans;q=0.9"),
+    ("Accept-Encoding", "gzip, deflate"),
+    ("Cache-Control", "no-cache"),
+    ("Pragma", "no-cache"),
+];
+
+fn platforms(target: &Target) -> [Platform; CONNECTIONS] {
     [
-        ("wechat_android", None),
-        ("wechat_ios", Some(target.own_origin())),
-        ("wechat_ios_game", Some(GAME.to_owned())),
+        Platform {
+            name: "wechat_android",
+            origin: None,
+            user_agent: ANDROID,
+            fields: &[],
+        },
+        Platform {
+            name: "wechat_ios",
+            origin: Some(target.own_origin()),
+            user_agent: USER_AGENT,
+            fields: &[],
+        },
+        Platform {
+            name: "wechat_ios_game",
+            origin: Some(GAME.to_owned()),
+            user_agent: IOS_GAME,
+            fields: IOS_GAME_FIELDS,
+        },
     ]
+}
+
+impl Platform {
+    /// What it sends instead of `first`. Fields that the caller chose stay.
+    fn request(&self, first: &Request) -> Request {
+        let mut request = Request {
+            origin: self.origin.clone(),
+            // Mini programs don't compress unless they ask for it.
+            deflate: false,
+            user_agent: self.user_agent.to_owned(),
+            ..first.clone()
+        };
+        for (name, value) in self.fields {
+            if !request.has(name) {
+                request
+                    .fields
+                    .push(((*name).to_owned(), (*value).to_owned()));
+            }
+        }
+        request
+    }
 }
 
 /// How many connections the platforms take.
@@ -46,14 +107,11 @@ impl Walk<'_> {
         }
         let target = &self.options.target;
         let mut refused = Vec::new();
-        for (name, origin) in platforms(target) {
-            let request = Request {
-                origin,
-                ..self.options.request.clone()
-            };
-            let attempt = self.walk(name, address, &request, false);
+        for platform in platforms(target) {
+            let request = platform.request(&self.options.request);
+            let attempt = self.walk(platform.name, address, &request, false);
             if attempt.finding != Finding::Works {
-                refused.push(format!("{name} ({})", attempt.detail));
+                refused.push(format!("{} ({})", platform.name, attempt.detail));
             }
         }
         let (finding, detail) = if !refused.is_empty() {
@@ -95,6 +153,28 @@ fn broken_rule(target: &Target) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn platforms_send_their_own_fields_but_not_instead_of_chosen_ones() {
+        let target = Target::parse("wss://a.example/").unwrap();
+        let mut first = Request {
+            origin: Some(ORIGIN.to_owned()),
+            subprotocols: Vec::new(),
+            deflate: true,
+            user_agent: USER_AGENT.to_owned(),
+            fields: Vec::new(),
+            upgrade: true,
+        };
+        let [android, _, game] = platforms(&target);
+        let sent = android.request(&first);
+        assert_eq!((sent.origin, sent.deflate), (None, false));
+        assert_eq!(sent.user_agent, ANDROID);
+        first.fields = vec![("pragma".to_owned(), "mine".to_owned())];
+        let sent = game.request(&first).fields;
+        assert_eq!(sent[0].1, "mine");
+        assert!(sent.iter().all(|(name, _)| name != "Pragma"), "{sent:?}");
+        assert!(sent.iter().any(|(name, _)| name == "Accept"), "{sent:?}");
+    }
 
     #[test]
     fn app_ids_are_recognised() {

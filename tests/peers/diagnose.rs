@@ -28,7 +28,9 @@ fn diagnosed(url: &str, arguments: &[&str]) -> Value {
 #[track_caller]
 fn expect(url: &str, arguments: &[&str], finding: &str) -> Value {
     let report = diagnosed(url, arguments);
-    assert_eq!(report["verdict"]["finding"], finding, "{report:#}");
+    // With --compare, the first of two reports.
+    let first = report.get("report").unwrap_or(&report);
+    assert_eq!(first["verdict"]["finding"], finding, "{report:#}");
     report
 }
 
@@ -63,6 +65,19 @@ fn nginx_without_upgrade_lines_is_the_hop_that_strips_them() {
     );
     let report = expect(&format!("ws://{}/x", good.address()), &[], "works");
     assert!(report["steps"].to_string().contains("server: nginx"));
+}
+
+#[test]
+fn envoy_without_upgrade_configs_is_the_gateway_that_refuses_upgrades() {
+    let server = Server::start(Kind::Node, json!({}));
+    let direct = format!("ws://{}/x", address(&server));
+    let bad = Hop::envoy(address(&server), &[]);
+    let url = format!("ws://{}/x", bad.address());
+    let report = expect(&url, &["--compare", &direct], "upgrade_disabled");
+    assert_eq!(report["report"]["verdict"]["answered_by"], "Envoy");
+    assert_eq!(report["comparison"], "hop", "{report:#}");
+    let good = Hop::envoy(address(&server), &["websocket"]);
+    expect(&format!("ws://{}/x", good.address()), &[], "works");
 }
 
 #[test]

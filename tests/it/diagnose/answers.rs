@@ -48,6 +48,24 @@ fn each_answer_other_than_101_has_its_finding() {
             "upgrade_stripped",
             "ws_upgrade_header_missing",
         ),
+        // The same words in two chunks.
+        (
+            "HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n14\r\nMissing or invalid U\r\nd;x=y\r\npgrade header\r\n0\r\n\r\n",
+            "upgrade_stripped",
+            "ws_upgrade_header_missing",
+        ),
+        // It has seen the upgrade, because it answers the version.
+        (
+            "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 8, 7\r\nContent-Length: 16\r\n\r\nUpgrade Required",
+            "upgrade_required",
+            "upstream_upgrade_required",
+        ),
+        // Who calls itself wsgate, with a reason that such an answer can't have.
+        (
+            "HTTP/1.1 401 Unauthorized\r\nServer: wsgate\r\nContent-Length: 18\r\n\r\norigin_not_allowed",
+            "unauthorized",
+            "upstream_unauthorized",
+        ),
         (
             "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
             "bad_request",
@@ -82,6 +100,32 @@ fn each_answer_other_than_101_has_its_finding() {
         let server = answering(bytes);
         let report = verdict(&url(&server), &[], finding, reason);
         assert!(!report.to_string().contains("secret"), "{report:#}");
+    }
+}
+
+#[test]
+fn an_answer_may_have_many_fields() {
+    let fields: String = (0..500).map(|n| format!("X-{n}: y\r\n")).collect();
+    let server = answering(format!("HTTP/1.1 403 No\r\n{fields}Content-Length: 0\r\n\r\n").leak());
+    verdict(&url(&server), &[], "forbidden", "upstream_forbidden");
+}
+
+/// A server that refuses the first handshake and accepts the others.
+#[test]
+fn a_refusal_that_does_not_last_is_not_blamed_on_the_request() {
+    for status in ["403 Forbidden", "502 Bad Gateway"] {
+        let is_first = std::sync::atomic::AtomicBool::new(true);
+        let server = Upstream::raw(move |mut socket| {
+            let head = read_head(&mut socket).unwrap_or_default();
+            if is_first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                let _ = socket.write_all(answer.as_bytes());
+            } else {
+                let _ = socket.write_all(switching(&head, "").as_bytes());
+                echo(socket);
+            }
+        });
+        verdict_of(&url(&server), &[], "intermittent");
     }
 }
 

@@ -65,6 +65,8 @@ fn each_platform_of_wechat_is_tried() {
     );
     let heads = heads.lock().unwrap().clone();
     for part in [
+        "Android 14",
+        "Accept-Language: zh-CN,zh-Hans;q=0.9\r\n",
         "Origin: https://servicewechat.com\r\n",
         "Origin: weapp://wechat-game-runtime\r\n",
     ] {
@@ -126,6 +128,7 @@ fn what_a_record_says_is_repeated() {
     let path = path.to_str().unwrap();
     let output = knowing_the_authority()
         .args(["diagnose", "--from-record", path, "--json"])
+        .args(["--header", "X-Test: more"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -139,7 +142,8 @@ fn what_a_record_says_is_repeated() {
         format!("ws://{}/ws?token=*", proxy.address())
     );
     let notes = String::from_utf8(output.stderr).unwrap();
-    for part in ["cookies", "values of the query", "without TLS"] {
+    let named = format!("go to {}, a host that", proxy.address());
+    for part in ["cookies", "values of the query", "without TLS", &named] {
         assert!(notes.contains(part), "{notes}");
     }
     let again = proxy.wait("the record of the repetition", |lines| {

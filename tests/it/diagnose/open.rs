@@ -155,6 +155,22 @@ fn a_large_compressed_message_is_not_taken_for_a_broken_one() {
 }
 
 #[test]
+fn messages_instead_of_a_pong_or_an_echo_are_counted() {
+    let server = saying(b"\x81\x02hi\x81\x02ho");
+    let report = verdict_of(&url(&server), &["--timeout", "300ms"], "ping_unanswered");
+    assert_eq!(report["verdict"]["detail"], "2 frames came, but no Pong");
+    let server = after_101(|socket| {
+        socket.read_exact(&mut [0; 12]).unwrap();
+        let _ = socket.write_all(b"\x8a\x06wsgate\x81\x05other");
+        let _ = std::io::copy(socket, &mut std::io::sink());
+    });
+    let arguments = ["--timeout", "300ms", "--echo", "hello"];
+    let report = verdict_of(&url(&server), &arguments, "echo_missing");
+    assert_eq!(report["verdict"]["detail"], "1 other message came instead");
+    assert_eq!(report["verdict"]["reason"], Value::Null);
+}
+
+#[test]
 fn a_pong_that_nobody_asked_for_answers_no_ping() {
     let server = saying(b"\x8a\x02hb\x8a\x00");
     let arguments = ["--timeout", "300ms"];
@@ -206,4 +222,35 @@ fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
     let server = admitting(|_| true);
     let (code, report) = diagnosed(&url(&server), &["--idle", "200ms"]);
     assert_eq!(code, 0, "{report:#}");
+    // The server sends a Ping, so the silence begins with its answer.
+    let server = after_101(|socket| {
+        socket.read_exact(&mut [0; 12]).unwrap();
+        let _ = socket.write_all(b"\x8a\x06wsgate\x89\x00");
+        // The Pong.
+        socket.read_exact(&mut [0; 6]).unwrap();
+        socket
+            .set_read_timeout(Some(std::time::Duration::from_secs(1)))
+            .unwrap();
+        let _ = socket.read(&mut [0]);
+    });
+    let report = verdict_of(&url(&server), &["--idle", "20s"], "idle_cut");
+    let detail = report["verdict"]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("after 1 s of silence after the server's last of 1 frame: "),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_server_that_breaks_the_silence_itself_is_told() {
+    let server = after_101(|socket| {
+        socket.read_exact(&mut [0; 12]).unwrap();
+        let _ = socket.write_all(b"\x8a\x06wsgate\x81\x02hi");
+        let _ = socket.read_exact(&mut [0; 8]);
+        let _ = socket.write_all(b"\x88\x02\x03\xe8");
+    });
+    let (code, report) = diagnosed(&url(&server), &["--idle", "200ms"]);
+    assert_eq!(code, 0, "{report:#}");
+    let steps = report["steps"].to_string();
+    assert!(steps.contains("the server itself sent 1 frame"), "{steps}");
 }

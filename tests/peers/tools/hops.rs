@@ -1,16 +1,18 @@
-//! Real hops in front of the proxy: Debian's HAProxy and nginx.
+//! Real hops in front of the proxy or of a backend: Debian's HAProxy and nginx, and Envoy.
 //!
-//! Each gets a listening socket as its standard input, so connections made before it is ready wait for it, and no port
-//! is guessed.
+//! HAProxy and nginx get a listening socket as their standard input, so connections made before they are ready wait for
+//! them. Envoy says which port it took. So no port is guessed.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::programs::{said_in_all, tool};
+use super::programs::{file, said_in_all, tool};
 use crate::harness::{eventually, signal};
 
 /// A running hop, ended when dropped.
@@ -65,11 +67,76 @@ impl Hop {
         Self::start(folder, listener, command)
     }
 
-    fn start(folder: TempDir, listener: TcpListener, mut command: Command) -> Self {
+    /// Envoy as a hop that speaks HTTP; `upgrades` are the kinds of upgrade that it passes on.
+    pub fn envoy(to: SocketAddr, upgrades: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = |address: SocketAddr| json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } });
+        let any = socket(any_port());
+        let typed = |name: &str, mut config: Value| {
+            config["@type"] = format!("type.googleapis.com/envoy.extensions.filters.{name}").into();
+            config
+        };
+        let connections = "network.http_connection_manager.v3.HttpConnectionManager";
+        let upgrades = upgrades.iter().map(|kind| json!({ "upgrade_type": kind }));
+        let manager = json!({
+            "stat_prefix": "hop",
+            "upgrade_configs": upgrades.collect::<Vec<_>>(),
+            "route_config": { "virtual_hosts": [{
+                "name": "all", "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "to" } }],
+            }] },
+            "http_filters": [{
+                "name": "router", "typed_config": typed("http.router.v3.Router", json!({})),
+            }],
+        });
+        let config = json!({
+            "admin": { "address": any },
+            "static_resources": {
+                "listeners": [{
+                    "name": "hop", "address": any,
+                    "filter_chains": [{ "filters": [
+                        { "name": "http", "typed_config": typed(connections, manager) },
+                    ] }],
+                }],
+                "clusters": [{
+                    "name": "to", "type": "STATIC",
+                    "load_assignment": { "cluster_name": "to", "endpoints": [
+                        { "lb_endpoints": [{ "endpoint": { "address": socket(to) } }] },
+                    ] },
+                }],
+            },
+        });
+        let path = folder.path().join("envoy.json");
+        fs::write(&path, config.to_string()).unwrap();
+        let admin = folder.path().join("admin");
+        let mut command = Command::new(file(".venv/bin/envoy"));
+        command.args([
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "-l",
+            "warn",
+            "-c",
+        ]);
+        command.arg(path).arg("--admin-address-path").arg(&admin);
+        let mut hop = Self::spawn(folder, any_port(), Stdio::null(), command);
+        hop.address = eventually("the port of envoy", || {
+            let admin = fs::read_to_string(&admin).ok()?.parse().ok()?;
+            listener_of_envoy(admin)
+        });
+        hop
+    }
+
+    fn start(folder: TempDir, listener: TcpListener, command: Command) -> Self {
         let address = listener.local_addr().unwrap();
+        let input = Stdio::from(OwnedFd::from(listener));
+        Self::spawn(folder, address, input, command)
+    }
+
+    fn spawn(folder: TempDir, address: SocketAddr, input: Stdio, mut command: Command) -> Self {
         let errors = fs::File::create(folder.path().join("stderr")).unwrap();
         let child = command
-            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(errors)
             .spawn()
@@ -103,7 +170,23 @@ impl Drop for Hop {
 }
 
 fn listening() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+    TcpListener::bind(any_port()).unwrap()
+}
+
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// Where Envoy's only listener is, if it is ready.
+fn listener_of_envoy(admin: SocketAddr) -> Option<SocketAddr> {
+    let mut socket = TcpStream::connect(admin).ok()?;
+    let request = "GET /listeners HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    let line = answer.lines().find(|line| line.starts_with("hop::"))?;
+    let address: SocketAddr = line.strip_prefix("hop::")?.trim().parse().ok()?;
+    (address.port() != 0).then_some(address)
 }
 
 /// Such as `nginx 1.22.1`.
