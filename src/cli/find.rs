@@ -3,6 +3,7 @@
 mod behind;
 mod counter;
 mod left;
+mod printer;
 mod report;
 mod summary;
 mod top;
@@ -10,7 +11,7 @@ mod wanted;
 mod when;
 
 use std::collections::HashSet;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -18,6 +19,7 @@ use clap::{Args, ValueEnum};
 
 use self::behind::Behind;
 use self::left::Left;
+use self::printer::Printer;
 use self::report::Report;
 use self::summary::Summary;
 use self::top::Top;
@@ -190,7 +192,10 @@ fn first_time(source: &Source) -> String {
 
 /// Says that a source could not be read to its end.
 fn unreadable(source: &Source, error: &io::Error, search: &mut Search) {
-    let _ = search.output.flush();
+    if let Purpose::Print(printer) = &mut search.purpose {
+        // Records that were found come first. What is broken is told at the end.
+        let _ = printer.flush();
+    }
     let text = format!(
         "error: {}: {}\n",
         source.name(),
@@ -205,7 +210,9 @@ fn learn(lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
     loop {
         match reader.step()? {
             Step::Json => {
-                if let Some(record) = Record::read(reader.json()) {
+                if wanted.may_have_id(reader.json())
+                    && let Some(record) = Record::read(reader.json())
+                {
                     let _ = wanted.learn(&record);
                 }
             }
@@ -217,16 +224,15 @@ fn learn(lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
 
 /// What is done with the records.
 enum Purpose {
-    Print(Format, line::Layout),
+    Print(Printer),
     Report(Report),
 }
 
 struct Search {
     purpose: Purpose,
-    output: BufWriter<io::StdoutLock<'static>>,
     has_found: bool,
-    /// Why nothing more can be written.
-    broken: Option<io::Error>,
+    /// Whether nothing more can be written.
+    is_broken: bool,
     behind: Behind,
     /// Whether the current source was not read before, to find the connections of an id.
     is_read_once: bool,
@@ -249,13 +255,12 @@ impl Search {
         let purpose = match (options.top, options.summary) {
             (Some(field), _) => Purpose::Report(Report::Top(Top::new(field, limit(10), is_json))),
             (None, true) => Purpose::Report(Report::Summary(Summary::new(limit(3), is_json))),
-            (None, false) => Purpose::Print(options.format, layout),
+            (None, false) => Purpose::Print(Printer::start(options.format, layout)),
         };
         Self {
             purpose,
-            output: BufWriter::new(io::stdout().lock()),
             has_found: false,
-            broken: None,
+            is_broken: false,
             behind: Behind::default(),
             is_read_once: true,
             records: 0,
@@ -285,7 +290,7 @@ impl Search {
             if let Err(error) = lines.and_then(|lines| self.all(lines, wanted)) {
                 fail(source, &error, self);
             }
-            if self.broken.is_some() {
+            if self.is_broken {
                 break;
             }
         }
@@ -295,11 +300,12 @@ impl Search {
     /// Reads one source.
     fn all(&mut self, lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
         let mut reader = Reader::new(lines);
-        while self.broken.is_none() {
+        while !self.is_broken {
             if reader.may_wait()
-                && let Err(error) = self.output.flush()
+                && let Purpose::Print(printer) = &mut self.purpose
+                && printer.flush().is_err()
             {
-                self.broken = Some(error);
+                self.is_broken = true;
                 break;
             }
             match reader.step()? {
@@ -314,7 +320,7 @@ impl Search {
         Ok(())
     }
 
-    fn take(&mut self, record: &Record<'_>, json: &[u8], wanted: &mut Wanted) {
+    fn take(&mut self, record: &Record<'_>, json: &str, wanted: &mut Wanted) {
         self.newest_schema = self.newest_schema.max(record.schema);
         self.records += 1;
         match &mut self.span {
@@ -356,34 +362,32 @@ impl Search {
         }
     }
 
-    fn show(&mut self, record: &Record<'_>, json: &[u8]) {
+    fn show(&mut self, record: &Record<'_>, json: &str) {
         match &mut self.purpose {
             Purpose::Report(report) => {
                 self.has_found |= report.add(record);
             }
-            Purpose::Print(format, layout) => {
+            Purpose::Print(printer) => {
                 self.has_found = true;
-                let json = String::from_utf8_lossy(json);
-                let text = match format {
-                    Format::Json => json,
-                    Format::Text => line::text(&json, *layout).unwrap_or_default().into(),
-                };
-                self.broken = writeln!(self.output, "{}", safe(&text)).err();
+                self.is_broken = printer.print(json).is_err();
             }
         }
     }
 
     /// Prints what was counted, and says what the answer does not contain.
     fn finish(mut self, wanted: &Wanted, is_complete: bool) -> u8 {
-        if let Purpose::Report(report) = &self.purpose {
-            let text = report.text(&self.left);
-            self.has_found |= report.has_suppressed();
-            let written = self.output.write_all(safe(&text).as_bytes());
-            self.broken = self.broken.or_else(|| written.err());
-        }
-        self.broken = self.broken.or_else(|| self.output.flush().err());
+        let printed = match self.purpose {
+            Purpose::Print(printer) => printer.finish(),
+            Purpose::Report(report) => {
+                let text = report.text(&self.left);
+                self.has_found |= report.has_suppressed();
+                let mut output = io::stdout();
+                let written = output.write_all(safe(&text).as_bytes());
+                written.and_then(|()| output.flush())
+            }
+        };
         // The reader of the output may have gone, which is not an error.
-        if let Some(error) = &self.broken
+        if let Err(error) = printed
             && error.kind() != io::ErrorKind::BrokenPipe
         {
             return wrong(&format!("the output is not complete: {error}"));

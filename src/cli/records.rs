@@ -62,8 +62,8 @@ pub(super) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Reads a record from JSON. `None` if the line is something else.
-    pub(super) fn read(json: &'a [u8]) -> Option<Self> {
-        let record: Self = serde_json::from_slice(json).ok()?;
+    pub(super) fn read(json: &'a str) -> Option<Self> {
+        let record: Self = serde_json::from_str(json).ok()?;
         // Texts of this form are ordered like the times.
         let is_time = record.time.len() == 24 && humantime::parse_rfc3339(&record.time).is_ok();
         // A forged line must not reach the terminal through the words that are written without quotes.
@@ -128,9 +128,11 @@ pub(super) struct Reader {
     line: Vec<u8>,
     /// A record as text, of which more lines may come.
     text: String,
+    /// What a collector has put in front of its first line, and puts in front of the others.
+    prefix: Vec<u8>,
     /// Whether `line` follows `text` and has not been looked at.
     is_ahead: bool,
-    json: Vec<u8>,
+    json: String,
 }
 
 /// Longer records don't exist.
@@ -142,13 +144,14 @@ impl Reader {
             lines,
             line: Vec::new(),
             text: String::new(),
+            prefix: Vec::new(),
             is_ahead: false,
-            json: Vec::new(),
+            json: String::new(),
         }
     }
 
     /// The record of the last [`Step::Json`], as JSON.
-    pub(super) fn json(&self) -> &[u8] {
+    pub(super) fn json(&self) -> &str {
         &self.json
     }
 
@@ -173,7 +176,8 @@ impl Reader {
             }
             self.is_ahead = false;
             if !self.text.is_empty() {
-                if let Some(more) = self.line.strip_prefix(b"    ") {
+                let line = self.line.strip_prefix(self.prefix.as_slice());
+                if let Some(more) = line.and_then(|line| line.strip_prefix(b"    ")) {
                     self.text.push(' ');
                     let more = String::from_utf8_lossy(more);
                     self.text.push_str(more.trim_start_matches(' '));
@@ -185,10 +189,19 @@ impl Reader {
                 match content(&self.line) {
                     Some(Content::Json(json)) => {
                         self.json.clear();
-                        self.json.extend_from_slice(json);
+                        match std::str::from_utf8(json) {
+                            Ok(json) => self.json.push_str(json),
+                            Err(_) => self.json.push_str(&String::from_utf8_lossy(json)),
+                        }
                         return Ok(Step::Json);
                     }
-                    Some(Content::Text(text)) => self.text.push_str(text),
+                    Some(Content::Text(text)) => {
+                        self.text.push_str(text);
+                        let prefix = self.line.len().saturating_sub(text.len());
+                        self.prefix.clear();
+                        self.prefix
+                            .extend_from_slice(self.line.get(..prefix).unwrap_or_default());
+                    }
                     None if self.line.is_empty() => continue,
                     None => return Ok(Step::Foreign),
                 }
@@ -216,7 +229,7 @@ impl Reader {
     }
 
     fn hold(&mut self, fields: &Map<String, Value>) -> Step {
-        match serde_json::to_vec(fields) {
+        match serde_json::to_string(fields) {
             Ok(json) => {
                 self.json = json;
                 Step::Json
@@ -301,8 +314,10 @@ fn is_text(text: &str) -> bool {
 /// Text that can be printed whatever a file contains. What a terminal could interpret is written as JSON writes it.
 pub(super) fn safe(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c == '\n' || !(c.is_control() || text::is_invisible(c));
-    let is_simple = |byte: u8| byte == b'\n' || (b' '..0x7f).contains(&byte);
-    if text.bytes().all(is_simple) || text.chars().all(is_plain) {
+    let is_simple = |byte: &u8| *byte == b'\n' || (b' '..0x7f).contains(byte);
+    // Whole pieces are looked at, without a decision at each byte, because that is several times as fast.
+    let are_simple = |piece: &[u8]| piece.iter().map(is_simple).fold(true, |all, is| all & is);
+    if text.as_bytes().chunks(256).all(are_simple) || text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len());

@@ -1,10 +1,6 @@
 //! The text form of a record, for people. docs/records.md has its grammar, so programs can parse it.
 
-use std::borrow::Cow;
-use std::fmt::{self, Display, Write as _};
-
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -22,58 +18,73 @@ pub enum Layout {
 /// The fields at the beginning, which are written without a name.
 const POSITIONS: [&str; 4] = ["time", "level", "event", "reason"];
 
-/// Who the record is about; a record without a `client` has the `peer` in its place.
-const WHO: [&str; 3] = ["by", "client", "route"];
-
-/// What happened and what to do; on a terminal, each has a line of its own.
-const WHAT: [&str; 4] = ["detail", "hint", "suspect", "problems"];
-
-/// Fields that are the same in all records of a process.
-const ALWAYS: [&str; 3] = ["schema", "version", "instance"];
-
 /// Starts each further line.
 const INDENT: &str = "\n    ";
 
 /// The most characters in a line on a terminal, if its fields allow it.
 const WIDTH: usize = 100;
 
-/// The fields of a record in JSON, in their order.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a str)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-
-        impl<'de> Visitor<'de> for All {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut fields = Vec::with_capacity(64);
-                while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    // A name that is not a field's could not be read back.
-                    if is_word(&name.0) {
-                        fields.push((name.0, value.get()));
-                    }
-                }
-                Ok(Fields(fields))
-            }
+/// The fields of a record in JSON, in their order. serde_json would take twice as long to find them. `None` if it is not an
+/// object; other mistakes in the JSON are not found.
+fn fields(json: &str) -> Option<Vec<Field<'_>>> {
+    let mut fields = Vec::with_capacity(64);
+    let mut rest = json.trim_ascii_start().strip_prefix('{')?;
+    loop {
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_ascii_start();
+        if rest.starts_with('}') {
+            return Some(fields);
         }
-
-        deserializer.deserialize_map(All)
+        let (name, after) = rest.split_at_checked(end_of_text(rest)?)?;
+        let name = name.get(1..name.len() - 1)?;
+        let value = after.trim_ascii_start().strip_prefix(':')?;
+        let value = value.trim_ascii_start();
+        let (value, after) = value.split_at_checked(end_of_value(value)?)?;
+        fields.push(Field { name, value });
+        rest = after.trim_ascii_start();
     }
 }
 
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The length of the text, in quotes, with which `json` begins.
+fn end_of_text(json: &str) -> Option<usize> {
+    let bytes = json.as_bytes();
+    let mut at = 1;
+    bytes.first().filter(|first| **first == b'"')?;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        match bytes.get(at) {
+            Some(b'"') => return Some(at + 1),
+            _ => at += 2,
+        }
+    }
+}
 
-impl<'a> Fields<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
-        let field = self.0.iter().find(|(other, _)| other == name);
-        field.map(|(_, value)| *value)
+/// The length of the value with which `json` begins.
+fn end_of_value(json: &str) -> Option<usize> {
+    let bytes = json.as_bytes();
+    match bytes.first()? {
+        b'"' => end_of_text(json),
+        b'{' | b'[' => {
+            let (mut at, mut depth) = (0, 0_usize);
+            loop {
+                at += match bytes.get(at)? {
+                    b'"' => end_of_text(json.get(at..)?)?,
+                    b'{' | b'[' => {
+                        depth += 1;
+                        1
+                    }
+                    b'}' | b']' if depth == 1 => return Some(at + 1),
+                    b'}' | b']' => {
+                        depth -= 1;
+                        1
+                    }
+                    _ => 1,
+                };
+            }
+        }
+        _ => {
+            let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
+            bytes.iter().position(is_end)
+        }
     }
 }
 
@@ -95,51 +106,73 @@ pub(super) fn line(record: &Record, layout: Layout) -> String {
 /// A record in JSON as text, without a line end. `None` if it is not an object.
 #[must_use]
 pub fn text(json: &str, layout: Layout) -> Option<String> {
-    let fields: Fields<'_> = serde_json::from_str(json).ok()?;
+    let fields = fields(json)?;
+    let has_client = fields.iter().any(|field| field.name == "client");
+    let mut placed = [None; PLACES];
+    let mut others = Vec::with_capacity(fields.len());
+    for field in fields {
+        let place = place(field.name, has_client);
+        match place.and_then(|place| placed.get_mut(place)) {
+            Some(place) => *place = Some(field),
+            None if is_word(field.name) => others.push(field),
+            // It could not be read back.
+            None => {}
+        }
+    }
+    let [time, level, event, reason, placed @ ..] = placed;
+    let [by, who, route, placed @ ..] = placed;
+    let [detail, hint, suspect, problems, always @ ..] = placed;
     let mut text = Text {
         layout,
         line: String::with_capacity(json.len()),
         width: 0,
     };
-    text.positions(&fields);
-    let who = match fields.get("client") {
-        Some(_) => WHO,
-        None => ["by", "peer", "route"],
-    };
-    for name in who {
-        if let Some(value) = fields.get(name) {
-            text.append(" ", &Field { name, value });
-        }
+    text.positions([time, level, event, reason]);
+    for field in [by, who, route].into_iter().flatten() {
+        text.append(" ", field);
     }
-    for name in WHAT {
-        let Some(value) = fields.get(name) else {
-            continue;
-        };
+    for field in [detail, hint, suspect, problems].into_iter().flatten() {
         match layout {
-            Layout::OneLine => text.append(" ", &Field { name, value }),
-            Layout::Terminal => match serde_json::from_str::<Vec<&RawValue>>(value) {
-                Ok(items) => text.list(name, &items),
-                Err(_) => text.append(INDENT, &Field { name, value }),
+            Layout::OneLine => text.append(" ", field),
+            Layout::Terminal => match serde_json::from_str::<Vec<&RawValue>>(field.value) {
+                Ok(items) => text.list(field.name, &items),
+                Err(_) => text.append(INDENT, field),
             },
         }
     }
-    let is_said = |name: &str| {
-        POSITIONS.contains(&name)
-            || who.contains(&name)
-            || WHAT.contains(&name)
-            || ALWAYS.contains(&name)
-    };
     let mut is_first = true;
-    let rest = fields.0.iter().filter(|(name, _)| !is_said(name));
-    let rest = rest.map(|(name, value)| Field { name, value });
-    let always = ALWAYS
-        .into_iter()
-        .filter_map(|name| fields.get(name).map(|value| Field { name, value }));
-    for field in rest.chain(always) {
-        text.wrap(&field, is_first);
+    for field in others.into_iter().chain(always.into_iter().flatten()) {
+        text.wrap(field, is_first);
         is_first = false;
     }
     Some(text.line)
+}
+
+/// How many fields have a place of their own.
+const PLACES: usize = 14;
+
+/// The place of a field: first those that are written without a name; then who the record is about; then what happened and
+/// what to do, each with a line of its own on a terminal; and at the end those that are the same in all records of a
+/// process. The others stand before these, in their own order.
+fn place(name: &str, has_client: bool) -> Option<usize> {
+    Some(match name {
+        "time" => 0,
+        "level" => 1,
+        "event" => 2,
+        "reason" => 3,
+        "by" => 4,
+        "client" => 5,
+        "peer" if !has_client => 5,
+        "route" => 6,
+        "detail" => 7,
+        "hint" => 8,
+        "suspect" => 9,
+        "problems" => 10,
+        "schema" => 11,
+        "version" => 12,
+        "instance" => 13,
+        _ => return None,
+    })
 }
 
 struct Text {
@@ -150,67 +183,80 @@ struct Text {
 }
 
 impl Text {
-    fn positions(&mut self, fields: &Fields<'_>) {
-        let word = |name| fields.get(name).map(|value| value.trim_matches('"'));
-        let [time, level, event] = ["time", "level", "event"].map(|name| word(name).unwrap_or("-"));
-        // Writing to a String cannot fail.
-        let _ = write!(self.line, "{time} {level:<5} {event}");
-        if let Some(reason) = word("reason") {
-            self.append(" ", &reason);
+    fn positions(&mut self, fields: [Option<Field<'_>>; 4]) {
+        let words = fields.map(|field| Some(field?.value.trim_matches('"')));
+        let [time, level, event, reason] = words;
+        self.line.push_str(time.unwrap_or("-"));
+        self.line.push(' ');
+        // The events stand below each other.
+        let level = level.unwrap_or("-");
+        self.line.push_str(level);
+        let missing = "error".len().saturating_sub(level.len());
+        self.line.extend(std::iter::repeat_n(' ', missing + 1));
+        self.line.push_str(event.unwrap_or("-"));
+        if let Some(reason) = reason {
+            self.line.push(' ');
+            self.line.push_str(reason);
         }
     }
 
-    fn append(&mut self, separator: &str, field: &impl Display) {
-        let _ = write!(self.line, "{separator}{field}");
+    fn append(&mut self, separator: &str, field: Field<'_>) {
+        self.line.push_str(separator);
+        self.line.push_str(field.name);
+        self.line.push('=');
+        self.line.push_str(field.shown());
     }
 
     /// Writes a list, with a line for each item.
     fn list(&mut self, name: &str, items: &[&RawValue]) {
-        self.append(INDENT, &name);
-        self.line.push_str("=[");
+        for part in [INDENT, name, "=["] {
+            self.line.push_str(part);
+        }
         for (index, item) in items.iter().enumerate() {
             let comma = if index + 1 < items.len() { "," } else { "" };
-            self.append(INDENT, &format_args!("  {item}{comma}"));
+            for part in [INDENT, "  ", item.get(), comma] {
+                self.line.push_str(part);
+            }
         }
-        self.append(INDENT, &"]");
+        self.line.push_str(INDENT);
+        self.line.push(']');
     }
 
     /// Writes a field after others. On a terminal a line holds as many as fit.
-    fn wrap(&mut self, field: &Field<'_>, is_first: bool) {
+    fn wrap(&mut self, field: Field<'_>, is_first: bool) {
         if self.layout == Layout::OneLine {
             return self.append(" ", field);
         }
-        let field = field.to_string();
-        let length = field.chars().count();
+        let characters = |text: &str| text.chars().count();
+        let length = characters(field.name) + 1 + characters(field.shown());
         if !is_first && self.width + 1 + length <= WIDTH {
-            self.append(" ", &field);
+            self.append(" ", field);
             self.width += 1 + length;
         } else {
-            self.append(INDENT, &field);
+            self.append(INDENT, field);
             self.width = INDENT.len() - 1 + length;
         }
     }
 }
 
-/// `name=value` with the value in JSON. A text has no quotes if it can't be mistaken for anything else.
+/// A field with its value in JSON.
+#[derive(Clone, Copy)]
 struct Field<'a> {
     name: &'a str,
     value: &'a str,
 }
 
-impl Display for Field<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<'a> Field<'a> {
+    /// The value as it is written. A text has no quotes if it can't be mistaken for anything else.
+    fn shown(self) -> &'a str {
         let inner = self.value.strip_prefix('"');
         let inner = inner.and_then(|rest| rest.strip_suffix('"'));
-        let value = inner.filter(|text| is_bare(text)).unwrap_or(self.value);
-        f.write_str(self.name)?;
-        f.write_str("=")?;
-        f.write_str(value)
+        inner.filter(|text| is_bare(text)).unwrap_or(self.value)
     }
 }
 
 fn is_bare(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"=\\".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
     let may_be_json = || {
         text.starts_with(|first: char| first.is_ascii_digit() || "-tfn".contains(first))
             && serde_json::from_str::<IgnoredAny>(text).is_ok()
@@ -386,7 +432,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn fields_are_found_in_any_json_object() {
+        let json = r#" { "a" : "b\"c\\" , "b":[{"x":"]\""},[]], "c" :-1.5e3,"d":null ,"\u0065":1,"f":{} } "#;
+        let found: Vec<_> = fields(json)
+            .unwrap()
+            .iter()
+            .map(|field| (field.name, field.value))
+            .collect();
+        let expected = [
+            ("a", r#""b\"c\\""#),
+            ("b", r#"[{"x":"]\""},[]]"#),
+            ("c", "-1.5e3"),
+            ("d", "null"),
+            (r"\u0065", "1"),
+            ("f", "{}"),
+        ];
+        assert_eq!(found, expected);
+        for wrong in [
+            "",
+            "1",
+            "{",
+            r#"{"a"#,
+            r#"{"a":"#,
+            r#"{"a":["#,
+            r#"{"a":"\"#,
+            r#"{"a":1"#,
+        ] {
+            assert!(fields(wrong).is_none(), "{wrong}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_text_has_fields_or_not(text in "\\PC{0,40}", json in "[{}\\[\\]\":,a\\\\ 1é]{0,40}") {
+            let _ = (fields(&text), fields(&json));
+        }
+
         #[test]
         fn any_line_is_read_or_not(line in "\\PC{0,60}", ascii in "[ -~]{0,60}") {
             let _ = (read(&line), read(&ascii));

@@ -46,7 +46,7 @@ pub(super) fn find(named: &str) -> Result<Recorded, String> {
         match reader.step().map_err(unreadable)? {
             Step::Json => {
                 let fields = Record::read(reader.json())
-                    .and_then(|_| serde_json::from_slice::<Fields>(reader.json()).ok());
+                    .and_then(|_| serde_json::from_str::<Fields>(reader.json()).ok());
                 let is_meant = |fields: &Fields| {
                     fields.host.is_some()
                         && conn.is_none_or(|conn| fields.conn.as_deref() == Some(conn))

@@ -91,9 +91,9 @@ fn unreadable(error: &io::Error) -> u8 {
 }
 
 /// The facts of a record, and what its reason and its notes mean. `None` if it is not a record.
-fn text(json: &[u8], language: Language) -> Option<String> {
+fn text(json: &str, language: Language) -> Option<String> {
     let record = Record::read(json)?;
-    let fields: BTreeMap<String, Value> = serde_json::from_slice(json).ok()?;
+    let fields: BTreeMap<String, Value> = serde_json::from_str(json).ok()?;
     let mut text = format!("{}\n", record.event);
     for name in FACTS {
         match fields.get(name) {

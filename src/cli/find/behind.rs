@@ -9,7 +9,7 @@ const MOST: usize = 8 << 20;
 #[derive(Default)]
 pub(super) struct Behind {
     /// Each with its connection.
-    records: VecDeque<(Box<str>, Vec<u8>)>,
+    records: VecDeque<(Box<str>, String)>,
     /// How many there are of each connection.
     counts: HashMap<Box<str>, usize>,
     bytes: usize,
@@ -17,10 +17,10 @@ pub(super) struct Behind {
 
 impl Behind {
     /// Keeps a record.
-    pub(super) fn keep(&mut self, conn: &str, json: &[u8]) {
+    pub(super) fn keep(&mut self, conn: &str, json: &str) {
         self.bytes += conn.len() + json.len();
         *self.counts.entry(conn.into()).or_default() += 1;
-        self.records.push_back((conn.into(), json.to_vec()));
+        self.records.push_back((conn.into(), json.to_owned()));
         while self.bytes > MOST
             && let Some((conn, json)) = self.records.pop_front()
         {
@@ -39,7 +39,7 @@ impl Behind {
     }
 
     /// Takes the records of a connection.
-    pub(super) fn take(&mut self, conn: &str) -> Vec<Vec<u8>> {
+    pub(super) fn take(&mut self, conn: &str) -> Vec<String> {
         // Mostly there are none, and then the others need not be looked at.
         if self.counts.remove(conn).is_none() {
             return Vec::new();
@@ -64,13 +64,13 @@ mod tests {
     #[test]
     fn only_the_last_records_are_kept() {
         let mut behind = Behind::default();
-        behind.keep("first", b"1");
-        behind.keep("second", b"2");
-        behind.keep("first", b"3");
-        assert_eq!(behind.take("first"), [b"1", b"3"]);
+        behind.keep("first", "1");
+        behind.keep("second", "2");
+        behind.keep("first", "3");
+        assert_eq!(behind.take("first"), ["1", "3"]);
         assert!(behind.take("first").is_empty());
         for _ in 0..10 {
-            behind.keep("large", &vec![b'x'; MOST / 4]);
+            behind.keep("large", &"x".repeat(MOST / 4));
         }
         assert!(behind.take("second").is_empty());
         assert_eq!(behind.take("large").len(), 3);

@@ -78,6 +78,14 @@ impl Wanted {
         self.story.len() >= MOST_CONNECTIONS
     }
 
+    /// Whether a record may have the id, without reading it.
+    pub(super) fn may_have_id(&self, json: &str) -> bool {
+        // Other characters may be escaped.
+        let is_simple = |id: &&str| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let id = self.id.as_deref().filter(is_simple);
+        id.is_none_or(|id| memchr::memmem::find(json.as_bytes(), id.as_bytes()).is_some())
+    }
+
     fn has_id(&self, record: &Record<'_>) -> bool {
         self.id
             .as_deref()
@@ -88,7 +96,7 @@ impl Wanted {
     pub(super) fn has(&self, record: &Record<'_>) -> bool {
         self.window.has(&record.time)
             && self.has_reason(&record.reason)
-            && (!self.is_failed || record.is_failure())
+            && (!self.is_failed || record.is_failure() || counts_failures(record))
             && self
                 .client
                 .is_none_or(|client| is_from(record.who(), client))
@@ -106,7 +114,7 @@ impl Wanted {
     pub(super) fn may_have_suppressed(&self, record: &Record<'_>) -> bool {
         self.window.has(&record.time)
             && self.has_reason(&record.reason)
-            && (!self.is_failed || record.level != "debug")
+            && (!self.is_failed || counts_failures(record))
     }
 
     /// Whether more than time and reason is asked for, so that of suppressed refusals only the most frequent are known.
@@ -122,6 +130,11 @@ impl Wanted {
     fn has_reason(&self, reason: &str) -> bool {
         self.reasons.is_empty() || self.reasons.iter().any(|pattern| is_like(reason, pattern))
     }
+}
+
+/// Whether it counts refusals that a flood left out. Probes are not failures.
+fn counts_failures(record: &Record<'_>) -> bool {
+    record.event == "records_suppressed" && record.level != "debug"
 }
 
 fn contains(text: &str, wanted: Option<&str>) -> bool {

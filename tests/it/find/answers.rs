@@ -196,6 +196,9 @@ fn suppressed_and_lost_records_are_told() {
         "{said}"
     );
     assert!(said.contains("5 lines were lost"), "{said}");
+    // Who follows the records sees how many there are, without waiting for the end.
+    let found = find(&["--failed"], &flood());
+    assert_eq!(seconds(&found), [1, 2, 3], "{}", err(&found));
     let top = counts(&["--top", "reason"], &flood());
     assert_eq!(top["values"][0]["count"], 1001);
     assert_eq!(

@@ -149,6 +149,16 @@ fn what_collectors_of_logs_add_is_taken_off() {
             "journalctl",
             format!("Jan 02 20:38:59 host wsgate[1]: {record}"),
         ),
+        (
+            "compose, terminal",
+            [
+                "2026-01-02T20:38:01.000Z info  refused origin_not_allowed by=client",
+                "    detail=\"a b\"",
+                "    schema=1 instance=host",
+            ]
+            .map(|line| format!("wsgate-1  | {line}"))
+            .join("\n"),
+        ),
         ("Windows line ends", format!("{record}\r")),
     ] {
         let found = find(&["--reason", "origin_not_allowed"], &format!("{line}\n"));
