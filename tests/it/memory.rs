@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use crate::harness::handshake;
 use crate::harness::proxy::HOST;
 use crate::harness::upstream::Call;
-use crate::harness::{Client, Proxy, Setup, Upstream, eventually};
+use crate::harness::{Client, Proxy, Setup, Upstream, eventually, within};
 
 /// The most that a connection may cost while it waits for its upstream, its body or its answer: 96 KiB, so that 10,000
 /// of them stay below 1 GiB, and a little more for a debug build.
@@ -16,6 +17,9 @@ const MOST: u64 = 100 * 1024;
 
 /// Connections of each kind: enough to make the growth of the process itself negligible.
 const MANY: usize = 100;
+
+/// The allocator returns freed memory only after 10 seconds, and looks for it only now and then.
+const RETURN: Duration = Duration::from_secs(60);
 
 /// The default of `limits.header_bytes`.
 const HEAD: usize = 16 * 1024;
@@ -187,14 +191,14 @@ fn costs(what: &str, head: &[u8], then: Then, endpoints: usize) {
     round().into_iter().for_each(Client::reset);
     // Nothing wakes the proxy: what it does not return on its own, it keeps.
     let allowed = idle + 2 * 1024 * 1024;
-    let idle = eventually("the memory of a burst to go back", || {
+    let idle = within(RETURN, "the memory of a burst to go back", || {
         let now = memory(&proxy);
         (now < allowed).then_some(now)
     });
     let clients = round();
     let most = idle + MOST * MANY as u64;
     let mut last = 0;
-    eventually(what, || {
+    within(RETURN, what, || {
         last = memory(&proxy);
         (last < most).then_some(())
     });
