@@ -213,7 +213,7 @@ impl Walk<'_> {
             self.http2(address);
             let refused = self.other_clients(address);
             if main.finding == Finding::Works && !refused.is_empty() {
-                main.detail = format!("refused: {}", refused.join(", "));
+                main.detail = refused.join("; ");
             }
         }
         if let Some(finding) = self.other_scheme(&main, address) {

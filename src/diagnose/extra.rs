@@ -14,15 +14,23 @@ use super::target::Target;
 use super::walk::{At, Attempt, Walk};
 use crate::tls::probe::{self, Asking, Session};
 
-/// The hellos, their stable names, and whether a server that refuses them loses clients of today. With certificates of one
-/// kind, a server may well refuse the clients of the other kind; TLS 1.0 and 1.1 should be refused.
-const OFFERS: &[(Offer, &str, bool)] = &[
-    (Offer::Tls13, "only_tls13", false),
-    (Offer::Tls12, "only_tls12", true),
-    (Offer::Tls11, "only_tls11", false),
-    (Offer::Tls10, "only_tls10", false),
-    (Offer::Rsa, "only_rsa", false),
-    (Offer::Ecdsa, "only_ecdsa", false),
+/// The hellos, their stable names, and which clients of today a server loses that refuses them. TLS 1.0 and 1.1 should be
+/// refused, and clients that support TLS 1.3 or ECDSA support older ones too.
+const OFFERS: &[(Offer, &str, Option<&str>)] = &[
+    (Offer::Tls13, "only_tls13", None),
+    (
+        Offer::Tls12,
+        "only_tls12",
+        Some("clients that support only TLS 1.2 are refused"),
+    ),
+    (Offer::Tls11, "only_tls11", None),
+    (Offer::Tls10, "only_tls10", None),
+    (
+        Offer::Rsa,
+        "only_rsa",
+        Some("old clients that support only RSA certificates are refused"),
+    ),
+    (Offer::Ecdsa, "only_ecdsa", None),
 ];
 
 /// TLS 1.2 on the wire.
@@ -143,11 +151,11 @@ impl Walk<'_> {
         speaks.then_some(finding)
     }
 
-    /// What other clients would get, by hellos of which only the answer is read. Returns those that are refused although
-    /// they are still in use.
+    /// What other clients would get, by hellos of which only the answer is read. Returns which of
+    /// those that are still in use are refused.
     pub(super) fn other_clients(&mut self, address: SocketAddr) -> Vec<&'static str> {
         let mut refused = Vec::new();
-        for (offer, probe, is_in_use) in OFFERS {
+        for (offer, probe, lost) in OFFERS {
             let at = At {
                 stage: "tls",
                 probe,
@@ -181,9 +189,7 @@ impl Walk<'_> {
                 // A limit of connections looks like this too.
                 None => (true, "no answer".to_owned()),
             };
-            if *is_in_use && !is_served {
-                refused.push(*probe);
-            }
+            refused.extend(lost.filter(|_| !is_served));
             self.say(&at, Outcome::Note, None, &detail);
         }
         refused

@@ -72,7 +72,10 @@ fn a_good_certificate_is_described() {
     assert!(probe("only_tls13").starts_with("TLS 1.3, "), "{report:#}");
     assert_eq!(probe("only_rsa"), "refused with alert handshake_failure");
     assert!(probe("only_tls10").starts_with("refused with alert "));
-    assert_eq!(report["verdict"]["detail"], "");
+    assert_eq!(
+        report["verdict"]["detail"],
+        "old clients that support only RSA certificates are refused"
+    );
     assert!(report["connections"].as_u64().unwrap() <= 24);
 }
 
