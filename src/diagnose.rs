@@ -21,6 +21,9 @@ pub mod wechat;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 pub use compare::Comparison;
 pub use device::device_error;
 pub use exchange::Request;
@@ -75,11 +78,22 @@ impl Options {
             .path
             .split_once('?')
             .map_or("", |(_, query)| query);
+        // The Referer of mini programs is public.
+        let is_public = |value: &&str| value.starts_with(wechat::ORIGIN);
         let values = self.request.fields.iter().map(|(_, value)| value.as_str());
+        let values = values.filter(|value| !is_public(value));
         let is_between = |c: char| c.is_whitespace() || "=;,&\"".contains(c);
         let offered = self.request.subprotocols.iter().map(String::as_str);
         let offered = offered.filter(|name| secrets::is_token_like(name.as_bytes()));
-        let mut words: Vec<_> = values
+        let decoded: Vec<_> = values
+            .clone()
+            .filter_map(|value| value.strip_prefix("Basic "))
+            .filter_map(|value| STANDARD.decode(value.trim()).ok())
+            // A name and a password.
+            .map(|value| String::from_utf8_lossy(&value).replace(':', " "))
+            .collect();
+        let words: Vec<_> = values
+            .chain(decoded.iter().map(String::as_str))
             .flat_map(|value| value.split(is_between))
             .chain(
                 query
@@ -88,13 +102,10 @@ impl Options {
             )
             .chain(offered)
             .flat_map(|word| [word.to_owned(), unescaped(word)])
-            // Shorter ones would make the report unreadable, and protect nothing.
-            .filter(|word| word.len() >= 4)
+            // Shorter ones would make the report unreadable, and protect nothing; schemes are public.
+            .filter(|word| word.len() >= 4 && !SCHEMES.contains(&word.as_str()))
             .collect();
-        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
-        words.iter().fold(text.to_owned(), |text, word| {
-            text.replace(word.as_str(), "*")
-        })
+        without(text, &words)
     }
 
     /// The name for SNI and for the certificate.
@@ -206,14 +217,21 @@ impl Walk<'_> {
             Finding::TlsTooOld | Finding::TlsAlert | Finding::TlsFailed
         );
         if is_refused {
-            self.other_clients(address);
+            let others = self.other_clients(address);
+            if let Some(cipher) = others
+                .old_cipher
+                .filter(|_| main.finding != Finding::TlsTooOld)
+            {
+                main.finding = Finding::OldCiphers;
+                main.detail = format!("{}; a client with TLS 1.2 gets {cipher}", main.detail);
+            }
         }
         if self.options.target.is_tls && main.progress() > 2 {
             self.without_sni(address);
             self.http2(address);
-            let refused = self.other_clients(address);
-            if main.finding == Finding::Works && !refused.is_empty() {
-                main.detail = refused.join("; ");
+            let lost = self.other_clients(address).lost;
+            if main.finding == Finding::Works && !lost.is_empty() {
+                main.detail = lost.join("; ");
             }
         }
         if let Some(finding) = self.other_scheme(&main, address) {
@@ -271,6 +289,37 @@ fn verdict(attempt: Attempt) -> Verdict {
         answered_by: attempt.answered_by,
         told: attempt.told,
     }
+}
+
+/// What stands before a secret.
+const SCHEMES: [&str; 4] = ["Basic", "Bearer", "Digest", "Token"];
+
+/// The longest part of a secret that may be shown, because other words have it too.
+const SHOWN: usize = 8;
+
+/// A text in which `*` stands for each of these words, for longer parts of them, and whatever their case is.
+fn without(text: &str, words: &[String]) -> String {
+    let lower = |text: &str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
+    let seen: Vec<u8> = lower(text);
+    let mut is_secret = vec![false; seen.len()];
+    for word in words {
+        let word: Vec<u8> = lower(word);
+        for part in word.windows(word.len().min(SHOWN + 1)) {
+            for at in memchr::memmem::find_iter(&seen, part) {
+                let found = is_secret.get_mut(at..at + part.len());
+                found.unwrap_or_default().fill(true);
+            }
+        }
+    }
+    let mut shown = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        match is_secret.get(at) {
+            Some(true) if shown.ends_with('*') => {}
+            Some(true) => shown.push('*'),
+            _ => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// A text with its percent-encoded bytes decoded.

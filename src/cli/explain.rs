@@ -1,5 +1,6 @@
 //! `wsgate explain`, and the references in English and Chinese, which are generated from the same tables.
 
+mod messages;
 mod numbers;
 mod recorded;
 mod words;
@@ -11,8 +12,8 @@ use super::{OK, WRONG, say};
 use crate::reason::{By, NoteCode, Reason, Stage, Status};
 use crate::text::{Language, shown};
 
-/// Explains what `subject` names: a reason or a note, a close code, an HTTP status, a WeChat device's error, or the records
-/// on standard input.
+/// Explains what `subject` names: a reason or a note, a close code, an HTTP status, a WeChat device's error, a message, or
+/// records.
 /// Without a subject, lists all codes.
 pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language) -> u8 {
     let Some(subject) = subject else {
@@ -23,12 +24,10 @@ pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language)
     if subject == "-" {
         return recorded::explain(language);
     }
-    if let Some(text) = numbers::device(subject, language) {
-        say(io::stdout(), &text);
-        return OK;
-    }
     let name = plain(subject);
-    let explained = named(&name, language)
+    let explained = numbers::device(subject, language)
+        .or_else(|| recorded::text(subject.trim(), language))
+        .or_else(|| named(&name, language))
         .or_else(|| number(&name, language))
         .or_else(|| among(subject, language));
     if let Some(text) = explained {
@@ -44,7 +43,7 @@ pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language)
         io::stderr(),
         &format!(
             "{subject:?} is not the code of a reason or note, a close code (1000 to 4999) or an HTTP status (100 to \
-             599){hint} (wsgate explain lists all codes)\n"
+             599){hint} (wsgate explain lists all codes, and wsgate diagnose URL says why a URL does not work)\n"
         ),
     );
     WRONG
@@ -59,12 +58,14 @@ fn plain(subject: &str) -> String {
     value.replace(['-', ' '], "_")
 }
 
-/// The text for the code of a reason or a note.
+/// The text for the code of a reason or a note, or for a finding of `wsgate diagnose`.
 fn named(code: &str, language: Language) -> Option<String> {
     if let Ok(reason) = code.parse::<Reason>() {
         return Some(one(reason, language));
     }
-    let note = NoteCode::ALL.iter().find(|note| note.code() == code)?;
+    let Some(note) = NoteCode::ALL.iter().find(|note| note.code() == code) else {
+        return messages::finding(code, language);
+    };
     let words = language.words();
     let meaning = language.meaning(*note);
     Some(format!(
@@ -73,11 +74,18 @@ fn named(code: &str, language: Language) -> Option<String> {
     ))
 }
 
-/// The text for the first number in a message that is a close code or a status, such as `Unexpected server response: 403`.
-fn among(text: &str, language: Language) -> Option<String> {
-    text.split(|c: char| !c.is_ascii_digit())
-        .filter(|digits| matches!(digits.len(), 3 | 4))
-        .find_map(|digits| number(digits, language))
+/// The text for a message: the code of a reason in it, a text of another program, or a close code or status, such as
+/// `Unexpected server response: 403`.
+fn among(message: &str, language: Language) -> Option<String> {
+    let is_outside = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let mut words = message.split(is_outside).filter(|word| word.contains('_'));
+    words
+        .find_map(|word| named(&word.to_ascii_lowercase(), language))
+        .or_else(|| messages::known(message, language))
+        .or_else(|| {
+            let mut numbers = messages::numbers(message).into_iter();
+            numbers.find_map(|digits| number(digits, language))
+        })
 }
 
 /// The text for a close code or an HTTP status.

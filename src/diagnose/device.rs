@@ -23,7 +23,9 @@ pub fn device_error(finding: Finding, stage: &str) -> Option<&'static str> {
             Finding::ClosedAtOnce
             | Finding::Closed
             | Finding::ClosedByPolicy
-            | Finding::ClosedWithError,
+            | Finding::ClosedWithError
+            | Finding::ClosedTooBig
+            | Finding::ClosedRestart,
             _,
         ) => "onClose with the code of the Close frame",
         _ => "onClose with 1006 (abnormal closure); on iOS also 1001 (Stream end encountered)",

@@ -327,6 +327,18 @@ impl Answer {
         kind.to_ascii_lowercase().contains("html")
     }
 
+    /// The first line of a body that is not a page: often the server says there what it misses.
+    pub fn says(&self) -> Option<String> {
+        let kind = self.field("content-type").unwrap_or_default();
+        let is_text = ["text/plain", "application/json"]
+            .iter()
+            .any(|known| kind.to_ascii_lowercase().starts_with(known));
+        let body = self.rest.trim_ascii();
+        let line = body.split(|byte| matches!(byte, b'\r' | b'\n')).next();
+        let line = line.filter(|line| is_text && !line.is_empty())?;
+        Some(crate::text::shown(&peer_text(line), 100))
+    }
+
     /// The body in small letters, for words that gateways use.
     pub fn words(&self) -> String {
         String::from_utf8_lossy(&self.rest).to_ascii_lowercase()

@@ -39,6 +39,14 @@ const TLS12: u16 = 0x0303;
 /// How many connections they take.
 pub(super) const HELLOS: usize = OFFERS.len();
 
+/// What other clients get.
+pub(super) struct Others {
+    /// Which of those that are still in use are refused.
+    pub(super) lost: Vec<&'static str>,
+    /// The cipher suite that a client with TLS 1.2 gets, if no client should use it.
+    pub(super) old_cipher: Option<String>,
+}
+
 /// A connection after its TLS handshake.
 type Reached = probe::Secured<probe::Watched<Timed>>;
 
@@ -95,7 +103,7 @@ impl Walk<'_> {
             true => (
                 matches!(
                     main.finding,
-                    Finding::TlsTimeout | Finding::TlsClosed | Finding::Reset
+                    Finding::TlsTimeout | Finding::TlsClosed | Finding::Reset | Finding::NotTls
                 ),
                 Finding::PlainOnTlsPort,
             ),
@@ -151,10 +159,12 @@ impl Walk<'_> {
         speaks.then_some(finding)
     }
 
-    /// What other clients would get, by hellos of which only the answer is read. Returns which of
-    /// those that are still in use are refused.
-    pub(super) fn other_clients(&mut self, address: SocketAddr) -> Vec<&'static str> {
-        let mut refused = Vec::new();
+    /// What other clients would get, by hellos of which only the answer is read.
+    pub(super) fn other_clients(&mut self, address: SocketAddr) -> Others {
+        let mut others = Others {
+            lost: Vec::new(),
+            old_cipher: None,
+        };
         for (offer, probe, lost) in OFFERS {
             let at = At {
                 stage: "tls",
@@ -170,15 +180,15 @@ impl Walk<'_> {
             let (is_served, detail) = match answer {
                 Some(Answer::ServerHello {
                     version, cipher, ..
-                }) => (
+                }) => {
+                    let cipher = hello::cipher_name(cipher);
+                    if version == TLS12 && cipher.contains("_CBC_") {
+                        others.old_cipher.get_or_insert_with(|| cipher.to_string());
+                    }
                     // A server may choose less than it was offered.
-                    version >= TLS12,
-                    format!(
-                        "{}, {}",
-                        hello::version_name(version),
-                        hello::cipher_name(cipher)
-                    ),
-                ),
+                    let detail = format!("{}, {cipher}", hello::version_name(version));
+                    (version >= TLS12, detail)
+                }
                 Some(Answer::Alert(alert)) => (
                     false,
                     format!("refused with alert {}", crate::tls::alert::name(alert)),
@@ -189,10 +199,10 @@ impl Walk<'_> {
                 // A limit of connections looks like this too.
                 None => (true, "no answer".to_owned()),
             };
-            refused.extend(lost.filter(|_| !is_served));
+            others.lost.extend(lost.filter(|_| !is_served));
             self.say(&at, Outcome::Note, None, &detail);
         }
-        refused
+        others
     }
 
     /// What a client gets that does not send SNI.

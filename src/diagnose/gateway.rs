@@ -5,6 +5,8 @@ use crate::reason::Reason;
 
 /// A field, the beginning of its value in small letters, and who sends it.
 const KNOWN: &[(&str, &str, &str)] = &[
+    // The hops in front pass it on.
+    ("proxy-status", "wsgate", "wsgate"),
     ("x-cloudbase-request-id", "", "Tencent CloudBase (云托管)"),
     (
         "x-cloudbase-upstream-status-code",
@@ -41,7 +43,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("server", "traefik", "Traefik"),
     ("x-vercel-id", "", "Vercel"),
     ("x-powered-by", "express", "Express"),
-    ("proxy-status", "wsgate", "wsgate"),
     ("server", "wsgate", "wsgate"),
 ];
 
@@ -51,8 +52,21 @@ pub fn answered_by(answer: &Answer) -> Option<&'static str> {
         let value = answer.field(field).unwrap_or_default();
         answer.head.headers.contains_key(*field) && value.to_ascii_lowercase().starts_with(start)
     });
-    found.map(|(_, _, who)| *who)
+    let found = found.map(|(_, _, who)| *who);
+    found.or_else(|| {
+        let words = answer.words();
+        let is_haproxy = HAPROXY.iter().any(|known| words.contains(known));
+        is_haproxy.then_some("HAProxy")
+    })
 }
+
+/// HAProxy's pages, which no field names.
+const HAPROXY: [&str; 4] = [
+    "no server is available to handle this request",
+    "request forbidden by administrative rules",
+    "the server didn't respond in time",
+    "the server returned an invalid or incomplete response",
+];
 
 /// Fields that name hops, for the report. Their values are public names.
 const NAMING: [&str; 7] = [

@@ -26,8 +26,16 @@ pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
     if answer.is_page() {
         detail.push_str(", with an HTML page");
     }
+    for name in ["retry-after", "www-authenticate", "sec-websocket-version"] {
+        if let Some(value) = answer.field(name) {
+            detail.push_str(&format!(", {name}: {}", crate::text::shown(&value, 60)));
+        }
+    }
     if let Some(who) = answered_by {
         detail.push_str(&format!(", from {who}"));
+    }
+    if let Some(says) = answer.says() {
+        detail.push_str(&format!(", which says \"{says}\""));
     }
     let words = answer.words();
     // A server that names other versions has seen the upgrade (RFC 6455 section 4.4).
@@ -38,6 +46,17 @@ pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
         && !versions.is_some_and(is_of_version);
     let finding = match answer.reason() {
         _ if saw_no_upgrade => Finding::UpgradeStripped,
+        // A hop speaks HTTP/1.0 to the server, as old versions of nginx do unless they are told otherwise.
+        _ if status == 505 => Finding::UpgradeStripped,
+        _ if status == 504 => Finding::GatewayTimeout,
+        // Cloudflare's: it can't reach or does not trust the server.
+        _ if matches!(status, 520..=527 | 530) => Finding::GatewayError,
+        Some(Reason::UpstreamBadRequest)
+            if words.contains("no required ssl certificate was sent")
+                || words.contains("the ssl certificate error") =>
+        {
+            Finding::ClientCertificate
+        }
         Some(Reason::Upstream2xxInsteadOf101) => Finding::NotUpgraded,
         Some(Reason::UpstreamRedirect) => Finding::Redirect,
         Some(Reason::UpstreamBadRequest)
@@ -52,7 +71,7 @@ pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
         Some(Reason::UpstreamNotFound) => Finding::NotFound,
         Some(Reason::UpstreamUpgradeRequired) => Finding::UpgradeRequired,
         Some(Reason::UpstreamRateLimited) => Finding::RateLimited,
-        Some(Reason::Upstream5xx) if matches!(status, 502..=504) => Finding::GatewayError,
+        Some(Reason::Upstream5xx) if matches!(status, 502 | 503) => Finding::GatewayError,
         Some(Reason::Upstream5xx) => Finding::ServerError,
         Some(_) => Finding::ClientError,
         None => Finding::NotHttp,
@@ -84,19 +103,22 @@ pub(super) fn cut(silence: &Silence) -> Option<Fault> {
     if !matches!(finding, Finding::Ended | Finding::TunnelReset) {
         return Some((finding, how));
     }
-    let seconds = silence.last.as_secs();
-    let hop = match crate::tunnel::suspected(silence.last) {
-        Some(suspect) => format!("{} ({}); ", suspect.hop, suspect.timer),
-        None => String::new(),
+    let seconds = silence.last.as_secs_f64();
+    let (hop, remedy) = match crate::tunnel::suspected(silence.last) {
+        Some(suspect) => (
+            format!("{} ({}); ", suspect.hop, suspect.timer),
+            "if it ends at this age with Pings too, raise the limit of that hop, otherwise ",
+        ),
+        None => (String::new(), ""),
     };
     let before = match silence.frames {
         0 => String::new(),
         frames => format!(" after the server's last of {}", counted(frames, "frame")),
     };
     let detail = format!(
-        "after {seconds} s of silence{before}: {} ({how}); {hop}send a Ping at least every {} s",
+        "after {seconds:.1} s of silence{before}: {} ({how}); {hop}{remedy}send a Ping at least every {} s",
         finding.id(),
-        (seconds * 2 / 5).max(1)
+        (silence.last.as_secs() * 2 / 5).max(1)
     );
     Some((Finding::IdleCut, detail))
 }
@@ -108,6 +130,7 @@ pub(super) fn insecure(failure: &Failure) -> Fault {
         Reason::UpstreamTlsToPlainPort if detail.contains("HTTP") => Finding::PlainOnTlsPort,
         Reason::UpstreamTlsToPlainPort => Finding::NotTls,
         Reason::UpstreamAlpnH2 => Finding::OnlyHttp2,
+        Reason::TlsClientCertMissing => Finding::ClientCertificate,
         Reason::UpstreamResetOnConnect => Finding::Reset,
         _ if detail.contains("timed out") => Finding::TlsTimeout,
         _ if detail.contains("unrecognized_name") => Finding::SniUnknown,

@@ -7,8 +7,8 @@ use flate2::{Decompress, FlushDecompress};
 
 use super::dial::{Fault, Stream};
 use super::finding::Finding;
-use crate::reason::Reason;
 use crate::reason::codes::may_be_sent;
+use crate::reason::{Reason, Stage};
 use crate::text::{counted, peer_text};
 use crate::tunnel::frame::{
     self, CLOSE, CONTINUATION, Close, Event, Extensions, Header, PING, PONG, Reader, Sender, close,
@@ -35,11 +35,14 @@ pub struct Talk<'s> {
     message: Vec<u8>,
     /// Whether it is compressed (RFC 7692 section 6).
     is_compressed: bool,
+    is_text: bool,
     /// The payload of the current control frame.
     control: Vec<u8>,
     frame: Option<Header>,
     /// How many frames have come, without a Close.
     came: usize,
+    /// The reason that a Close frame names.
+    told: Option<Reason>,
     /// The state that compressed messages share.
     inflater: Decompress,
     /// Whether a compressed message was not read in full, so that this state is unknown.
@@ -80,12 +83,25 @@ impl<'s> Talk<'s> {
             taken: 0,
             message: Vec::new(),
             is_compressed: false,
+            is_text: false,
             control: Vec::new(),
             frame: None,
             came: 0,
+            told: None,
             inflater: Decompress::new(false),
             is_blind: false,
         }
+    }
+
+    /// The reason that a Close frame gave, if it is more precise than the finding.
+    pub fn told(&self) -> Option<Reason> {
+        self.told
+    }
+
+    /// The finding for a Close that was not asked for.
+    fn closed(&mut self, close: &Close) -> Fault {
+        self.told = close.code.and_then(|code| told(code, &close.reason));
+        closed(close)
     }
 
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
@@ -104,7 +120,7 @@ impl<'s> Talk<'s> {
         loop {
             match self.next(Finding::PingUnanswered) {
                 Ok(Came::Pong) => return Ok(()),
-                Ok(Came::Close(close)) => return Err(closed(&close)),
+                Ok(Came::Close(close)) => return Err(self.closed(&close)),
                 Ok(Came::Data(_) | Came::Other) => {}
                 Err((Finding::PingUnanswered, _)) if self.came > 0 => {
                     let came = counted(self.came, "frame");
@@ -145,7 +161,7 @@ impl<'s> Talk<'s> {
         loop {
             match self.next(Finding::EchoMissing) {
                 Ok(Came::Data(data)) if data == sent => return Ok(()),
-                Ok(Came::Close(close)) => return Err(closed(&close)),
+                Ok(Came::Close(close)) => return Err(self.closed(&close)),
                 Ok(Came::Data(_)) => others += 1,
                 Ok(_) => {}
                 Err((Finding::EchoMissing, _)) if others > 0 => {
@@ -167,7 +183,7 @@ impl<'s> Talk<'s> {
             let next = self.next(Finding::Works);
             longest = longest.max(since.elapsed());
             match next {
-                Ok(Came::Close(close)) => break Some(closed(&close)),
+                Ok(Came::Close(close)) => break Some(self.closed(&close)),
                 Ok(_) => since = Instant::now(),
                 Err((Finding::Works, _)) => break None,
                 Err(fault) => break Some(fault),
@@ -251,6 +267,7 @@ impl<'s> Talk<'s> {
 
     fn begin(&mut self, header: Header) {
         const RSV1: u8 = 0x40;
+        const TEXT: u8 = 1;
         match header.opcode {
             CONTINUATION => {}
             CLOSE..=u8::MAX => self.control.clear(),
@@ -258,6 +275,7 @@ impl<'s> Talk<'s> {
                 self.message.clear();
                 let first = self.frames.header().first().copied().unwrap_or_default();
                 self.is_compressed = first & RSV1 != 0;
+                self.is_text = header.opcode == TEXT;
             }
         }
         self.frame = Some(header);
@@ -296,10 +314,17 @@ impl<'s> Talk<'s> {
             }
             _ => {
                 let message = std::mem::take(&mut self.message);
-                match self.is_compressed {
-                    true => self.inflate(message).map(Came::Data),
-                    false => Ok(Came::Data(message)),
+                let message = match self.is_compressed {
+                    true => self.inflate(message)?,
+                    false => message,
+                };
+                // Of a longer one only the beginning is known.
+                let is_whole = message.len() < LONGEST;
+                if self.is_text && is_whole && std::str::from_utf8(&message).is_err() {
+                    let detail = "a text message is not UTF-8 (RFC 6455 section 8.1)".to_owned();
+                    return Err((Finding::ProtocolError, detail));
                 }
+                Ok(Came::Data(message))
             }
         }
     }
@@ -331,11 +356,20 @@ impl<'s> Talk<'s> {
     }
 
     fn last_words(&self) -> String {
-        match self.frames.at_boundary() {
-            true => "after a whole frame".to_owned(),
-            false => "inside a frame".to_owned(),
+        match (self.frames.at_boundary(), self.came) {
+            (false, _) => "inside a frame".to_owned(),
+            (true, 0) => "before any frame".to_owned(),
+            (true, _) => "after a whole frame".to_owned(),
         }
     }
+}
+
+/// The reason that a Close frame names, as those of this program do.
+fn told(code: u16, words: &[u8]) -> Option<Reason> {
+    let named = std::str::from_utf8(words).ok()?.parse::<Reason>().ok()?;
+    // A refusal that is explained comes with 1008 or 1013.
+    let is_explained = matches!(code, 1008 | 1013) && named.spec().stage != Stage::Tunnel;
+    (is_explained || named.closes_with(code)).then_some(named)
 }
 
 /// The finding for a Close that was not asked for.
@@ -350,9 +384,12 @@ fn closed(close: &Close) -> Fault {
     };
     let finding = match close.code {
         None => Finding::ClosedAtOnce,
-        Some(code) if !may_be_sent(code) => Finding::ProtocolError,
+        Some(_) if std::str::from_utf8(&close.reason).is_err() => Finding::ProtocolError,
+        Some(code) if !may_be_sent(code) => Finding::ReservedCode,
         Some(code) => match Reason::of_upstream_close(code) {
             Reason::UpstreamClosePolicy => Finding::ClosedByPolicy,
+            Reason::UpstreamCloseTooBig => Finding::ClosedTooBig,
+            Reason::UpstreamCloseRestart => Finding::ClosedRestart,
             Reason::UpstreamClose => Finding::Closed,
             _ => Finding::ClosedWithError,
         },

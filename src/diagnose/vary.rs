@@ -75,6 +75,7 @@ impl Walk<'_> {
         let (request, target) = (&self.options.request, &self.options.target);
         let mut accepted = Vec::new();
         let mut plain = None;
+        let mut tried = vec![request.origin.clone()];
         for variant in Variant::ALL {
             // What follows is certain.
             if variant == Variant::Plain && !accepted.is_empty() {
@@ -84,6 +85,9 @@ impl Walk<'_> {
                 continue;
             };
             let attempt = self.walk(variant.name(), address, &changed, false);
+            if !tried.contains(&changed.origin) {
+                tried.push(changed.origin);
+            }
             match variant {
                 Variant::Plain => plain = attempt.status,
                 _ if attempt.finding == Finding::Works => accepted.push(variant),
@@ -106,19 +110,26 @@ impl Walk<'_> {
             Finding::ExtensionRefused
         } else if accepted.contains(&Variant::WithoutSubprotocol) {
             Finding::SubprotocolRefused
-        } else if let Some(finding) = as_plain(&main, plain) {
+        } else {
+            let finding = as_plain(&main, plain).unwrap_or(main.finding);
+            let plain = match plain {
+                Some(status) => format!("; a plain request gets {status}"),
+                None => String::new(),
+            };
+            let origins: Vec<_> = tried
+                .iter()
+                .map(|origin| origin.as_deref().unwrap_or("none"))
+                .collect();
             let detail = format!(
-                "{}; a plain request gets {}",
+                "{}{plain}; Origins tried: {}",
                 main.detail,
-                plain.unwrap_or_default()
+                origins.join(", ")
             );
             return Attempt {
                 finding,
                 detail,
                 ..main
             };
-        } else {
-            return main;
         };
         let main = self.repeat(main, address);
         if main.finding == Finding::Intermittent {
@@ -151,9 +162,12 @@ impl Walk<'_> {
     }
 }
 
-/// What it means that a plain request gets this status.
+/// What it means that a plain request gets this status, or no answer either.
 fn as_plain(main: &Attempt, plain: Option<u16>) -> Option<Finding> {
-    let (gateway, plain) = (main.answered_by?, plain?);
+    let Some(plain) = plain else {
+        let is_closed = main.finding == Finding::ClosedBeforeAnswer;
+        return is_closed.then_some(Finding::ClosesEverything);
+    };
     // They pass no upgrade on unless they are told to.
     let strips = [
         "nginx",
@@ -162,15 +176,20 @@ fn as_plain(main: &Attempt, plain: Option<u16>) -> Option<Finding> {
         "Tencent CLB",
         "Apache",
     ];
+    let strips = main.answered_by.is_some_and(|who| strips.contains(&who));
+    let is_same = main.status == Some(plain);
     match main.finding {
-        Finding::Forbidden if (200..400).contains(&plain) && gateway != "Express" => {
+        Finding::Forbidden
+            if (200..400).contains(&plain)
+                && main.answered_by.is_some_and(|gateway| gateway != "Express") =>
+        {
             Some(Finding::UpgradeDisabled)
         }
-        Finding::NotUpgraded | Finding::BadRequest | Finding::UpgradeRequired
-            if main.status == Some(plain) && strips.contains(&gateway) =>
-        {
-            Some(Finding::UpgradeStripped)
+        Finding::UpgradeRequired if is_same && strips => Some(Finding::UpgradeStripped),
+        Finding::NotUpgraded | Finding::BadRequest | Finding::NotFound if is_same && strips => {
+            Some(Finding::UpgradeIgnored)
         }
+        Finding::BadRequest if !is_same => Some(Finding::UpgradeRefused),
         _ => None,
     }
 }

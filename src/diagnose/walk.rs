@@ -126,18 +126,19 @@ impl Walk<'_> {
                 return Attempt::failed("http", fault);
             }
         };
-        let answered_by = gateway::answered_by(&answer);
         let status = Some(answer.status());
         if answer.status() != 101 {
             stream.allow(BODY.min(options.timeout));
             answer.read_body(&mut stream);
+            let answered_by = gateway::answered_by(&answer);
             let fault = judge::refused(&answer, answered_by);
-            let outcome = if is_main {
-                Outcome::Failed
-            } else {
-                Outcome::Note
+            let (outcome, finding) = match (is_main, request.upgrade) {
+                (true, _) => (Outcome::Failed, Some(fault.0)),
+                (false, true) => (Outcome::Note, Some(fault.0)),
+                // A plain request has no finding: this is how it should be answered.
+                (false, false) => (Outcome::Note, None),
             };
-            self.say(&at, outcome, Some(fault.0), &fault.1);
+            self.say(&at, outcome, finding, &fault.1);
             return Attempt {
                 status,
                 answered_by,
@@ -145,6 +146,7 @@ impl Walk<'_> {
                 ..Attempt::failed("http", fault)
             };
         }
+        let answered_by = gateway::answered_by(&answer);
         let named = gateway::naming(&answer).join(", ");
         let names = if named.is_empty() {
             String::new()
@@ -181,13 +183,18 @@ impl Walk<'_> {
             }
         };
         self.say(&at, Outcome::Ok, None, &agreed);
-        let fault = match is_main {
-            true => self.talk(&mut stream, &extensions, answer.rest, address),
-            false => None,
+        let (fault, told) = match is_main {
+            true => {
+                let mut talk = Talk::new(&mut stream, &extensions, answer.rest);
+                let fault = self.talk(&mut talk, address);
+                (fault, talk.told())
+            }
+            false => (None, None),
         };
         Attempt {
             status,
             answered_by,
+            told,
             ..match fault {
                 None => Attempt::failed("tunnel", (Finding::Works, String::new())),
                 Some(fault) => Attempt::failed("tunnel", fault),
@@ -298,13 +305,7 @@ impl Walk<'_> {
     }
 
     /// What an open WebSocket does.
-    pub(super) fn talk(
-        &mut self,
-        stream: &mut Stream,
-        extensions: &[String],
-        rest: Vec<u8>,
-        address: SocketAddr,
-    ) -> Option<Fault> {
+    pub(super) fn talk(&mut self, talk: &mut Talk<'_>, address: SocketAddr) -> Option<Fault> {
         let options = self.options;
         let mut at = At {
             stage: "tunnel",
@@ -312,7 +313,6 @@ impl Walk<'_> {
             address: Some(address),
             begun: Instant::now(),
         };
-        let mut talk = Talk::new(stream, extensions, rest);
         let ended = talk.stay_silent(AT_ONCE.min(options.timeout)).end;
         let pinged = ended.map_or_else(|| talk.ping(options.timeout), Err);
         if let Err(fault) = pinged {

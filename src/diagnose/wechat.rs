@@ -133,6 +133,11 @@ impl Walk<'_> {
         };
         Attempt {
             finding,
+            // The others were refused there.
+            stage: match finding {
+                Finding::WechatRefused => "http",
+                _ => main.stage,
+            },
             detail,
             ..main
         }

@@ -282,6 +282,13 @@ fn weak_key(certificate: &X509Certificate<'_>) -> Option<String> {
     }
 }
 
+/// Whether the key of a certificate is too weak.
+#[must_use]
+pub(super) fn has_weak_key(der: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(der);
+    parsed.is_ok_and(|(_, certificate)| weak_key(&certificate).is_some())
+}
+
 /// Names of signature algorithms (RFC 8017, RFC 5758, RFC 8410).
 const SIGNATURES: &[(&str, &str)] = &[
     ("1.2.840.113549.1.1.4", "RSA with MD5"),

@@ -3,13 +3,15 @@
 
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
     ProtocolVersion, RootCertStore, SignatureScheme, StreamOwned,
@@ -18,7 +20,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::{self, Described, Fault, Found};
 use super::{identity, library_words, refused};
-use crate::reason::Failure;
+use crate::reason::{Failure, Reason};
 use crate::text::peer_text;
 
 /// The authorities that a probe trusts.
@@ -107,19 +109,16 @@ pub fn connect<S: Read + Write>(
     });
     let failed =
         |error: &Error| refused::refused(&io::Error::other(error.clone()), &[], asking.host, "");
-    let name = ServerName::try_from(asking.host.to_owned()).map_err(|_| {
-        Failure::new(
-            crate::reason::Reason::UpstreamTlsFailed,
-            "not a server name",
-        )
-    })?;
+    let name = ServerName::try_from(asking.host.to_owned())
+        .map_err(|_| Failure::new(Reason::UpstreamTlsFailed, "not a server name"))?;
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?;
+    let asked = Arc::new(Asked::default());
     let mut config = config
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&taken) as Arc<dyn ServerCertVerifier>)
-        .with_no_client_auth();
+        .with_client_cert_resolver(Arc::clone(&asked) as Arc<dyn ResolvesClientCert>);
     config.enable_sni = asking.sni;
     config.alpn_protocols = asking
         .alpn
@@ -134,7 +133,18 @@ pub fn connect<S: Read + Write>(
     };
     while connection.is_handshaking() {
         if let Err(error) = connection.complete_io(&mut socket) {
-            return Err(refused::refused(&error, &socket.seen, asking.host, ""));
+            let failure = refused::refused(&error, &socket.seen, asking.host, "");
+            // Before TLS 1.3 the alert says only that the handshake failed.
+            return Err(match asked.0.load(Ordering::Relaxed) {
+                true => Failure::new(
+                    Reason::TlsClientCertMissing,
+                    format!(
+                        "{}, after it had asked for a client certificate",
+                        failure.detail.unwrap_or_default()
+                    ),
+                ),
+                false => failure,
+            });
         }
     }
     let sent = std::mem::take(&mut *taken.chain.lock().unwrap_or_else(PoisonError::into_inner));
@@ -157,7 +167,17 @@ fn described(
             Fault::Order | Fault::ExpiresSoon | Fault::WeakSignature
         )
     });
-    if let Some(found) = unverified(sent, name, trusted, provider)
+    let weak = doubts
+        .iter()
+        .find(|(fault, _)| *fault == Fault::WeakSignature);
+    let unverified = unverified(sent, name, trusted, provider).map(|found| match (found, weak) {
+        ((Fault::Other, _), Some((_, algorithm))) => (
+            Fault::Other,
+            format!("signed with {algorithm}, which clients refuse"),
+        ),
+        (found, _) => found,
+    });
+    if let Some(found) = unverified
         && !faults.iter().any(|(fault, _)| *fault == found.0)
     {
         // The cause of everything comes first: the dates and names of a certificate that nobody trusts hardly matter.
@@ -183,7 +203,8 @@ fn described(
             .negotiated_cipher_suite()
             .and_then(|suite| suite.suite().as_str())
             .unwrap_or_default()
-            .to_owned(),
+            // The name of IANA.
+            .replace("TLS13_", "TLS_"),
         group: connection
             .negotiated_key_exchange_group()
             .map(|group| format!("{:?}", group.name()))
@@ -280,6 +301,32 @@ impl<S: Write> Write for Watched<S> {
     }
 }
 
+/// Notices that the server asks for a certificate, and has none.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Accepts the proof of a key that is too weak for the library: the certificate has that fault anyway.
+fn proven(
+    verified: Result<HandshakeSignatureValid, Error>,
+    certificate: &CertificateDer<'_>,
+) -> Result<HandshakeSignatureValid, Error> {
+    match verified {
+        Err(_) if chain::has_weak_key(certificate) => Ok(HandshakeSignatureValid::assertion()),
+        verified => verified,
+    }
+}
+
 /// Takes every certificate. The server still has to prove that it has the key.
 #[derive(Debug)]
 struct Taken {
@@ -309,7 +356,9 @@ impl ServerCertVerifier for Taken {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+        let verified =
+            rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms);
+        proven(verified, certificate)
     }
 
     fn verify_tls13_signature(
@@ -319,7 +368,9 @@ impl ServerCertVerifier for Taken {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+        let verified =
+            rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms);
+        proven(verified, certificate)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -56,7 +57,8 @@ fn nginx_without_upgrade_lines_is_the_hop_that_strips_them() {
     let direct = format!("ws://{}/x", address(&server));
     let bad = Hop::nginx(address(&server), "");
     let url = format!("ws://{}/x", bad.address());
-    expect(&url, &[], "upgrade_stripped");
+    // The server answers as it answers a plain request.
+    expect(&url, &[], "upgrade_ignored");
     let compared = diagnosed(&url, &["--compare", &direct, "--quick"]);
     assert_eq!(compared["comparison"], "hop", "{compared:#}");
     let good = Hop::nginx(
@@ -98,7 +100,7 @@ fn the_tunnel_timer_of_haproxy_is_measured() {
     let url = format!("ws://{}/x", hop.address());
     let report = expect(&url, &["--idle", "18s"], "idle_cut");
     let detail = report["verdict"]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("after 5 s of silence"), "{detail}");
+    assert!(detail.starts_with("after 5.0 s of silence"), "{detail}");
     assert!(
         detail.ends_with("send a Ping at least every 2 s"),
         "{detail}"
@@ -131,11 +133,15 @@ impl OpenSsl {
     fn start(kind: Made, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = Authority::shared().write(folder.path(), "a", &["localhost"], kind);
+        Self::presenting(&cert, &key, options)
+    }
+
+    fn presenting(cert: &Path, key: &Path, options: &[&str]) -> Self {
         let mut child = Command::new("openssl")
             .args(["s_server", "-accept", "127.0.0.1:0", "-www", "-cert"])
-            .arg(&cert)
+            .arg(cert)
             .arg("-key")
-            .arg(&key)
+            .arg(key)
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -164,6 +170,49 @@ impl Drop for OpenSsl {
     fn drop(&mut self) {
         let _ = self.child.kill();
         eventually("the end of openssl", || self.child.try_wait().unwrap());
+    }
+}
+
+#[test]
+fn a_server_that_old_settings_make_useless_is_told() {
+    let asking = ["-tls1_2", "-Verify", "1", "-verify_return_error"];
+    let old = ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"];
+    for (options, finding) in [
+        (&asking[..], "client_certificate_required"),
+        (&old, "tls_old_ciphers"),
+    ] {
+        let server = OpenSsl::start(Made::Good, options);
+        let arguments = ["--connect-to", &server.way()];
+        expect(&server.url(), &arguments, finding);
+    }
+    // A key of 1024 bits, with which the library would not even shake hands.
+    let folder = tempfile::tempdir().unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:1024",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args(["-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"])
+        .arg(&cert)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let server = OpenSsl::presenting(&cert, &key, &[version, "-cipher", "ALL:@SECLEVEL=0"]);
+        let arguments = ["--connect-to", &server.way()];
+        let report = expect(&server.url(), &arguments, "certificate_self_signed");
+        assert_eq!(report["certificates"][0]["key"], "RSA 1024");
+        let steps = report["steps"].to_string();
+        assert!(steps.contains("certificate_weak_key"), "{steps}");
     }
 }
 

@@ -91,7 +91,7 @@ fn unreadable(error: &io::Error) -> u8 {
 }
 
 /// The facts of a record, and what its reason and its notes mean. `None` if it is not a record.
-fn text(json: &str, language: Language) -> Option<String> {
+pub(super) fn text(json: &str, language: Language) -> Option<String> {
     let record = Record::read(json)?;
     let fields: BTreeMap<String, Value> = serde_json::from_str(json).ok()?;
     let mut text = format!("{}\n", record.event);

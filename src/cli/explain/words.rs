@@ -25,6 +25,10 @@ pub(super) struct Words {
     pub(super) status_varies: &'static str,
     /// After the code of a note.
     pub(super) is_a_note: &'static str,
+    /// After the name of a finding.
+    pub(super) is_a_finding: &'static str,
+    /// Before the reason that means the same as a finding.
+    pub(super) same_reason: &'static str,
     /// Before the meaning of a note.
     pub(super) meaning: &'static str,
     /// Before the reasons that can show a number.
@@ -75,10 +79,12 @@ const ENGLISH: Words = Words {
     no_status: "none",
     status_varies: "varies",
     is_a_note: " is a note: it did not end anything.",
+    is_a_finding: " is a finding of wsgate diagnose.",
+    same_reason: "reason",
     meaning: "meaning: ",
     reasons: "Reasons for which a client sees it:",
     no_reason: "No reason of wsgate shows it to a client.",
-    which: "To see which it was: wsgate find --client ADDRESS --since 10m records",
+    which: "To see which it was: wsgate find --client ADDRESS --since 10m records; without wsgate in the path: wsgate diagnose URL",
     refused: "Every handshake that is refused or fails shows 1006 too. Of a tunnel that was open:",
     explained: "A route with `explain_refusals` also sends it, with the reason's code as its text, to say why a handshake was refused.",
     application: "The upstream can answer a plain request with any status; such a record has the event `request` and no reason.",
@@ -109,10 +115,12 @@ const CHINESE: Words = Words {
     no_status: "无",
     status_varies: "视情况而定",
     is_a_note: " 是一条备注（note）：它没有导致任何连接结束。",
+    is_a_finding: " 是 wsgate diagnose 的一个结论。",
+    same_reason: "原因码",
     meaning: "含义：",
     reasons: "会让客户端看到它的原因：",
     no_reason: "wsgate 没有任何原因会让客户端看到它。",
-    which: "要知道是哪一个：wsgate find --client 地址 --since 10m records",
+    which: "要知道是哪一个：wsgate find --client 地址 --since 10m records；路径中没有 wsgate 时：wsgate diagnose URL",
     refused: "每一次被拒绝或失败的握手，客户端看到的也是 1006。对于已经打开的隧道：",
     explained: "设置了 `explain_refusals` 的路由也会发送它，并以原因码作为文本，说明握手为什么被拒绝。",
     application: "对普通请求，上游可以返回任何状态码；这样的记录 event 为 `request`，没有 reason。",

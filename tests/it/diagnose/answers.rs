@@ -60,6 +60,38 @@ fn each_answer_other_than_101_has_its_finding() {
             "upgrade_required",
             "upstream_upgrade_required",
         ),
+        (
+            "HTTP/1.1 505 HTTP Version Not Supported\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n",
+            "upgrade_stripped",
+            "ws_upgrade_header_missing",
+        ),
+        (
+            "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n",
+            "gateway_timeout",
+            "upstream_5xx",
+        ),
+        (
+            "HTTP/1.1 521 Web Server Is Down\r\nContent-Length: 0\r\n\r\n",
+            "gateway_error",
+            "upstream_5xx",
+        ),
+        // The same as for a plain request, behind a hop that may take Upgrade away.
+        (
+            "HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n",
+            "upgrade_ignored",
+            "ws_upgrade_header_missing",
+        ),
+        (
+            "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Length: 36\r\n\r\nNo required SSL certificate was sent",
+            "client_certificate_required",
+            "tls_client_cert_missing",
+        ),
+        // wsgate behind nginx.
+        (
+            "HTTP/1.1 403 Forbidden\r\nServer: nginx\r\nProxy-Status: wsgate; error=http_request_denied\r\nContent-Length: 18\r\n\r\norigin_not_allowed",
+            "forbidden",
+            "origin_not_allowed",
+        ),
         // Who calls itself wsgate, with a reason that such an answer can't have.
         (
             "HTTP/1.1 401 Unauthorized\r\nServer: wsgate\r\nContent-Length: 18\r\n\r\norigin_not_allowed",
@@ -100,6 +132,35 @@ fn each_answer_other_than_101_has_its_finding() {
         let server = answering(bytes);
         let report = verdict(&url(&server), &[], finding, reason);
         assert!(!report.to_string().contains("secret"), "{report:#}");
+    }
+}
+
+/// A plain request gets another answer, so the server sees the upgrade.
+#[test]
+fn an_upgrade_that_is_seen_and_refused_is_told() {
+    let server = Upstream::raw(|mut socket| {
+        let head = read_head(&mut socket).unwrap_or_default();
+        let answer: &[u8] = match head.contains("Upgrade: websocket") {
+            true => b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 19\r\n\r\nmissing subprotocol",
+            false => b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n",
+        };
+        let _ = socket.write_all(answer);
+        let _ = socket.read(&mut [0]);
+    });
+    let report = verdict(
+        &url(&server),
+        &[],
+        "upgrade_refused",
+        "upstream_bad_request",
+    );
+    let detail = report["verdict"]["detail"].as_str().unwrap();
+    for part in [
+        "which says \"missing subprotocol\"",
+        "a plain request gets 426",
+        "Origins tried: http://127.0.0.1",
+        "https://servicewechat.com",
+    ] {
+        assert!(detail.contains(part), "{detail}");
     }
 }
 
@@ -288,6 +349,19 @@ fn silence_and_ends_before_an_answer_are_told_apart() {
     verdict(
         &url(&closing),
         &[],
+        "closes_every_request",
+        "upstream_closed_before_response",
+    );
+    // Its upgrade handler is to blame.
+    let closing = Upstream::raw(|mut socket| {
+        let head = read_head(&mut socket).unwrap_or_default();
+        if !head.contains("Upgrade: websocket") {
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    verdict(
+        &url(&closing),
+        &[],
         "closed_before_answer",
         "upstream_closed_before_response",
     );
@@ -297,7 +371,7 @@ fn silence_and_ends_before_an_answer_are_told_apart() {
     let report = diagnosed(&url(&resetting), &[]).1;
     let finding = report["verdict"]["finding"].as_str().unwrap().to_owned();
     assert!(
-        ["closed_before_answer", "reset"].contains(&finding.as_str()),
+        ["closes_every_request", "reset"].contains(&finding.as_str()),
         "{report:#}"
     );
     let refused = std::net::TcpListener::bind("127.0.0.1:0")

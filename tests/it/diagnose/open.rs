@@ -43,6 +43,38 @@ fn each_way_to_misbehave_after_the_101_has_its_finding() {
         ),
         (
             b"\x88\x02\x03\xee",
+            "reserved_close_code",
+            "reserved_close_code_on_wire",
+        ),
+        (
+            b"\x88\x02\x03\xf1",
+            "closed_message_too_big",
+            "upstream_close_too_big",
+        ),
+        (
+            b"\x88\x02\x03\xf4",
+            "closed_for_restart",
+            "upstream_close_restart",
+        ),
+        // Named by another proxy of this kind.
+        (
+            b"\x88\x0e\x03\xe9idle_timeout",
+            "closed_by_server",
+            "idle_timeout",
+        ),
+        (
+            b"\x88\x14\x03\xf0origin_not_allowed",
+            "closed_by_policy",
+            "origin_not_allowed",
+        ),
+        // Not UTF-8, in a message and in a reason.
+        (
+            b"\x81\x02\xff\xfe",
+            "protocol_error",
+            "upstream_protocol_error",
+        ),
+        (
+            b"\x88\x04\x03\xe8\xff\xfe",
             "protocol_error",
             "upstream_protocol_error",
         ),
@@ -218,7 +250,7 @@ fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
         "upstream_eof_no_close",
     );
     let detail = report["verdict"]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("after 1 s of silence"), "{detail}");
+    assert!(detail.starts_with("after 1.0 s of silence"), "{detail}");
     let server = admitting(|_| true);
     let (code, report) = diagnosed(&url(&server), &["--idle", "200ms"]);
     assert_eq!(code, 0, "{report:#}");
@@ -236,7 +268,7 @@ fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
     let report = verdict_of(&url(&server), &["--idle", "20s"], "idle_cut");
     let detail = report["verdict"]["detail"].as_str().unwrap();
     assert!(
-        detail.starts_with("after 1 s of silence after the server's last of 1 frame: "),
+        detail.starts_with("after 1.0 s of silence after the server's last of 1 frame: "),
         "{detail}"
     );
 }

@@ -68,6 +68,28 @@ fn secrets_that_a_server_sends_back_are_not_shown() {
     }
 }
 
+/// A part of a token, another case, and a password behind Base64 are secrets too.
+#[test]
+fn parts_and_other_forms_of_secrets_are_not_shown() {
+    let server = answering(
+        "HTTP/1.1 401 Unauthorized\r\nServer: eyJhbGciOiJIU...(cut)\r\nVia: EYJHBGCIOIJIUZI1NIISINR5CCI6\r\n\
+         WWW-Authenticate: Basic realm=\"pass-w0rd of alice-the-user\"\r\nContent-Type: text/plain\r\nContent-Length: 27\r\n\r\n\
+         no: IsInR5cCI6 YWxpY2UtdGhlL",
+    );
+    let arguments = [
+        "--header",
+        "X-Token: eyJhbGciOiJIUzI1NiIsInR5cCI6",
+        "--header",
+        "Authorization: Basic YWxpY2UtdGhlLXVzZXI6cGFzcy13MHJk",
+    ];
+    let (_, report) = diagnosed(&url(&server), &arguments);
+    let report = report.to_string().to_ascii_lowercase();
+    assert!(report.contains(r#"basic realm=\"* of *"#), "{report}");
+    for part in ["eyjhbgci", "isinr5cc", "w0rd", "alice", "ywxpy2ut"] {
+        assert!(!report.contains(part), "{part}: {report}");
+    }
+}
+
 #[test]
 fn a_wrong_command_line_is_explained_and_exits_with_2() {
     for (arguments, part) in [
