@@ -5,12 +5,12 @@ mod counter;
 mod left;
 mod printer;
 mod report;
+mod sources;
 mod summary;
 mod top;
 mod wanted;
 mod when;
 
-use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -21,6 +21,7 @@ use self::behind::Behind;
 use self::left::Left;
 use self::printer::Printer;
 use self::report::Report;
+use self::sources::sources;
 use self::summary::Summary;
 use self::top::Top;
 use self::wanted::Wanted;
@@ -58,10 +59,10 @@ pub(super) struct Options {
 #[derive(Debug, Args)]
 pub(super) struct Filters {
     /// Not before this time: 20:38, 2026-01-02T20:38+08:00, or how long ago, such as 15m; without an offset it is UTC.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Not after this time.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
     /// From this client: an address or a prefix, such as 203.0.113.0/24.
     #[arg(long, value_name = "ADDRESS")]
@@ -131,73 +132,21 @@ fn wrong(problem: &str) -> u8 {
     WRONG
 }
 
-/// Where to read, in the order of time.
-fn sources(options: &Options) -> Result<Vec<Source>, String> {
-    let mut sources: Vec<_> = options.files.iter().cloned().map(Source::named).collect();
-    if sources.is_empty() {
-        if io::stdin().is_terminal() {
-            return Err(
-                "no file is named, and standard input is a terminal; name the files with the records, or pipe them in, as in \
-                 `kubectl logs POD | wsgate find --failed`"
-                    .to_owned(),
-            );
-        }
-        sources.push(Source::Stdin);
-    }
-    if options.follow && sources.len() > 1 {
-        return Err(format!(
-            "--follow reads one file, but {} are named",
-            sources.len()
-        ));
-    }
-    if sources
-        .iter()
-        .filter(|source| **source == Source::Stdin)
-        .count()
-        > 1
-    {
-        return Err("standard input (-) is named more than once".to_owned());
-    }
-    let mut seen = HashSet::new();
-    sources.retain(|source| seen.insert(source.name()));
-    if sources.len() > 1 {
-        sources.sort_by_cached_key(first_time);
-    }
-    Ok(sources)
-}
-
-/// The time of a file's first record; of a file without records, and of what can be read only once, a text behind all times.
-fn first_time(source: &Source) -> String {
-    const LAST: &str = "~";
-    if !source.is_regular() {
-        return LAST.to_owned();
-    }
-    let Ok(lines) = source.open() else {
-        return LAST.to_owned();
-    };
-    let mut reader = Reader::new(lines);
-    for _ in 0..1000 {
-        match reader.step() {
-            Ok(Step::Json) => {
-                if let Some(record) = Record::read(reader.json()) {
-                    return record.time.into_owned();
-                }
-            }
-            Ok(Step::Foreign) => {}
-            Ok(Step::End) | Err(_) => break,
-        }
-    }
-    LAST.to_owned()
-}
-
 /// Says that a source could not be read to its end.
 fn unreadable(source: &Source, error: &io::Error, search: &mut Search) {
     if let Purpose::Print(printer) = &mut search.purpose {
         // Records that were found come first. What is broken is told at the end.
         let _ = printer.flush();
     }
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    let remedy = match error.kind() {
+        InvalidData | InvalidInput | UnexpectedEof => {
+            "; the file is cut or damaged at this point, and what stands before was read"
+        }
+        _ => "",
+    };
     let text = format!(
-        "error: {}: {}\n",
+        "error: {}: {}{remedy}\n",
         source.name(),
         shown(&error.to_string(), 256)
     );
@@ -234,6 +183,8 @@ struct Search {
     /// Whether nothing more can be written.
     is_broken: bool,
     behind: Behind,
+    /// Whether a wanted connection may have had earlier records that were forgotten.
+    may_miss: bool,
     /// Whether the current source was not read before, to find the connections of an id.
     is_read_once: bool,
     records: u64,
@@ -262,6 +213,7 @@ impl Search {
             has_found: false,
             is_broken: false,
             behind: Behind::default(),
+            may_miss: false,
             is_read_once: true,
             records: 0,
             span: None,
@@ -355,6 +307,7 @@ impl Search {
 
     /// Shows the kept records of a connection that is wanted after all.
     fn look_behind(&mut self, conn: &str, wanted: &Wanted) {
+        self.may_miss |= self.behind.has_forgotten;
         for json in self.behind.take(conn) {
             if let Some(record) = Record::read(&json).filter(|record| wanted.has(record)) {
                 self.show(&record, &json);
@@ -393,15 +346,32 @@ impl Search {
             return wrong(&format!("the output is not complete: {error}"));
         }
         let mut notes = String::new();
+        let searched = wanted.window.words();
         if let Some((first, last)) = self.span.filter(|_| !self.has_found) {
             notes.push_str(&match self.records {
-                1 => format!("note: the only record, of {first}, is not one that was asked for\n"),
-                more => format!(
-                    "note: none of the {more} records from {first} to {last} is one that was asked for\n"
-                ),
+                1 => format!("note: the only record, of {first}, does not match\n"),
+                more => {
+                    format!("note: none of the {more} records from {first} to {last} matches\n")
+                }
             });
-        } else if self.records == 0 {
+            if !searched.is_empty() {
+                notes.push_str(&format!("note: the search was for records {searched}\n"));
+            }
+        } else if self.records == 0 && is_complete {
             notes.push_str("note: there are no records\n");
+        } else if wanted.window.is_chosen() {
+            notes.push_str(&format!("note: these are the records {searched}\n"));
+        }
+        if self.may_miss {
+            notes.push_str(
+                "note: earlier records of this connection may be missing, because a pipe can be read only once; name the file instead\n",
+            );
+        }
+        if wanted.shortened() > 0 {
+            notes.push_str(&format!(
+                "note: {} of them may be of another client, because the address in the record has been shortened or ends in 0\n",
+                wanted.shortened()
+            ));
         }
         if self.foreign > 0 {
             let lines = match self.foreign {

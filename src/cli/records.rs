@@ -249,6 +249,10 @@ const RECORD: &[u8] = b"{\"time\":\"";
 
 /// Takes a line out of the JSON of Docker's json-file or of the journal.
 fn unwrap(line: &mut Vec<u8>) {
+    // A byte order mark, and what a file has that was emptied while it was written.
+    let is_before = |byte: &u8| matches!(byte, 0 | b'\t' | 0xef | 0xbb | 0xbf);
+    let before = line.iter().take_while(|byte| is_before(byte)).count();
+    line.drain(..before);
     #[derive(Deserialize)]
     struct Wrapped {
         #[serde(alias = "MESSAGE")]
@@ -278,14 +282,18 @@ fn content(line: &[u8]) -> Option<Content<'_>> {
     let prefix = end.map_or(start, |end| start.get(..end).unwrap_or(start));
     if let Some(json) = line
         .get(prefix.len()..)
-        .filter(|rest| rest.starts_with(RECORD))
+        .filter(|rest| rest.starts_with(RECORD) && is_of_collector(prefix))
     {
         return Some(Content::Json(json));
     }
     let text = std::str::from_utf8(line).ok()?;
     let starts = text.match_indices(' ').map(|(at, _)| at + 1);
     let mut starts = starts.take_while(|at| *at <= prefix.len());
-    let at = starts.find(|at| text.get(*at..).is_some_and(is_text))?;
+    let is_record = |at: &usize| {
+        let (before, record) = text.split_at_checked(*at).unwrap_or_default();
+        is_text(record) && is_of_collector(before.as_bytes())
+    };
+    let at = starts.find(is_record)?;
     Some(Content::Text(text.get(at..)?))
 }
 
@@ -295,6 +303,23 @@ const LONGEST_PREFIX: usize = 200;
 /// Names, times and brackets, but no quotes: what somebody else chose begins there.
 fn is_of_prefix(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" ._:/+-[]()|,".contains(&byte)
+}
+
+/// Whether a prefix ends as those of collectors do: the bar of Compose, the mark of containerd, the brackets of kubectl and
+/// of the journal, or a time. The log of another program could contain a record that a client chose.
+fn is_of_collector(prefix: &[u8]) -> bool {
+    let prefix = String::from_utf8_lossy(prefix);
+    let mut words = prefix.split(' ').filter(|word| !word.is_empty()).rev();
+    let is_time = |word: &str| {
+        let is_digit = |at: usize| word.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+        word.len() >= 20 && word.as_bytes().get(10) == Some(&b'T') && is_digit(0) && is_digit(11)
+    };
+    words.next().is_some_and(|last| {
+        matches!(last, "|" | "F" | "wsgate:")
+            || last.ends_with(']')
+            || last.ends_with("]:")
+            || is_time(last)
+    })
 }
 
 /// Whether a text begins with a record's time and level.

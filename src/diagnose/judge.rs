@@ -34,7 +34,8 @@ pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
     if let Some(who) = answered_by {
         detail.push_str(&format!(", from {who}"));
     }
-    if let Some(says) = answer.says() {
+    // The first line of an answer of wsgate is its reason.
+    if let Some(says) = answer.says().filter(|_| answered_by != Some("wsgate")) {
         detail.push_str(&format!(", which says \"{says}\""));
     }
     let words = answer.words();

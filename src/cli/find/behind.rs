@@ -13,6 +13,8 @@ pub(super) struct Behind {
     /// How many there are of each connection.
     counts: HashMap<Box<str>, usize>,
     bytes: usize,
+    /// Whether records had to be forgotten.
+    pub(super) has_forgotten: bool,
 }
 
 impl Behind {
@@ -25,6 +27,7 @@ impl Behind {
             && let Some((conn, json)) = self.records.pop_front()
         {
             self.bytes -= conn.len() + json.len();
+            self.has_forgotten = true;
             self.forget(&conn);
         }
     }

@@ -37,7 +37,13 @@ impl Counter {
         }
     }
 
+    /// Counts a text.
     pub(super) fn add(&mut self, text: &str, count: u64) {
+        self.add_within(text, count, &mut 0);
+    }
+
+    /// The same, but keeps more texts as long as there is room for them.
+    pub(super) fn add_within(&mut self, text: &str, count: u64, room: &mut usize) {
         // The proxy writes less; only forged records have more.
         let text = match text.get(..text.floor_char_boundary(LONGEST)) {
             Some(start) if text.len() > LONGEST => start,
@@ -47,8 +53,15 @@ impl Counter {
             *known = known.saturating_add(count);
             return;
         }
-        if self.counts.len() >= self.kept * 2 {
-            self.shrink();
+        let most = self.kept * 2;
+        if self.counts.len() >= most {
+            match room.checked_sub(most) {
+                Some(left) if self.missing == 0 => {
+                    *room = left;
+                    self.kept = most;
+                }
+                _ => self.shrink(),
+            }
         }
         self.counts.insert(text.into(), count);
     }

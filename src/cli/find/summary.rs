@@ -1,5 +1,6 @@
 //! `--summary`: what went wrong.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -15,6 +16,9 @@ use crate::text::{counted, shown};
 /// How many different values are kept for each reason if there are too many.
 const KEPT: usize = 100;
 
+/// How many more are kept of those reasons that have more, in all: they take some 10 MiB.
+const ROOM: usize = 60_000;
+
 /// More reasons and events than any version has.
 const REASONS: usize = 500;
 
@@ -23,6 +27,7 @@ pub(super) struct Summary {
     limit: usize,
     is_json: bool,
     groups: BTreeMap<String, Group>,
+    room: usize,
     first: String,
     last: String,
     records: u64,
@@ -68,8 +73,39 @@ impl Group {
         self.count.saturating_add(self.suppressed)
     }
 
+    /// Whether some of its counts may be too low.
+    fn is_approximate(&self) -> bool {
+        let counters = [&self.clients, &self.routes, &self.origins, &self.paths];
+        counters.iter().any(|counter| counter.missing() > 0)
+    }
+
+    /// What to do: the hint of the last record, or what is known in general.
+    fn advice(&self, reason: &str) -> Cow<'_, str> {
+        match (self.hint.is_empty(), reason.parse::<Reason>()) {
+            (false, _) => Cow::Borrowed(&self.hint),
+            // Of refusals that were only counted, just the reason is known.
+            (true, Ok(reason)) => Cow::Borrowed(reason.spec().fix),
+            (true, Err(_)) if reason == DROPPED => Cow::Borrowed(
+                "free the disk, or let the reader of the output read faster: until then records are lost",
+            ),
+            (true, Err(_)) => Cow::Borrowed(""),
+        }
+    }
+
     fn at(&mut self, time: &str) {
         extend(&mut self.first, &mut self.last, time);
+    }
+}
+
+/// The event that reports lost records.
+const DROPPED: &str = "records_dropped";
+
+/// The cause of a reason, or of an event.
+fn cause(reason: &str) -> &'static str {
+    match reason.parse::<Reason>() {
+        Ok(reason) => reason.spec().cause,
+        Err(_) if reason == DROPPED => "the output failed or was blocked, so lines were lost",
+        Err(_) => "",
     }
 }
 
@@ -89,6 +125,7 @@ impl Summary {
             limit,
             is_json,
             groups: BTreeMap::new(),
+            room: ROOM,
             first: String::new(),
             last: String::new(),
             records: 0,
@@ -127,6 +164,7 @@ impl Summary {
             true => &record.event,
             false => &record.reason,
         };
+        let mut room = self.room;
         let Some(group) = self.group(name) else {
             return true;
         };
@@ -145,12 +183,13 @@ impl Summary {
             (&mut group.paths, record.bare_path().to_owned()),
         ] {
             if !value.is_empty() {
-                counter.add(&value, 1);
+                counter.add_within(&value, 1, &mut room);
             }
         }
         if !record.hint.is_empty() {
             group.hint = record.hint.to_string();
         }
+        self.room = room;
         true
     }
 
@@ -198,6 +237,7 @@ impl Summary {
         #[derive(Serialize)]
         struct Failure<'a> {
             reason: &'a str,
+            cause: &'a str,
             count: u64,
             suppressed: u64,
             first: &'a str,
@@ -206,16 +246,20 @@ impl Summary {
             client_sees: &'a BTreeMap<u16, u64>,
             clients: Vec<Counted>,
             different_clients: usize,
+            /// Whether there are more clients, and counts may be too low.
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            approximate: bool,
             routes: Vec<Counted>,
             origins: Vec<Counted>,
             paths: Vec<Counted>,
-            hint: &'a str,
+            hint: Cow<'a, str>,
         }
         let failures: Vec<_> = self
             .sorted()
             .into_iter()
             .map(|(reason, group)| Failure {
                 reason,
+                cause: cause(reason),
                 count: group.total(),
                 suppressed: group.suppressed,
                 first: &group.first,
@@ -224,10 +268,11 @@ impl Summary {
                 client_sees: &group.client_sees,
                 clients: group.clients.top(self.limit),
                 different_clients: group.clients.different().0,
+                approximate: group.is_approximate(),
                 routes: group.routes.top(self.limit),
                 origins: group.origins.top(self.limit),
                 paths: group.paths.top(self.limit),
-                hint: &group.hint,
+                hint: group.advice(reason),
             })
             .collect();
         json!({
@@ -285,10 +330,7 @@ impl Summary {
                     let _ = writeln!(text, "         {name}: {value}");
                 }
             };
-            let known = reason.parse::<Reason>().ok().map(Reason::spec);
-            if let Some(known) = known {
-                say("cause", known.cause.to_owned());
-            }
+            say("cause", cause(reason).to_owned());
             if group.suppressed > 0 {
                 say("counted instead of written", group.suppressed.to_string());
             }
@@ -298,18 +340,16 @@ impl Summary {
             let over = if are_more { "over " } else { "" };
             let most = self.limit;
             if different > 0 {
-                let named = frequent(&group.clients, most);
-                say("clients", format!("{over}{different}, {named}"));
+                let named = match frequent(&group.clients, most) {
+                    named if named.is_empty() => named,
+                    named => format!(", {named}"),
+                };
+                say("clients", format!("{over}{different}{named}"));
             }
             say("routes", frequent(&group.routes, most));
             say("origins", frequent(&group.origins, most));
             say("paths", frequent(&group.paths, most));
-            // Of refusals that were only counted, just the reason is known.
-            let general = known.map(|known| known.fix).unwrap_or_default();
-            let hint = [group.hint.as_str(), general]
-                .into_iter()
-                .find(|hint| !hint.is_empty());
-            say("what to do", shown(hint.unwrap_or_default(), 600));
+            say("what to do", shown(&group.advice(reason), 600));
         }
         text
     }
@@ -338,10 +378,21 @@ fn frequent(counter: &Counter, most: usize) -> String {
     let named: Vec<_> = counter
         .top(most)
         .into_iter()
-        .map(|Counted { value, count, .. }| format!("{} ({count})", shown(&value, 80)))
+        // The order of the others is not known.
+        .filter(|counted| counted.count > counter.missing())
+        .map(
+            |Counted {
+                 value,
+                 count,
+                 approximate,
+             }| {
+                let least = if approximate { "at least " } else { "" };
+                format!("{} ({least}{count})", shown(&value, 80))
+            },
+        )
         .collect();
     let more = match counter.different() {
-        (different, _) if different > named.len() => ", …",
+        (different, _) if different > named.len() && !named.is_empty() => ", …",
         _ => "",
     };
     format!("{}{more}", named.join(", "))

@@ -1,5 +1,6 @@
 //! Which records are asked for.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -27,6 +28,7 @@ pub(super) struct Wanted {
     is_failed: bool,
     /// The connections that `id` belongs to.
     story: HashSet<String>,
+    shortened: Cell<u64>,
 }
 
 /// More connections than this can't have one id; a client that sends the same `X-Request-ID` with every request can.
@@ -38,6 +40,17 @@ impl Wanted {
     /// # Errors
     /// Which option has a value that can't be used, and what is expected.
     pub(super) fn parse(filters: &Filters, now: SystemTime) -> Result<Self, String> {
+        for (name, value) in [
+            ("--origin", &filters.origin),
+            ("--path", &filters.path),
+            ("--user-agent", &filters.user_agent),
+            ("--route", &filters.route),
+            ("--id", &filters.id),
+        ] {
+            if value.as_deref() == Some("") {
+                return Err(format!("{name} is empty; leave it out to find all records"));
+            }
+        }
         // In records, everything but printable ASCII is escaped.
         let lower = |text: &Option<String>| {
             let text = text.as_deref()?;
@@ -58,6 +71,7 @@ impl Wanted {
             id: filters.id.clone(),
             is_failed: filters.failed,
             story: HashSet::new(),
+            shortened: Cell::new(0),
         })
     }
 
@@ -94,6 +108,20 @@ impl Wanted {
 
     /// Whether a record meets all conditions.
     pub(super) fn has(&self, record: &Record<'_>) -> bool {
+        let has = self.has_all(record);
+        let is_exact = self.client.is_none_or(|client| is_in(record.who(), client));
+        if has && !is_exact {
+            self.shortened.set(self.shortened.get().saturating_add(1));
+        }
+        has
+    }
+
+    /// How many records matched only because their client's address may have been shortened.
+    pub(super) fn shortened(&self) -> u64 {
+        self.shortened.get()
+    }
+
+    fn has_all(&self, record: &Record<'_>) -> bool {
         self.window.has(&record.time)
             && self.has_reason(&record.reason)
             && (!self.is_failed || record.is_failure() || counts_failures(record))
@@ -128,7 +156,8 @@ impl Wanted {
     }
 
     fn has_reason(&self, reason: &str) -> bool {
-        self.reasons.is_empty() || self.reasons.iter().any(|pattern| is_like(reason, pattern))
+        self.reasons.is_empty()
+            || !reason.is_empty() && self.reasons.iter().any(|pattern| is_like(reason, pattern))
     }
 }
 
@@ -194,20 +223,28 @@ fn reason(text: &str) -> Result<String, String> {
     ))
 }
 
+/// Whether `who`, an address with or without a port or a prefix, is in `wanted` as it stands.
+fn is_in(who: &str, wanted: IpNet) -> bool {
+    match address(who) {
+        Some(ip) => wanted.contains(&ip),
+        None => who.parse::<IpNet>().is_ok_and(|net| wanted.contains(&net)),
+    }
+}
+
+fn address(who: &str) -> Option<IpAddr> {
+    let with_port = || who.parse::<std::net::SocketAddr>().map(|both| both.ip());
+    let ip = who.parse::<IpAddr>().or_else(|_| with_port());
+    Some(ip.ok()?.to_canonical())
+}
+
 /// Whether `who` is in `wanted`. A record's address may have been shortened (`log.client_address`): then it has zeros where
 /// the client's own address has other bits.
 fn is_from(who: &str, wanted: IpNet) -> bool {
-    let ip = match who.parse::<IpAddr>() {
-        Ok(ip) => ip,
-        Err(_) => match who.parse::<std::net::SocketAddr>() {
-            Ok(with_port) => with_port.ip(),
-            Err(_) => match who.parse::<IpNet>() {
-                Ok(net) => return net.contains(&wanted.addr()) || wanted.contains(&net.addr()),
-                Err(_) => return false,
-            },
-        },
+    let Some(ip) = address(who) else {
+        return who
+            .parse::<IpNet>()
+            .is_ok_and(|net| net.contains(&wanted.addr()) || wanted.contains(&net.addr()));
     };
-    let ip = ip.to_canonical();
     let kept = match ip {
         IpAddr::V4(v4) if v4.octets().last() == Some(&0) => 24,
         IpAddr::V6(v6) if v6.segments().iter().skip(3).all(|&part| part == 0) => 48,

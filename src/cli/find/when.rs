@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Window {
     pub(super) since: Option<String>,
     pub(super) until: Option<String>,
+    /// Whether a day had to be chosen.
+    is_chosen: bool,
 }
 
 /// Forms that are understood, for messages.
@@ -30,8 +32,11 @@ impl Window {
             moment(text, now).ok_or_else(|| format!("{name} {text:?} is not a time: {FORMS}"))
         };
         let begin = since.map(|text| moment("--since", text)).transpose()?;
+        let is_any = |moment: &Moment| moment.kind == Kind::AnyDay;
+        let is_chosen = begin.is_some_and(|begin| is_any(&begin));
         let begin = begin.map(|moment| moment.at);
         let end = until.map(|text| moment("--until", text)).transpose()?;
+        let is_chosen = is_chosen || end.is_some_and(|end| is_any(&end));
         let end = match (end, begin) {
             (
                 Some(Moment {
@@ -61,7 +66,23 @@ impl Window {
         Ok(Self {
             since: begin.map(stamp),
             until: end.map(stamp),
+            is_chosen,
         })
+    }
+
+    /// Both ends in words; empty if there are none.
+    pub(super) fn words(&self) -> String {
+        match (&self.since, &self.until) {
+            (None, None) => String::new(),
+            (Some(since), None) => format!("since {since}"),
+            (None, Some(until)) => format!("until {until}"),
+            (Some(since), Some(until)) => format!("from {since} to {until}"),
+        }
+    }
+
+    /// Whether a time without a date was given, so that its day had to be chosen.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.is_chosen
     }
 
     /// Whether a record's `time` is inside.

@@ -73,7 +73,7 @@ fn nothing_found_says_what_was_read() {
     assert_eq!((found.status.code(), out(&found)), (Some(1), ""));
     assert_eq!(
         err(&found),
-        "note: none of the 12 records from 2026-01-02T20:38:01.000Z to 2026-01-02T20:38:12.000Z is one that was asked for\n"
+        "note: none of the 12 records from 2026-01-02T20:38:01.000Z to 2026-01-02T20:38:12.000Z matches\n"
     );
     let found = find(&[], "");
     assert_eq!((found.status.code(), out(&found)), (Some(1), ""));
@@ -221,6 +221,71 @@ fn suppressed_and_lost_records_are_told() {
     // Of one client's, the number is not known.
     let found = find(&["--client", "198.51.100.9"], &flood());
     assert!(err(&found).contains("is not known"), "{}", err(&found));
+}
+
+#[test]
+fn a_summary_counts_many_clients_exactly_and_says_when_it_can_not() {
+    let of = |clients: u32, times: usize| -> String {
+        let all = (0..clients).map(|n| format!("10.0.{}.{}", n / 250, n % 250 + 1));
+        let records = all.map(|client| refused(1, &json!({ "client": client })));
+        records.collect::<String>().repeat(times)
+    };
+    let frequent = refused(2, &json!({"client": "198.51.100.9"})).repeat(40);
+    // More than are kept at first.
+    let found = counts(&["--summary"], &format!("{}{frequent}", of(300, 3)));
+    let failure = &found["failures"][0];
+    assert_eq!(failure["different_clients"], 301);
+    assert_eq!(
+        failure["clients"][0],
+        json!({"value": "198.51.100.9", "count": 40})
+    );
+    assert_eq!(failure["approximate"], Value::Null);
+    assert_ne!(failure["cause"], "");
+    // More than there is room for.
+    let many = format!("{}{frequent}", of(60_000, 1));
+    let found = counts(&["--summary"], &many);
+    assert_eq!(found["failures"][0]["approximate"], true);
+    let text = out(&find(&["--summary"], &many)).to_owned();
+    assert!(text.contains("clients: over "), "{text}");
+    assert!(!text.contains("10.0."), "{text}");
+}
+
+#[test]
+fn notes_say_what_was_searched_and_what_may_be_of_others() {
+    let record = refused(1, &json!({"client": "203.0.113.0"}));
+    let found = find(&["--client", "203.0.113.7"], &record);
+    assert_eq!(seconds(&found), [1]);
+    assert!(
+        err(&found).contains("1 of them may be of another client"),
+        "{}",
+        err(&found)
+    );
+    let found = find(&["--client", "203.0.113.0/24"], &record);
+    assert_eq!(err(&found), "");
+    let found = find(&["--since", "2026-01-03T00:00Z"], &record);
+    assert!(
+        err(&found).contains("the search was for records since 2026-01-03T00:00:00.000Z"),
+        "{}",
+        err(&found)
+    );
+    let found = find(&["--until", "12:00"], &record);
+    assert!(
+        err(&found).contains("these are the records until 2"),
+        "{}",
+        err(&found)
+    );
+    // Records without a reason have none that a star could stand for.
+    let opened =
+        refused(1, &json!({"event": "opened"})).replace("\"reason\":\"origin_not_allowed\",", "");
+    let found = find(&["--reason", "*"], &opened);
+    assert_eq!(found.status.code(), Some(1), "{}", out(&found));
+    for name in ["--origin", "--path", "--user-agent", "--route", "--id"] {
+        let found = find(&[name, ""], &record);
+        assert_eq!(found.status.code(), Some(2), "{name}");
+        assert!(err(&found).contains("is empty"), "{}", err(&found));
+    }
+    let found = find(&["--since", "-15m"], &record);
+    assert!(err(&found).contains("such as 15m"), "{}", err(&found));
 }
 
 #[test]

@@ -159,6 +159,9 @@ fn what_collectors_of_logs_add_is_taken_off() {
             .map(|line| format!("wsgate-1  | {line}"))
             .join("\n"),
         ),
+        ("a byte order mark", format!("\u{feff}{record}")),
+        ("an emptied file", format!("\0\0\0{record}")),
+        ("a tab", format!("\t{text}")),
         ("Windows line ends", format!("{record}\r")),
     ] {
         let found = find(&["--reason", "origin_not_allowed"], &format!("{line}\n"));
@@ -180,6 +183,8 @@ fn other_lines_are_counted_and_skipped() {
         refused(5, &json!({"time": "2026-01-02T20:38\u{1b}[2JZ"})),
         refused(5, &json!({"time": "9999-99-99T99:99:99.999Z"})),
     ];
+    let said = format!("user said {}", record.trim_end());
+    let said_as_text = format!("user said {}", out(&find(&[], &record)).trim_end());
     let mut lines = vec![
         "plain words",
         "{\"time\":\"2026-01-02T20:38:01.000Z\",\"msg\":\"of the application\"}",
@@ -188,6 +193,9 @@ fn other_lines_are_counted_and_skipped() {
         "[1]",
         "2026-01-02T20:38:01.000Z info not a=\"record",
         "2026-01-02T20:38:01.000Z info refused x=1",
+        // The log of another program, with what a client chose.
+        &said,
+        &said_as_text,
         "x    an indented line",
         cut,
     ];
@@ -385,6 +393,21 @@ fn the_story_of_a_connection_is_found_in_what_can_be_read_only_once() {
     let output = find_in(folder.path(), &["--id", "second", "fifo"], b"");
     writer.join().unwrap().unwrap();
     assert_eq!(seconds(&output), [1, 3], "{}", err(&output));
+}
+
+/// Of what can be read only once, only so much is remembered.
+#[test]
+fn a_story_whose_beginning_may_be_forgotten_is_told() {
+    let first = refused(1, &json!({"conn": "c", "request_id": "first"}));
+    let long = refused(2, &json!({"detail": "x".repeat(100_000)})).repeat(100);
+    let second = refused(3, &json!({"conn": "c", "request_id": "second"}));
+    let found = find(&["--id", "second"], &[first, long, second].concat());
+    assert_eq!(seconds(&found), [3]);
+    assert!(
+        err(&found).contains("earlier records of this connection may be missing"),
+        "{}",
+        err(&found)
+    );
 }
 
 /// What clients choose is in quotes. It must neither hide its record nor stand for another one.
