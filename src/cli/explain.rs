@@ -28,7 +28,6 @@ pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language)
     let explained = numbers::device(subject, language)
         .or_else(|| recorded::text(subject.trim(), language))
         .or_else(|| named(&name, language))
-        .or_else(|| number(&name, language))
         .or_else(|| among(subject, language));
     if let Some(text) = explained {
         say(io::stdout(), &text);

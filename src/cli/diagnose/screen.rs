@@ -158,7 +158,8 @@ impl Screen {
             false => self.colour("1;31", pick("does not work", "不正常")),
         };
         let cause = self.wrapped(verdict.cause(self.language), VERDICT);
-        let mut text = format!("\n{head}: {cause}\n");
+        let colon = pick(": ", "：");
+        let mut text = format!("\n{head}{colon}{cause}\n");
         let mut say = |name: &str, value: &str| {
             if !value.is_empty() {
                 text.push_str(&format!("  {name}{}\n", self.wrapped(value, VERDICT)));
@@ -175,7 +176,7 @@ impl Screen {
         );
         let shown = device_error(verdict.finding, verdict.stage);
         say(
-            pick("WeChat shows:", "微信显示：  "),
+            pick("WeChat shows:", "微信显示： "),
             &shown
                 .filter(|_| self.is_wechat)
                 .map(|shown| format!(" {shown}"))

@@ -160,7 +160,7 @@ fn a_terminal_gets_colours_and_a_pipe_does_not() {
     let shown = terminal.watch(|_| {});
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(
-        shown.contains("\u{1b}[1;31m不正常\u{1b}[0m: 服务器要求登录"),
+        shown.contains("\u{1b}[1;31m不正常\u{1b}[0m：服务器要求登录"),
         "{shown}"
     );
 }

@@ -437,6 +437,24 @@ fn explain_takes_what_people_have_in_hand() {
             "was not 101",
         ),
         ("299", "upstream_2xx_instead_of_101"),
+        // Messages with other numbers in them.
+        ("connect ECONNREFUSED 127.0.0.1:3000", "nothing listens"),
+        (
+            "2026-11-30 13:00:00 WebSocket closed with code 1006",
+            "never sent",
+        ),
+        (
+            "Expected HTTP 101 response but was '403 Forbidden'",
+            "upstream_forbidden",
+        ),
+        ("Close 1008 origin_not_allowed", "not in the route's list"),
+        ("closed, code:1006", "never sent"),
+        ("net::ERR_CERT_DATE_INVALID", "certificate_expired"),
+        ("missing_intermediate", "a finding of wsgate diagnose"),
+        (
+            r#"{"time":"2026-01-02T03:04:05.678Z","schema":1,"event":"refused","reason":"origin_null"}"#,
+            "origin_null",
+        ),
     ] {
         let said = explained(subject, "");
         assert!(said.status.success(), "{subject}");
