@@ -73,7 +73,7 @@ pub(super) struct Options {
 
 /// Diagnoses a URL. Returns 0 if the WebSocket works, 1 if a stage failed, 2 if the command line is wrong.
 pub(super) fn run(options: &Options) -> u8 {
-    let (wanted, missing) = match wanted(options) {
+    let (wanted, notes) = match wanted(options) {
         Ok(wanted) => wanted,
         Err(problem) => {
             say(io::stderr(), &format!("error: {problem}\n"));
@@ -93,7 +93,7 @@ pub(super) fn run(options: &Options) -> u8 {
             return WRONG;
         }
     };
-    for what in &missing {
+    for what in &notes {
         say(io::stderr(), &safe(&format!("note: {what}\n")));
     }
     let screen = Screen::new(options.json, options.wechat.is_some(), language);
@@ -139,7 +139,7 @@ fn of_locale() -> Language {
     }
 }
 
-/// What the command line asks for, and what a record did not say.
+/// What the command line asks for, and what to know about it.
 fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
     let mut recorded = options
         .from_record
@@ -215,6 +215,19 @@ fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
             "the Origin {origin:?} has characters that can't be sent"
         ));
     }
+    let mut notes = recorded
+        .as_mut()
+        .map(|recorded| std::mem::take(&mut recorded.missing))
+        .unwrap_or_default();
+    if let Some(unusual) = origin.as_ref().filter(|origin| is_unusual(origin)) {
+        notes.push(format!(
+            "no browser sends {unusual} as an Origin: it is a scheme, a host and perhaps a port, as in https://app.example.com, \
+             without a slash at the end"
+        ));
+    }
+    if options.sni.is_some() && !target.is_tls {
+        notes.push("--sni has no effect, because the URL is not wss".to_owned());
+    }
     for name in &options.subprotocol {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(format!(
@@ -244,12 +257,18 @@ fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
         is_wechat: options.wechat.is_some(),
         target,
     };
-    Ok((
-        wanted,
-        recorded
-            .map(|recorded| recorded.missing)
-            .unwrap_or_default(),
-    ))
+    Ok((wanted, notes))
+}
+
+/// Whether a text is not an Origin of a browser (RFC 6454 section 6.2).
+fn is_unusual(origin: &str) -> bool {
+    let host = origin.split_once("://").map(|(_, host)| host);
+    origin != "null"
+        && host.is_none_or(|host| {
+            host.is_empty()
+                || host.contains('/')
+                || host.bytes().any(|byte| byte.is_ascii_uppercase())
+        })
 }
 
 /// Whether a value can be sent without ending its line.

@@ -48,7 +48,7 @@ pub(super) struct Options {
     #[arg(long, conflicts_with = "follow")]
     summary: bool,
     /// Wait for more records at the end of the file, and go on with the next one when it is rotated.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "until")]
     follow: bool,
     /// How records are printed: as text or as JSON.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -108,6 +108,9 @@ pub(super) enum Field {
 /// Finds records. Returns 0 if there were any, 1 if there were none, 2 if the command line is wrong or a file could not be
 /// read.
 pub(super) fn find(options: &Options) -> u8 {
+    if options.limit.is_some() && options.top.is_none() && !options.summary {
+        return wrong("--limit is for --top and --summary; to see the first records, use `| head`");
+    }
     let mut wanted = match Wanted::parse(&options.filters, SystemTime::now()) {
         Ok(wanted) => wanted,
         Err(problem) => return wrong(&problem),

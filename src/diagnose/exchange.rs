@@ -12,7 +12,7 @@ use super::target::Target;
 use crate::http::opening::accept_value;
 use crate::reason::{Failure, Reason};
 use crate::secrets;
-use crate::text::peer_text;
+use crate::text::{counted, peer_text};
 use crate::upstream::answer::{self, Offered};
 
 /// The longest head that is read.
@@ -161,7 +161,12 @@ impl Request {
                 }
                 Err(error) => Some(error),
             };
-            return Err(unanswered(&seen, error.or_else(|| sent.err())));
+            let (finding, so_far) = unanswered(&seen, error.or_else(|| sent.err()));
+            let so_far = match interim {
+                0 => so_far,
+                _ => format!("after {}: {so_far}", counted(interim, "interim answer")),
+            };
+            return Err((finding, so_far));
         }
     }
 

@@ -201,7 +201,7 @@ findings! {
         "the server fails with a status in the 500s", "服务器以 5xx 状态码失败",
         "look at the application's log at this time", "查看应用此时的日志";
     NotUpgraded = "not_upgraded", Some(Reason::Upstream2xxInsteadOf101),
-        "the server answers with a page instead of switching to WebSocket", "服务器返回了页面，而没有切换到 WebSocket",
+        "the server answers as if it were a plain request, instead of switching to WebSocket", "服务器按普通请求应答，而没有切换到 WebSocket",
         "a plain HTTP handler or a single-page application's fallback serves this path: route it to the WebSocket server, and let no hop take Upgrade away", "该路径由普通 HTTP 处理函数或单页应用的兜底页面应答：请把它转到 WebSocket 服务器，并确认没有哪一跳去掉 Upgrade";
     ExtensionRefused = "extension_refused", Some(Reason::WsExtensionsHeaderInvalid),
         "the server refuses handshakes that offer compression, which browsers always do", "服务器拒绝提供压缩的握手，而浏览器总会提供",

@@ -68,6 +68,25 @@ const HAPROXY: [&str; 4] = [
     "the server returned an invalid or incomplete response",
 ];
 
+/// What a status means that has one known cause.
+pub fn meaning(status: u16) -> Option<&'static str> {
+    Some(match status {
+        405 => "this path does not take GET, so it is not a WebSocket endpoint",
+        407 => "a forward proxy requires a login",
+        413 | 431 => "the request is too large: shorten the cookies or the URL",
+        421 => "this server does not serve the host on this connection: check --sni and the host",
+        464 => "AWS ALB: the target group has another protocol version than the request",
+        501 => "the server does not support the request",
+        521 => "Cloudflare: the server refuses its connections",
+        522 => "Cloudflare: the server does not accept its connections in time",
+        523 => "Cloudflare: the server is unreachable",
+        524 => "Cloudflare: the server did not answer in time",
+        525 => "Cloudflare: the TLS handshake with the server failed",
+        526 => "Cloudflare: the server's certificate is not valid",
+        _ => return None,
+    })
+}
+
 /// Fields that name hops, for the report. Their values are public names.
 const NAMING: [&str; 7] = [
     "server",

@@ -26,6 +26,9 @@ pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
     if answer.is_page() {
         detail.push_str(", with an HTML page");
     }
+    if let Some(meaning) = gateway::meaning(status) {
+        detail.push_str(&format!(" ({meaning})"));
+    }
     for name in ["retry-after", "www-authenticate", "sec-websocket-version"] {
         if let Some(value) = answer.field(name) {
             detail.push_str(&format!(", {name}: {}", crate::text::shown(&value, 60)));

@@ -137,8 +137,21 @@ impl Top {
                 "the counts are approximate: there are so many different values that each count may be too low by up to {}",
                 self.counter.missing()
             );
-        } else if self.is_approximate(left) {
-            text.push_str("the counts are approximate: not all refusals were written\n");
+        }
+        let unassigned = left.total().saturating_sub(self.unwritten);
+        if unassigned > 0 {
+            let _ = writeln!(
+                text,
+                "the counts are approximate: in a flood, {unassigned} more refusals were only counted, and their {} is not known",
+                self.name()
+            );
+        }
+        if left.dropped > 0 {
+            let _ = writeln!(
+                text,
+                "the counts are approximate: {} lines were lost",
+                left.dropped
+            );
         }
         text
     }

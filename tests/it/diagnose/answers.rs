@@ -165,6 +165,29 @@ fn an_upgrade_that_is_seen_and_refused_is_told() {
 }
 
 #[test]
+fn facts_of_an_answer_are_in_the_detail() {
+    for (bytes, part) in [
+        (
+            "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n",
+            "405 (this path does not take GET",
+        ),
+        (
+            "HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n",
+            "retry-after: 120",
+        ),
+        (
+            "HTTP/1.1 102 Processing\r\n\r\n",
+            "after 1 interim answer: nothing came",
+        ),
+    ] {
+        let server = answering(bytes);
+        let (code, report) = diagnosed(&url(&server), &["--quick", "--timeout", "300ms"]);
+        let detail = report["verdict"]["detail"].as_str().unwrap();
+        assert!(code == 1 && detail.contains(part), "{detail}");
+    }
+}
+
+#[test]
 fn an_answer_may_have_many_fields() {
     let fields: String = (0..500).map(|n| format!("X-{n}: y\r\n")).collect();
     let server = answering(format!("HTTP/1.1 403 No\r\n{fields}Content-Length: 0\r\n\r\n").leak());

@@ -135,6 +135,27 @@ fn a_wrong_command_line_is_explained_and_exits_with_2() {
 }
 
 #[test]
+fn options_that_hardly_anybody_means_are_told() {
+    let server = admitting(|_| true);
+    for (arguments, part) in [
+        (&["--origin", "app.example.com"][..], "no browser sends"),
+        (
+            &["--origin", "https://app.example.com/"],
+            "no browser sends",
+        ),
+        (&["--origin", "https://App.example.com"], "no browser sends"),
+        (&["--sni", "x.example"], "--sni has no effect"),
+        (&["--origin", "https://app.example.com:8443"], ""),
+        (&["--origin", "null"], ""),
+    ] {
+        let output = command(&url(&server), &[arguments, &["--quick"]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(part), "{arguments:?}: {said}");
+        assert_eq!(said.is_empty(), part.is_empty(), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn a_terminal_gets_colours_and_a_pipe_does_not() {
     let server = answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
     let piped = command(&url(&server), &["--quick", "--lang", "en"]);

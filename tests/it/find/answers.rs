@@ -96,6 +96,8 @@ fn wrong_conditions_are_errors_that_say_what_is_expected() {
         ),
         (&["--top", "reason", "--summary"], "cannot be used with"),
         (&["--limit", "0"], "1..=1000"),
+        (&["--limit", "5"], "for --top and --summary"),
+        (&["--follow", "--until", "12:00"], "cannot be used with"),
         (&["-", "-"], "named more than once"),
         (&["--follow", "a", "b"], "--follow reads one file"),
     ] {
@@ -210,6 +212,11 @@ fn suppressed_and_lost_records_are_told() {
         top["values"][0],
         json!({"value": "198.51.100.9", "count": 901})
     );
+    let larger = flood().replace("\"count\":1000", "\"count\":1300");
+    let top = find(&["--top", "client"], &larger);
+    for part in ["300 more refusals were only counted", "5 lines were lost"] {
+        assert!(out(&top).contains(part), "{}", out(&top));
+    }
     // Outside the window, or of another reason, they are not.
     for arguments in [
         &["--until", "2026-01-02T20:38:01Z"][..],
