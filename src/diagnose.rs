@@ -98,14 +98,14 @@ impl Options {
             .chain(
                 query
                     .split('&')
-                    .filter_map(|pair| Some(pair.split_once('=')?.1)),
+                    .map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value)),
             )
             .chain(offered)
             .flat_map(|word| [word.to_owned(), unescaped(word)])
-            // Shorter ones would make the report unreadable, and protect nothing; schemes are public.
-            .filter(|word| word.len() >= 4 && !SCHEMES.contains(&word.as_str()))
+            // Shorter ones would make the report unreadable, and protect nothing.
+            .filter(|word| word.len() >= 4 && !PUBLIC.contains(&word.as_str()))
             .collect();
-        without(text, &words)
+        without(text, &words, &self.target.host)
     }
 
     /// The name for SNI and for the certificate.
@@ -291,20 +291,24 @@ fn verdict(attempt: Attempt) -> Verdict {
     }
 }
 
-/// What stands before a secret.
-const SCHEMES: [&str; 4] = ["Basic", "Bearer", "Digest", "Token"];
+/// What stands before a secret, and the transports of Socket.IO in its URLs.
+const PUBLIC: [&str; 6] = ["Basic", "Bearer", "Digest", "Token", "websocket", "polling"];
 
 /// The longest part of a secret that may be shown, because other words have it too.
 const SHOWN: usize = 8;
 
-/// A text in which `*` stands for each of these words, for longer parts of them, and whatever their case is.
-fn without(text: &str, words: &[String]) -> String {
+/// A text in which `*` stands for each of these words, for longer parts of them, and whatever their case is. `public` is
+/// shown although it may be a part of them.
+fn without(text: &str, words: &[String], public: &str) -> String {
     let lower = |text: &str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
     let seen: Vec<u8> = lower(text);
     let mut is_secret = vec![false; seen.len()];
     for word in words {
         let word: Vec<u8> = lower(word);
         for part in word.windows(word.len().min(SHOWN + 1)) {
+            if memchr::memmem::find(public.as_bytes(), part).is_some() {
+                continue;
+            }
             for at in memchr::memmem::find_iter(&seen, part) {
                 let found = is_secret.get_mut(at..at + part.len());
                 found.unwrap_or_default().fill(true);
@@ -365,4 +369,31 @@ fn differing(best: &Attempt, others: &[(SocketAddr, Attempt)]) -> Option<Verdict
         answered_by: None,
         told: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_whole_in_part_and_in_any_case() {
+        let words = ["eyJhbGciOiJIUzI1NiJ9".to_owned(), "abcd".to_owned()];
+        for (text, shown) in [
+            ("token eyJhbGciOiJIUzI1NiJ9.", "token *."),
+            ("EYJHBGCIO…", "*…"),
+            ("xeyJhbGcix", "xeyJhbGcix"),
+            ("é ABCD é", "é * é"),
+            ("abcdabcd", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(without(text, &words, ""), shown, "{text}");
+        }
+        let url = ["https://app.example.com".to_owned()];
+        let shown = without(
+            "for api.example.com, https://app.x",
+            &url,
+            "api.example.com",
+        );
+        assert_eq!(shown, "for api.example.com, *x");
+    }
 }

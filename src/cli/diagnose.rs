@@ -263,7 +263,8 @@ fn wanted(options: &Options) -> Result<(Wanted, Vec<String>), String> {
 /// Whether a text is not an Origin of a browser (RFC 6454 section 6.2).
 fn is_unusual(origin: &str) -> bool {
     let host = origin.split_once("://").map(|(_, host)| host);
-    origin != "null"
+    // Pages in files are an exception.
+    !matches!(origin, "null" | "file://")
         && host.is_none_or(|host| {
             host.is_empty()
                 || host.contains('/')

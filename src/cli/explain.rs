@@ -8,6 +8,7 @@ mod words;
 use std::fmt::Write as _;
 use std::io;
 
+use super::records::safe;
 use super::{OK, WRONG, say};
 use crate::reason::{By, NoteCode, Reason, Stage, Status};
 use crate::text::{Language, shown};
@@ -30,7 +31,7 @@ pub(super) fn explain(subject: Option<&str>, markdown: bool, language: Language)
         .or_else(|| named(&name, language))
         .or_else(|| among(subject, language));
     if let Some(text) = explained {
-        say(io::stdout(), &text);
+        say(io::stdout(), &safe(&text));
         return OK;
     }
     let hint = match nearest(&name).as_slice() {

@@ -139,12 +139,12 @@ fn wrong(problem: &str) -> u8 {
 fn unreadable(source: &Source, error: &io::Error, search: &mut Search) {
     if let Purpose::Print(printer) = &mut search.purpose {
         // Records that were found come first. What is broken is told at the end.
-        let _ = printer.flush();
+        let _ = printer.settle();
     }
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     let remedy = match error.kind() {
         InvalidData | InvalidInput | UnexpectedEof => {
-            "; the file is cut or damaged at this point, and what stands before was read"
+            "; the file is cut or damaged at this point, and everything before it was read"
         }
         _ => "",
     };

@@ -130,6 +130,8 @@ pub(super) struct Reader {
     text: String,
     /// What a collector has put in front of its first line, and puts in front of the others.
     prefix: Vec<u8>,
+    /// How long `text` must be before it is read again: each reading costs as much as all of it.
+    due: usize,
     /// Whether `line` follows `text` and has not been looked at.
     is_ahead: bool,
     json: String,
@@ -145,6 +147,7 @@ impl Reader {
             line: Vec::new(),
             text: String::new(),
             prefix: Vec::new(),
+            due: 0,
             is_ahead: false,
             json: String::new(),
         }
@@ -197,6 +200,7 @@ impl Reader {
                     }
                     Some(Content::Text(text)) => {
                         self.text.push_str(text);
+                        self.due = 0;
                         let prefix = self.line.len().saturating_sub(text.len());
                         self.prefix.clear();
                         self.prefix
@@ -211,12 +215,16 @@ impl Reader {
                 return Ok(Step::Foreign);
             }
             // The instance comes last, so there is nothing to wait for.
-            if self.text.contains(" instance=")
-                && let Some(fields) = line::read(&self.text)
-                && fields.contains_key("instance")
-            {
-                self.text.clear();
-                return Ok(self.hold(&fields));
+            let has_more = memchr::memmem::find(&self.line, b"instance=").is_none();
+            if has_more || self.text.len() < self.due {
+                continue;
+            }
+            match line::read(&self.text).filter(|fields| fields.contains_key("instance")) {
+                Some(fields) => {
+                    self.text.clear();
+                    return Ok(self.hold(&fields));
+                }
+                None => self.due = self.text.len() * 2,
             }
         }
     }

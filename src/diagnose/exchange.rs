@@ -340,8 +340,18 @@ impl Answer {
             .any(|known| kind.to_ascii_lowercase().starts_with(known));
         let body = self.rest.trim_ascii();
         let line = body.split(|byte| matches!(byte, b'\r' | b'\n')).next();
-        let line = line.filter(|line| is_text && !line.is_empty())?;
-        Some(crate::text::shown(&peer_text(line), 100))
+        // What is answered with success may be data, such as a token.
+        let line = line.filter(|line| is_text && self.status() >= 400 && !line.is_empty())?;
+        let is_around = |c: char| c.is_whitespace() || "\"'`:,;{}()[]<>=&?/".contains(c);
+        let line = crate::text::shown(&peer_text(line), 100);
+        let words = line.split_inclusive(is_around).map(|word| {
+            let bare = word.trim_end_matches(is_around);
+            match secrets::is_token_like(bare.as_bytes()) {
+                true => word.replacen(bare, "*", 1),
+                false => word.to_owned(),
+            }
+        });
+        Some(words.collect())
     }
 
     /// The body in small letters, for words that gateways use.

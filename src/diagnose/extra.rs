@@ -161,6 +161,7 @@ impl Walk<'_> {
 
     /// What other clients would get, by hellos of which only the answer is read.
     pub(super) fn other_clients(&mut self, address: SocketAddr) -> Others {
+        let mut is_modern = false;
         let mut others = Others {
             lost: Vec::new(),
             old_cipher: None,
@@ -185,6 +186,7 @@ impl Walk<'_> {
                     if version == TLS12 && cipher.contains("_CBC_") {
                         others.old_cipher.get_or_insert_with(|| cipher.to_string());
                     }
+                    is_modern |= version >= TLS12 && !cipher.contains("_CBC_");
                     // A server may choose less than it was offered.
                     let detail = format!("{}, {cipher}", hello::version_name(version));
                     (version >= TLS12, detail)
@@ -199,9 +201,12 @@ impl Walk<'_> {
                 // A limit of connections looks like this too.
                 None => (true, "no answer".to_owned()),
             };
-            others.lost.extend(lost.filter(|_| !is_served));
+            // Without TLS 1.2, nothing is known of the kinds of certificate.
+            let is_known = *offer != Offer::Rsa || others.lost.is_empty();
+            others.lost.extend(lost.filter(|_| is_known && !is_served));
             self.say(&at, Outcome::Note, None, &detail);
         }
+        others.old_cipher = others.old_cipher.filter(|_| !is_modern);
         others
     }
 

@@ -141,7 +141,7 @@ findings! {
         "the server closed the connection without answering the opening handshake", "服务器没有应答 WebSocket 握手就关闭了连接",
         "look at the application's log: its upgrade handler destroys the socket or crashes (no handler for this path, a failed login)", "查看应用日志：它的 upgrade 处理函数销毁了连接或者崩溃（该路径没有处理函数、登录失败）";
     ClosesEverything = "closes_every_request", Some(Reason::UpstreamClosedBeforeResponse),
-        "the server closes the connection without an answer, also if a plain request is sent", "服务器不作任何应答就关闭连接，普通请求也是如此",
+        "the server closes the connection without an answer, even if a plain request is sent", "服务器不作任何应答就关闭连接，普通请求也是如此",
         "what listens there expects the PROXY protocol, admits only some addresses, or has no backend (nginx: return 444): look at its log", "在那里监听的程序要求 PROXY 协议、只放行部分地址，或没有后端（nginx：return 444）：查看它的日志";
     NotHttp = "not_http", Some(Reason::UpstreamMalformedResponse),
         "the answer is not HTTP/1.1", "应答不是 HTTP/1.1",
@@ -180,8 +180,11 @@ findings! {
         "nothing serves WebSocket on this path", "该路径上没有 WebSocket 服务",
         "check the path, that the application attached its WebSocket handler to this server (express-ws: expressWs(app, server)), and that no hop takes Upgrade away", "检查路径，确认应用把 WebSocket 处理函数绑定到了这个服务器（express-ws：expressWs(app, server)），并确认没有哪一跳去掉了 Upgrade";
     UpgradeRequired = "upgrade_required", Some(Reason::UpstreamUpgradeRequired),
-        "the server answers 426: it saw no upgrade, or requires another version", "服务器返回 426：它没有看到升级请求，或者要求另一个版本",
+        "the server answers 426: it saw no upgrade", "服务器返回 426：它没有看到升级请求",
         "a hop in front of the server takes Upgrade or Sec-WebSocket-Version away: let it pass them on", "服务器前面的某一跳去掉了 Upgrade 或 Sec-WebSocket-Version：让它转发这些字段";
+    VersionRefused = "version_refused", Some(Reason::UpstreamUpgradeRequired),
+        "the server requires another version of the WebSocket protocol", "服务器要求另一个版本的 WebSocket 协议",
+        "update the server's WebSocket library: clients of today know only version 13 (RFC 6455)", "更新服务器的 WebSocket 库：如今的客户端只支持版本 13（RFC 6455）";
     Intermittent = "intermittent", None,
         "the server refuses the same handshake at one time and accepts it at another", "服务器时而拒绝、时而接受同样的握手",
         "look for servers behind this address that differ (one is old, starting or broken), and for a limit on connections; then run this again", "查找该地址后面表现不同的服务器（其中一台是旧版本、正在启动或有故障），以及连接数限制；然后再次运行";

@@ -44,15 +44,15 @@ pub(super) fn refused(answer: &Answer, answered_by: Option<&str>) -> Fault {
     let words = answer.words();
     // A server that names other versions has seen the upgrade (RFC 6455 section 4.4).
     let versions = answer.field("sec-websocket-version");
-    let is_of_version = |versions: String| !versions.split(',').any(|one| one.trim() == "13");
-    let saw_no_upgrade = matches!(status, 400 | 426)
-        && gateway::saw_no_upgrade(&words)
-        && !versions.is_some_and(is_of_version);
+    let lacks_ours = |versions: String| !versions.split(',').any(|one| one.trim() == "13");
+    let has_other_version = matches!(status, 400 | 426) && versions.is_some_and(lacks_ours);
+    let saw_no_upgrade = matches!(status, 400 | 426) && gateway::saw_no_upgrade(&words);
     let finding = match answer.reason() {
+        _ if has_other_version => Finding::VersionRefused,
         _ if saw_no_upgrade => Finding::UpgradeStripped,
         // A hop speaks HTTP/1.0 to the server, as old versions of nginx do unless they are told otherwise.
         _ if status == 505 => Finding::UpgradeStripped,
-        _ if status == 504 => Finding::GatewayTimeout,
+        _ if matches!(status, 504 | 524) => Finding::GatewayTimeout,
         // Cloudflare's: it can't reach or does not trust the server.
         _ if matches!(status, 520..=527 | 530) => Finding::GatewayError,
         Some(Reason::UpstreamBadRequest)

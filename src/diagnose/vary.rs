@@ -89,7 +89,7 @@ impl Walk<'_> {
                 tried.push(changed.origin);
             }
             match variant {
-                Variant::Plain => plain = attempt.status,
+                Variant::Plain => plain = Some((attempt.finding, attempt.status)),
                 _ if attempt.finding == Finding::Works => accepted.push(variant),
                 _ => {}
             }
@@ -113,8 +113,8 @@ impl Walk<'_> {
         } else {
             let finding = as_plain(&main, plain).unwrap_or(main.finding);
             let plain = match plain {
-                Some(status) => format!("; a plain request gets {status}"),
-                None => String::new(),
+                Some((_, Some(status))) => format!("; a plain request gets {status}"),
+                _ => String::new(),
             };
             let origins: Vec<_> = tried
                 .iter()
@@ -163,10 +163,11 @@ impl Walk<'_> {
 }
 
 /// What it means that a plain request gets this status, or no answer either.
-fn as_plain(main: &Attempt, plain: Option<u16>) -> Option<Finding> {
-    let Some(plain) = plain else {
-        let is_closed = main.finding == Finding::ClosedBeforeAnswer;
-        return is_closed.then_some(Finding::ClosesEverything);
+fn as_plain(main: &Attempt, plain: Option<(Finding, Option<u16>)>) -> Option<Finding> {
+    let (finding, status) = plain?;
+    let Some(plain) = status else {
+        let closed = Finding::ClosedBeforeAnswer;
+        return (main.finding == closed && finding == closed).then_some(Finding::ClosesEverything);
     };
     // They pass no upgrade on unless they are told to.
     let strips = [
@@ -186,7 +187,7 @@ fn as_plain(main: &Attempt, plain: Option<u16>) -> Option<Finding> {
             Some(Finding::UpgradeDisabled)
         }
         Finding::UpgradeRequired if is_same && strips => Some(Finding::UpgradeStripped),
-        Finding::NotUpgraded | Finding::BadRequest | Finding::NotFound if is_same && strips => {
+        Finding::NotUpgraded | Finding::BadRequest if is_same && strips => {
             Some(Finding::UpgradeIgnored)
         }
         Finding::BadRequest if !is_same => Some(Finding::UpgradeRefused),

@@ -134,8 +134,12 @@ pub fn connect<S: Read + Write>(
     while connection.is_handshaking() {
         if let Err(error) = connection.complete_io(&mut socket) {
             let failure = refused::refused(&error, &socket.seen, asking.host, "");
-            // Before TLS 1.3 the alert says only that the handshake failed.
-            return Err(match asked.0.load(Ordering::Relaxed) {
+            // Before TLS 1.3 the alert says only that the handshake failed. Some servers just close.
+            let detail = failure.detail.as_deref().unwrap_or_default();
+            let is_refused = ["sent alert", "closed in the middle"]
+                .iter()
+                .any(|words| detail.contains(words));
+            return Err(match is_refused && asked.0.load(Ordering::Relaxed) {
                 true => Failure::new(
                     Reason::TlsClientCertMissing,
                     format!(
@@ -173,7 +177,7 @@ fn described(
     let unverified = unverified(sent, name, trusted, provider).map(|found| match (found, weak) {
         ((Fault::Other, _), Some((_, algorithm))) => (
             Fault::Other,
-            format!("signed with {algorithm}, which clients refuse"),
+            format!("{algorithm}: clients refuse this signature"),
         ),
         (found, _) => found,
     });

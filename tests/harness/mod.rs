@@ -27,6 +27,16 @@ pub use upstream::{Upstream, switching};
 /// How long an expected event may take: far longer than on a slow, loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The part of a text between two others.
+#[track_caller]
+pub fn between<'t>(text: &'t str, begin: &str, end: &str) -> &'t str {
+    let part = text
+        .split_once(begin)
+        .and_then(|(_, rest)| rest.split_once(end));
+    part.unwrap_or_else(|| panic!("no {begin:?} and {end:?} in {text:?}"))
+        .0
+}
+
 /// Polls until `ready` gives something.
 ///
 /// # Panics

@@ -104,6 +104,10 @@ pub(super) fn numbers(message: &str) -> Vec<&str> {
         .match_indices(is_number)
         .filter_map(|(at, _)| {
             let (before, rest) = message.split_at_checked(at)?;
+            // The rest of a number.
+            if before.ends_with(is_number) {
+                return None;
+            }
             let end = rest.find(|c| !is_number(c)).unwrap_or(rest.len());
             let (digits, after) = rest.split_at_checked(end)?;
             matches!(digits.len(), 3 | 4)
@@ -138,9 +142,15 @@ fn rank(before: &str, after: &str) -> Option<u8> {
         .unwrap_or_default()
         .to_ascii_lowercase();
     let is_named = NAMES.contains(&word.as_str());
+    let is_around = |c: char| "\"':".contains(c);
+    let key = before.trim_end_matches(is_around);
+    let key = key
+        .rsplit(|c: char| !(c.is_ascii_alphabetic() || c == '_'))
+        .next();
+    let is_field = key.is_some_and(|key| key.contains('_'));
     let is_after = match before.chars().next_back() {
         None => true,
-        Some(':') => is_named,
+        Some(':') => is_named || is_field,
         Some(last) => last.is_whitespace() || "\"'`([=,".contains(last),
     };
     (is_after && !is_longer).then_some(u8::from(!is_named))
@@ -171,6 +181,8 @@ mod tests {
             ("NSURLErrorDomain Code=-1011", &[]),
             ("received 1000 bytes, then status 502", &["502", "1000"]),
             ("HTTP/1.1 502 Bad Gateway", &["502"]),
+            ("\"client_sees\":1006", &["1006"]),
+            ("close_code_upstream:1011", &["1011"]),
             ("x10060 1006y 10.1006.1", &[]),
             ("", &[]),
             ("é1006", &[]),

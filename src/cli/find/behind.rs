@@ -5,13 +5,18 @@ use std::collections::{HashMap, VecDeque};
 /// How many bytes are kept.
 const MOST: usize = 8 << 20;
 
+/// How many records are kept, with the places of those that were taken.
+const MOST_RECORDS: usize = 100_000;
+
 /// The last records that were not wanted when they came.
 #[derive(Default)]
 pub(super) struct Behind {
-    /// Each with its connection.
-    records: VecDeque<(Box<str>, String)>,
-    /// How many there are of each connection.
-    counts: HashMap<Box<str>, usize>,
+    /// Each with its connection; `None`: it was taken.
+    records: VecDeque<Option<(Box<str>, String)>>,
+    /// The number of the first of them, counted from the beginning.
+    first: u64,
+    /// The numbers of the records of each connection.
+    numbers: HashMap<Box<str>, VecDeque<u64>>,
     bytes: usize,
     /// Whether records had to be forgotten.
     pub(super) has_forgotten: bool,
@@ -20,43 +25,45 @@ pub(super) struct Behind {
 impl Behind {
     /// Keeps a record.
     pub(super) fn keep(&mut self, conn: &str, json: &str) {
+        let number = self.first + self.records.len() as u64;
         self.bytes += conn.len() + json.len();
-        *self.counts.entry(conn.into()).or_default() += 1;
-        self.records.push_back((conn.into(), json.to_owned()));
-        while self.bytes > MOST
-            && let Some((conn, json)) = self.records.pop_front()
+        self.numbers
+            .entry(conn.into())
+            .or_default()
+            .push_back(number);
+        self.records.push_back(Some((conn.into(), json.to_owned())));
+        while (self.bytes > MOST || self.records.len() > MOST_RECORDS)
+            && let Some(oldest) = self.records.pop_front()
         {
-            self.bytes -= conn.len() + json.len();
-            self.has_forgotten = true;
-            self.forget(&conn);
+            self.first += 1;
+            if let Some((conn, json)) = oldest {
+                self.bytes -= conn.len() + json.len();
+                self.has_forgotten = true;
+                self.forget(&conn);
+            }
         }
     }
 
+    /// Forgets the oldest record of a connection.
     fn forget(&mut self, conn: &str) {
-        if let Some(count) = self.counts.get_mut(conn) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(conn);
+        if let Some(numbers) = self.numbers.get_mut(conn) {
+            numbers.pop_front();
+            if numbers.is_empty() {
+                self.numbers.remove(conn);
             }
         }
     }
 
     /// Takes the records of a connection.
     pub(super) fn take(&mut self, conn: &str) -> Vec<String> {
-        // Mostly there are none, and then the others need not be looked at.
-        if self.counts.remove(conn).is_none() {
-            return Vec::new();
-        }
-        let mut taken = Vec::new();
-        self.records.retain_mut(|(kept, json)| {
-            let is_other = **kept != *conn;
-            if !is_other {
-                self.bytes -= kept.len() + json.len();
-                taken.push(std::mem::take(json));
-            }
-            is_other
+        let numbers = self.numbers.remove(conn).unwrap_or_default();
+        let taken = numbers.into_iter().filter_map(|number| {
+            let place = usize::try_from(number - self.first).ok()?;
+            let (conn, json) = self.records.get_mut(place)?.take()?;
+            self.bytes -= conn.len() + json.len();
+            Some(json)
         });
-        taken
+        taken.collect()
     }
 }
 
@@ -77,6 +84,6 @@ mod tests {
         }
         assert!(behind.take("second").is_empty());
         assert_eq!(behind.take("large").len(), 3);
-        assert_eq!((behind.bytes, behind.counts.len()), (0, 0));
+        assert_eq!((behind.bytes, behind.numbers.len()), (0, 0));
     }
 }

@@ -19,8 +19,14 @@ const WAITING: usize = 8;
 pub(super) struct Printer {
     /// Records in JSON, each with a line end.
     piece: String,
-    pieces: SyncSender<String>,
+    pieces: SyncSender<Piece>,
     thread: JoinHandle<io::Result<()>>,
+}
+
+enum Piece {
+    Records(String),
+    /// Everything before it is printed when this is told.
+    Told(SyncSender<()>),
 }
 
 /// Nothing more can be written; [`Printer::finish`] says why.
@@ -37,9 +43,13 @@ impl Printer {
         }
     }
 
-    /// Prints a record, which is one line.
+    /// Prints a record.
     pub(super) fn print(&mut self, json: &str) -> Result<(), Broken> {
-        self.piece.push_str(json);
+        // Between the fields there may be line ends, which mean nothing.
+        match memchr::memchr2(b'\n', b'\r', json.as_bytes()) {
+            None => self.piece.push_str(json),
+            Some(_) => self.piece.push_str(&json.replace(['\n', '\r'], " ")),
+        }
         self.piece.push('\n');
         match self.piece.len() < PIECE {
             true => Ok(()),
@@ -53,7 +63,15 @@ impl Printer {
             return Ok(());
         }
         let piece = std::mem::take(&mut self.piece);
-        self.pieces.send(piece).map_err(|_| Broken)
+        self.pieces.send(Piece::Records(piece)).map_err(|_| Broken)
+    }
+
+    /// Waits until everything so far is printed.
+    pub(super) fn settle(&mut self) -> Result<(), Broken> {
+        self.flush()?;
+        let (told, done) = sync_channel(1);
+        self.pieces.send(Piece::Told(told)).map_err(|_| Broken)?;
+        done.recv().map_err(|_| Broken)
     }
 
     /// Waits until everything is printed.
@@ -69,9 +87,17 @@ impl Printer {
     }
 }
 
-fn print(pieces: &Receiver<String>, format: Format, layout: line::Layout) -> io::Result<()> {
+fn print(pieces: &Receiver<Piece>, format: Format, layout: line::Layout) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(PIECE, io::stdout().lock());
     for piece in pieces {
+        let piece = match piece {
+            Piece::Records(piece) => piece,
+            Piece::Told(done) => {
+                // Who asked may have gone.
+                let _ = done.send(());
+                continue;
+            }
+        };
         for json in piece.lines() {
             let text = match format {
                 Format::Json => Cow::Borrowed(json),

@@ -56,8 +56,8 @@ fn each_answer_other_than_101_has_its_finding() {
         ),
         // It has seen the upgrade, because it answers the version.
         (
-            "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 8, 7\r\nContent-Length: 16\r\n\r\nUpgrade Required",
-            "upgrade_required",
+            "HTTP/1.1 426 Upgrade Required\r\nServer: nginx\r\nSec-WebSocket-Version: 8, 7\r\nContent-Length: 16\r\n\r\nUpgrade Required",
+            "version_refused",
             "upstream_upgrade_required",
         ),
         (
@@ -77,7 +77,7 @@ fn each_answer_other_than_101_has_its_finding() {
         ),
         // The same as for a plain request, behind a hop that may take Upgrade away.
         (
-            "HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n",
             "upgrade_ignored",
             "ws_upgrade_header_missing",
         ),
@@ -91,6 +91,11 @@ fn each_answer_other_than_101_has_its_finding() {
             "HTTP/1.1 403 Forbidden\r\nServer: nginx\r\nProxy-Status: wsgate; error=http_request_denied\r\nContent-Length: 18\r\n\r\norigin_not_allowed",
             "forbidden",
             "origin_not_allowed",
+        ),
+        (
+            "HTTP/1.1 524 A Timeout Occurred\r\nContent-Length: 0\r\n\r\n",
+            "gateway_timeout",
+            "upstream_5xx",
         ),
         // Who calls itself wsgate, with a reason that such an answer can't have.
         (
@@ -375,19 +380,22 @@ fn silence_and_ends_before_an_answer_are_told_apart() {
         "closes_every_request",
         "upstream_closed_before_response",
     );
-    // Its upgrade handler is to blame.
-    let closing = Upstream::raw(|mut socket| {
-        let head = read_head(&mut socket).unwrap_or_default();
-        if !head.contains("Upgrade: websocket") {
-            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        }
-    });
-    verdict(
-        &url(&closing),
-        &[],
-        "closed_before_answer",
-        "upstream_closed_before_response",
-    );
+    // Its upgrade handler is to blame, whether plain requests are answered or not.
+    for answer in [&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..], b""] {
+        let closing = Upstream::raw(move |mut socket| {
+            let head = read_head(&mut socket).unwrap_or_default();
+            if !head.contains("Upgrade: websocket") {
+                let _ = socket.write_all(answer);
+                let _ = std::io::copy(&mut socket, &mut std::io::sink());
+            }
+        });
+        verdict(
+            &url(&closing),
+            &["--timeout", "300ms"],
+            "closed_before_answer",
+            "upstream_closed_before_response",
+        );
+    }
     let resetting = Upstream::raw(|socket| {
         crate::harness::Client::Plain(socket).reset();
     });

@@ -250,7 +250,8 @@ fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
         "upstream_eof_no_close",
     );
     let detail = report["verdict"]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("after 1.0 s of silence"), "{detail}");
+    let seconds = crate::harness::between(detail, "after ", " s of silence: ");
+    assert!((0.9..5.0).contains(&seconds.parse().unwrap()), "{detail}");
     let server = admitting(|_| true);
     let (code, report) = diagnosed(&url(&server), &["--idle", "200ms"]);
     assert_eq!(code, 0, "{report:#}");
@@ -267,10 +268,9 @@ fn a_timer_that_cuts_idle_tunnels_off_is_measured() {
     });
     let report = verdict_of(&url(&server), &["--idle", "20s"], "idle_cut");
     let detail = report["verdict"]["detail"].as_str().unwrap();
-    assert!(
-        detail.starts_with("after 1.0 s of silence after the server's last of 1 frame: "),
-        "{detail}"
-    );
+    let end = " s of silence after the server's last of 1 frame: ";
+    let seconds = crate::harness::between(detail, "after ", end);
+    assert!((0.9..5.0).contains(&seconds.parse().unwrap()), "{detail}");
 }
 
 #[test]

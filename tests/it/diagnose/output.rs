@@ -68,6 +68,36 @@ fn secrets_that_a_server_sends_back_are_not_shown() {
     }
 }
 
+/// The body of an answer may be data. The query may be a token without a name.
+#[test]
+fn what_a_server_says_is_shown_without_tokens() {
+    for (status, body, shown) in [
+        (
+            "404 Not Found",
+            "no /ws?bare-token here",
+            Some("no /ws?* here"),
+        ),
+        (
+            "403 Forbidden",
+            "key abcd1234abcd1234abcd1234",
+            Some("key *"),
+        ),
+        ("200 OK", "for your eyes", None),
+    ] {
+        let length = body.len();
+        let server = answering(
+            format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}").leak(),
+        );
+        let (_, report) = diagnosed(&format!("{}?bare-token", url(&server)), &["--quick"]);
+        let detail = report["verdict"]["detail"].as_str().unwrap();
+        match shown {
+            Some(shown) => assert!(detail.contains(&format!("says \"{shown}\"")), "{detail}"),
+            None => assert!(!detail.contains("eyes"), "{detail}"),
+        }
+        assert!(!report.to_string().contains("bare-token"), "{report:#}");
+    }
+}
+
 /// A part of a token, another case, and a password behind Base64 are secrets too.
 #[test]
 fn parts_and_other_forms_of_secrets_are_not_shown() {

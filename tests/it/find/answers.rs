@@ -480,6 +480,13 @@ fn explain_takes_what_people_have_in_hand() {
         assert!(err(&said).contains(part), "{subject}: {}", err(&said));
         assert!(!err(&said).contains('\u{1b}'));
     }
+    let evil = r#"{"time":"2026-01-02T03:04:05.678Z","schema":1,"event":"refused","problems":["\u009b31m\u202e"]}"#;
+    let said = explained(evil, "");
+    assert!(
+        !out(&said).contains(['\u{9b}', '\u{202e}']),
+        "{}",
+        out(&said)
+    );
     let chinese = command(Path::new("."), "explain", &["1006", "--lang", "zh"], b"");
     assert!(out(&chinese).contains("异常关闭"), "{}", out(&chinese));
 }

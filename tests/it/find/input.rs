@@ -395,6 +395,41 @@ fn the_story_of_a_connection_is_found_in_what_can_be_read_only_once() {
     assert_eq!(seconds(&output), [1, 3], "{}", err(&output));
 }
 
+#[test]
+fn line_ends_in_a_wrapped_record_lose_nothing() {
+    let record = refused(1, &json!({}));
+    let spread = record
+        .trim_end()
+        .replacen(',', ",\n", 3)
+        .replacen(',', ",\r\n", 1);
+    let wrapped = json!({ "log": spread }).to_string();
+    for format in ["text", "json"] {
+        let found = find(&["--format", format], &wrapped);
+        assert_eq!(out(&found).lines().count(), 1, "{}", out(&found));
+        assert!(
+            out(&found).contains("origin_not_allowed"),
+            "{}",
+            out(&found)
+        );
+    }
+}
+
+/// Each further line costs what it has itself, and not all lines before it.
+#[test]
+fn a_long_text_is_not_read_again_with_each_line() {
+    let first = format!(
+        "2026-01-02T20:38:01.000Z info refused a=\" instance={}\n",
+        "x".repeat(500_000)
+    );
+    let input = first + &"    instance=\n".repeat(40_000);
+    let found = find(&[], &input);
+    assert!(
+        err(&found).contains("there are no records"),
+        "{}",
+        err(&found)
+    );
+}
+
 /// Of what can be read only once, only so much is remembered.
 #[test]
 fn a_story_whose_beginning_may_be_forgotten_is_told() {
