@@ -1,4 +1,4 @@
-//! The proxy's own services: health checks and metrics on `probes.address`, and drains on `admin.address`.
+//! The proxy's own services: health checks and metrics on `probes.address`; the status and drains on `admin.address`.
 //!
 //! Takes a bound [`Listener`] and the [`State`] of the process. Answers short HTTP/1.1 requests with text until the
 //! configuration no longer has the address. Connections are few, short and counted separately, so the services answer
@@ -8,6 +8,7 @@ mod answers;
 mod process;
 mod scrape;
 mod state;
+mod status;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -203,7 +204,12 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
             certificates: Vec::new(),
         };
         let (_, generation) = watch::channel(Arc::new(generation));
-        State::new(TaskTracker::new(), generation, Arc::default())
+        State::new(
+            TaskTracker::new(),
+            generation,
+            Arc::default(),
+            Arc::default(),
+        )
     }
 
     /// A client, and its connection with a short lifetime.

@@ -24,6 +24,16 @@ impl Moment {
         BEGIN.elapsed().saturating_sub(self.since_begin())
     }
 
+    /// A number for this moment, which can be kept in an atomic.
+    pub fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The moment of a number from [`Moment::to_bits`].
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).map(Self)
+    }
+
     /// The same as an instant, for timers.
     pub fn instant(self) -> Instant {
         *BEGIN + self.since_begin()

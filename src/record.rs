@@ -6,6 +6,7 @@
 mod count;
 mod flood;
 pub mod line;
+mod live;
 mod packed;
 mod resting;
 mod sink;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use live::{Seen, Tunnels};
 pub use resting::Resting;
 pub use sink::{Settings, Sink, StageHook};
 pub use top::Frequent;

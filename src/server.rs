@@ -75,6 +75,7 @@ impl Server {
             limits.handshakes_per_client,
             &plan.config.trusted_proxies,
         ));
+        common.sink.tunnels().keep(plan.config.admin.is_some());
         let generation = Arc::new(generation(&plan, 1, &BTreeMap::new(), &common));
         let needs = Needs {
             generation: &generation,
@@ -128,6 +129,7 @@ impl Server {
             common.tasks.clone(),
             running.generation.subscribe(),
             Arc::clone(common.sink.metrics()),
+            Arc::clone(common.sink.tunnels()),
         );
         let mut tasks = Tasks::new(state.clone());
         tasks.start(change);

@@ -193,7 +193,8 @@ impl Tunnel {
     }
 
     /// What has passed so far, as the closing record reports it.
-    fn passed(&self) -> Traffic {
+    #[must_use]
+    pub fn passed(&self) -> Traffic {
         Traffic {
             bytes: [self.upstream.written, self.client.written],
             messages: [self.client.messages, self.upstream.messages],

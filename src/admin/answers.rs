@@ -14,6 +14,7 @@ use http_body_util::Full;
 use super::process::Process;
 use super::scrape;
 use super::state::{Phase, State};
+use super::status;
 use crate::metrics::Text;
 
 /// A short text.
@@ -24,7 +25,7 @@ pub type Body = Full<Bytes>;
 pub enum Service {
     /// Health checks and metrics.
     Probes,
-    /// Health checks, metrics and drains.
+    /// Health checks, metrics, the status and drains.
     Admin,
 }
 
@@ -34,24 +35,32 @@ enum Path {
     Health,
     Ready,
     Metrics,
+    Status,
     Drain,
 }
 
 impl Path {
-    const ALL: [Self; 4] = [Self::Health, Self::Ready, Self::Metrics, Self::Drain];
+    const ALL: [Self; 5] = [
+        Self::Health,
+        Self::Ready,
+        Self::Metrics,
+        Self::Status,
+        Self::Drain,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
+            Self::Status => "/status.json",
             Self::Drain => "/drain",
         }
     }
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Health | Self::Ready | Self::Metrics => "GET, HEAD",
+            Self::Health | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
             Self::Drain => "GET, HEAD, POST",
         }
     }
@@ -69,7 +78,7 @@ impl Service {
 
     fn paths(self) -> impl Iterator<Item = Path> {
         let paths = Path::ALL.into_iter();
-        paths.filter(move |path| self == Self::Admin || !matches!(path, Path::Drain))
+        paths.filter(move |path| self == Self::Admin || !matches!(path, Path::Status | Path::Drain))
     }
 
     /// Answers a request; its body is ignored.
@@ -92,7 +101,14 @@ impl Service {
                 };
                 text(status, state.to_string())
             }
-            (Path::Metrics, &Method::GET | &Method::HEAD) => metrics(state).await,
+            (Path::Metrics, &Method::GET | &Method::HEAD) => {
+                let kind = HeaderValue::from_static(Text::CONTENT_TYPE);
+                page(state, kind, |state| scrape::page(state, &Process::read())).await
+            }
+            (Path::Status, &Method::GET | &Method::HEAD) => {
+                let kind = HeaderValue::from_static("application/json");
+                page(state, kind, status::json).await
+            }
             (Path::Drain, &Method::GET | &Method::HEAD) => text(StatusCode::OK, state.to_string()),
             (Path::Drain, &Method::POST) => {
                 let is_first = state.ask().await;
@@ -160,15 +176,19 @@ fn is_local_name(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || bare.unwrap_or(host).parse::<IpAddr>().is_ok()
 }
 
-async fn metrics(state: &State) -> Response<Body> {
+/// What `make` says of the state.
+async fn page(
+    state: &State,
+    kind: HeaderValue,
+    make: impl FnOnce(&State) -> String + Send + 'static,
+) -> Response<Body> {
     let state = state.clone();
-    // With thousands of routes this takes long enough to delay tunnels.
-    let page = tokio::task::spawn_blocking(move || scrape::page(&state, &Process::read())).await;
+    // With thousands of routes or tunnels this takes long enough to delay tunnels.
+    let page = tokio::task::spawn_blocking(move || make(&state)).await;
     let Ok(page) = page else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the process is ending");
     };
     let mut answer = Response::new(Full::new(Bytes::from(page)));
-    let kind = HeaderValue::from_static(Text::CONTENT_TYPE);
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     secured(answer)
 }

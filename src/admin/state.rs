@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::generation::Generation;
 use crate::metrics::Metrics;
+use crate::record::Tunnels;
 use crate::text::counted;
 
 /// How long to wait until a requested drain has begun; it begins as soon as another task runs.
@@ -36,6 +37,7 @@ pub struct State {
     connections: TaskTracker,
     generation: watch::Receiver<Arc<Generation>>,
     metrics: Arc<Metrics>,
+    tunnels: Arc<Tunnels>,
 }
 
 impl State {
@@ -45,12 +47,14 @@ impl State {
         connections: TaskTracker,
         generation: watch::Receiver<Arc<Generation>>,
         metrics: Arc<Metrics>,
+        tunnels: Arc<Tunnels>,
     ) -> Self {
         Self {
             phase: watch::Sender::new(Phase::Ready),
             connections,
             generation,
             metrics,
+            tunnels,
         }
     }
 
@@ -64,6 +68,12 @@ impl State {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The table of open tunnels.
+    #[must_use]
+    pub fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// The current configuration.

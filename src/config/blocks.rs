@@ -98,7 +98,7 @@ keys! {
         log: Section = Form::Mapping, LogKeys::BLOCK;
         /// A listener for health checks and metrics. It answers /healthz, /readyz and /metrics.
         probes: Section = Form::OptionalMapping, ProbesKeys::BLOCK;
-        /// A listener for the operator. It accepts POST /drain and answers everything that `probes` answers.
+        /// A listener for the operator. It answers /status.json, accepts POST /drain, and answers everything that `probes` answers.
         admin: Section = Form::OptionalMapping, AdminKeys::BLOCK;
     }
 }

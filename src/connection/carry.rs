@@ -63,9 +63,11 @@ impl Future for Carry {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if let Some((tunnel, ..)) = &mut this.open {
+        if let Some((tunnel, record, _)) = &mut this.open {
             let shutdown = this.drain.poll(cx);
-            let closed = ready!(tunnel.poll(cx, shutdown));
+            let polled = tunnel.poll(cx, shutdown);
+            record.passed(tunnel.passed());
+            let closed = ready!(polled);
             if let Some((tunnel, record, in_use)) = this.open.take() {
                 // Dropped before the record, so that its reader finds the slot free.
                 drop(in_use);

@@ -40,8 +40,8 @@ const PHRASES: [&str; 31] = [
     " MicroMessenger/",
 ];
 
-/// A packed [`Record`].
-#[derive(Debug)]
+/// A packed [`Record`]; the default is none.
+#[derive(Debug, Default)]
 pub(super) struct Packed(Box<str>);
 
 impl Packed {
@@ -67,6 +67,11 @@ impl Packed {
         }
         packed.push_str(rest);
         Self(packed.into())
+    }
+
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Restores the record.

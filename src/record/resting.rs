@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use super::live::Kept;
 use super::packed::Packed;
 use super::{Event, Record, Sink, aborted, millis, stamp};
+use crate::metrics::Traffic;
 use crate::moment::Moment;
 use crate::reason::{Failure, Level, Stage};
 
 /// A record that waits for the end of its tunnel. If it is dropped before that end, it reports `internal_aborted`.
 #[derive(Debug)]
 pub struct Resting {
-    /// Taken when the tunnel ends.
-    packed: Option<Packed>,
+    /// Empty after the end of the tunnel.
+    kept: Kept,
     opened: Moment,
     sink: Sink,
 }
@@ -27,9 +29,16 @@ impl Resting {
         record.status = Some(SWITCHED);
         sink.emit(record);
         Self {
-            packed: Some(packed),
+            kept: sink.tunnels().add(packed, opened),
             opened,
             sink: sink.clone(),
+        }
+    }
+
+    /// Notes what has passed so far, for whoever looks at the open tunnels.
+    pub fn passed(&self, traffic: Traffic) {
+        if let Kept::Listed(live) = &self.kept {
+            live.passed(traffic);
         }
     }
 
@@ -39,12 +48,14 @@ impl Resting {
     }
 
     fn end(&mut self, describe: impl FnOnce(&mut Record) -> Failure) {
-        let Some(packed) = &self.packed else {
+        if self.kept.packed().is_none() {
             return;
-        };
-        let mut record = packed.unpack();
+        }
+        let mut record = self.kept.packed().unpack();
         let failure = describe(&mut record);
-        self.packed = None;
+        // Before the record, so that its reader does not find the tunnel.
+        self.sink.tunnels().remove(&self.kept);
+        self.kept = Kept::Alone(Packed::default());
         record.fail(failure, Stage::Tunnel);
         record.event = Event::Closed;
         record.status = Some(SWITCHED);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::count::count;
 use super::flood::Floods;
 use super::line::{self, Layout};
+use super::live::Tunnels;
 use super::{Event, Record, SCHEMA, stamp};
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
@@ -61,6 +62,7 @@ struct Shared {
     started: Instant,
     process: u32,
     metrics: Arc<Metrics>,
+    tunnels: Arc<Tunnels>,
     floods: Floods,
 }
 
@@ -87,6 +89,7 @@ impl Sink {
                 started: Instant::now(),
                 process: random_u32(),
                 metrics: Arc::default(),
+                tunnels: Arc::default(),
                 floods: Floods::default(),
             }),
         };
@@ -167,6 +170,12 @@ impl Sink {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
+    }
+
+    /// The table of open tunnels.
+    #[must_use]
+    pub fn tunnels(&self) -> &Arc<Tunnels> {
+        &self.shared.tunnels
     }
 
     /// The next connection's number and its id, which is unique in this process and unlikely to occur in others.

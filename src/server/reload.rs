@@ -285,6 +285,8 @@ impl Reloader {
         let mut change = running.sockets.apply(&needs, &running.common)?;
         running.common.slots.resize(limits.connections);
         running.common.sink.set_log(&plan.config.log);
+        let tunnels = running.common.sink.tunnels();
+        tunnels.keep(plan.config.admin.is_some());
         running.plan = plan;
         running.clients = clients;
         running.generation.send_replace(Arc::clone(&generation));

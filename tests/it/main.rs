@@ -57,6 +57,7 @@ mod reload;
 /// The JSON Schema of the configuration for editors.
 mod schema;
 /// What happens at the end of the process.
+mod status;
 mod stop;
 /// Socket activation and notifications of a service manager.
 mod systemd;

@@ -83,7 +83,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Its sockets are bound as the listener's are.
     (
         "admin",
-        &["generation", "limits", "listener", "metrics", "text"],
+        &[
+            "generation",
+            "limits",
+            "listener",
+            "metrics",
+            "record",
+            "text",
+        ],
     ),
     (
         "server",

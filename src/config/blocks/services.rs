@@ -23,8 +23,8 @@ keys! {
 
 keys! {
     pub(super) static ADMIN: AdminKeys {
-        /// The address that accepts requests for a drain, over plain HTTP. Anyone who can reach it can end every tunnel, so
-        /// keep it on loopback.
+        /// The address that shows the open tunnels and accepts requests for a drain, over plain HTTP. Anyone who can reach it
+        /// can see who is connected and end every tunnel, so keep it on loopback.
         address: Key<SocketAddr, Required> = &Address, Required;
     }
 }
