@@ -357,13 +357,11 @@ impl Search {
                     format!("note: none of the {more} records from {first} to {last} matches\n")
                 }
             });
-            if !searched.is_empty() {
-                notes.push_str(&format!("note: the search was for records {searched}\n"));
-            }
         } else if self.records == 0 && is_complete {
             notes.push_str("note: there are no records\n");
-        } else if wanted.window.is_chosen() {
-            notes.push_str(&format!("note: these are the records {searched}\n"));
+        }
+        if !searched.is_empty() && (!self.has_found || wanted.window.is_chosen()) {
+            notes.push_str(&format!("note: the search was for records {searched}\n"));
         }
         if self.may_miss {
             notes.push_str(

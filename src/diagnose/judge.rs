@@ -117,7 +117,7 @@ pub(super) fn cut(silence: &Silence) -> Option<Fault> {
     };
     let before = match silence.frames {
         0 => String::new(),
-        frames => format!(" after the server's last of {}", counted(frames, "frame")),
+        frames => format!(" (the server had sent {} before)", counted(frames, "frame")),
     };
     let detail = format!(
         "after {seconds:.1} s of silence{before}: {} ({how}); {hop}{remedy}send a Ping at least every {} s",

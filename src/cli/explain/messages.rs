@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::diagnose::Finding;
 use crate::text::Language;
 
-/// Parts of messages in small letters, from Node, Python, Go, OpenSSL, Chromium and phones, and what they mean.
+/// Parts of messages in lower case, from Node, Python, Go, OpenSSL, Chromium and phones, and what they mean.
 const KNOWN: &[(&str, Finding)] = &[
     ("econnrefused", Finding::Refused),
     ("connection refused", Finding::Refused),

@@ -54,7 +54,7 @@ pub(super) fn read(top: &Fields<'_>, listeners: &[Listener], report: &mut Report
             cursor.error(report, Complaint::new(message).help("use another port"));
         } else if section.name == ROOT.admin.name && !own.ip().is_loopback() {
             let message = format!(
-                "{own} is not a loopback address: anyone who reaches it can end every tunnel; write 127.0.0.1:{} unless \
+                "{own} is not a loopback address: anyone who reaches it can see who is connected and end every tunnel; write 127.0.0.1:{} unless \
                  something else keeps it private",
                 own.port()
             );

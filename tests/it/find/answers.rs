@@ -277,7 +277,7 @@ fn notes_say_what_was_searched_and_what_may_be_of_others() {
     );
     let found = find(&["--until", "12:00"], &record);
     assert!(
-        err(&found).contains("these are the records until 2"),
+        err(&found).contains("the search was for records until 2"),
         "{}",
         err(&found)
     );
