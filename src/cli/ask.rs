@@ -3,19 +3,24 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{SockAddr, Socket, Type};
 
 use super::check::lines;
 use super::{WRONG, say};
 use crate::config::{self, Config, Problem, Severity};
 use crate::text::shown;
 
-/// The longest answer that is read; the services' answers are shorter.
-const LONGEST: u64 = 16 * 1024;
+/// The longest short answer that is read.
+const LONGEST: usize = 16 * 1024;
+
+/// How much is read at once.
+const PIECE: usize = 64 * 1024;
 
 /// What the proxy answered.
 #[derive(Debug)]
@@ -33,20 +38,43 @@ pub(super) struct Service {
     pub example: &'static str,
 }
 
-/// The address of a service: an IP address or a name, with a port.
+/// What is asked of a service.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub method: &'a str,
+    /// With the query.
+    pub path: &'a str,
+    /// A further field: its name and its value, which have no line end.
+    pub field: Option<(&'a str, &'a str)>,
+    /// The longest answer that is read, in bytes with its head.
+    pub longest: usize,
+}
+
+/// The address of a service: an IP address or a name, with a port; or a socket in the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Address(SocketAddr),
     /// As the user wrote it.
     Name(String),
+    Unix(PathBuf),
 }
 
 impl Target {
-    /// Reads `127.0.0.1:9900`, `[::1]:9900` or `localhost:9900`. The address of all interfaces becomes loopback.
+    /// Reads `127.0.0.1:9900`, `[::1]:9900`, `localhost:9900` or `unix:/run/admin.sock`. The address of all interfaces becomes
+    /// loopback.
     ///
     /// # Errors
     /// What was expected, for the command line.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match SockAddr::unix(path) {
+                Ok(_) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+                Ok(_) => {
+                    Err("expected a path from the root, such as unix:/run/admin.sock".to_owned())
+                }
+                Err(error) => Err(format!("not the path of a socket: {error}")),
+            };
+        }
         if let Ok(address) = text.parse() {
             return Ok(here(address).into());
         }
@@ -60,28 +88,65 @@ impl Target {
                 Ok(Self::Name(text.to_owned()))
             }
             _ => Err(
-                "expected an IP address or a host name and a port, such as 127.0.0.1:9900 or localhost:9900"
+                "expected an IP address or a host name and a port, such as 127.0.0.1:9900 or localhost:9900, or unix:/PATH"
                     .to_owned(),
             ),
         }
     }
 
-    /// All addresses of the target, looked up before `deadline`.
-    fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, NoAnswer> {
-        let name = match self {
-            Self::Address(address) => return Ok(vec![*address]),
-            Self::Name(name) => name.clone(),
-        };
-        // The system's look-up has no deadline, so it runs on a thread that may be left behind.
-        let (sender, receiver) = mpsc::channel();
-        let looked = name.clone();
-        thread::spawn(move || sender.send(looked.to_socket_addrs().map(Vec::from_iter)));
-        match receiver.recv_timeout(left(deadline)) {
-            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            Ok(Ok(_)) => Err(NoAnswer::Unknown(format!("{name} has no address"))),
-            Ok(Err(error)) => Err(NoAnswer::Unknown(error.to_string())),
-            Err(_) => Err(NoAnswer::Unknown("the look-up took too long".to_owned())),
+    /// What the field Host says (RFC 9112 section 3.2). A socket in the file system has no name in the network.
+    fn host(&self) -> String {
+        match self {
+            Self::Address(_) | Self::Name(_) => self.to_string(),
+            Self::Unix(_) => "localhost".to_owned(),
         }
+    }
+
+    /// Connects before `deadline`, to the first address of several that accepts.
+    fn connect(&self, deadline: Instant, timeout: Duration) -> Result<Socket, NoAnswer> {
+        let addresses = match self {
+            Self::Address(address) => vec![SockAddr::from(*address)],
+            Self::Name(name) => {
+                let found = look_up(name, deadline)?;
+                found.into_iter().map(SockAddr::from).collect()
+            }
+            Self::Unix(path) => vec![SockAddr::unix(path).map_err(NoAnswer::Failed)?],
+        };
+        let mut outcome = Err(NoAnswer::Late(timeout));
+        for address in addresses {
+            outcome = Socket::new(address.domain(), Type::STREAM, None)
+                .and_then(|socket| {
+                    socket.connect_timeout(&address, left(deadline))?;
+                    Ok(socket)
+                })
+                .map_err(|error| failed(error, timeout));
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+/// All addresses of a name, looked up before `deadline`.
+fn look_up(name: &str, deadline: Instant) -> Result<Vec<SocketAddr>, NoAnswer> {
+    // The system's look-up has no deadline, so it runs on a thread that may be left behind.
+    let (sender, receiver) = mpsc::channel();
+    let looked = name.to_owned();
+    thread::spawn(move || sender.send(looked.to_socket_addrs().map(Vec::from_iter)));
+    match receiver.recv_timeout(left(deadline)) {
+        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+        Ok(Ok(_)) => Err(NoAnswer::Unknown(format!("{name} has no address"))),
+        Ok(Err(error)) => Err(NoAnswer::Unknown(error.to_string())),
+        Err(_) => Err(NoAnswer::Unknown("the look-up took too long".to_owned())),
+    }
+}
+
+fn failed(error: io::Error, timeout: Duration) -> NoAnswer {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => NoAnswer::Refused(error),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => NoAnswer::Late(timeout),
+        _ => NoAnswer::Failed(error),
     }
 }
 
@@ -96,6 +161,10 @@ impl fmt::Display for Target {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
+            Self::Unix(path) => {
+                let path = shown(&path.to_string_lossy(), usize::MAX);
+                write!(f, "unix:{path}")
+            }
         }
     }
 }
@@ -171,7 +240,7 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Asks the service at `target` and reads its answer, all within `timeout`. If the target has several addresses, the
+/// Asks the service at `target` and reads its short answer, all within `timeout`. If the target has several addresses, the
 /// first that accepts a connection is asked.
 ///
 /// # Errors
@@ -182,32 +251,48 @@ pub(super) fn ask(
     path: &str,
     timeout: Duration,
 ) -> Result<Answer, NoAnswer> {
-    let deadline = Instant::now() + timeout;
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => NoAnswer::Refused(error),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => NoAnswer::Late(timeout),
-        _ => NoAnswer::Failed(error),
+    let request = Request {
+        method,
+        path,
+        field: None,
+        longest: LONGEST,
     };
-    let mut outcome = Err(NoAnswer::Late(timeout));
-    for address in target.addresses(deadline)? {
-        outcome = TcpStream::connect_timeout(&address, left(deadline)).map_err(failed);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    let mut socket = outcome?;
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    parse(&fetch(target, request, timeout)?).ok_or(NoAnswer::Foreign)
+}
+
+/// The same, but gives the answer as it came, with its head. Of a longer one than [`Request::longest`], it has at least that
+/// much.
+///
+/// # Errors
+/// Why there was no answer.
+pub(super) fn fetch(
+    target: &Target,
+    request: Request<'_>,
+    timeout: Duration,
+) -> Result<Vec<u8>, NoAnswer> {
+    let deadline = Instant::now() + timeout;
+    let failed = |error| failed(error, timeout);
+    let mut socket = target.connect(deadline, timeout)?;
+    let Request { method, path, .. } = request;
+    let host = target.host();
+    let field = request
+        .field
+        .map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{field}Connection: close\r\nContent-Length: 0\r\n\r\n"
     );
     socket
         .set_write_timeout(Some(left(deadline)))
-        .and_then(|()| socket.write_all(request.as_bytes()))
+        .and_then(|()| socket.write_all(head.as_bytes()))
         .map_err(failed)?;
     let mut bytes = Vec::new();
-    let mut piece = [0; 1024];
+    let mut piece = vec![0; PIECE.min(request.longest)];
     // A timeout applies to each read, so it is set again each time: otherwise a server that sends single bytes could
     // take forever.
-    while (bytes.len() as u64) < LONGEST {
+    while bytes.len() < request.longest {
+        if Instant::now() >= deadline {
+            return Err(NoAnswer::Late(timeout));
+        }
         socket
             .set_read_timeout(Some(left(deadline)))
             .map_err(failed)?;
@@ -216,7 +301,7 @@ pub(super) fn ask(
             count => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
         }
     }
-    parse(&bytes).ok_or(NoAnswer::Foreign)
+    Ok(bytes)
 }
 
 /// The time that is left; never zero, which would mean no timeout.
@@ -226,17 +311,41 @@ fn left(deadline: Instant) -> Duration {
 }
 
 fn parse(bytes: &[u8]) -> Option<Answer> {
-    let text = String::from_utf8_lossy(bytes);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let words: Vec<_> = body.split_whitespace().collect();
-    let text = shown(&words.join(" "), usize::MAX);
+    let (status, body) = split(bytes)?;
+    let text = one_line(body);
     Some(Answer { status, text })
+}
+
+/// The status and the body of an answer. `None` if it is not HTTP.
+pub(super) fn split(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let end = memchr::memmem::find(bytes, b"\r\n\r\n")?;
+    let (head, body) = bytes.split_at_checked(end + 4)?;
+    let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+    Some((status, body))
+}
+
+/// A body on one line.
+pub(super) fn one_line(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let words: Vec<_> = text.split_whitespace().collect();
+    shown(&words.join(" "), usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_in_the_file_system_is_named_by_its_path() {
+        let target = Target::parse("unix:/run/a b.sock").unwrap();
+        assert_eq!(target.to_string(), "unix:/run/a b.sock");
+        assert_eq!(target.host(), "localhost");
+        let long = format!("unix:/{}", "x".repeat(200));
+        for wrong in ["unix:", "unix:run/a.sock", &long] {
+            assert!(Target::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn answers_are_told_from_what_is_none() {
