@@ -11,6 +11,8 @@ mod records;
 mod run;
 mod schema;
 mod signals;
+#[cfg(feature = "top")]
+mod top;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -102,6 +104,9 @@ enum Command {
     Diagnose(Box<diagnose::Options>),
     /// Find records, and say what went wrong; exits with 1 if there are none.
     Find(Box<find::Options>),
+    /// Show the running proxy at admin.address in the terminal: what is wrong, the open tunnels, the last failures.
+    #[cfg(feature = "top")]
+    Top(Box<top::Options>),
     /// Explain a code of a reason or note, a close code, an HTTP status or a record; without one, list all codes.
     Explain {
         /// A code such as origin_not_allowed, a close code such as 1006, a status such as 403, or - for records on standard
@@ -172,6 +177,8 @@ pub fn main() -> ExitCode {
             reads_no_configuration(before, "find");
             find::find(&options)
         }
+        #[cfg(feature = "top")]
+        Some(Command::Top(options)) => top::top(&chosen(&options.named), &options),
         Some(Command::Explain {
             code,
             markdown,

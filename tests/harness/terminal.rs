@@ -29,6 +29,11 @@ impl Terminal {
         options.read(true).write(true).open(&self.name).unwrap()
     }
 
+    /// Where to write what a user types.
+    pub fn keyboard(&self) -> File {
+        self.screen.try_clone().unwrap()
+    }
+
     /// What programs have shown, until the last of them has closed its end. `saw` is called whenever there is more.
     pub fn watch(mut self, mut saw: impl FnMut(&str)) -> String {
         let mut shown = Vec::new();

@@ -65,6 +65,9 @@ mod systemd;
 mod tidy;
 /// Every way a TLS handshake can fail.
 mod tls;
+/// `wsgate top`, against a server that answers as the admin listener does.
+#[cfg(feature = "top")]
+mod top;
 /// What passes through tunnels, and how they end.
 mod tunnel;
 /// Endpoints that fail, and answers that are not a valid 101.

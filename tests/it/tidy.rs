@@ -146,6 +146,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["upstream/echo.rs"]),
     ("serde_yaml", &["config/yaml.rs"]),
     ("clap", &["cli.rs", "cli/"]),
+    ("ratatui", &["cli/top/"]),
+    ("unicode_width", &["cli/top/cells.rs"]),
     ("println", &[]),
     ("eprintln", &[]),
     ("process::exit", &["cli/signals.rs"]),
