@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear};
 
-use super::cells::{cut, left, width, wrap};
+use super::cells::{cut, left, safe, width, wrap};
 use super::known::Known;
 use super::opened::{Closing, ClosingStep, Dialog};
 use super::ui::Ui;
@@ -122,7 +122,7 @@ fn filter(form: &Form, known: &Known, ui: &Ui) -> Content {
     let mut lines = Vec::new();
     let mut cursor = None;
     for (at, (name, value)) in names.into_iter().zip(&form.values).enumerate() {
-        let shown = tail(value, room);
+        let shown = tail(&safe(value, usize::MAX), room);
         let style = match at == form.at {
             true => {
                 cursor = Some((at, NAMES + width(&shown)));

@@ -42,14 +42,7 @@ pub(super) fn text(document: &Document, language: Language, wanted: Wanted) -> S
         ),
     };
     lines.push(cut(&words, COLUMNS));
-    let filters = ui
-        .wanted
-        .filters()
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty());
-    let filters: Vec<_> = filters
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let filters = ui.wanted.shown();
     if !filters.is_empty() {
         lines.push(format!("{}: {}", pick("filter", "筛选"), filters.join(" ")));
     }

@@ -298,11 +298,12 @@ fn hostile_text_never_reaches_the_terminal() {
             }
         }
     }
-    let text = snapshot::text(
-        seen.known.document.as_deref().unwrap(),
-        Language::Zh,
-        Wanted::default(),
-    );
+    // What was typed on the command line may have been copied from there.
+    seen.ui.wanted.route = "\u{1b}[2J\u{202e}".to_owned();
+    seen.keys("/");
+    seen.press(KeyCode::Esc);
+    let document = seen.known.document.as_deref().unwrap();
+    let text = snapshot::text(document, Language::Zh, seen.ui.wanted.clone());
     assert!(
         text.lines().all(|line| line.chars().all(is_plain)),
         "{text}"

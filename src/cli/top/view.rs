@@ -248,14 +248,7 @@ fn tabs(document: &Document, ui: &Ui) -> Line<'static> {
         };
         spans.push(Span::styled(text, style));
     }
-    let filters = ui
-        .wanted
-        .filters()
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty());
-    let mut filters: Vec<_> = filters
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let mut filters = ui.wanted.shown();
     if ui.wanted.is_all {
         filters.push(pick("all ends", "全部结束").to_owned());
     }

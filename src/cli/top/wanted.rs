@@ -2,10 +2,10 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::cells::is_plain;
+use super::cells::{is_plain, safe};
 
 /// The most tunnels and records that are asked for.
-const LIMIT: u16 = 200;
+const LIMIT: u16 = 100;
 
 /// The longest value of a filter.
 const LONGEST: usize = 200;
@@ -62,6 +62,14 @@ impl Wanted {
             ("client", &self.client),
             ("minutes", &self.minutes),
         ]
+    }
+
+    /// The filters that are set, as they may be shown.
+    pub(super) fn shown(&self) -> Vec<String> {
+        let filters = self.filters().into_iter();
+        let set = filters.filter(|(_, value)| !value.is_empty());
+        set.map(|(name, value)| format!("{name}={}", safe(value, LONGEST)))
+            .collect()
     }
 
     /// The path of the document, with its query.
@@ -213,7 +221,7 @@ mod tests {
         };
         assert_eq!(
             wanted.path(),
-            "/status.json?limit=200&sort=newest&route=/ws%20%26limit%3D9&reason=upstream_*,idle_timeout&client=203.0.113.0/24&minutes=15"
+            "/status.json?limit=100&sort=newest&route=/ws%20%26limit%3D9&reason=upstream_*,idle_timeout&client=203.0.113.0/24&minutes=15"
         );
         assert_eq!(form.key(KeyCode::Esc.into()), Outcome::Cancelled);
         typed(&mut form, &"9".repeat(1000));
