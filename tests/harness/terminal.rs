@@ -29,7 +29,8 @@ impl Terminal {
         options.read(true).write(true).open(&self.name).unwrap()
     }
 
-    /// Where to write what a user types.
+    /// Where to write what a user types. Only `wsgate top` reads keys.
+    #[cfg(feature = "top")]
     pub fn keyboard(&self) -> File {
         self.screen.try_clone().unwrap()
     }

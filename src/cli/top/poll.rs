@@ -109,7 +109,7 @@ pub(super) fn poll(target: &Target, path: &str) -> Result<Document, String> {
 /// Sends a request. Gives the status and the body of the answer.
 fn send(target: &Target, request: Request<'_>) -> Result<(u16, Vec<u8>), String> {
     let said = |error: NoAnswer| safe(&error.to_string(), MESSAGE);
-    let bytes = fetch(target, request, TIMEOUT).map_err(said)?;
+    let mut bytes = fetch(target, request, TIMEOUT).map_err(said)?;
     if bytes.len() >= request.longest {
         return Err(format!(
             "the answer is longer than {} MiB",
@@ -117,7 +117,10 @@ fn send(target: &Target, request: Request<'_>) -> Result<(u16, Vec<u8>), String>
         ));
     }
     let (status, body) = split(&bytes).ok_or_else(|| said(NoAnswer::Foreign))?;
-    Ok((status, body.to_vec()))
+    let head = bytes.len() - body.len();
+    // Megabytes are not copied.
+    bytes.drain(..head);
+    Ok((status, bytes))
 }
 
 fn refusal(status: u16, body: &[u8]) -> String {
