@@ -1,12 +1,19 @@
-//! The proxy's own services: health checks and metrics on `probes.address`; the status and drains on `admin.address`.
+//! The proxy's own services: health checks and metrics on `probes.address`; the page, the status and drains on
+//! `admin.address`.
 //!
 //! Takes a bound [`Listener`] and the [`State`] of the process. Answers short HTTP/1.1 requests with text until the
 //! configuration no longer has the address. Connections are few, short and counted separately, so the services answer
-//! even if the proxy is full. They leave no records.
+//! even if the proxy is full. Event streams last longer; they have a limit of their own. The services leave no records.
 
 mod answers;
+mod events;
+mod guard;
+mod page;
+mod problems;
 mod process;
+mod query;
 mod scrape;
+mod socket;
 mod state;
 mod status;
 
@@ -24,10 +31,12 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use answers::{Body, Service};
+pub use socket::{SocketFile, UnixDoor};
 pub use state::{Phase, State};
 
 use crate::limits::Slots;
 use crate::listener::{Accepted, Listener};
+use events::Streaming;
 
 /// Most open connections of one service: far more than the checks of any platform need at a time. One more ends the
 /// oldest and is accepted, so clients that hold connections open can't block a check.
@@ -41,6 +50,9 @@ const LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long a request may still take after that time, and how long an ending service waits for its requests.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// How long to wait for a descriptor.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The smallest buffer that hyper allows.
 const HEAD_BYTES: usize = 8192;
@@ -57,6 +69,36 @@ pub enum End {
     HandedOver,
 }
 
+/// Answers on `door` as the admin service until `ending` gives a reason to end. If it is dropped, it ends at once.
+pub async fn serve_socket(door: UnixDoor, state: State, ending: watch::Receiver<Option<End>>) {
+    let mut connections = Connections::default();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = ended(ending.clone()) => break,
+            accepted = door.accept() => accepted,
+        };
+        let Ok((stream, from)) = accepted else {
+            // No descriptor is left.
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let (state, ending) = (state.clone(), ending.clone());
+        let answer = |streaming| {
+            answer_all(
+                (stream, from, streaming),
+                Service::Admin,
+                state,
+                LIFETIME,
+                ending,
+            )
+        };
+        connections.add(answer).await;
+    }
+    drop(door);
+    while connections.running.join_next().await.is_some() {}
+}
+
 /// Answers on `listener` until `ending` gives a reason to end. Then finishes requests in progress, and answers
 /// connections in the kernel's queue if no other listener does. If it is dropped, it ends at once.
 pub async fn serve(
@@ -66,10 +108,12 @@ pub async fn serve(
     ending: watch::Receiver<Option<End>>,
 ) {
     let mut connections = Connections::default();
-    let answer = |accepted: Accepted| {
+    let answer = |accepted: Accepted, streaming: Streaming| {
         let (state, ending) = (state.clone(), ending.clone());
         async move {
-            answer_all(accepted.socket, service, state, LIFETIME, ending).await;
+            let peer = accepted.peer.to_string();
+            let client = (accepted.socket, peer, streaming);
+            answer_all(client, service, state, LIFETIME, ending).await;
             drop(accepted.slot);
         }
     };
@@ -81,7 +125,9 @@ pub async fn serve(
         };
         // Without a descriptor there is no connection; `accept` has paused, and is tried again.
         if let Ok(accepted) = outcome {
-            connections.add(answer(accepted)).await;
+            connections
+                .add(|streaming| answer(accepted, streaming))
+                .await;
         }
     };
     let waiting = match end {
@@ -90,7 +136,11 @@ pub async fn serve(
     };
     for _ in 0..waiting {
         match listener.accept_waiting() {
-            Some(Ok(accepted)) => connections.add(answer(accepted)).await,
+            Some(Ok(accepted)) => {
+                connections
+                    .add(|streaming| answer(accepted, streaming))
+                    .await;
+            }
             Some(Err(_)) => {}
             None => break,
         }
@@ -106,32 +156,48 @@ async fn ended(mut ending: watch::Receiver<Option<End>>) -> End {
     end.ok().and_then(|end| *end).unwrap_or(End::Closed)
 }
 
-/// The connections of a service, at most [`CONNECTIONS`].
+/// The connections of a service, at most [`CONNECTIONS`] in addition to those with an event stream.
 #[derive(Debug, Default)]
 struct Connections {
     running: JoinSet<()>,
-    oldest_first: VecDeque<AbortHandle>,
+    oldest_first: VecDeque<(AbortHandle, Streaming)>,
 }
 
 impl Connections {
-    async fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+    async fn add<F>(&mut self, connection: impl FnOnce(Streaming) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         while self.running.try_join_next().is_some() {}
         self.oldest_first
-            .retain(|connection| !connection.is_finished());
-        while self.running.len() >= CONNECTIONS
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
+            .retain(|(connection, _)| !connection.is_finished());
+        while self.short_lived().count() >= CONNECTIONS {
+            let oldest = self.short_lived().next();
+            let Some((oldest, _)) = oldest.and_then(|oldest| self.oldest_first.remove(oldest))
+            else {
+                break;
+            };
             oldest.abort();
             // Waits until it has ended. Otherwise a burst of connections could exceed the limit.
-            self.running.join_next().await;
+            while !oldest.is_finished() && self.running.join_next().await.is_some() {}
         }
-        self.oldest_first.push_back(self.running.spawn(connection));
+        let streaming = Streaming::default();
+        let connection = self.running.spawn(connection(streaming.clone()));
+        self.oldest_first.push_back((connection, streaming));
+    }
+
+    /// The places of the connections without a stream, the oldest first.
+    fn short_lived(&self) -> impl Iterator<Item = usize> {
+        let all = self.oldest_first.iter().enumerate();
+        all.filter(|(_, (_, streaming))| !streaming.is_on())
+            .map(|(place, _)| place)
     }
 }
 
-/// Answers the requests of one connection for at most `lifetime`, and only briefly after `ending`.
+/// Answers the requests of one connection for at most `lifetime` and as long as it has an event stream, and only briefly
+/// after `ending`. `peer` is the client's address.
 async fn answer_all<S>(
-    stream: S,
+    (stream, peer, streaming): (S, String, Streaming),
     service: Service,
     state: State,
     lifetime: Duration,
@@ -140,8 +206,11 @@ async fn answer_all<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let answer = service_fn(|request: Request<Incoming>| {
-        let state = state.clone();
-        async move { Ok::<Response<Body>, Infallible>(service.answer(&request, &state).await) }
+        let (state, streaming, peer) = (state.clone(), streaming.clone(), peer.clone());
+        async move {
+            let answer = service.answer(&request, &state, &streaming, &peer).await;
+            Ok::<Response<Body>, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -157,10 +226,15 @@ async fn answer_all<S>(
         // hyper would close a connection that has not sent anything yet.
         tokio::time::sleep(LAST_ANSWER).await;
     };
+    let is_over = async {
+        tokio::time::sleep(lifetime).await;
+        streaming.over().await;
+    };
     // Errors are ignored: a client that gets no answer notices that itself.
     tokio::select! {
         _ = &mut connection => return,
-        () = tokio::time::sleep(lifetime) => {}
+        () = streaming.stalled() => return,
+        () = is_over => {}
         () = ended => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -169,9 +243,9 @@ async fn answer_all<S>(
 
 /// The slots for the connections of a service; limits of the proxy do not count them.
 #[must_use]
-pub fn slots() -> Slots {
+pub fn slots(service: Service) -> Slots {
     // One more is accepted before the oldest is ended.
-    Slots::new(CONNECTIONS + 1)
+    Slots::new(service.connections() + 1)
 }
 
 #[cfg(test)]
@@ -202,14 +276,18 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
             routes: Vec::new(),
             upstreams: std::collections::BTreeMap::new(),
             certificates: Vec::new(),
+            file: "proxy.yaml".into(),
+            warnings: Vec::new(),
         };
         let (_, generation) = watch::channel(Arc::new(generation));
-        State::new(
-            TaskTracker::new(),
-            generation,
-            Arc::default(),
-            Arc::default(),
-        )
+        let settings = crate::record::Settings {
+            log: generation.borrow().config.log.clone(),
+            is_terminal: false,
+            instance: String::new(),
+            hook: None,
+        };
+        let sink = crate::record::Sink::start(std::io::sink(), settings).unwrap();
+        State::new(TaskTracker::new(), generation, &sink)
     }
 
     /// A client, and its connection with a short lifetime.
@@ -219,7 +297,8 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
         let state = serving();
         let serving = async move {
             let ending = watch::Sender::new(None);
-            answer_all(server, Service::Probes, state, LIFETIME, ending.subscribe()).await;
+            let client = (server, String::new(), Streaming::default());
+            answer_all(client, Service::Probes, state, LIFETIME, ending.subscribe()).await;
         };
         (client, tokio::spawn(serving))
     }
@@ -247,7 +326,8 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
     async fn who_waits_and_who_is_asking_is_answered_when_a_service_ends() {
         const WAITING: usize = 3;
         let listener = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind(listener, slots(), Duration::from_secs(1)).unwrap();
+        let listener =
+            Listener::bind(listener, slots(Service::Probes), Duration::from_secs(1)).unwrap();
         let address = listener.address();
         let ending = watch::Sender::new(None);
         let listened = ending.subscribe();

@@ -4,6 +4,7 @@
 //! Generations share what outlives a configuration: the kept connections, the counts and the health of an upstream.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::config::Config;
@@ -26,6 +27,10 @@ pub struct Generation {
     pub upstreams: BTreeMap<String, Arc<Group>>,
     /// The certificates that its TLS listeners serve, each file once.
     pub certificates: Vec<Certificate>,
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// What `check` warns of.
+    pub warnings: Vec<String>,
 }
 
 /// Where the requests of a route go.
@@ -72,6 +77,7 @@ impl Generation {
         config: Arc<Config>,
         upstreams: BTreeMap<String, Arc<Group>>,
         certificates: Vec<Certificate>,
+        (file, warnings): (PathBuf, Vec<String>),
     ) -> Self {
         let bound = |route: &Route| {
             route.bound(|forward| {
@@ -89,6 +95,8 @@ impl Generation {
             config,
             upstreams,
             certificates,
+            file,
+            warnings,
         }
     }
 }

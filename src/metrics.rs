@@ -254,6 +254,28 @@ impl Metrics {
         self.started
     }
 
+    /// When the configuration in use was read.
+    #[must_use]
+    pub(crate) fn loaded(&self) -> SystemTime {
+        *self
+            .reloads
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the configuration file is one that was refused.
+    #[must_use]
+    pub(crate) fn is_last_refused(&self) -> bool {
+        self.reloads.is_last_refused.load(Relaxed)
+    }
+
+    /// How many certificates and authorities can't be used as their files are now.
+    #[must_use]
+    pub(crate) fn certificates_held_back(&self) -> u64 {
+        self.reloads.certificates_refused.load(Relaxed)
+    }
+
     /// How often something failed or ended for a reason, whether that was written or not.
     #[must_use]
     pub(crate) fn total(&self, reason: Reason) -> u64 {
@@ -392,16 +414,12 @@ impl Metrics {
             "Certificates and authorities whose files can't be used now; their previous content stays in use.",
         )
         .sample(&[], reloads.certificates_refused.load(Relaxed));
-        let loaded = *reloads
-            .loaded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
         text.family(
             "wsgate_config_loaded_timestamp_seconds",
             MetricType::Gauge,
             "Time at which the current configuration was read.",
         )
-        .sample(&[], seconds(loaded));
+        .sample(&[], seconds(self.loaded()));
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod codes;
 mod failure;
 mod notes;
+mod trouble;
 pub mod words;
 pub mod zh;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use failure::Failure;
 pub use notes::{Note, NoteCode};
+pub use trouble::Trouble;
 pub use words::{Later, Words};
 
 use crate::text::Language;
@@ -619,6 +621,9 @@ reasons! {
     MaxLifetime = "max_lifetime", Tunnel, Proxy, Info, NoStatus, "",
         "the tunnel was open as long as the route allows; both sides were sent Close 1001",
         "clients are expected to reconnect; the limit is `routes[].websocket.max_lifetime`";
+    ClosedByOperator = "closed_by_operator", Tunnel, Proxy, Info, NoStatus, "",
+        "an operator closed this tunnel through the admin listener; both sides were sent Close 1001",
+        "detail says who asked; clients are expected to reconnect";
     PongTimeout = "pong_timeout", Tunnel, Proxy, Info, NoStatus, "",
         "the client sent nothing after a Ping from the proxy",
         "the client is out of reach or asleep, or its library does not answer Pings; the deadline is `routes[].websocket.ping.timeout`";

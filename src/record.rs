@@ -7,6 +7,7 @@ mod count;
 mod flood;
 pub mod line;
 mod live;
+pub mod memory;
 mod packed;
 mod resting;
 mod sink;
@@ -19,7 +20,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-pub use live::{Seen, Tunnels};
+pub use live::{Listed, Order, Seen, Tunnels};
+pub use memory::Memory;
 pub use resting::Resting;
 pub use sink::{Settings, Sink, StageHook};
 pub use top::Frequent;
@@ -30,7 +32,7 @@ use crate::reason::{By, Failure, Later, Level, Note, Reason, Stage, Words};
 pub const SCHEMA: u32 = 1;
 
 /// What a record reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// Something failed before a tunnel was open.
@@ -357,6 +359,18 @@ impl Record {
         self.detail = failure.detail;
         self.hint = Some(failure.hint.unwrap_or_else(|| spec.fix.to_owned()));
         self.later = failure.later;
+    }
+
+    /// Whether it reports a refusal, an end that was not asked for, or a problem of the proxy itself.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        match self.event {
+            Event::Refused => self.level > Some(Level::Debug),
+            Event::Closed => !self.reason.is_some_and(Reason::is_ordinary),
+            Event::Request => self.reason.is_some(),
+            Event::Opened | Event::RecordsSuppressed => false,
+            _ => self.level >= Some(Level::Warn),
+        }
     }
 
     /// Runs the search for better words; only for lines that are written.

@@ -15,6 +15,7 @@ mod upstreams;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub(crate) use descriptors::shortage as descriptor_shortage;
 use drain::Drain;
 pub use materials::Purpose;
 pub use plan::Plan;
-use reload::{Reloader, Running, generation};
+use reload::{Reloader, Running, generation, remember};
 pub use sockets::BindError;
 use sockets::{Change, Common, Needs, Sockets};
 use tasks::Tasks;
@@ -75,7 +76,7 @@ impl Server {
             limits.handshakes_per_client,
             &plan.config.trusted_proxies,
         ));
-        common.sink.tunnels().keep(plan.config.admin.is_some());
+        remember(&plan.config, &common.sink);
         let generation = Arc::new(generation(&plan, 1, &BTreeMap::new(), &common));
         let needs = Needs {
             generation: &generation,
@@ -106,6 +107,12 @@ impl Server {
         self.running.sockets.services()
     }
 
+    /// The path of the admin service's unix socket, if it has one.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        self.running.sockets.socket()
+    }
+
     /// How long a shutdown may take with the current configuration, from the first signal to the cut.
     pub fn patience(&self) -> impl Fn() -> Duration + Send + Sync + 'static {
         let generation = self.running.generation.subscribe();
@@ -128,8 +135,7 @@ impl Server {
         let state = State::new(
             common.tasks.clone(),
             running.generation.subscribe(),
-            Arc::clone(common.sink.metrics()),
-            Arc::clone(common.sink.tunnels()),
+            &common.sink,
         );
         let mut tasks = Tasks::new(state.clone());
         tasks.start(change);

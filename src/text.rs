@@ -51,6 +51,26 @@ pub const fn is_token(byte: u8) -> bool {
     )
 }
 
+/// Whether a text has the form of a pattern, in which each `*` stands for any text.
+#[must_use]
+pub fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
 /// A number of things: `1 connection`, `2 connections`.
 #[must_use]
 pub fn counted(count: usize, thing: &str) -> String {

@@ -177,6 +177,14 @@ impl Tunnel {
         }
     }
 
+    /// Begins to close the tunnel because an operator asked for it; `who` is for the record. Returns its end if nobody can
+    /// be told. If its end has begun, it has a deadline already.
+    pub fn ask_to_close(&mut self, who: &str) -> Option<Closed> {
+        let failure = Failure::new(Reason::ClosedByOperator, who.to_owned());
+        let failure = self.leave_early(failure)?;
+        Some(self.closed(failure))
+    }
+
     /// Gives the streams back, except one whose peer has ended, too. The caller must linger on them: closing a socket
     /// with unread bytes loses what is still on its way to the peer.
     #[must_use]

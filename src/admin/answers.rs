@@ -1,50 +1,71 @@
-//! The answers of the services, by path and method, and which requests the admin service refuses.
+//! The answers of the services, by path and method.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
-use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 
+use super::CONNECTIONS;
+use super::events::{self, Events, Streaming};
+use super::guard;
+use super::page::{self, Asset};
 use super::process::Process;
+use super::query::{Query, decoded};
 use super::scrape;
-use super::state::{Phase, State};
+use super::state::{Phase, STREAMS, State};
 use super::status;
 use crate::metrics::Text;
+use crate::text::{Language, peer_text};
 
-/// A short text.
-pub type Body = Full<Bytes>;
+/// A text, or a stream of events.
+pub type Body = Either<Full<Bytes>, Events>;
+
+/// The field with the token of the page.
+const TOKEN: HeaderName = HeaderName::from_static("x-wsgate-token");
+
+/// The longest name of an operator in a record, in bytes.
+const NAME: usize = 64;
 
 /// The kinds of service, which answer different paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Health checks and metrics.
     Probes,
-    /// Health checks, metrics, the status and drains.
+    /// Health checks, metrics, what happens now, and drains.
     Admin,
 }
 
 /// The known paths.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Path {
     Health,
     Ready,
     Metrics,
+    Asset(Asset),
     Status,
+    Events,
+    Vocabulary,
+    Close,
     Drain,
 }
 
 impl Path {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 12] = [
         Self::Health,
         Self::Ready,
         Self::Metrics,
+        Self::Asset(Asset::Page),
+        Self::Asset(Asset::Script),
+        Self::Asset(Asset::Words),
+        Self::Asset(Asset::Style),
         Self::Status,
+        Self::Events,
+        Self::Vocabulary,
+        Self::Close,
         Self::Drain,
     ];
 
@@ -53,16 +74,29 @@ impl Path {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
+            Self::Asset(Asset::Page) => "/",
+            Self::Asset(Asset::Script) => "/page.js",
+            Self::Asset(Asset::Words) => "/words.js",
+            Self::Asset(Asset::Style) => "/page.css",
             Self::Status => "/status.json",
+            Self::Events => "/events",
+            Self::Vocabulary => "/vocabulary.json",
+            Self::Close => "/close",
             Self::Drain => "/drain",
         }
     }
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Health | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
+            Self::Events => "GET",
+            Self::Close => "POST",
             Self::Drain => "GET, HEAD, POST",
+            _ => "GET, HEAD",
         }
+    }
+
+    const fn is_public(self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Metrics)
     }
 }
 
@@ -76,41 +110,88 @@ impl Service {
         }
     }
 
-    fn paths(self) -> impl Iterator<Item = Path> {
-        let paths = Path::ALL.into_iter();
-        paths.filter(move |path| self == Self::Admin || !matches!(path, Path::Status | Path::Drain))
+    /// The most connections that it has open.
+    #[must_use]
+    pub const fn connections(self) -> usize {
+        match self {
+            Self::Probes => CONNECTIONS,
+            Self::Admin => CONNECTIONS + STREAMS,
+        }
     }
 
-    /// Answers a request; its body is ignored.
-    pub(super) async fn answer<B>(self, request: &Request<B>, state: &State) -> Response<Body> {
-        if self == Self::Admin
-            && let Err(why) = is_from_no_page(request)
-        {
-            return text(StatusCode::FORBIDDEN, why);
-        }
+    fn paths(self) -> impl Iterator<Item = Path> {
+        let paths = Path::ALL.into_iter();
+        paths.filter(move |path| self == Self::Admin || path.is_public())
+    }
+
+    /// Answers a request; its body is ignored. `streaming` is that of its connection, and `peer` the sender.
+    pub(super) async fn answer<B>(
+        self,
+        request: &Request<B>,
+        state: &State,
+        streaming: &Streaming,
+        peer: &str,
+    ) -> Response<Body> {
         let asked = request.uri().path();
-        let Some(path) = self.paths().find(|path| path.name() == asked) else {
+        let path = self.paths().find(|path| path.name() == asked);
+        if self == Self::Admin {
+            let generation = state.generation();
+            let hosts = generation.config.admin.as_ref().map(|admin| &*admin.hosts);
+            let is_for_programs = path == Some(Path::Drain);
+            if let Err(why) = guard::refusal(request, hosts.unwrap_or_default(), is_for_programs) {
+                return text(StatusCode::FORBIDDEN, why);
+            }
+        }
+        let Some(path) = path else {
             return text(StatusCode::NOT_FOUND, self.directory());
         };
-        match (path, request.method()) {
-            (Path::Health, &Method::GET | &Method::HEAD) => text(StatusCode::OK, "ok: running"),
-            (Path::Ready, &Method::GET | &Method::HEAD) => {
+        let method = request.method().as_str();
+        if !path.methods().split(", ").any(|known| known == method) {
+            let allowed = path.methods();
+            let mut answer = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{} takes {allowed}", path.name()),
+            );
+            let fields = answer.headers_mut();
+            fields.insert(ALLOW, HeaderValue::from_static(allowed));
+            return answer;
+        }
+        match path {
+            Path::Health => text(StatusCode::OK, "ok: running"),
+            Path::Ready => {
                 let status = match state.phase() {
                     Phase::Ready => StatusCode::OK,
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 text(status, state.to_string())
             }
-            (Path::Metrics, &Method::GET | &Method::HEAD) => {
-                let kind = HeaderValue::from_static(Text::CONTENT_TYPE);
-                page(state, kind, |state| scrape::page(state, &Process::read())).await
+            Path::Metrics => {
+                made(state, Text::CONTENT_TYPE, |state| {
+                    scrape::page(state, &Process::read())
+                })
+                .await
             }
-            (Path::Status, &Method::GET | &Method::HEAD) => {
-                let kind = HeaderValue::from_static("application/json");
-                page(state, kind, status::json).await
+            Path::Asset(asset) => {
+                let (content, kind) = asset.content(state.token().as_deref());
+                let mut answer = document(content, kind);
+                page::confine(answer.headers_mut(), kind);
+                answer
             }
-            (Path::Drain, &Method::GET | &Method::HEAD) => text(StatusCode::OK, state.to_string()),
-            (Path::Drain, &Method::POST) => {
+            Path::Status => match queried(request) {
+                Ok(query) => {
+                    let make = move |state: &State| status::json(state, &query, 0).0 + "\n";
+                    made(state, JSON, make).await
+                }
+                Err(why) => text(StatusCode::BAD_REQUEST, why),
+            },
+            Path::Events => stream(request, state, streaming),
+            Path::Vocabulary => match parameter(request, "lang").as_deref().map(str::parse) {
+                None => document(page::vocabulary(Language::En), JSON),
+                Some(Ok(language)) => document(page::vocabulary(language), JSON),
+                Some(Err(why)) => text(StatusCode::BAD_REQUEST, format!("lang: {why}")),
+            },
+            Path::Close => close(request, state, peer),
+            Path::Drain if request.method() == Method::POST => {
                 let is_first = state.ask().await;
                 let status = match state.phase() {
                     Phase::Drained(_) => StatusCode::OK,
@@ -119,16 +200,7 @@ impl Service {
                 let before = if is_first { "" } else { " (asked for before)" };
                 text(status, format!("{state}{before}"))
             }
-            (path, _) => {
-                let allowed = path.methods();
-                let mut answer = text(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    format!("{} takes {allowed}", path.name()),
-                );
-                let fields = answer.headers_mut();
-                fields.insert(ALLOW, HeaderValue::from_static(allowed));
-                answer
-            }
+            Path::Drain => text(StatusCode::OK, state.to_string()),
         }
     }
 
@@ -142,53 +214,97 @@ impl Service {
     }
 }
 
-/// Refuses requests from web pages: a page in a browser on this machine can reach loopback addresses too. But it can't
-/// omit the Origin of a POST, and a page whose name was made to resolve to this machine (DNS rebinding) can't omit that
-/// name.
-fn is_from_no_page<B>(request: &Request<B>) -> Result<(), String> {
-    if request.headers().contains_key(ORIGIN) {
-        return Err("refused: the request has an Origin, so it comes from a web page".to_owned());
+const JSON: &str = "application/json";
+
+fn queried<B>(request: &Request<B>) -> Result<Query, String> {
+    Query::read(request.uri().query().unwrap_or_default())
+}
+
+/// The first parameter of the query with this name.
+fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
+    let mut pairs = request.uri().query()?.split('&');
+    let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    value.map(decoded)
+}
+
+fn stream<B>(request: &Request<B>, state: &State, streaming: &Streaming) -> Response<Body> {
+    let query = match queried(request) {
+        Ok(query) => query,
+        Err(why) => return text(StatusCode::BAD_REQUEST, why),
+    };
+    let Some(events) = events::open(state, query, streaming) else {
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "{STREAMS} event streams are open, and there may not be more; close a page, or read /status.json"
+            ),
+        );
+    };
+    let mut answer = Response::new(Either::Right(events));
+    let kind = HeaderValue::from_static("text/event-stream");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    secured(answer)
+}
+
+/// Asks one tunnel to close, for a page that knows the token.
+fn close<B>(request: &Request<B>, state: &State, peer: &str) -> Response<Body> {
+    let Some(token) = state.token() else {
+        return text(
+            StatusCode::FORBIDDEN,
+            "tunnels can't be closed here, because admin.address is not a loopback address",
+        );
+    };
+    let mut shown = request.headers().get_all(TOKEN).iter();
+    let is_known =
+        matches!((shown.next(), shown.next()), (Some(one), None) if is_same(one, &token));
+    if !is_known {
+        return text(
+            StatusCode::FORBIDDEN,
+            "refused: x-wsgate-token is not the token of this process; load the page again",
+        );
     }
-    let in_target = request.uri().authority().cloned();
-    let fields = request.headers().get_all(HOST).iter();
-    let in_fields = fields.map(|value| Authority::try_from(value.as_bytes()).ok());
-    let mut is_named = false;
-    for host in in_target.map(Some).into_iter().chain(in_fields) {
-        is_named = true;
-        if !host.is_some_and(|host| is_local_name(host.host())) {
-            return Err(
-                "refused: the Host is neither an IP address nor localhost; call the service by its address"
-                    .to_owned(),
-            );
-        }
-    }
-    if is_named {
-        Ok(())
-    } else {
-        Err("refused: the request has no Host".to_owned())
+    let Some(conn) = parameter(request, "conn").filter(|conn| !conn.is_empty()) else {
+        return text(StatusCode::BAD_REQUEST, "the parameter conn is missing");
+    };
+    let name = parameter(request, "name").unwrap_or_default();
+    let name = peer_text(name.trim().as_bytes());
+    let name: String = name.chars().take(NAME).collect();
+    let who = match name.as_str() {
+        "" => format!("asked for on the admin listener by {peer}"),
+        name => format!("asked for on the admin listener by {name}, from {peer}"),
+    };
+    match state.tunnels().close(&conn, &who) {
+        true => text(StatusCode::ACCEPTED, "the tunnel was asked to close"),
+        false => text(
+            StatusCode::NOT_FOUND,
+            "there is not an open tunnel with this conn; it may have ended, or opened before admin was configured",
+        ),
     }
 }
 
-fn is_local_name(host: &str) -> bool {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    host.eq_ignore_ascii_case("localhost") || bare.unwrap_or(host).parse::<IpAddr>().is_ok()
+/// Compares in a time that does not depend on the content.
+fn is_same(shown: &HeaderValue, token: &str) -> bool {
+    let (shown, token) = (shown.as_bytes(), token.as_bytes());
+    let differences = shown.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
+    !token.is_empty() && shown.len() == token.len() && differences == 0
 }
 
-/// What `make` says of the state.
-async fn page(
+/// A document that takes long enough to make to delay tunnels, if there are thousands of routes or tunnels.
+async fn made(
     state: &State,
-    kind: HeaderValue,
+    kind: &'static str,
     make: impl FnOnce(&State) -> String + Send + 'static,
 ) -> Response<Body> {
     let state = state.clone();
-    // With thousands of routes or tunnels this takes long enough to delay tunnels.
-    let page = tokio::task::spawn_blocking(move || make(&state)).await;
-    let Ok(page) = page else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "the process is ending");
-    };
-    let mut answer = Response::new(Full::new(Bytes::from(page)));
+    match tokio::task::spawn_blocking(move || make(&state)).await {
+        Ok(content) => document(content, kind),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the process is ending"),
+    }
+}
+
+fn document(content: String, kind: &'static str) -> Response<Body> {
+    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(content))));
+    let kind = HeaderValue::from_static(kind);
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     secured(answer)
 }
@@ -196,11 +312,9 @@ async fn page(
 fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
     let mut body = body.into();
     body.push('\n');
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let mut answer = document(body, "text/plain; charset=utf-8");
     *answer.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(CONTENT_TYPE, plain);
-    secured(answer)
+    answer
 }
 
 /// Keeps the answer out of caches, and keeps browsers from guessing its type.
@@ -209,37 +323,4 @@ fn secured(mut answer: Response<Body>) -> Response<Body> {
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_addresses_and_localhost_are_names_of_this_machine() {
-        for (target, fields, is_fine) in [
-            ("/drain", &["127.0.0.1:9901"][..], true),
-            ("/drain", &["[::1]:9901"], true),
-            ("/drain", &["localhost"], true),
-            ("/drain", &["LOCALHOST:80"], true),
-            ("/drain", &["10.0.0.7:9901"], true),
-            ("http://127.0.0.1:9901/drain", &["127.0.0.1:9901"], true),
-            ("/drain", &["evil.example.com"], false),
-            ("/drain", &["localhost.evil.example.com"], false),
-            ("/drain", &["127.0.0.1.evil.example.com"], false),
-            ("/drain", &["127.0.0.1", "evil.example.com"], false),
-            ("http://evil.example.com/drain", &["127.0.0.1"], false),
-            ("/drain", &[""], false),
-            ("/drain", &["a b"], false),
-            ("/drain", &[], false),
-        ] {
-            let mut request = Request::post(target);
-            for value in fields {
-                request = request.header(HOST, *value);
-            }
-            let request = request.body(()).unwrap();
-            let judged = is_from_no_page(&request);
-            assert_eq!(judged.is_ok(), is_fine, "{target} {fields:?}");
-        }
-    }
 }

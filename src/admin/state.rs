@@ -4,16 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::generation::Generation;
 use crate::metrics::Metrics;
-use crate::record::Tunnels;
+use crate::record::{Memory, Sink, Tunnels};
 use crate::text::counted;
 
 /// How long to wait until a requested drain has begun; it begins as soon as another task runs.
 const BEGINNING: Duration = Duration::from_secs(1);
+
+/// Most event streams at a time, in addition to the other connections.
+pub const STREAMS: usize = 8;
 
 /// The phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +39,10 @@ pub struct State {
     phase: watch::Sender<Phase>,
     connections: TaskTracker,
     generation: watch::Receiver<Arc<Generation>>,
-    metrics: Arc<Metrics>,
-    tunnels: Arc<Tunnels>,
+    sink: Sink,
+    /// What a page has to show to close a tunnel; not known to other pages.
+    token: Arc<str>,
+    streams: Arc<Semaphore>,
 }
 
 impl State {
@@ -46,15 +51,15 @@ impl State {
     pub fn new(
         connections: TaskTracker,
         generation: watch::Receiver<Arc<Generation>>,
-        metrics: Arc<Metrics>,
-        tunnels: Arc<Tunnels>,
+        sink: &Sink,
     ) -> Self {
         Self {
             phase: watch::Sender::new(Phase::Ready),
             connections,
             generation,
-            metrics,
-            tunnels,
+            sink: sink.clone(),
+            token: token().into(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
         }
     }
 
@@ -67,13 +72,39 @@ impl State {
     /// The metrics of the process.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        self.sink.metrics()
     }
 
     /// The table of open tunnels.
     #[must_use]
     pub fn tunnels(&self) -> &Tunnels {
-        &self.tunnels
+        self.sink.tunnels()
+    }
+
+    /// What is remembered of the records.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        self.sink.memory()
+    }
+
+    /// Where the records go.
+    #[must_use]
+    pub(super) fn sink(&self) -> &Sink {
+        &self.sink
+    }
+
+    /// The token that closing a tunnel needs; `None` if that is not allowed, because other machines may reach the service.
+    #[must_use]
+    pub(super) fn token(&self) -> Option<Arc<str>> {
+        let generation = self.generation.borrow();
+        let admin = generation.config.admin.as_ref()?;
+        admin.is_private().then(|| Arc::clone(&self.token))
+    }
+
+    /// The slots for event streams.
+    #[must_use]
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.streams
     }
 
     /// The current configuration.
@@ -114,6 +145,15 @@ impl State {
         let mut phase = self.phase.subscribe();
         // This can't fail, because `self` holds the sender.
         let _ = phase.wait_for(|phase| *phase != Phase::Ready).await;
+    }
+}
+
+/// 128 random bits in hexadecimal; empty, which nothing equals, if the system has none.
+fn token() -> String {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => String::new(),
     }
 }
 

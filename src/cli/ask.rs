@@ -34,7 +34,7 @@ pub(super) struct Answer {
 pub(super) struct Service {
     /// Its key in the configuration.
     pub name: &'static str,
-    pub of: fn(&Config) -> Option<SocketAddr>,
+    pub of: fn(&Config) -> Option<Target>,
     pub example: &'static str,
 }
 
@@ -91,6 +91,14 @@ impl Target {
                 "expected an IP address or a host name and a port, such as 127.0.0.1:9900 or localhost:9900, or unix:/PATH"
                     .to_owned(),
             ),
+        }
+    }
+
+    /// The address of a path of the service, in the form that curl takes for TCP.
+    pub fn url(&self, path: &str) -> String {
+        match self {
+            Self::Address(_) | Self::Name(_) => format!("http://{self}{path}"),
+            Self::Unix(_) => format!("{self} {path}"),
         }
     }
 
@@ -177,8 +185,11 @@ pub(super) fn reachable(file: &Path, service: &Service) -> Result<(Target, Optio
     let config = outcome.config.or(outcome.draft);
     let Service { name, example, .. } = service;
     let wrong = match config.as_ref().and_then(service.of) {
-        Some(listening) if listening.port() != 0 => return Ok((here(listening).into(), config)),
-        Some(_) => format!(
+        Some(Target::Address(listening)) if listening.port() != 0 => {
+            return Ok((here(listening).into(), config));
+        }
+        Some(found @ (Target::Name(_) | Target::Unix(_))) => return Ok((found, config)),
+        Some(Target::Address(_)) => format!(
             "{name}.address has port 0, so the port changes with each start; write a fixed one, such as {example}"
         ),
         None => {
@@ -196,6 +207,17 @@ pub(super) fn reachable(file: &Path, service: &Service) -> Result<(Target, Optio
     say(io::stderr(), &format!("{}: {wrong}\n", file.display()));
     Err(WRONG)
 }
+
+/// The admin listener, at its address or else at its unix socket.
+pub(super) const ADMIN: Service = Service {
+    name: "admin",
+    of: |config| {
+        let admin = config.admin.as_ref()?;
+        let socket = admin.socket.clone().map(Target::Unix);
+        admin.address.map(Target::Address).or(socket)
+    },
+    example: "127.0.0.1:9901",
+};
 
 /// The address to connect to for an address that a service listens on.
 pub(super) fn here(listening: SocketAddr) -> SocketAddr {

@@ -4,14 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::ask::{NoAnswer, Service, Target, ask, reachable};
+use super::ask::{ADMIN, NoAnswer, Target, ask, reachable};
 use super::{FAILED, OK, say};
-
-const ADMIN: Service = Service {
-    name: "admin",
-    of: |config| config.admin,
-    example: "127.0.0.1:9901",
-};
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,7 +30,10 @@ pub(super) fn drain(file: &Path, address: Option<Target>, is_waiting: bool) -> u
         },
     };
     let fail = |said: &str| {
-        say(io::stderr(), &format!("http://{address}/drain: {said}\n"));
+        say(
+            io::stderr(),
+            &format!("{}: {said}\n", address.url("/drain")),
+        );
         FAILED
     };
     match ask(&address, "POST", "/drain", TIMEOUT) {

@@ -10,7 +10,7 @@ use std::io;
 
 use super::records::safe;
 use super::{OK, WRONG, say};
-use crate::reason::{By, NoteCode, Reason, Stage, Status};
+use crate::reason::{By, NoteCode, Reason, Stage, Status, Trouble};
 use crate::text::{Language, shown};
 
 /// Explains what `subject` names: a reason or a note, a close code, an HTTP status, a WeChat device's error, a message, or
@@ -58,10 +58,18 @@ fn plain(subject: &str) -> String {
     value.replace(['-', ' '], "_")
 }
 
-/// The text for the code of a reason or a note, or for a finding of `wsgate diagnose`.
+/// The text for the code of a reason, a note or a problem of the process, or for a finding of `wsgate diagnose`.
 fn named(code: &str, language: Language) -> Option<String> {
     if let Ok(reason) = code.parse::<Reason>() {
         return Some(one(reason, language));
+    }
+    if let Ok(trouble) = code.parse::<Trouble>() {
+        let words = language.words();
+        let (cause, fix) = trouble.texts(language);
+        let line =
+            |name: &str, value| format!("  {name}{}{}{value}\n", words.colon, words.padding(name));
+        let (cause, fix) = (line(words.cause, cause), line(words.fix, fix));
+        return Some(format!("{code}{}\n{cause}{fix}", words.is_a_trouble));
     }
     let Some(note) = NoteCode::ALL.iter().find(|note| note.code() == code) else {
         return messages::finding(code, language);

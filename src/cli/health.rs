@@ -9,7 +9,7 @@ use super::{FAILED, OK, say};
 
 const PROBES: Service = Service {
     name: "probes",
-    of: |config| config.probes,
+    of: |config| config.probes.map(Target::Address),
     example: "127.0.0.1:9900",
 };
 
@@ -38,6 +38,6 @@ pub(super) fn health(
         Err(error) => (FAILED, error.to_string()),
     };
     // The health checks of containers keep the output of both streams.
-    say(io::stdout(), &format!("http://{address}{path}: {said}\n"));
+    say(io::stdout(), &format!("{}: {said}\n", address.url(path)));
     code
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 pub(super) use self::input::{Lines, Source};
 
 use self::input::Line;
+use crate::reason::Reason;
 use crate::record::{Frequent, line};
 use crate::text;
 
@@ -100,10 +101,9 @@ impl<'a> Record<'a> {
     pub(super) fn is_failure(&self) -> bool {
         match &*self.event {
             "refused" => self.level != "debug",
-            "closed" => !matches!(
-                &*self.reason,
-                "client_close" | "client_going_away" | "upstream_close"
-            ),
+            "closed" => !Reason::ORDINARY
+                .iter()
+                .any(|reason| reason.code() == self.reason),
             "request" => !self.reason.is_empty(),
             "opened" | "records_suppressed" => false,
             _ => matches!(&*self.level, "warn" | "error"),

@@ -180,6 +180,9 @@ fn banner(config: &Config, server: &Server) -> String {
     for (name, address) in server.services() {
         let _ = writeln!(text, "  {name} on http://{address}");
     }
+    if let Some(path) = server.socket() {
+        let _ = writeln!(text, "  admin on unix:{}", path.display());
+    }
     for route in config.routes.iter() {
         let _ = writeln!(text, "  route {route}{}", served(config, route));
     }

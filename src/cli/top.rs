@@ -31,15 +31,9 @@ use clap::Args;
 use self::paint::Paint;
 use self::ui::Ui;
 use self::wanted::Wanted;
-use super::ask::{Service, Target, reachable};
+use super::ask::{ADMIN, Target, reachable};
 use super::{FAILED, Named, OK, say};
 use crate::text::Language;
-
-const ADMIN: Service = Service {
-    name: "admin",
-    of: |config| config.admin,
-    example: "127.0.0.1:9901",
-};
 
 /// The command line of `top`.
 #[derive(Debug, Args)]

@@ -23,6 +23,7 @@ pub use listeners::{
     CertificateFiles, ClientAuth, ClientAuthMode, Listener, Tls, TlsVersion, UnknownSni,
 };
 pub use log::{ClientAddress, Log, LogFormat};
+pub use services::Admin;
 pub use shutdown::Shutdown;
 pub use upstreams::{Balance, Endpoint, HealthCheck, OnAbort, Upstream, UpstreamTls};
 
@@ -63,8 +64,8 @@ pub struct Config {
     pub log: Log,
     /// Where health checks are answered.
     pub probes: Option<SocketAddr>,
-    /// Where a drain can be requested.
-    pub admin: Option<SocketAddr>,
+    /// The listener for the operator.
+    pub admin: Option<Admin>,
 }
 
 /// What the operator knows about the hop in front of the proxy.
@@ -98,7 +99,7 @@ keys! {
         log: Section = Form::Mapping, LogKeys::BLOCK;
         /// A listener for health checks and metrics. It answers /healthz, /readyz and /metrics.
         probes: Section = Form::OptionalMapping, ProbesKeys::BLOCK;
-        /// A listener for the operator. It answers /status.json, accepts POST /drain, and answers everything that `probes` answers.
+        /// A listener for the operator. It shows a page and /status.json, accepts POST /drain, and answers everything that `probes` answers.
         admin: Section = Form::OptionalMapping, AdminKeys::BLOCK;
     }
 }

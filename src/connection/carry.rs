@@ -65,7 +65,11 @@ impl Future for Carry {
         let this = &mut *self;
         if let Some((tunnel, record, _)) = &mut this.open {
             let shutdown = this.drain.poll(cx);
-            let polled = tunnel.poll(cx, shutdown);
+            let asked = record.asked_to_close(cx);
+            let polled = match asked.and_then(|who| tunnel.ask_to_close(&who)) {
+                Some(closed) => Poll::Ready(closed),
+                None => tunnel.poll(cx, shutdown),
+            };
             record.passed(tunnel.passed());
             let closed = ready!(polled);
             if let Some((tunnel, record, in_use)) = this.open.take() {

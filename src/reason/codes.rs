@@ -16,6 +16,19 @@ pub fn is_complaint(code: u16) -> bool {
 }
 
 impl Reason {
+    /// Ends that one of the peers asked for.
+    pub const ORDINARY: [Self; 3] = [
+        Self::ClientClose,
+        Self::ClientGoingAway,
+        Self::UpstreamClose,
+    ];
+
+    /// Whether it is an end that one of the peers asked for.
+    #[must_use]
+    pub fn is_ordinary(self) -> bool {
+        Self::ORDINARY.contains(&self)
+    }
+
     /// The close code that a browser reports at the end of a tunnel.
     const fn close_seen(self) -> &'static str {
         match self {
@@ -31,7 +44,7 @@ impl Reason {
             Self::UpstreamEofNoClose | Self::UpstreamReset | Self::UpstreamTimeout => {
                 "1014; 1006 with `on_abort: transparent`, or if the upstream ended inside a frame"
             }
-            Self::IdleTimeout | Self::MaxLifetime | Self::PongTimeout => {
+            Self::IdleTimeout | Self::MaxLifetime | Self::ClosedByOperator | Self::PongTimeout => {
                 "1001; 1006 if the client is out of reach"
             }
             Self::MessageTooBig => "1009; 1006 if the beginning of the message had been passed on",
@@ -135,7 +148,7 @@ impl Reason {
             Self::UpstreamEofNoClose | Self::UpstreamReset | Self::UpstreamTimeout => {
                 matches!(code, 1006 | 1014)
             }
-            Self::IdleTimeout | Self::MaxLifetime | Self::PongTimeout => {
+            Self::IdleTimeout | Self::MaxLifetime | Self::ClosedByOperator | Self::PongTimeout => {
                 matches!(code, 1001 | 1006)
             }
             Self::MessageTooBig => matches!(code, 1006 | 1009),

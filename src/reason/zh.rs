@@ -102,9 +102,10 @@ const fn close_seen(reason: Reason) -> &'static str {
         Reason::UpstreamEofNoClose | Reason::UpstreamReset | Reason::UpstreamTimeout => {
             "1014；若设置了 `on_abort: transparent`，或上游在一帧的中间断开，则为 1006"
         }
-        Reason::IdleTimeout | Reason::MaxLifetime | Reason::PongTimeout => {
-            "1001；客户端已失联则为 1006"
-        }
+        Reason::IdleTimeout
+        | Reason::MaxLifetime
+        | Reason::ClosedByOperator
+        | Reason::PongTimeout => "1001；客户端已失联则为 1006",
         Reason::MessageTooBig => "1009；若该消息的开头已经转发，则为 1006",
         Reason::ClientProtocolError | Reason::UpstreamProtocolError => {
             "1002；若该帧的开头已经转发，则为 1006"

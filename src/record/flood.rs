@@ -260,7 +260,7 @@ impl Window {
 }
 
 /// What counts as one client: an address, or for IPv6 the network that a household or a server gets.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -1,5 +1,6 @@
 //! The record of an open tunnel. It takes little memory until the tunnel ends.
 
+use std::task::Context;
 use std::time::Duration;
 
 use super::live::Kept;
@@ -39,6 +40,14 @@ impl Resting {
     pub fn passed(&self, traffic: Traffic) {
         if let Kept::Listed(live) = &self.kept {
             live.passed(traffic);
+        }
+    }
+
+    /// Who asked to close the tunnel since the last call. The task of `cx` is woken when somebody does.
+    pub fn asked_to_close(&self, cx: &Context<'_>) -> Option<String> {
+        match &self.kept {
+            Kept::Alone(_) => None,
+            Kept::Listed(live) => self.sink.tunnels().asked_to_close(live, cx),
         }
     }
 

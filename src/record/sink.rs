@@ -13,6 +13,7 @@ use super::count::count;
 use super::flood::Floods;
 use super::line::{self, Layout};
 use super::live::Tunnels;
+use super::memory::Memory;
 use super::{Event, Record, SCHEMA, stamp};
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::metrics::Metrics;
@@ -63,6 +64,7 @@ struct Shared {
     process: u32,
     metrics: Arc<Metrics>,
     tunnels: Arc<Tunnels>,
+    memory: Arc<Memory>,
     floods: Floods,
 }
 
@@ -90,6 +92,7 @@ impl Sink {
                 process: random_u32(),
                 metrics: Arc::default(),
                 tunnels: Arc::default(),
+                memory: Arc::default(),
                 floods: Floods::default(),
             }),
         };
@@ -108,21 +111,27 @@ impl Sink {
     pub fn emit(&self, mut record: Record) {
         let shared = &self.shared;
         count(&shared.metrics, &record);
-        if !shared.is_written(&record) {
+        if shared.memory.is_kept() {
+            shared.memory.count(&record);
+        }
+        let is_written = shared.is_written(&record);
+        if !is_written && !shared.memory.wants(&record) {
             return;
         }
         if let Some(reason) = record.reason {
             let second = shared.started.elapsed().as_secs();
             if record.event == Event::Refused && !shared.floods.admit(reason, record.source, second)
             {
-                shared.metrics.suppressed(reason);
-                shared.floods.keep_back(reason, &record);
+                if is_written {
+                    shared.metrics.suppressed(reason);
+                    shared.floods.keep_back(reason, &record);
+                }
                 return;
             }
         }
         record.complete();
         let line = shared.line(&mut record);
-        if shared.queue.try_send(Message::Line(line)).is_err() {
+        if is_written && shared.queue.try_send(Message::Line(line)).is_err() {
             shared.metrics.dropped(1);
         }
     }
@@ -172,6 +181,18 @@ impl Sink {
         &self.shared.metrics
     }
 
+    /// What is remembered of the records.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.shared.memory
+    }
+
+    /// The name of this process among its replicas.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.shared.settings.instance
+    }
+
     /// The table of open tunnels.
     #[must_use]
     pub fn tunnels(&self) -> &Arc<Tunnels> {
@@ -198,6 +219,9 @@ impl Sink {
             .log
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        if current.client_address != log.client_address {
+            self.shared.memory.forget_clients();
+        }
         *current = Arc::new(log.clone());
     }
 
@@ -230,6 +254,7 @@ impl Shared {
         Arc::clone(&self.log.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The line of a record, which is also remembered if it may be asked for later.
     fn line(&self, record: &mut Record) -> Vec<u8> {
         record.time = stamp(Duration::ZERO);
         record.schema = SCHEMA;
@@ -244,14 +269,19 @@ impl Shared {
             true => Layout::Terminal,
             false => Layout::OneLine,
         };
+        let is_remembered = self.memory.wants(record);
+        let mut json = Vec::new();
+        if is_remembered || !is_text {
+            json.reserve(LINE);
+            // A record is plain data with string keys: serialising it can't fail.
+            let _ = serde_json::to_writer(&mut json, record);
+        }
+        if is_remembered {
+            self.memory.add(record, &json);
+        }
         let mut line = match is_text {
             true => line::line(record, layout).into_bytes(),
-            false => {
-                let mut json = Vec::with_capacity(LINE);
-                // A record is plain data with string keys: serialising it can't fail.
-                let _ = serde_json::to_writer(&mut json, record);
-                json
-            }
+            false => json,
         };
         line.push(b'\n');
         line

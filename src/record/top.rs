@@ -23,7 +23,7 @@ pub struct Frequent {
 }
 
 /// Counts texts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Top {
     entries: Vec<Entry>,
     /// The highest possible count of a text that is not in `entries`.

@@ -2,11 +2,8 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::admin;
+use crate::admin::Service;
 use crate::config::Config;
-
-/// The descriptors for each of the proxy's own services: its connections, its socket, and one in reserve.
-const SERVICE: usize = admin::CONNECTIONS + 2;
 
 /// The descriptors for everything except connections: listeners, standard streams, the runtime, a certificate that is
 /// being read.
@@ -17,8 +14,12 @@ const OTHER: usize = 64;
 pub fn shortage(config: &Config) -> Option<String> {
     let available = getrlimit(Resource::Nofile).current?;
     let connections = config.limits.connections;
-    let services = [config.probes, config.admin].into_iter().flatten().count();
-    let other = (OTHER + services * SERVICE) as u64;
+    let probes = config.probes.map(|_| Service::Probes);
+    let admin = config.admin.as_ref().map(|_| Service::Admin);
+    // Its connections, its socket, and one in reserve.
+    let services = probes.into_iter().chain(admin);
+    let services = services.map(|service| service.connections() + 2);
+    let other = (OTHER + services.sum::<usize>()) as u64;
     // Every tunnel takes two.
     let needed = (connections as u64).saturating_mul(2).saturating_add(other);
     (available < needed).then(|| {

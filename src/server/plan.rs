@@ -183,7 +183,7 @@ impl Plan {
         };
         let renewed = Self {
             config: Arc::clone(&self.config),
-            warnings: Vec::new(),
+            warnings: self.warnings.clone(),
             materials,
             tls,
             file: self.file.clone(),

@@ -31,7 +31,7 @@ use crate::config::{AwaitedFile, Config, Problem, Severity};
 use crate::generation::Generation;
 use crate::limits::Clients;
 use crate::reason::Level;
-use crate::record::{Event, Record};
+use crate::record::{Event, Record, Sink};
 use crate::upstream::Group;
 use found::{Because, File, Found};
 
@@ -285,8 +285,7 @@ impl Reloader {
         let mut change = running.sockets.apply(&needs, &running.common)?;
         running.common.slots.resize(limits.connections);
         running.common.sink.set_log(&plan.config.log);
-        let tunnels = running.common.sink.tunnels();
-        tunnels.keep(plan.config.admin.is_some());
+        remember(&plan.config, &running.common.sink);
         running.plan = plan;
         running.clients = clients;
         running.generation.send_replace(Arc::clone(&generation));
@@ -367,6 +366,14 @@ impl Running {
     }
 }
 
+/// Lists tunnels and remembers records as long as there is a listener that shows them.
+pub(super) fn remember(config: &Config, sink: &Sink) {
+    let history = config.admin.as_ref().map_or(0, |admin| admin.history);
+    sink.tunnels().keep(config.admin.is_some());
+    sink.memory()
+        .keep(usize::try_from(history).unwrap_or(usize::MAX));
+}
+
 /// The generation for `plan`, with everything that stays from the upstreams `before`.
 pub(super) fn generation(
     plan: &Plan,
@@ -380,6 +387,7 @@ pub(super) fn generation(
         Arc::clone(config),
         upstreams::groups(config, clients, before, &common.names),
         plan.materials.certificates(),
+        (plan.file.clone(), texts(&plan.warnings)),
     )
 }
 

@@ -12,12 +12,13 @@ mod error;
 mod gate;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{End, Service};
+use crate::admin::{End, Service, SocketFile};
 use crate::config;
 use crate::connection::{Claims, Current, Repeats, Shared, Stop};
 use crate::generation::Generation;
@@ -31,7 +32,7 @@ use crate::upstream::Names;
 pub(super) use accept::Fresh;
 use bind::Next;
 use change::asks;
-pub(super) use change::{Change, FreshService};
+pub(super) use change::{Change, FreshService, FreshSocket};
 pub use error::BindError;
 use gate::Gate;
 
@@ -66,6 +67,7 @@ pub(super) struct Sockets {
     /// Those that the configuration no longer has, but that are still open.
     others: Vec<Open>,
     services: Vec<OpenService>,
+    socket: Option<OpenSocket>,
     /// Sockets that a service manager passed.
     inherited: Inherited,
 }
@@ -87,6 +89,13 @@ struct OpenService {
     bound: SocketAddr,
     ending: Arc<watch::Sender<Option<End>>>,
     handle: Handle,
+}
+
+/// The unix socket of the admin service.
+#[derive(Clone, Debug)]
+struct OpenSocket {
+    file: Arc<SocketFile>,
+    ending: Arc<watch::Sender<Option<End>>>,
 }
 
 impl Sockets {
@@ -119,6 +128,11 @@ impl Sockets {
         services.map(|open| (open.service.name(), open.bound))
     }
 
+    /// The path of the admin service's unix socket, if it has one.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_ref().map(|open| open.file.path())
+    }
+
     /// Applies a configuration: binds its new addresses, leaves those that it no longer has, and serves all later
     /// connections with it.
     ///
@@ -130,6 +144,7 @@ impl Sockets {
         // From here on nothing fails.
         let mut change = Change {
             services: bound.fresh_services,
+            socket: bound.fresh_socket,
             ..Change::default()
         };
         let listeners = serve(bound.listeners, needs, common, &mut change);
@@ -142,6 +157,14 @@ impl Sockets {
         let is_taken_over = |bound: SocketAddr| taken_over.contains(&bound);
         self.retire_listeners(listeners, is_taken_over, &mut change);
         self.retire_services(bound.services, is_taken_over, &mut change);
+        let socket = std::mem::replace(&mut self.socket, bound.socket);
+        let is_kept = |open: &OpenSocket| {
+            let kept = self.socket.as_ref();
+            kept.is_some_and(|kept| Arc::ptr_eq(&kept.file, &open.file))
+        };
+        if let Some(open) = socket.filter(|open| !is_kept(open)) {
+            open.ending.send_replace(Some(End::Closed));
+        }
         let listened = self.listeners.iter().map(|open| open.bound);
         let served = self.services.iter().map(|open| open.bound);
         let all: Vec<_> = listened.chain(served).collect();

@@ -58,6 +58,11 @@ impl Tasks {
                 fresh.ending,
             ));
         }
+        if let Some(fresh) = change.socket {
+            let state = self.state.clone();
+            self.services
+                .spawn(admin::serve_socket(fresh.door, state, fresh.ending));
+        }
     }
 
     /// Checks the upstreams of a generation, and no longer those of the previous one.

@@ -87,7 +87,8 @@ pub(super) fn own_endpoints(config: &Config, source: &Source) -> Vec<Problem> {
         .map(|(index, listener)| (format!("listeners[{index}]"), listener.address))
         .collect();
     own.extend(config.probes.map(|address| ("probes".to_owned(), address)));
-    own.extend(config.admin.map(|address| ("admin".to_owned(), address)));
+    let admin = config.admin.as_ref().and_then(|admin| admin.address);
+    own.extend(admin.map(|address| ("admin".to_owned(), address)));
     for upstream in config.upstreams.values() {
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
             let Some((host, port)) = endpoint.address() else {

@@ -187,10 +187,7 @@ impl Tunnel {
             self.settings.max_lifetime,
             is_over(self.half_lifetime(), now),
         ) {
-            if !self.client.can_be_told(&self.upstream) {
-                return Some(outlived(most));
-            }
-            self.leave_waiting(outlived(most), now);
+            return self.leave_early(outlived(most));
         } else if is_over(self.half_drain(), now) {
             self.drain();
         } else if is_over(self.unsaid(), now)
@@ -230,6 +227,19 @@ impl Tunnel {
     fn leave_waiting(&mut self, failure: Failure, now: Moment) {
         let until = Some(now + self.settings.close_wait);
         self.leave(failure, (GOING_AWAY, GOING_AWAY), until);
+    }
+
+    /// Ends a tunnel that may otherwise stay open. Returns the failure if one side has ended and the client can't be told,
+    /// so that there is nothing to wait for.
+    pub(super) fn leave_early(&mut self, failure: Failure) -> Option<Failure> {
+        let can_be_told = self.client.can_be_told(&self.upstream);
+        match (&self.first, self.is_half()) {
+            (None, _) => self.leave_waiting(failure, Moment::now()),
+            (Some(_), true) if can_be_told => self.leave_waiting(failure, Moment::now()),
+            (Some(_), true) => return Some(failure),
+            (Some(_), false) => {}
+        }
+        None
     }
 
     /// Ends the tunnel because of a shutdown, whose own deadline limits the end.

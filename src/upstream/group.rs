@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha1::{Digest, Sha1};
 use tokio::time::Instant;
@@ -51,7 +51,7 @@ pub struct Member {
 struct Condition {
     /// When the last connection failed, unless a later one succeeded.
     failed: Option<Instant>,
-    is_unhealthy: bool,
+    unhealthy_since: Option<SystemTime>,
 }
 
 /// Counts a tunnel or a request on its endpoint until dropped.
@@ -268,12 +268,24 @@ impl Member {
     /// Whether its last health checks succeeded.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        !self.state().is_unhealthy
+        self.unhealthy_since().is_none()
+    }
+
+    /// Since when its health checks have failed, if they have.
+    #[must_use]
+    pub fn unhealthy_since(&self) -> Option<SystemTime> {
+        self.state().unhealthy_since
     }
 
     /// Sets the result of health checks.
     pub(super) fn set_healthy(&self, is_healthy: bool) {
-        self.state().is_unhealthy = !is_healthy;
+        let mut state = self.state();
+        match is_healthy {
+            true => state.unhealthy_since = None,
+            false => {
+                state.unhealthy_since.get_or_insert_with(SystemTime::now);
+            }
+        }
     }
 
     /// When the last connection failed, unless a later one succeeded.

@@ -29,6 +29,14 @@ pub const SHIPPED: [&str; 4] = [
     "deploy/one-image/proxy.yaml",
 ];
 
+/// The shipped configuration, on free ports.
+pub fn shipped() -> String {
+    let yaml = fs::read_to_string("proxy.yaml").unwrap();
+    ["127.0.0.1:8443", "127.0.0.1:9901"]
+        .iter()
+        .fold(yaml, |yaml, address| yaml.replace(address, "127.0.0.1:0"))
+}
+
 /// A configuration with one listener, one route `/ws` and one upstream; each field is YAML for its place.
 #[derive(Clone)]
 pub struct Setup {
@@ -353,6 +361,8 @@ impl Proxy {
             let bound: Vec<_> = lines
                 .iter()
                 .filter(|line| line.text("event") == "listening")
+                // A unix socket has no address.
+                .filter(|line| !line.text("listener").starts_with("unix:"))
                 .collect();
             (bound.len() >= listeners).then(|| {
                 bound

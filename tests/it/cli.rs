@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::harness::certs::{Authority, Kind};
 use crate::harness::frames::echoes;
-use crate::harness::proxy::run;
+use crate::harness::proxy::{run, shipped};
 use crate::harness::terminal::Terminal;
 use crate::harness::{Client, Setup, eventually, handshake};
 
@@ -372,9 +372,7 @@ fn help_and_version_name_the_commands() {
 #[test]
 fn the_start_says_where_it_listens_what_it_serves_and_how_to_try_it() {
     let folder = tempfile::tempdir().unwrap();
-    let yaml = fs::read_to_string("proxy.yaml")
-        .unwrap()
-        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    let yaml = shipped();
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let proxy = crate::harness::Proxy::spawn(folder, None, 1);
     let said = eventually("the start's words", || {
@@ -435,19 +433,17 @@ fn on_one_processor_one_thread_serves_all_connections() {
 #[test]
 fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
     let folder = tempfile::tempdir().unwrap();
-    let yaml = fs::read_to_string("proxy.yaml")
-        .unwrap()
-        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    let yaml = shipped();
     fs::write(folder.path().join("proxy.yaml"), &yaml).unwrap();
     let small = yaml.clone() + "\nlimits: { connections: 100 }\n";
     let larger = yaml + "\nlimits: { connections: 101 }\n";
-    let proxy = crate::harness::Proxy::spawn(folder, Some(264), 1);
+    let proxy = crate::harness::Proxy::spawn(folder, Some(306), 1);
     let said = eventually("a warning", || {
         Some(proxy.diagnostics()).filter(|said| said.contains("or less"))
     });
     assert!(
         said.contains(
-            "limits.connections is 10000, which needs 20064 descriptors, but the hard limit is 264"
+            "limits.connections is 10000, which needs 20106 descriptors, but the hard limit is 306"
         ),
         "{said}"
     );
@@ -458,7 +454,7 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
     for (yaml, is_told) in [(small, false), (larger, true)] {
         let line = proxy.reload_with(&yaml);
         let problems = line.0.get("problems").map(ToString::to_string);
-        let told = "needs 266 descriptors, but the hard limit is 264";
+        let told = "needs 308 descriptors, but the hard limit is 306";
         let told = problems.is_some_and(|problems| problems.contains(told));
         assert_eq!(told, is_told, "{line:?}");
     }
@@ -468,9 +464,7 @@ fn limits_that_do_not_fit_the_descriptors_are_warned_about() {
 #[test]
 fn on_a_terminal_it_starts_and_writes_records_as_text() {
     let folder = tempfile::tempdir().unwrap();
-    let yaml = fs::read_to_string("proxy.yaml")
-        .unwrap()
-        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    let yaml = shipped();
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let terminal = Terminal::open();
     let mut child = std::process::Command::new(crate::harness::proxy::program())
@@ -498,9 +492,7 @@ fn on_a_terminal_it_starts_and_writes_records_as_text() {
 #[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let folder = tempfile::tempdir().unwrap();
-    let yaml = fs::read_to_string("proxy.yaml")
-        .unwrap()
-        .replace("127.0.0.1:8443", "127.0.0.1:0");
+    let yaml = shipped();
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let program = crate::harness::proxy::program();
     let mut child = std::process::Command::new("sh")

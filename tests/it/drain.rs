@@ -398,29 +398,37 @@ fn pages_are_not_listened_to() {
     for (head, why) in [
         (
             format!("POST /drain HTTP/1.1\r\nHost: {address}\r\nOrigin: https://evil.example.com"),
-            "has an Origin",
+            "comes from a web page",
         ),
         (
             format!("POST /drain HTTP/1.1\r\nHost: {address}\r\nOrigin: null"),
-            "has an Origin",
+            "comes from a web page",
         ),
         (
             format!("POST /drain HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}"),
-            "has an Origin",
+            "comes from a web page",
         ),
         (
             "POST /drain HTTP/1.1\r\nHost: evil.example.com:9901".to_owned(),
-            "neither an IP address nor localhost",
+            "not an IP address, not localhost",
         ),
         (
             "GET /readyz HTTP/1.1\r\nHost: localhost.evil.example.com".to_owned(),
-            "neither an IP address nor localhost",
+            "not an IP address, not localhost",
         ),
         (
             format!("POST /drain HTTP/1.1\r\nHost: {address}\r\nHost: evil.example.com"),
-            "neither an IP address nor localhost",
+            "not an IP address, not localhost",
         ),
         ("POST /drain HTTP/1.1\r\nA: b".to_owned(), "has no Host"),
+        (
+            format!("POST /drain HTTP/1.1\r\nHost: {address}\r\nSec-Fetch-Site: same-origin"),
+            "comes from a web page",
+        ),
+        (
+            format!("GET /drain HTTP/1.1\r\nHost: {address}\r\nSec-Fetch-Site: cross-site"),
+            "another page leads here",
+        ),
     ] {
         let (status, said) = send(&head);
         assert_eq!(status, 403, "{head}");

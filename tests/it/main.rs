@@ -19,6 +19,8 @@ mod harness;
 
 /// Connections that end before a protocol is spoken.
 mod accept;
+/// What the admin service shows, and the tunnels that it closes.
+mod admin;
 /// The command line, and what `check` reports about certificates.
 mod cli;
 /// What `diagnose` says of broken servers.
@@ -57,7 +59,6 @@ mod reload;
 /// The JSON Schema of the configuration for editors.
 mod schema;
 /// What happens at the end of the process.
-mod status;
 mod stop;
 /// Socket activation and notifications of a service manager.
 mod systemd;

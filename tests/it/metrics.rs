@@ -40,7 +40,7 @@ fn both_services_answer_in_the_format_of_prometheus() {
             (refused.status, refused.field("allow")),
             (405, Some("GET, HEAD"))
         );
-        assert!(get(address, "/").1.contains("GET, HEAD /metrics"));
+        assert!(get(address, "/nothing").1.contains("GET, HEAD /metrics"));
     }
     // The admin service protects metrics from web pages too.
     let address = admin(&proxy);

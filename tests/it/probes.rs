@@ -77,7 +77,7 @@ fn other_paths_and_methods_are_told_what_there_is() {
             "{text}"
         );
     }
-    assert!(get(admin(&proxy), "/").1.contains("POST /drain"));
+    assert!(get(admin(&proxy), "/nothing").1.contains("POST /drain"));
     for (address, path, allowed) in [
         (address, "/healthz", "GET, HEAD"),
         (address, "/readyz", "GET, HEAD"),

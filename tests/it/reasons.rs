@@ -11,7 +11,9 @@ use wsgate::config;
 use wsgate::reason::Reason;
 
 use crate::harness::proxy;
-use crate::{accept, http, limits, plain, policy, record, reload, stop, tls, tunnel, upstream};
+use crate::{
+    accept, admin, http, limits, plain, policy, record, reload, stop, tls, tunnel, upstream,
+};
 
 macro_rules! provoked {
     ($( $reason:ident: $provoke:path, )*) => {
@@ -163,6 +165,7 @@ provoked! {
     HalfCloseTimeout: tunnel::half_close_timeout,
     IdleTimeout: tunnel::idle_timeout,
     MaxLifetime: tunnel::spoken::max_lifetime,
+    ClosedByOperator: admin::close::closed_by_operator,
     PongTimeout: tunnel::spoken::pong_timeout,
     MessageTooBig: tunnel::spoken::message_too_big,
     ClientProtocolError: tunnel::foreign::client_protocol_error,

@@ -27,6 +27,7 @@ pub(super) struct Words {
     pub(super) is_a_note: &'static str,
     /// After the name of a finding.
     pub(super) is_a_finding: &'static str,
+    pub(super) is_a_trouble: &'static str,
     /// Before the reason that means the same as a finding.
     pub(super) same_reason: &'static str,
     /// Before the meaning of a note.
@@ -80,6 +81,7 @@ const ENGLISH: Words = Words {
     status_varies: "varies",
     is_a_note: " is a note: it did not end anything.",
     is_a_finding: " is a finding of wsgate diagnose.",
+    is_a_trouble: " (a problem that the admin page names)",
     same_reason: "reason",
     meaning: "meaning: ",
     reasons: "Reasons for which a client sees it:",
@@ -116,6 +118,7 @@ const CHINESE: Words = Words {
     status_varies: "视情况而定",
     is_a_note: " 是一条备注（note）：它没有导致任何连接结束。",
     is_a_finding: " 是 wsgate diagnose 的一个结论。",
+    is_a_trouble: "（admin 页面所说的问题）",
     same_reason: "原因码",
     meaning: "含义：",
     reasons: "会让客户端看到它的原因：",

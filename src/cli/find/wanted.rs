@@ -12,7 +12,7 @@ use super::when::Window;
 use crate::cli::explain::nearest;
 use crate::cli::records::Record;
 use crate::reason::Reason;
-use crate::text::peer_text;
+use crate::text::{is_like, peer_text};
 
 /// All conditions; a record has to meet each of them.
 #[derive(Debug)]
@@ -168,25 +168,6 @@ fn counts_failures(record: &Record<'_>) -> bool {
 
 fn contains(text: &str, wanted: Option<&str>) -> bool {
     wanted.is_none_or(|wanted| text.to_ascii_lowercase().contains(wanted))
-}
-
-/// Whether a text has the form of a pattern, in which each `*` stands for any text.
-fn is_like(text: &str, pattern: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let Some(last) = parts.next_back() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 /// Parses an address, with or without a port, or a prefix.

@@ -7,7 +7,7 @@ use super::cells::{count, cut, span, width, wrap};
 use super::document::{Document, Frequent, Problem};
 use super::lenient::{List, Part};
 use super::ui::Ui;
-use crate::reason::Reason;
+use crate::reason::{Reason, Trouble};
 use crate::text::Language;
 
 /// The first lines, of which the last may take up to `most` lines.
@@ -223,24 +223,31 @@ pub(super) fn frequent(item: &Frequent) -> String {
     }
 }
 
+/// What is known of a code in general: the cause, and what to do.
+fn meaning(code: &str, language: Language) -> Option<(&'static str, &'static str)> {
+    match code.parse::<Reason>() {
+        Ok(reason) => Some((reason.cause(language), reason.fix(language))),
+        Err(_) => Some(code.parse::<Trouble>().ok()?.texts(language)),
+    }
+}
+
 /// Why it happens: the document says it in English.
 pub(super) fn cause(code: &str, english: &str, language: Language) -> String {
-    match (code.parse::<Reason>(), language) {
-        (Ok(reason), Language::Zh) => reason.cause(language).to_owned(),
-        (Ok(reason), Language::En) if english.is_empty() => reason.cause(language).to_owned(),
+    match meaning(code, language) {
+        Some((cause, _)) if language == Language::Zh || english.is_empty() => cause.to_owned(),
         _ => english.to_owned(),
     }
 }
 
 /// What to do; and, in Chinese, the English hint if that knows more.
 pub(super) fn remedy(code: &str, hint: &str, language: Language) -> (String, String) {
-    match code.parse::<Reason>() {
-        Ok(reason) if language == Language::Zh => {
-            let is_usual = hint == reason.fix(Language::En);
-            let more = if is_usual { "" } else { hint };
-            (reason.fix(language).to_owned(), more.to_owned())
+    match meaning(code, language) {
+        Some((_, fix)) if language == Language::Zh => {
+            let usual = meaning(code, Language::En).map(|(_, fix)| fix);
+            let more = if usual == Some(hint) { "" } else { hint };
+            (fix.to_owned(), more.to_owned())
         }
-        Ok(reason) if hint.is_empty() => (reason.fix(language).to_owned(), String::new()),
+        Some((_, fix)) if hint.is_empty() => (fix.to_owned(), String::new()),
         _ => (hint.to_owned(), String::new()),
     }
 }

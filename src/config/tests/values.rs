@@ -148,7 +148,8 @@ fn every_value_of_a_full_file_arrives() {
         }
     );
     assert_eq!(config.probes, Some("0.0.0.0:9900".parse().unwrap()));
-    assert_eq!(config.admin, Some("[::1]:9901".parse().unwrap()));
+    let admin = config.admin.unwrap();
+    assert_eq!(admin.address, Some("[::1]:9901".parse().unwrap()));
 }
 
 #[test]

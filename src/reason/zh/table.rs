@@ -295,6 +295,8 @@ texts! {
         "detail 写明哪一侧先结束、哪一侧没有跟着结束；期限是 `limits.close_wait`";
     IdleTimeout: "在该路由的空闲超时之内，两个对端都没有发送帧；已向两侧发送 Close 1001",
         "让应用发送心跳，间隔短于 `routes[].websocket.idle_timeout`，或调高该值";
+    ClosedByOperator: "运维人员通过 admin 监听器关闭了这个隧道；已向两侧发送 Close 1001",
+        "detail 写明是谁要求的；客户端应当重连";
     MaxLifetime: "隧道打开的时间达到该路由的上限；已向两侧发送 Close 1001",
         "客户端应当自行重连；上限是 `routes[].websocket.max_lifetime`";
     PongTimeout: "代理发出 Ping 之后，客户端没有发送任何数据",

@@ -167,6 +167,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn push_record(&mut self, mut record: Record) {
+        if self.shared.memory.is_kept() {
+            self.shared.memory.count(&record);
+        }
         if self.shared.is_written(&record) {
             let line = self.shared.line(&mut record);
             self.push(&line);

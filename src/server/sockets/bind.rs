@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{BindError, Common, FreshService, Open, OpenService, Sockets};
-use crate::admin::{self, Service};
+use super::{BindError, Common, FreshService, FreshSocket, Open, OpenService, OpenSocket, Sockets};
+use crate::admin::{self, Service, SocketFile};
 use crate::config::{Config, overlap};
 use crate::limits::Slots;
 use crate::listener::Listener;
@@ -20,6 +20,9 @@ pub(super) struct Bound {
     pub services: Vec<OpenService>,
     /// Those of `services` that nobody accepts for yet.
     pub fresh_services: Vec<FreshService>,
+    /// The unix socket, and the same if nobody accepts for it yet.
+    pub socket: Option<OpenSocket>,
+    pub fresh_socket: Option<FreshSocket>,
 }
 
 /// A listener of the next configuration.
@@ -53,12 +56,14 @@ impl Sockets {
         let mut listeners = Vec::new();
         let bound = self
             .bind_listeners(config, common, &mut listeners)
-            .and_then(|()| self.bind_services(config));
+            .and_then(|()| Ok((self.bind_services(config)?, self.bind_socket(config)?)));
         match bound {
-            Ok((services, fresh_services)) => Ok(Bound {
+            Ok(((services, fresh_services), (socket, fresh_socket))) => Ok(Bound {
                 listeners,
                 services,
                 fresh_services,
+                socket,
+                fresh_socket,
             }),
             Err(error) => {
                 for next in listeners {
@@ -96,7 +101,7 @@ impl Sockets {
             let listener = self.bind(settings.address, slots, config.limits.write_stall);
             let listener = listener.map_err(|cause| BindError {
                 key: "listeners[].address".to_owned(),
-                address: settings.address,
+                address: settings.address.to_string(),
                 cause,
             })?;
             next.push(Next::Fresh(listener));
@@ -111,7 +116,10 @@ impl Sockets {
         let (mut services, mut fresh) = (Vec::new(), Vec::new());
         for (service, address) in [
             (Service::Probes, config.probes),
-            (Service::Admin, config.admin),
+            (
+                Service::Admin,
+                config.admin.as_ref().and_then(|admin| admin.address),
+            ),
         ] {
             let Some(address) = address else {
                 continue;
@@ -121,10 +129,10 @@ impl Sockets {
                 services.push(open.clone());
                 continue;
             }
-            let listener = self.bind(address, admin::slots(), config.limits.write_stall);
+            let listener = self.bind(address, admin::slots(service), config.limits.write_stall);
             let listener = listener.map_err(|cause| BindError {
                 key: format!("{}.address", service.name()),
-                address,
+                address: address.to_string(),
                 cause,
             })?;
             let ending = watch::Sender::new(None);
@@ -143,6 +151,39 @@ impl Sockets {
             });
         }
         Ok((services, fresh))
+    }
+
+    /// The unix socket of a configuration, which stays as long as its path is the same.
+    fn bind_socket(
+        &self,
+        config: &Config,
+    ) -> Result<(Option<OpenSocket>, Option<FreshSocket>), BindError> {
+        let wanted = config
+            .admin
+            .as_ref()
+            .and_then(|admin| admin.socket.as_ref());
+        let Some(path) = wanted else {
+            return Ok((None, None));
+        };
+        if let Some(open) = self.socket.as_ref().filter(|open| open.file.path() == path) {
+            return Ok((Some(open.clone()), None));
+        }
+        let (file, door) = SocketFile::bind(path).map_err(|cause| BindError {
+            key: "admin.socket".to_owned(),
+            address: path.display().to_string(),
+            cause,
+        })?;
+        let ending = watch::Sender::new(None);
+        let fresh = FreshSocket {
+            door,
+            path: path.clone(),
+            ending: ending.subscribe(),
+        };
+        let open = OpenSocket {
+            file: Arc::new(file),
+            ending: Arc::new(ending),
+        };
+        Ok((Some(open), Some(fresh)))
     }
 
     /// Takes an address's inherited socket, or binds the address. It may overlap with another address of this process, for

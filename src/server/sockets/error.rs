@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 pub struct BindError {
     /// The key with the address.
     pub(super) key: String,
-    pub(super) address: SocketAddr,
+    /// The address, or the path of a unix socket.
+    pub(super) address: String,
     pub(super) cause: io::Error,
 }
 
@@ -20,7 +21,7 @@ impl BindError {
                      admin.address is the same; add it there, or take its ListenStream= out of the socket unit";
         Self {
             key: "listeners[].address".to_owned(),
-            address,
+            address: address.to_string(),
             cause: io::Error::other(cause),
         }
     }
@@ -35,6 +36,13 @@ impl fmt::Display for BindError {
             io::ErrorKind::AddrNotAvailable => {
                 write!(f, "; it is not an address of this machine: change {key}")
             }
+            io::ErrorKind::PermissionDenied if self.address.starts_with('/') => {
+                write!(
+                    f,
+                    "; let the proxy's user write to its folder, or change {key}"
+                )
+            }
+            io::ErrorKind::NotFound => write!(f, "; make its folder, or change {key}"),
             io::ErrorKind::PermissionDenied => {
                 write!(f, "; ports below 1024 need a privilege: change {key}")
             }

@@ -266,10 +266,7 @@ fn warnings_are_denied_only_where_that_is_asked_for() {
 #[test]
 fn the_start_prints_the_same_warnings() {
     let folder = tempfile::tempdir().unwrap();
-    let yaml = fs::read_to_string("proxy.yaml")
-        .unwrap()
-        .replace("127.0.0.1:8443", "127.0.0.1:0")
-        + "load_balancer: { name: nginx }\n";
+    let yaml = shipped() + "load_balancer: { name: nginx }\n";
     fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let (code, out) = check(&folder);
     assert_eq!(code, 0);
