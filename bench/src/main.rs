@@ -1,4 +1,4 @@
-//! Measures what the proxy costs. `memory`, `speed` and `instructions` are the drivers. They start the other commands as separate processes,
+//! Measures what the proxy costs. `memory`, `page`, `speed` and `instructions` are the drivers. They start the other commands as separate processes,
 //! so that only the proxy is measured.
 
 mod backend;
@@ -7,6 +7,7 @@ mod floor;
 mod instructions;
 mod load;
 mod memory;
+mod page;
 mod process;
 mod processor;
 mod proxy;
@@ -35,6 +36,8 @@ struct Arguments {
 enum Command {
     /// Measure the memory per idle connection, as a table.
     Memory(memory::Options),
+    /// Measure what the admin page costs, as a table.
+    Page(page::Options),
     /// Measure the processor time per operation, as a table.
     Speed(speed::Options),
     /// Count instructions per function and per operation, as tables.
@@ -52,6 +55,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Memory(options) => memory::run(&options),
+        Command::Page(options) => page::run(&options),
         Command::Speed(options) => speed::run(&options),
         Command::Instructions(options) => instructions::run(&options),
         Command::Backend(options) => block_on(backend::run(options)),

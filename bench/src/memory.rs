@@ -29,6 +29,9 @@ pub struct Options {
     /// Which rows to measure; all if none is named.
     #[arg(long = "stage", value_name = "STAGE", value_delimiter = ',')]
     stages: Vec<Stage>,
+    /// The proxy has an admin service, which lists the open tunnels.
+    #[arg(long)]
+    admin: bool,
     /// Bytes in each message.
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024)]
     size: usize,
@@ -152,6 +155,7 @@ fn measure_in(
         port,
         backend: backend_port,
         connections: count + SPARE_CONNECTIONS,
+        admin: options.admin.then(free_port).transpose()?,
     })?;
     wait_for_listener(&mut running, port)?;
     sleep(Duration::from_secs(1)); // workers may start after the socket listens

@@ -83,6 +83,8 @@ pub struct Setup<'a> {
     pub backend: u16,
     /// How many connections it must be able to hold.
     pub connections: usize,
+    /// The port of the admin service, if it has one; only for wsgate.
+    pub admin: Option<u16>,
 }
 
 impl Family {
@@ -250,7 +252,11 @@ fn filled(template: &str, setup: Setup<'_>) -> String {
     let connections = setup.connections;
     // An nginx worker counts both sockets of a tunnel and some of its own.
     let sockets = 2 * connections + connections / 4 + 64;
+    let admin = setup
+        .admin
+        .map(|port| format!("admin: {{ address: 127.0.0.1:{port} }}"));
     template
+        .replace("@admin@", &admin.unwrap_or_default())
         .replace("@folder@", &setup.folder.display().to_string())
         .replace("@port@", &setup.port.to_string())
         .replace("@backend@", &setup.backend.to_string())

@@ -87,6 +87,7 @@ impl Session {
             port,
             backend,
             connections: CONNECTIONS,
+            admin: None,
         };
         // A process starts where its parent is, so the proxy sees only one processor from its first instruction.
         stay_on(processors.proxy)?;
