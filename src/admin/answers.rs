@@ -12,7 +12,7 @@ use http_body_util::{Either, Full};
 use super::CONNECTIONS;
 use super::events::{self, Events, Streaming};
 use super::guard;
-use super::page::{self, Asset};
+use super::page::{self, FILES, File};
 use super::process::Process;
 use super::query::{Query, decoded};
 use super::scrape;
@@ -45,7 +45,7 @@ enum Path {
     Health,
     Ready,
     Metrics,
-    Asset(Asset),
+    File(&'static File),
     Status,
     Events,
     Vocabulary,
@@ -54,14 +54,11 @@ enum Path {
 }
 
 impl Path {
-    const ALL: [Self; 12] = [
+    /// All paths but those of files.
+    const NAMED: [Self; 8] = [
         Self::Health,
         Self::Ready,
         Self::Metrics,
-        Self::Asset(Asset::Page),
-        Self::Asset(Asset::Script),
-        Self::Asset(Asset::Words),
-        Self::Asset(Asset::Style),
         Self::Status,
         Self::Events,
         Self::Vocabulary,
@@ -74,10 +71,7 @@ impl Path {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
-            Self::Asset(Asset::Page) => "/",
-            Self::Asset(Asset::Script) => "/page.js",
-            Self::Asset(Asset::Words) => "/words.js",
-            Self::Asset(Asset::Style) => "/page.css",
+            Self::File(file) => file.path,
             Self::Status => "/status.json",
             Self::Events => "/events",
             Self::Vocabulary => "/vocabulary.json",
@@ -120,7 +114,7 @@ impl Service {
     }
 
     fn paths(self) -> impl Iterator<Item = Path> {
-        let paths = Path::ALL.into_iter();
+        let paths = Path::NAMED.into_iter().chain(FILES.iter().map(Path::File));
         paths.filter(move |path| self == Self::Admin || path.is_public())
     }
 
@@ -171,10 +165,9 @@ impl Service {
                 })
                 .await
             }
-            Path::Asset(asset) => {
-                let (content, kind) = asset.content(state.token().as_deref());
-                let mut answer = document(content, kind);
-                page::confine(answer.headers_mut(), kind);
+            Path::File(file) => {
+                let mut answer = document(file.content(state.token().as_deref()), file.kind);
+                page::confine(answer.headers_mut());
                 answer
             }
             Path::Status => match queried(request) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::reason::{By, NoteCode, Reason, Stage, Trouble, zh};
@@ -12,39 +12,54 @@ use crate::text::Language;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
+const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// A file of the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asset {
-    Page,
-    Script,
-    Words,
-    Style,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub path: &'static str,
+    /// Its type.
+    pub kind: &'static str,
+    content: &'static str,
 }
 
-impl Asset {
-    /// The content, and its type. `token` is for the page.
-    pub fn content(self, token: Option<&str>) -> (String, &'static str) {
-        const SCRIPT: &str = "text/javascript; charset=utf-8";
-        match self {
-            Self::Page => {
-                let html = include_str!("page/index.html");
-                let html = html.replacen("{{token}}", token.unwrap_or_default(), 1);
-                (html, "text/html; charset=utf-8")
-            }
-            Self::Script => (include_str!("page/page.js").to_owned(), SCRIPT),
-            Self::Words => (include_str!("page/words.js").to_owned(), SCRIPT),
-            Self::Style => (
-                include_str!("page/page.css").to_owned(),
-                "text/css; charset=utf-8",
-            ),
-        }
+/// All files of the page.
+pub(super) static FILES: [File; 4] = [
+    File {
+        path: "/",
+        kind: HTML,
+        content: include_str!("page/index.html"),
+    },
+    File {
+        path: "/page.css",
+        kind: STYLE,
+        content: include_str!("page/page.css"),
+    },
+    File {
+        path: "/page.js",
+        kind: SCRIPT,
+        content: include_str!("page/page.js"),
+    },
+    File {
+        path: "/words.js",
+        kind: SCRIPT,
+        content: include_str!("page/words.js"),
+    },
+];
+
+impl File {
+    /// The content. The page gets the token, if it may close tunnels.
+    pub fn content(&self, token: Option<&str>) -> String {
+        self.content
+            .replacen("{{token}}", token.unwrap_or_default(), 1)
     }
 }
 
 /// Adds the fields that confine the page.
-pub(super) fn confine(fields: &mut HeaderMap, kind: &'static str) {
+pub(super) fn confine(fields: &mut HeaderMap) {
     for (name, value) in [
-        (CONTENT_TYPE, kind),
         (CONTENT_SECURITY_POLICY, POLICY),
         (HeaderName::from_static("referrer-policy"), "no-referrer"),
         (HeaderName::from_static("x-frame-options"), "DENY"),

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::admin::Service;
+use crate::admin::{CONNECTIONS, Service};
 use crate::config::Config;
 
 /// The descriptors for everything except connections: listeners, standard streams, the runtime, a certificate that is
@@ -16,9 +16,15 @@ pub fn shortage(config: &Config) -> Option<String> {
     let connections = config.limits.connections;
     let probes = config.probes.map(|_| Service::Probes);
     let admin = config.admin.as_ref().map(|_| Service::Admin);
-    // Its connections, its socket, and one in reserve.
-    let services = probes.into_iter().chain(admin);
-    let services = services.map(|service| service.connections() + 2);
+    let both = config
+        .admin
+        .as_ref()
+        .and_then(|admin| admin.address.zip(admin.socket.as_ref()));
+    // Event streams have one limit for both.
+    let second = both.map(|_| CONNECTIONS);
+    let services = probes.into_iter().chain(admin).map(Service::connections);
+    // The connections of each, its socket, and one in reserve.
+    let services = services.chain(second).map(|connections| connections + 2);
     let other = (OTHER + services.sum::<usize>()) as u64;
     // Every tunnel takes two.
     let needed = (connections as u64).saturating_mul(2).saturating_add(other);
