@@ -19,6 +19,9 @@ const DAYS: i64 = 7;
 
 const DAY: u64 = 24 * 60 * 60;
 
+/// After so much time without another failure, the worst is over.
+const OVER: Duration = Duration::from_secs(60);
+
 /// How many problems are listed.
 const MOST: usize = 20;
 
@@ -166,9 +169,12 @@ fn of_run(run: Run, minutes: &[Minute], is_ready: bool) -> Option<Problem> {
             reason,
             Reason::Draining | Reason::DrainGraceful | Reason::DrainForced
         );
-        problem.severity = match is_drain && !is_ready {
-            true => Severity::Note,
-            false => severity(what, run.level, recent, problem.share.unwrap_or(100)),
+        let severity = severity(what, run.level, recent, problem.share.unwrap_or(100));
+        let since_last = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + run.last);
+        problem.severity = match severity {
+            _ if is_drain && !is_ready => Severity::Note,
+            Severity::Bad if since_last.is_ok_and(|since| since > OVER) => Severity::Look,
+            severity => severity,
         };
     }
     Some(problem)

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -212,12 +213,7 @@ impl Tunnels {
         most: usize,
         wanted: Option<&dyn Fn(&Record) -> bool>,
     ) -> Listed {
-        // Copied, so that tunnels can open and end meanwhile.
-        let mut all: Vec<_> = self
-            .table()
-            .iter()
-            .map(|place| Arc::clone(&place.0))
-            .collect();
+        let mut all = self.all();
         let open = all.len();
         if let Some(wanted) = wanted {
             all.retain(|live| wanted(&live.packed.unpack()));
@@ -237,21 +233,17 @@ impl Tunnels {
 
     /// Asks the tunnel of a connection to close; `who` is for its record. Returns whether there is such a tunnel.
     pub fn close(&self, conn: &str, who: &str) -> bool {
-        let all: Vec<_> = self
-            .table()
-            .iter()
-            .map(|place| Arc::clone(&place.0))
-            .collect();
-        let found = all
-            .into_iter()
-            .find(|live| live.packed.unpack().conn.as_deref() == Some(conn));
+        let is_it = |live: &Arc<Live>| {
+            // Unpacking all of them would take tens of milliseconds.
+            live.packed.may_contain(conn) && live.packed.unpack().conn.as_deref() == Some(conn)
+        };
+        let found = self.all().into_iter().find(is_it);
         let Some(live) = found else {
             return false;
         };
         self.asked().insert(key(&live), who.to_owned());
         // Set before the task is woken, because it reads this.
-        live.is_asked
-            .store(true, std::sync::atomic::Ordering::Release);
+        live.is_asked.store(true, Release);
         live.task.wake();
         if !self.table().contains(&Place(Arc::clone(&live))) {
             // It ended meanwhile, and has removed nothing.
@@ -261,10 +253,16 @@ impl Tunnels {
         true
     }
 
+    /// The listed tunnels. They are copied, so that others can open and end meanwhile.
+    fn all(&self) -> Vec<Arc<Live>> {
+        let table = self.table();
+        table.iter().map(|place| Arc::clone(&place.0)).collect()
+    }
+
     /// Who asked to close this tunnel, once. Its task is woken when somebody does.
     pub(super) fn asked_to_close(&self, live: &Arc<Live>, cx: &Context<'_>) -> Option<String> {
         live.task.register(cx.waker());
-        if !live.is_asked.load(std::sync::atomic::Ordering::Acquire) {
+        if !live.is_asked.load(Acquire) {
             return None;
         }
         self.asked().remove(&key(live))

@@ -74,6 +74,11 @@ impl Packed {
         self.0.is_empty()
     }
 
+    /// Whether a text without phrases may be in it.
+    pub fn may_contain(&self, text: &str) -> bool {
+        self.0.contains(text)
+    }
+
     /// Restores the record.
     pub fn unpack(&self) -> Record {
         let mut text = String::with_capacity(1024);
