@@ -19,7 +19,7 @@ use super::scrape;
 use super::state::{Phase, STREAMS, State};
 use super::status;
 use crate::metrics::Text;
-use crate::text::{Language, peer_text};
+use crate::text::Language;
 
 /// A text, or a stream of events.
 pub type Body = Either<Full<Bytes>, Events>;
@@ -27,7 +27,7 @@ pub type Body = Either<Full<Bytes>, Events>;
 /// The field with the token of the page.
 const TOKEN: HeaderName = HeaderName::from_static("x-wsgate-token");
 
-/// The longest name of an operator in a record, in bytes.
+/// The longest name of an operator in a record, in characters.
 const NAME: usize = 64;
 
 /// The kinds of service, which answer different paths.
@@ -260,9 +260,10 @@ fn close<B>(request: &Request<B>, state: &State, peer: &str) -> Response<Body> {
         return text(StatusCode::BAD_REQUEST, "the parameter conn is missing");
     };
     let name = parameter(request, "name").unwrap_or_default();
-    let name = peer_text(name.trim().as_bytes());
-    let name: String = name.chars().take(NAME).collect();
-    let who = match name.as_str() {
+    // Letters of every language, but nothing that could be taken for another part of the record.
+    let is_plain = |c: &char| c.is_alphanumeric() || " .-_@'".contains(*c);
+    let name: String = name.chars().filter(is_plain).take(NAME).collect();
+    let who = match name.trim() {
         "" => format!("asked for on the admin listener by {peer}"),
         name => format!("asked for on the admin listener by {name}, from {peer}"),
     };

@@ -25,29 +25,25 @@ pub(super) struct File {
     content: &'static str,
 }
 
-/// All files of the page.
-pub(super) static FILES: [File; 4] = [
-    File {
-        path: "/",
-        kind: HTML,
-        content: include_str!("page/index.html"),
-    },
-    File {
-        path: "/page.css",
-        kind: STYLE,
-        content: include_str!("page/page.css"),
-    },
-    File {
-        path: "/page.js",
-        kind: SCRIPT,
-        content: include_str!("page/page.js"),
-    },
-    File {
-        path: "/words.js",
-        kind: SCRIPT,
-        content: include_str!("page/words.js"),
-    },
-];
+/// Lists the scripts of the page.
+macro_rules! files {
+    ($($script:literal)+) => {
+        /// All files of the page.
+        pub(super) static FILES: &[File] = &[
+            File { path: "/", kind: HTML, content: include_str!("page/index.html") },
+            File { path: "/page.css", kind: STYLE, content: include_str!("page/page.css") },
+            $(File {
+                path: concat!("/", $script, ".js"),
+                kind: SCRIPT,
+                content: include_str!(concat!("page/", $script, ".js")),
+            },)+
+        ];
+    };
+}
+
+files! {
+    "bars" "chart" "closing" "details" "dom" "fill" "filters" "language" "live" "now" "page" "panel" "problem" "proxy" "records" "state" "story" "tables" "tunnels" "values" "vocabulary" "words"
+}
 
 impl File {
     /// The content. The page gets the token, if it may close tunnels.

@@ -1,6 +1,6 @@
 //! Whether all is well, and if not, since when, for whom, and what to do first.
 //!
-//! A reason is a problem while it occurs again and again; [`severity`] says how much it matters. Conditions of the process
+//! A reason is a problem while it occurs again and again; [`of_own`] and [`of_foreign`] say how much it matters. Conditions of the process
 //! that are no reason of a record are a [`Trouble`].
 
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::state::{Phase, State};
 use crate::generation::Generation;
 use crate::reason::{By, Level, Reason, Trouble};
-use crate::record::memory::{Class, Minute, Run, What};
+use crate::record::memory::{Class, Kept, Run, What};
 use crate::record::{Event, Frequent};
 use crate::text::Language;
 
@@ -19,14 +19,8 @@ const DAYS: i64 = 7;
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// After so much time without another failure, the worst is over.
-const OVER: Duration = Duration::from_secs(60);
-
 /// How many problems are listed.
 const MOST: usize = 20;
-
-/// The whole minutes whose shares are compared, and the running one.
-pub(super) const RECENT: usize = 6;
 
 /// How much a problem matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,6 +60,7 @@ pub(super) struct Problem {
     at_least: bool,
     clients: Vec<Frequent>,
     routes: Vec<Frequent>,
+    upstreams: Vec<Frequent>,
     origins: Vec<Frequent>,
     client_sees: Vec<Frequent>,
     cause: String,
@@ -82,42 +77,20 @@ pub(super) fn time(since_epoch: Duration) -> String {
 
 /// Everything that is wrong, the most important first.
 pub(super) fn problems(state: &State, generation: &Generation) -> Vec<Problem> {
-    let minutes = state.memory().minutes(RECENT);
     let is_ready = state.phase() == Phase::Ready;
-    let mut problems: Vec<_> = state
-        .memory()
-        .runs()
-        .into_iter()
-        .filter_map(|run| of_run(run, &minutes, is_ready))
-        .collect();
+    let runs = state.memory().runs();
+    let shares: Vec<_> = runs.iter().map(|run| shared(run, &runs)).collect();
+    let judged = runs.into_iter().zip(shares);
+    let problems = judged.filter_map(|(run, share)| of_run(run, share, is_ready));
+    let mut problems: Vec<_> = problems.collect();
     problems.extend(troubles(state, generation));
     problems.sort_by_key(|problem| std::cmp::Reverse((problem.severity, problem.recent)));
     problems.truncate(MOST);
     problems
 }
 
-/// How often a thing happened in these minutes, and all things of its kind.
-fn counted(minutes: &[Minute], what: What, reason: Reason) -> (u64, u64) {
-    let all: &[What] = match what {
-        What::Opened | What::Refused => &[What::Opened, What::Refused],
-        What::Unread => &[What::Opened, What::Refused, What::Unread],
-        What::Request => &[],
-        What::Ended => &[What::Ended],
-    };
-    let (mut own, mut total) = (0, 0);
-    for counts in minutes.iter().flat_map(|minute| &minute.counts) {
-        if all.contains(&counts.what) {
-            total += counts.count;
-        }
-        if counts.what == what && counts.reason == Some(reason) {
-            own += counts.count;
-        }
-    }
-    (own, total)
-}
-
 /// The problem that a run is, if it is one.
-fn of_run(run: Run, minutes: &[Minute], is_ready: bool) -> Option<Problem> {
+fn of_run(run: Run, with_others: u64, is_ready: bool) -> Option<Problem> {
     let (code, cause, fix) = match run.class {
         Class::End(_, reason) => {
             let spec = reason.spec();
@@ -141,7 +114,7 @@ fn of_run(run: Run, minutes: &[Minute], is_ready: bool) -> Option<Problem> {
         since: Some(time(run.begun)),
         last: Some(time(run.last)),
         count: run.count,
-        recent: 0,
+        recent: run.recent,
         share: None,
         of: None,
         by: run.by,
@@ -149,6 +122,7 @@ fn of_run(run: Run, minutes: &[Minute], is_ready: bool) -> Option<Problem> {
         at_least: run.are_more,
         clients: run.clients,
         routes: run.routes,
+        upstreams: run.upstreams,
         origins: run.origins,
         client_sees: run.client_sees,
         cause: cause.to_owned(),
@@ -156,9 +130,7 @@ fn of_run(run: Run, minutes: &[Minute], is_ready: bool) -> Option<Problem> {
         conn: run.conn,
     };
     if let Class::End(what, reason) = run.class {
-        let (recent, total) = counted(minutes, what, reason);
-        problem.recent = recent;
-        problem.share = (recent * 100).checked_div(total);
+        problem.share = (run.recent * 100).checked_div(run.recent_of);
         problem.of = Some(match what {
             What::Opened | What::Refused => "handshakes",
             What::Unread => "connections",
@@ -169,33 +141,55 @@ fn of_run(run: Run, minutes: &[Minute], is_ready: bool) -> Option<Problem> {
             reason,
             Reason::Draining | Reason::DrainGraceful | Reason::DrainForced
         );
-        let severity = severity(what, run.level, recent, problem.share.unwrap_or(100));
-        let since_last = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + run.last);
-        problem.severity = match severity {
-            _ if is_drain && !is_ready => Severity::Note,
-            Severity::Bad if since_last.is_ok_and(|since| since > OVER) => Severity::Look,
-            severity => severity,
+        let share = problem.share.unwrap_or_default();
+        problem.severity = match is_drain && !is_ready {
+            true => Severity::Note,
+            false if run.level >= Level::Warn => {
+                of_own(run.level, run.recent, share.max(with_others))
+            }
+            false => of_foreign(what, run.recent, share, run.different_clients),
         };
     }
     Some(problem)
 }
 
-/// How much a reason matters that occurred so often in the last minutes, which is `share` percent of its kind.
-fn severity(what: What, level: Level, recent: u64, share: u64) -> Severity {
-    let is_known = what != What::Request;
-    // Level warn says that the upstream, the network or a limit is at fault, not the client.
-    if level >= Level::Warn {
-        return match recent >= 3 && share >= 20 && is_known || level == Level::Error {
-            true => Severity::Bad,
-            false => Severity::Look,
-        };
+/// The share of all failures of the same kind that are not the clients' fault, in percent, if this run is a good part of
+/// them. An upstream that fails in several ways is no better than one that always fails in the same way.
+fn shared(run: &Run, runs: &[Run]) -> u64 {
+    let Class::End(what, _) = run.class else {
+        return 0;
+    };
+    let is_kin = |other: &&Run| {
+        let is_same = matches!(other.class, Class::End(kind, _) if kind == what);
+        is_same && other.level >= Level::Warn
+    };
+    let all: u64 = runs.iter().filter(is_kin).map(|run| run.recent).sum();
+    match run.recent * 4 >= all {
+        true => (all * 100)
+            .checked_div(run.recent_of.max(all))
+            .unwrap_or_default(),
+        false => 0,
     }
-    // Anybody can send what is refused, so a few refusals mean nothing. If most clients are refused, the cause is probably
-    // on this side.
+}
+
+/// How much a failure matters that is the fault of the upstream, the network or a limit (level `warn`): how often it
+/// occurred in the last minute, and which share of its kind failed, in percent.
+fn of_own(level: Level, recent: u64, share: u64) -> Severity {
+    match recent >= 3 && share >= 20 || recent > 0 && level == Level::Error {
+        true => Severity::Bad,
+        false => Severity::Look,
+    }
+}
+
+/// The same for what clients cause. Anybody can send what is refused, so a few refusals mean nothing. But if most clients are
+/// refused, the cause is probably on this side.
+fn of_foreign(what: What, recent: u64, share: u64, clients: usize) -> Severity {
     match what {
-        What::Refused if recent >= 10 && share >= 50 => Severity::Bad,
-        What::Refused | What::Ended if recent >= 5 && share >= 10 => Severity::Look,
-        What::Unread if recent >= 10 && share >= 50 => Severity::Look,
+        What::Refused if recent >= 10 && share >= 50 && clients >= 3 => Severity::Bad,
+        What::Refused | What::Ended if recent >= 5 && share >= 10 && clients >= 2 => Severity::Look,
+        // All clients may come through one hop that is not trusted to name them.
+        What::Refused if recent >= 30 && share >= 50 => Severity::Look,
+        What::Unread if recent >= 10 && share >= 50 && clients >= 3 => Severity::Look,
         _ => Severity::Note,
     }
 }
@@ -217,6 +211,7 @@ fn of_trouble(trouble: Trouble, severity: Severity, subject: Option<String>) -> 
         at_least: false,
         clients: Vec::new(),
         routes: Vec::new(),
+        upstreams: Vec::new(),
         origins: Vec::new(),
         client_sees: Vec::new(),
         cause: cause.to_owned(),
@@ -268,19 +263,23 @@ fn troubles(state: &State, generation: &Generation) -> Vec<Problem> {
             ..of_trouble(trouble, severity, subject)
         });
     }
-    let mut since_record = |trouble, event| {
-        let is_it = |kept: &crate::record::memory::Kept| kept.class == Class::Process(event);
-        let newest = state.memory().recent(0, is_it).records.into_iter().next();
-        found.push(Problem {
-            since: newest.map(|kept| time(kept.at)),
-            ..of_trouble(trouble, Severity::Look, None)
-        });
-    };
     if state.metrics().is_last_refused() {
-        since_record(Trouble::ReloadRefused, Event::ReloadRefused);
+        let others = [Event::Reloaded, Event::ReloadUnchanged];
+        found.push(told(
+            state,
+            Trouble::ReloadRefused,
+            Event::ReloadRefused,
+            &others,
+        ));
     }
     if state.metrics().certificates_held_back() > 0 {
-        since_record(Trouble::CertificateRefused, Event::CertificateRefused);
+        let others = [Event::CertificateReloaded];
+        found.push(told(
+            state,
+            Trouble::CertificateRefused,
+            Event::CertificateRefused,
+            &others,
+        ));
     }
     let (open, most) = (state.connections(), generation.config.limits.connections);
     if open >= most {
@@ -304,73 +303,65 @@ pub(super) fn days_until(time: SystemTime) -> i64 {
     }
 }
 
+/// A condition that records of the process tell: since the first of the last ones in a row, with the hint of the last one.
+/// One of `others` ends a row.
+fn told(state: &State, trouble: Trouble, event: Event, others: &[Event]) -> Problem {
+    let is_either = |kept: &Kept| match kept.class {
+        Class::Process(of) => of == event || others.contains(&of),
+        Class::End(..) => false,
+    };
+    let records = state.memory().recent(0, is_either).records;
+    let is_it = |kept: &&Kept| kept.class == Class::Process(event);
+    let row: Vec<_> = records.iter().take_while(is_it).collect();
+    let hint = row.first().and_then(|kept| {
+        let record: serde_json::Value = serde_json::from_str(&kept.json).ok()?;
+        Some(record.get("hint")?.as_str()?.to_owned())
+    });
+    let problem = of_trouble(trouble, Severity::Look, None);
+    Problem {
+        since: row.last().map(|kept| time(kept.at)),
+        hint: hint.unwrap_or_else(|| problem.hint.clone()),
+        ..problem
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_matters_depends_on_whose_fault_it_is_and_on_how_many_it_affects() {
-        for (what, level, recent, share, expected) in [
-            (What::Refused, Level::Warn, 1, 100, Severity::Look),
-            (What::Refused, Level::Warn, 3, 20, Severity::Bad),
-            (What::Refused, Level::Warn, 300, 19, Severity::Look),
-            (What::Ended, Level::Warn, 3, 50, Severity::Bad),
-            (What::Ended, Level::Error, 1, 1, Severity::Bad),
-            (What::Request, Level::Warn, 100, 100, Severity::Look),
-            (What::Refused, Level::Info, 4, 100, Severity::Note),
-            (What::Refused, Level::Info, 5, 10, Severity::Look),
-            (What::Refused, Level::Info, 10, 50, Severity::Bad),
-            (What::Refused, Level::Info, 1000, 9, Severity::Note),
-            (What::Ended, Level::Info, 100, 100, Severity::Look),
-            (What::Unread, Level::Info, 100, 49, Severity::Note),
-            (What::Unread, Level::Info, 100, 50, Severity::Look),
-            (What::Request, Level::Info, 100, 100, Severity::Note),
+        for (level, recent, share, expected) in [
+            (Level::Warn, 0, 100, Severity::Look),
+            (Level::Warn, 2, 100, Severity::Look),
+            (Level::Warn, 3, 20, Severity::Bad),
+            (Level::Warn, 300, 19, Severity::Look),
+            (Level::Error, 1, 1, Severity::Bad),
+            (Level::Error, 0, 0, Severity::Look),
         ] {
-            let judged = severity(what, level, recent, share);
-            assert_eq!(judged, expected, "{what:?} {level:?} {recent} {share}");
+            assert_eq!(
+                of_own(level, recent, share),
+                expected,
+                "{level:?} {recent} {share}"
+            );
+        }
+        for (what, recent, share, clients, expected) in [
+            (What::Refused, 4, 100, 9, Severity::Note),
+            (What::Refused, 5, 10, 2, Severity::Look),
+            (What::Refused, 10, 50, 3, Severity::Bad),
+            // One scanner on an idle proxy.
+            (What::Refused, 29, 100, 1, Severity::Note),
+            (What::Refused, 30, 50, 1, Severity::Look),
+            (What::Refused, 1000, 9, 99, Severity::Note),
+            (What::Ended, 100, 100, 99, Severity::Look),
+            (What::Unread, 100, 49, 99, Severity::Note),
+            (What::Unread, 100, 50, 3, Severity::Look),
+            (What::Request, 100, 100, 99, Severity::Note),
+        ] {
+            let judged = of_foreign(what, recent, share, clients);
+            assert_eq!(judged, expected, "{what:?} {recent} {share} {clients}");
         }
         assert!(Severity::Bad > Severity::Look && Severity::Note > Severity::Well);
-    }
-
-    #[test]
-    fn a_share_is_of_the_same_kind() {
-        let counts = |what, reason, count| crate::record::memory::Counts {
-            what,
-            reason,
-            close_code: None,
-            route: String::new(),
-            count,
-        };
-        let minute = |begin, counts| Minute {
-            begin: Duration::from_secs(begin),
-            counts,
-        };
-        let refused = Reason::UpstreamRefused;
-        let minutes = [
-            minute(
-                0,
-                vec![
-                    counts(What::Opened, None, 10),
-                    counts(What::Refused, Some(refused), 20),
-                    counts(What::Ended, Some(Reason::ClientClose), 100),
-                ],
-            ),
-            minute(
-                60,
-                vec![
-                    counts(What::Refused, Some(refused), 5),
-                    counts(What::Refused, Some(Reason::OriginNotAllowed), 5),
-                    counts(What::Unread, Some(Reason::TlsHandshakeTimeout), 60),
-                ],
-            ),
-        ];
-        assert_eq!(counted(&minutes, What::Refused, refused), (25, 40));
-        let unread = counted(&minutes, What::Unread, Reason::TlsHandshakeTimeout);
-        assert_eq!(unread, (60, 100));
-        assert_eq!(
-            counted(&minutes, What::Ended, Reason::UpstreamReset),
-            (0, 100)
-        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a reader asks for: the query of `/status.json` and `/events`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -16,12 +17,21 @@ const USUAL: usize = 100;
 /// The most that may be asked for. More would take megabytes.
 const MOST: usize = 1000;
 
+/// All parameters.
+const NAMES: [&str; 8] = [
+    "route", "reason", "client", "id", "minutes", "all", "sort", "limit",
+];
+
+/// Most codes or patterns of reasons, and the most letters of each: each is compared with all reasons.
+const PATTERNS: usize = 100;
+const LONGEST: usize = 64;
+
 /// What a reader asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Query {
     pub route: Option<String>,
-    /// Codes, or patterns for codes.
-    reasons: Vec<String>,
+    /// All that were asked for by their code or a pattern.
+    reasons: Option<HashSet<Reason>>,
     client: Option<Client>,
     id: Option<String>,
     /// How many of the last minutes.
@@ -37,7 +47,7 @@ impl Default for Query {
     fn default() -> Self {
         Self {
             route: None,
-            reasons: Vec::new(),
+            reasons: None,
             client: None,
             id: None,
             minutes: MINUTES,
@@ -76,17 +86,22 @@ impl Query {
         let mut read = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decoded(name), decoded(value));
-            if value.is_empty() {
-                // A form sends its empty fields, too.
-                continue;
-            }
-            read.set(&name, value)?;
+            read.set(&decoded(name), decoded(value))?;
         }
         Ok(read)
     }
 
     fn set(&mut self, name: &str, value: String) -> Result<(), String> {
+        if !NAMES.contains(&name) {
+            let names = NAMES.join(", ");
+            return Err(format!(
+                "unknown parameter {name:?}; the parameters are {names}"
+            ));
+        }
+        if value.is_empty() {
+            // A form sends its empty fields, too.
+            return Ok(());
+        }
         let number = |most: usize| match value.parse() {
             Ok(number) if (1..=most).contains(&number) => Ok(number),
             _ => Err(format!(
@@ -95,11 +110,7 @@ impl Query {
         };
         match name {
             "route" => self.route = Some(value),
-            "reason" => {
-                let codes = value.split(',').map(str::trim);
-                let codes = codes.filter(|code| !code.is_empty());
-                self.reasons = codes.map(str::to_owned).collect();
-            }
+            "reason" => self.reasons = Some(reasons(&value)?),
             "client" => self.client = Some(client(&value)),
             "id" => self.id = Some(value),
             "minutes" => self.minutes = number(MINUTES)?,
@@ -111,7 +122,7 @@ impl Query {
                     _ => return Err(format!("all must be 0 or 1, found {value:?}")),
                 }
             }
-            "sort" => {
+            _ => {
                 self.order = match value.as_str() {
                     "newest" => Order::Newest,
                     "oldest" => Order::Oldest,
@@ -124,38 +135,28 @@ impl Query {
                     }
                 }
             }
-            _ => {
-                return Err(format!(
-                    "unknown parameter {name:?}; the parameters are route, reason, client, id, minutes, all, sort and limit"
-                ));
-            }
         }
         Ok(())
     }
 
     /// Whether counts of this reason are shown.
     pub fn is_counted(&self, what: What, reason: Option<Reason>) -> bool {
-        self.reasons.is_empty()
-            || match reason {
-                Some(reason) => self.is_asked(reason),
-                None => what != What::Opened,
-            }
-    }
-
-    fn is_asked(&self, reason: Reason) -> bool {
-        let mut patterns = self.reasons.iter();
-        patterns.any(|pattern| is_like(reason.code(), pattern))
+        match (&self.reasons, reason) {
+            (None, _) => true,
+            (Some(asked), Some(reason)) => asked.contains(&reason),
+            (Some(_), None) => what != What::Opened,
+        }
     }
 
     /// Whether a record may be shown, as far as that is known without reading it.
     pub fn may_show(&self, kept: &Kept) -> bool {
-        let is_asked = match kept.class.reason() {
-            Some(reason) => self.reasons.is_empty() || self.is_asked(reason),
-            None => self.reasons.is_empty() && !self.is_for_clients(),
+        let is_asked = match (&self.reasons, kept.class.reason()) {
+            (None, Some(_)) => true,
+            (Some(asked), Some(reason)) => asked.contains(&reason),
+            (reasons, None) => reasons.is_none() && !self.is_for_clients(),
         };
         // The whole story of a connection has its ordinary end, too.
-        let is_shown =
-            kept.is_failure || self.is_all || self.id.is_some() || kept.class.reason().is_none();
+        let is_shown = kept.is_failure || self.is_all || self.id.is_some();
         is_asked && is_shown
     }
 
@@ -220,6 +221,33 @@ impl Client {
     }
 }
 
+/// The reasons that a list of codes and patterns names.
+fn reasons(list: &str) -> Result<HashSet<Reason>, String> {
+    let mut asked = HashSet::new();
+    let patterns = list
+        .split(',')
+        .map(str::trim)
+        .filter(|code| !code.is_empty());
+    for (number, pattern) in patterns.enumerate() {
+        if number == PATTERNS || pattern.len() > LONGEST {
+            return Err(format!(
+                "reason has more than {PATTERNS} codes, or one with more than {LONGEST} letters"
+            ));
+        }
+        let all = Reason::ALL.iter().copied();
+        let named: Vec<_> = all
+            .filter(|reason| is_like(reason.code(), pattern))
+            .collect();
+        if named.is_empty() {
+            return Err(format!(
+                "reason: no code is like {pattern:?}; wsgate explain lists all"
+            ));
+        }
+        asked.extend(named);
+    }
+    Ok(asked)
+}
+
 fn client(text: &str) -> Client {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
@@ -264,11 +292,14 @@ mod tests {
     #[test]
     fn a_query_is_read_whole_or_refused() {
         let read = Query::read(
-            "route=%2Fws+x&reason=upstream_%2A,client_close&client=203.0.113.0/24&minutes=5&all=1&sort=idle&limit=10&id=",
+            "route=%2Fws+x&reason=origin_not_%2A,client_close&client=203.0.113.0/24&minutes=5&all=1&sort=idle&limit=10&id=",
         );
         let expected = Query {
             route: Some("/ws x".to_owned()),
-            reasons: vec!["upstream_*".to_owned(), "client_close".to_owned()],
+            reasons: Some(HashSet::from([
+                Reason::OriginNotAllowed,
+                Reason::ClientClose,
+            ])),
             client: Some(Client::Network("203.0.113.0/24".parse().unwrap())),
             id: None,
             minutes: 5,
@@ -278,6 +309,7 @@ mod tests {
         };
         assert_eq!(read.unwrap(), expected);
         assert_eq!(Query::read("").unwrap(), Query::default());
+        let many = format!("reason={}", "*i*g*,".repeat(1500));
         for (wrong, said) in [
             ("minutes=0", "minutes must be a number from 1 to 60"),
             ("minutes=61", "minutes must be"),
@@ -286,6 +318,9 @@ mod tests {
             ("all=yes", "all must be 0 or 1"),
             ("sort=up", "sort must be newest"),
             ("rout=/ws", "unknown parameter \"rout\""),
+            ("rout", "unknown parameter \"rout\""),
+            ("reason=upstream_refusd", "reason: no code is like"),
+            (many.as_str(), "reason has more than 100"),
         ] {
             assert!(Query::read(wrong).unwrap_err().starts_with(said), "{wrong}");
         }

@@ -63,6 +63,13 @@ impl SocketFile {
         }
     }
 
+    /// Whether the file is still there, and is this one.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let file = fs::symlink_metadata(&self.path);
+        file.is_ok_and(|file| (file.dev(), file.ino()) == self.identity)
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -88,8 +95,7 @@ impl UnixDoor {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let file = fs::symlink_metadata(&self.path);
-        if file.is_ok_and(|file| (file.dev(), file.ino()) == self.identity) {
+        if self.is_there() {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -13,7 +13,7 @@ use super::query::Query;
 use super::state::{Phase, STREAMS, State};
 use crate::generation::Generation;
 use crate::record::memory::{Class, Counts, Kept, What};
-use crate::record::{Event, Seen, millis, stamp};
+use crate::record::{Event, Seen, Sink, millis, stamp};
 
 /// The version of the form; it changes when a field changes its meaning or is removed.
 const SCHEMA: u32 = 1;
@@ -128,6 +128,7 @@ struct Endpoint {
     upstream: String,
     endpoint: String,
     is_healthy: bool,
+    is_checked: bool,
     in_use: usize,
     connects_failed: u64,
 }
@@ -297,7 +298,11 @@ fn tunnels(state: &State, query: &Query) -> Tunnels {
     Tunnels {
         open: listed.open,
         matching: listed.matching,
-        shown: listed.shown.into_iter().map(tunnel).collect(),
+        shown: listed
+            .shown
+            .into_iter()
+            .map(|seen| tunnel(state.sink(), seen))
+            .collect(),
     }
 }
 
@@ -307,6 +312,7 @@ fn upstreams(generation: &Generation) -> Vec<Endpoint> {
             upstream: name.clone(),
             endpoint: member.endpoint.to_string(),
             is_healthy: group.is_healthy(member),
+            is_checked: group.settings().health_check.is_some(),
             in_use: member.open(),
             connects_failed: member.connects().1,
         })
@@ -323,13 +329,14 @@ fn certificates(generation: &Generation) -> Vec<Certificate> {
     certificates.collect()
 }
 
-fn tunnel(seen: Seen) -> Tunnel {
+fn tunnel(sink: &Sink, seen: Seen) -> Tunnel {
     let Seen {
-        record,
+        mut record,
         age,
         idle,
         traffic,
     } = seen;
+    sink.shorten(&mut record);
     let [bytes_client_to_upstream, bytes_upstream_to_client] = traffic.bytes;
     let [messages_client_to_upstream, messages_upstream_to_client] = traffic.messages;
     let last = record.attempts.into_iter().next_back();

@@ -3,6 +3,7 @@
 //!
 //! All of it is bounded, and nothing is kept unless the admin listener is configured.
 
+mod lately;
 mod minutes;
 mod recent;
 mod runs;
@@ -34,6 +35,19 @@ pub enum What {
     Request,
     /// A tunnel that ended.
     Ended,
+}
+
+impl What {
+    /// Whether it is one of those of which `self` is a part: all handshakes, all connections, all ends.
+    fn is_part_of(self, other: Self) -> bool {
+        match self {
+            Self::Opened | Self::Refused => matches!(other, Self::Opened | Self::Refused),
+            Self::Unread => matches!(other, Self::Opened | Self::Refused | Self::Unread),
+            // Requests that succeeded are not counted.
+            Self::Request => false,
+            Self::Ended => other == Self::Ended,
+        }
+    }
 }
 
 /// What records have in common that are remembered together.
@@ -127,6 +141,7 @@ impl Memory {
         let mut inner = self.inner();
         if !matches!(class, Some(Class::Process(_))) {
             inner.minutes.add(now, what(record), record);
+            inner.runs.count(now, what(record));
         }
         if let Some(class) = class.filter(|_| record.is_failure()) {
             inner.runs.add(now, class, record);

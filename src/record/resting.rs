@@ -61,6 +61,7 @@ impl Resting {
             return;
         }
         let mut record = self.kept.packed().unpack();
+        self.sink.shorten(&mut record);
         let failure = describe(&mut record);
         // Before the record, so that its reader does not find the tunnel.
         self.sink.tunnels().remove(&self.kept);

@@ -219,7 +219,12 @@ impl Sink {
             .log
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if current.client_address != log.client_address {
+        let shows = |log: &Log| match log.client_address {
+            ClientAddress::Full => 2,
+            ClientAddress::Truncated => 1,
+            ClientAddress::Off => 0,
+        };
+        if shows(log) < shows(&current) {
             self.shared.memory.forget_clients();
         }
         *current = Arc::new(log.clone());
@@ -228,6 +233,27 @@ impl Sink {
     /// The current settings.
     pub(crate) fn log(&self) -> Arc<Log> {
         self.shared.log()
+    }
+
+    /// An address that a record has, in the form that `log.client_address` asks for now.
+    pub(crate) fn shown_address(&self, written: &str) -> Option<String> {
+        if self.log().client_address == ClientAddress::Full {
+            return Some(written.to_owned());
+        }
+        if let Ok(ip) = written.parse::<IpAddr>() {
+            return self.address(ip, None);
+        }
+        let with_port = written.parse::<std::net::SocketAddr>().ok()?;
+        self.address(with_port.ip(), Some(with_port.port()))
+    }
+
+    /// Brings the addresses of a record that was made earlier into the form that `log.client_address` asks for now.
+    pub(crate) fn shorten(&self, record: &mut Record) {
+        for address in [&mut record.client, &mut record.peer] {
+            *address = address
+                .take()
+                .and_then(|written| self.shown_address(&written));
+        }
     }
 
     /// An address in the form that `log.client_address` asks for.

@@ -1,4 +1,4 @@
-// All texts of the page. {name} is a place that page.js fills in. A list is the forms for "one" and "other".
+// All texts of the page. {name} is a place that the page fills in. A list is the forms for "one" and "other".
 // Both languages must have the same keys; the mock checks this when it starts.
 
 export const words = {
@@ -60,6 +60,7 @@ export const words = {
     began: 'It began at {time}, {ago}.',
     affected: ['{clients} is affected{where}.', '{clients} are affected{where}.'],
     affectedMore: 'At least {clients} are affected{where}.',
+    theUpstream: 'The upstream is {upstream}.', theUpstreams: 'Most of them were for the upstream {upstream}.',
     onRoute: ', on the route {route}', onRoutes: ', most of them on the route {route}',
 
     seeCode: 'They see close code {code}.', seeStatus: 'They see {code}.',
@@ -68,7 +69,7 @@ export const words = {
     ownHint: 'The record itself says:',
     openLast: 'Open the last case', showRecords: 'List its records', moreFacts: 'Who is affected', details: 'Details',
     other: ['{n} more problem', '{n} more problems'],
-    causedBy: 'Caused by', code: 'Code', total: 'Since it began', recent: 'In the last 5 minutes', share: 'Share in the last 5 minutes',
+    causedBy: 'Caused by', code: 'Code', total: 'Since it began', recent: 'In the last minute', share: 'Share in the last minute',
     last: 'Last', clients: 'Clients', routes: 'Routes', origins: 'Origins', clientSees: 'The client sees', subject: 'What it is about',
     approx: 'about {n}',
     sevBad: 'wrong', sevLook: 'worth a look', sevNote: 'note',
@@ -209,6 +210,7 @@ export const words = {
     began: '从 {time} 开始（{ago}）。',
     affected: '{clients}受影响{where}。',
     affectedMore: '至少 {clients}受影响{where}。',
+    theUpstream: '上游是 {upstream}。', theUpstreams: '其中大多发往上游 {upstream}。',
     onRoute: '，都在路由 {route} 上', onRoutes: '，多数在路由 {route} 上',
 
     seeCode: '他们看到关闭码 {code}。', seeStatus: '他们看到 {code}。',
@@ -217,7 +219,7 @@ export const words = {
     ownHint: '记录里的提示（英文）：',
     openLast: '打开最近一例', showRecords: '列出相关记录', moreFacts: '谁受影响', details: '详细信息',
     other: '另有 {n} 个问题',
-    causedBy: '由谁引起', code: '原因码', total: '开始以来', recent: '最近 5 分钟', share: '最近 5 分钟占比',
+    causedBy: '由谁引起', code: '原因码', total: '开始以来', recent: '最近一分钟', share: '最近一分钟占比',
     last: '最近一次', clients: '客户端', routes: '路由', origins: 'Origin', clientSees: '客户端看到', subject: '所涉对象',
     approx: '约 {n}',
     sevBad: '有问题', sevLook: '需留意', sevNote: '备注',

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use super::Class;
+use super::lately::Lately;
+use super::{Class, What};
 use crate::reason::{By, Level};
 use crate::record::Record;
 use crate::record::flood::network;
@@ -13,6 +14,12 @@ use crate::record::top::{Frequent, Top};
 
 /// After so much time without another failure of its kind, a run is over.
 pub const QUIET: Duration = Duration::from_secs(5 * 60);
+
+/// The time of [`Run::recent`].
+const LATELY: Duration = Duration::from_secs(60);
+
+/// An estimate of less than this part of all is left out.
+const RARE: u64 = 10;
 
 /// So many different clients of a run are counted.
 const CLIENTS: usize = 500;
@@ -28,6 +35,10 @@ pub struct Run {
     pub last: Duration,
     /// How many there were.
     pub count: u64,
+    /// How many there were in the last minute.
+    pub recent: u64,
+    /// How many there were of its kind (all handshakes, all ends) in that time, but since its begin. 0: that is not known.
+    pub recent_of: u64,
     /// Who caused the last of them.
     pub by: Option<By>,
     /// The highest level among them.
@@ -40,6 +51,8 @@ pub struct Run {
     pub clients: Vec<Frequent>,
     /// The most frequent routes.
     pub routes: Vec<Frequent>,
+    /// The most frequent upstreams, each with the endpoint that was tried last.
+    pub upstreams: Vec<Frequent>,
     /// The most frequent Origins.
     pub origins: Vec<Frequent>,
     /// The most frequent close codes that clients see.
@@ -53,7 +66,15 @@ pub struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     runs: HashMap<Class, Going>,
+    kinds: HashMap<What, Kind>,
     hasher: RandomState,
+}
+
+/// How often a kind of thing happened.
+#[derive(Debug, Default)]
+struct Kind {
+    lately: Lately,
+    total: u64,
 }
 
 /// A run that may go on.
@@ -62,6 +83,9 @@ struct Going {
     begun: Duration,
     last: Duration,
     count: u64,
+    lately: Lately,
+    /// How many of its kind there had been before it began.
+    before: u64,
     by: Option<By>,
     level: Level,
     /// Hashes with a secret key.
@@ -69,6 +93,7 @@ struct Going {
     are_more: bool,
     clients: Top,
     routes: Top,
+    upstreams: Top,
     origins: Top,
     client_sees: Top,
     hint: Option<String>,
@@ -76,19 +101,38 @@ struct Going {
 }
 
 impl Runs {
-    /// Counts a failure.
+    /// Counts what happened, whether it failed or not.
+    pub fn count(&mut self, now: Duration, what: What) {
+        let kind = self.kinds.entry(what).or_default();
+        kind.lately.add(now);
+        kind.total += 1;
+    }
+
+    /// A sum over all things of the kind of a class.
+    fn sum(&self, class: Class, each: impl Fn(&Kind) -> u64) -> u64 {
+        let Class::End(what, _) = class else {
+            return 0;
+        };
+        let kinds = self.kinds.iter();
+        let parts = kinds.filter(|(other, _)| what.is_part_of(**other));
+        parts.map(|(_, kind)| each(kind)).sum()
+    }
+
+    /// Counts a failure, after [`Runs::count`].
     pub fn add(&mut self, now: Duration, class: Class, record: &Record) {
         let level = record.level.unwrap_or(Level::Info);
         let client = self.client(record);
+        let before = self.sum(class, |kind| kind.total).saturating_sub(1);
         let run = self
             .runs
             .entry(class)
-            .or_insert_with(|| Going::new(now, level));
+            .or_insert_with(|| Going::new(now, level, before));
         if now.saturating_sub(run.last) > QUIET {
-            *run = Going::new(now, level);
+            *run = Going::new(now, level, before);
         }
         run.last = run.last.max(now);
         run.count += 1;
+        run.lately.add(now);
         run.by = record.by;
         run.level = run.level.max(level);
         if let Some(client) = client {
@@ -99,9 +143,18 @@ impl Runs {
             }
         }
         let sees = record.client_sees.map(|code| code.to_string());
+        let tried = record
+            .attempts
+            .last()
+            .map(|attempt| attempt.endpoint.as_str());
+        let upstream = record.upstream.as_ref().map(|name| match tried {
+            Some(endpoint) => format!("{name} {endpoint}"),
+            None => name.clone(),
+        });
         for (top, value) in [
             (&mut run.clients, &record.client),
             (&mut run.routes, &record.route),
+            (&mut run.upstreams, &upstream),
             (&mut run.origins, &record.origin),
             (&mut run.client_sees, &sees),
         ] {
@@ -131,23 +184,37 @@ impl Runs {
     pub fn going_on(&mut self, now: Duration) -> Vec<Run> {
         self.runs
             .retain(|_, run| now.saturating_sub(run.last) <= QUIET);
-        let runs = self.runs.iter();
-        runs.map(|(class, run)| run.shown(*class)).collect()
+        let runs = self.runs.iter().map(|(class, run)| {
+            let mut shown = run.shown(*class);
+            // Right after its begin, what happened before does not count.
+            (shown.recent, shown.recent_of) = match now.saturating_sub(run.begun) < LATELY {
+                true => (run.count, self.sum(*class, |kind| kind.total) - run.before),
+                false => (
+                    run.lately.sum(now),
+                    self.sum(*class, |kind| kind.lately.sum(now)),
+                ),
+            };
+            shown
+        });
+        runs.collect()
     }
 }
 
 impl Going {
-    fn new(now: Duration, level: Level) -> Self {
+    fn new(now: Duration, level: Level, before: u64) -> Self {
         Self {
             begun: now,
             last: now,
             count: 0,
+            lately: Lately::default(),
+            before,
             by: None,
             level,
             seen: HashSet::new(),
             are_more: false,
             clients: Top::default(),
             routes: Top::default(),
+            upstreams: Top::default(),
             origins: Top::default(),
             client_sees: Top::default(),
             hint: None,
@@ -161,18 +228,28 @@ impl Going {
             begun: self.begun,
             last: self.last,
             count: self.count,
+            recent: 0,
+            recent_of: 0,
             by: self.by,
             level: self.level,
             different_clients: self.seen.len(),
             are_more: self.are_more,
-            clients: self.clients.clone().named(),
-            routes: self.routes.clone().named(),
-            origins: self.origins.clone().named(),
-            client_sees: self.client_sees.clone().named(),
+            clients: frequent(&self.clients, self.count),
+            routes: frequent(&self.routes, self.count),
+            upstreams: frequent(&self.upstreams, self.count),
+            origins: frequent(&self.origins, self.count),
+            client_sees: frequent(&self.client_sees, self.count),
             hint: self.hint.clone(),
             conn: self.conn.clone(),
         }
     }
+}
+
+/// The most frequent of many texts, without those that may be as rare as all others.
+fn frequent(top: &Top, count: u64) -> Vec<Frequent> {
+    let mut named = top.clone().named();
+    named.retain(|one| !one.approximate || one.count.saturating_mul(RARE) > count);
+    named
 }
 
 #[cfg(test)]
@@ -213,6 +290,8 @@ mod tests {
             ("0.0.0.1", 2)
         );
         assert_eq!(run.client_sees[0].value, "1006");
+        // Nothing else was counted as a handshake.
+        assert_eq!(run.recent, 0);
         // Another one after the gap begins anew.
         runs.add(at(1701), CLASS, &refused(3));
         let run = runs.going_on(at(1701)).pop().unwrap();
@@ -222,6 +301,28 @@ mod tests {
         );
         assert!(runs.going_on(at(2002)).is_empty());
         assert!(runs.runs.is_empty());
+    }
+
+    #[test]
+    fn a_share_is_of_the_last_minute_and_of_what_came_since_the_begin() {
+        let at = Duration::from_secs;
+        let mut runs = Runs::default();
+        let mut happen = |second, what, times: u64| {
+            for _ in 0..times {
+                runs.count(at(second), what);
+                if what == What::Refused {
+                    runs.add(at(second), CLASS, &refused(1));
+                }
+            }
+            let run = runs.going_on(at(second)).pop();
+            run.map(|run| (run.recent, run.recent_of))
+        };
+        assert_eq!(happen(1000, What::Opened, 300), None);
+        assert_eq!(happen(1000, What::Unread, 70), None);
+        assert_eq!(happen(1010, What::Refused, 5), Some((5, 5)));
+        assert_eq!(happen(1020, What::Opened, 5), Some((5, 10)));
+        assert_eq!(happen(1100, What::Opened, 1), Some((0, 1)));
+        assert_eq!(happen(1110, What::Refused, 2), Some((2, 3)));
     }
 
     #[test]

@@ -165,7 +165,11 @@ impl Sockets {
         let Some(path) = wanted else {
             return Ok((None, None));
         };
-        if let Some(open) = self.socket.as_ref().filter(|open| open.file.path() == path) {
+        if let Some(open) = self
+            .socket
+            .as_ref()
+            .filter(|open| open.file.path() == path && open.file.is_there())
+        {
             return Ok((Some(open.clone()), None));
         }
         let (file, door) = SocketFile::bind(path).map_err(|cause| BindError {

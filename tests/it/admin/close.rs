@@ -50,7 +50,7 @@ pub fn closed_by_operator() -> Line {
     assert_eq!(record.text("first_close"), "proxy");
     assert_eq!(record.number("client_sees"), Some(1001));
     let detail = record.text("detail");
-    let named = r"asked for on the admin listener by Zo\xc3\xab\x0a at 3, from 127.0.0.1:";
+    let named = "asked for on the admin listener by Zoë at 3, from 127.0.0.1:";
     assert!(detail.starts_with(named), "{detail}");
     echoes(&mut other, "still here");
     assert_eq!(status(&proxy, "")["tunnels"]["open"], 1);
