@@ -30,6 +30,8 @@ mod health_checks;
 mod interop;
 /// Names of upstreams, with hosts files and name servers of the tests.
 mod names;
+/// The page of the admin service in a browser.
+mod page;
 /// The program as process 1, and on a file system that does not answer.
 mod process;
 /// Metrics, alerts and the dashboard in Prometheus.

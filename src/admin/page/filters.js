@@ -55,6 +55,7 @@ export function setFilters(change) {
 const followers = []
 export const whenFiltersChange = run => followers.push(run)
 function filtersChanged() {
+  state.matching = undefined
   writeForm()
   renderFilters()
   for (const run of followers) run()

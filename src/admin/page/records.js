@@ -101,10 +101,7 @@ export function forgetRows() {
   for (const row of records.rows.values()) row.drawn = undefined
 }
 
-whenFiltersChange(() => {
-  records.reset = true
-  state.matching = undefined
-})
+whenFiltersChange(() => { records.reset = true })
 whenLeft($('records-scroll'), () => renderRecords())
 $('new').addEventListener('click', () => {
   $('records-scroll').scrollTop = 0

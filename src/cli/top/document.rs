@@ -56,6 +56,7 @@ pub(super) struct Problem {
     pub at_least: Flag,
     pub clients: List<Part<Frequent>>,
     pub routes: List<Part<Frequent>>,
+    pub upstreams: List<Part<Frequent>>,
     pub origins: List<Part<Frequent>>,
     pub client_sees: List<Part<Frequent>>,
     pub cause: Text,
@@ -156,6 +157,7 @@ pub(super) struct Upstream {
     pub upstream: Text,
     pub endpoint: Text,
     pub is_healthy: Flag,
+    pub is_checked: Flag,
     pub in_use: Number,
     pub connects_failed: Number,
 }

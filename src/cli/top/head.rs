@@ -165,7 +165,9 @@ pub(super) fn often(problem: &Problem, language: Language) -> String {
     };
     let recent = count(recent);
     let of = match (&*problem.of, language) {
+        ("handshakes", Language::En) => "handshakes fail",
         ("handshakes", Language::Zh) => "握手",
+        ("connections", Language::En) => "connections fail",
         ("ends", Language::En) => "ends of tunnels",
         ("ends", Language::Zh) => "隧道的结束",
         ("connections", Language::Zh) => "连接",
@@ -173,17 +175,19 @@ pub(super) fn often(problem: &Problem, language: Language) -> String {
         (of, _) => of,
     };
     match (problem.share.0, language) {
-        (Some(share), Language::En) => format!("{share}% of all {of}, {recent} in 5 minutes"),
-        (Some(share), Language::Zh) => format!("占全部{of}的 {share}%，5 分钟内 {recent} 次"),
-        (None, Language::En) => format!("{recent} in 5 minutes"),
-        (None, Language::Zh) => format!("5 分钟内 {recent} 次"),
+        (_, Language::En) if recent == "0" => "not in the last minute".to_owned(),
+        (_, Language::Zh) if recent == "0" => "最近一分钟没有发生".to_owned(),
+        (Some(share), Language::En) => format!("{share}% of all {of}, {recent} in the last minute"),
+        (Some(share), Language::Zh) => format!("占全部{of}的 {share}%，最近一分钟 {recent} 次"),
+        (None, Language::En) => format!("{recent} in the last minute"),
+        (None, Language::Zh) => format!("最近一分钟 {recent} 次"),
     }
 }
 
 /// Who is affected: how many, what they see, where, and then the most frequent ones.
 pub(super) fn who(problem: &Problem, language: Language) -> String {
     let mut parts = Vec::new();
-    if let Some(clients) = problem.different_clients.0 {
+    if let Some(clients) = problem.different_clients.0.filter(|clients| *clients > 0) {
         let is_least = problem.at_least.0 == Some(true);
         parts.push(match (language, clients, is_least) {
             (Language::En, 1, false) => "1 client".to_owned(),
@@ -193,9 +197,16 @@ pub(super) fn who(problem: &Problem, language: Language) -> String {
             (Language::Zh, _, true) => format!("至少 {clients} 个客户端"),
         });
     }
-    let lists: [(&str, &List<Part<Frequent>>); 3] = [
+    let none = List::default();
+    let origins = match problem.code.starts_with("origin_") {
+        true => &problem.origins,
+        false => &none,
+    };
+    let lists: [(&str, &List<Part<Frequent>>); 5] = [
         (language.pick("see ", "看到 "), &problem.client_sees),
         (language.pick("on ", "路由 "), &problem.routes),
+        (language.pick("from pages of ", "页面 "), origins),
+        (language.pick("upstream ", "上游 "), &problem.upstreams),
         (language.pick("most often ", "最常见 "), &problem.clients),
     ];
     for (name, list) in lists {

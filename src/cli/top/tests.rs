@@ -159,7 +159,7 @@ fn the_first_lines_say_what_is_wrong_for_whom_and_what_to_do() {
         [
             "wsgate 0.1.0  voice-7f9c  ready  up 9h30m  412/8000 connections     17:30:00 UTC",
             " BAD  since 17:21:13 (8m47s): upstream_refused and 1 more",
-            "what  93% of all handshakes, 180 in 5 minutes: the upstream refused",
+            "what  93% of all handshakes fail, 180 in the last minute: the upstream refused",
             "who   at least 87 clients, see 1006, on /ws, most often 203.0.113.7",
             "do    start the upstream",
         ]

@@ -72,8 +72,8 @@ fn problem_row(problem: &Problem, document: &Document, ui: &Ui) -> Row {
     let since = document.clock(&problem.since);
     let recent = problem.recent.0.map(count);
     let how_often = match (recent, ui.language) {
-        (Some(recent), Language::En) => format!("{recent} in 5 min, since {since}"),
-        (Some(recent), Language::Zh) => format!("5 分钟内 {recent} 次，始于 {since}"),
+        (Some(recent), Language::En) => format!("{recent} in the last minute, since {since}"),
+        (Some(recent), Language::Zh) => format!("最近一分钟 {recent} 次，始于 {since}"),
         (None, Language::En) => format!("since {since}"),
         (None, Language::Zh) => format!("始于 {since}"),
     };

@@ -25,6 +25,9 @@ pub(super) fn rows(document: &Document, ui: &Ui) -> Vec<Row> {
     }
     for upstream in document.upstreams.iter() {
         let (health, style) = match upstream.is_healthy.0 {
+            Some(true) if upstream.is_checked.0 == Some(false) => {
+                (pick("not checked", "未检查"), Style::new())
+            }
             Some(true) => (pick("healthy", "健康"), Style::new()),
             Some(false) => (pick("UNHEALTHY", "不健康"), ui.paint.bad()),
             None => (pick("not checked", "未检查"), Style::new()),
