@@ -55,10 +55,10 @@ export function setFilters(change) {
 const followers = []
 export const whenFiltersChange = run => followers.push(run)
 function filtersChanged() {
-  state.matching = undefined
+  // First, because the number of matching records is that of the filters before.
+  for (const run of followers) run()
   writeForm()
   renderFilters()
-  for (const run of followers) run()
 }
 
 export const hides = f => Boolean(f.route || f.reason || f.client || f.id || f.minutes !== 60 || f.wrong.length)

@@ -101,7 +101,10 @@ export function forgetRows() {
   for (const row of records.rows.values()) row.drawn = undefined
 }
 
-whenFiltersChange(() => { records.reset = true })
+whenFiltersChange(() => {
+  records.reset = true
+  state.matching = undefined
+})
 whenLeft($('records-scroll'), () => renderRecords())
 $('new').addEventListener('click', () => {
   $('records-scroll').scrollTop = 0

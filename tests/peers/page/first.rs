@@ -36,17 +36,10 @@ fn part<'v>(shown: &'v Value, name: &str) -> &'v str {
     text(&shown[name]["text"])
 }
 
-/// Six refusals because of the upstream, from two addresses; gives the first record.
-fn refuse_six(proxy: &Proxy) -> Line {
-    let refuse = |last| {
-        let client = RawClient::plain_from(Ipv4Addr::new(127, 0, 0, last), proxy.address());
-        refused_from(proxy, client, "/ws", &[])
-    };
-    let first = refuse(2);
-    for last in [2, 3, 2, 3, 3] {
-        refuse(last);
-    }
-    first
+/// A refusal because of the upstream.
+fn refuse(proxy: &Proxy, last: u8) -> Line {
+    let client = RawClient::plain_from(Ipv4Addr::new(127, 0, 0, last), proxy.address());
+    refused_from(proxy, client, "/ws", &[])
 }
 
 #[test]
@@ -57,11 +50,13 @@ fn an_upstream_that_is_down_is_said_first_on_large_and_small_screens() {
             .and("/fine", "fine", "builtin:echo")
             .before(&nobody.url()),
     );
-    // What came before the trouble does not count.
-    drop(opened(&proxy, "/fine", &[]));
-    let first = refuse_six(&proxy);
+    // Six refusals from two addresses, and two tunnels.
+    let first = refuse(&proxy, 2);
     for _ in 0..2 {
         drop(opened(&proxy, "/fine", &[]));
+    }
+    for last in [2, 3, 2, 3, 3] {
+        refuse(&proxy, last);
     }
     let visit = Visit::start(
         &proxy,
@@ -98,6 +93,7 @@ fn an_upstream_that_is_down_is_said_first_on_large_and_small_screens() {
             &format!("began at {}", minute(&first)),
             "has happened 6 times",
             "2 clients are affected, on the route /ws",
+            &nobody.url(),
         ] {
             assert!(lead.contains(said), "no {said:?} in {lead}");
         }
