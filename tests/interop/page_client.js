@@ -284,6 +284,7 @@ async function panel(page) {
       steps: lines('.story .what'),
       attempts: lines('.story ul li'),
       todo: lines('.todo p')[0] ?? '',
+      todoFirst: Boolean(body.querySelector('.todo + section .story')),
       raw: lines('details pre')[0] ?? '',
       wide: body.scrollWidth > body.clientWidth,
     };

@@ -29,6 +29,8 @@ export function openRecord(r) {
   const body = openPanel(conn, title)
   const cause = str(explained(reason)?.cause)
   if (cause) { const p = make('p', 'lead'); prose(p, sentence(cause, state.lang === 'zh')); body.append(p) }
+  const todo = make('p'), own = make('p', 'own')
+  if (writeTodo(todo, own, reason || str(r.event), str(r.hint))) body.append(make('div', 'todo', make('h3', '', t('fix')), todo, own))
   if (conn) body.append(section(t('story'), story(r)))
   if (str(r.detail)) body.append(section(t('detail'), quoted(r.detail)))
   const suspect = obj(r.suspect)
@@ -47,8 +49,6 @@ export function openRecord(r) {
   }
   const problems = list(r.problems).map(str).filter(Boolean)
   if (problems.length) body.append(section(t('problems'), ...problems.map(p => quoted(p))))
-  const todo = make('p'), own = make('p', 'own')
-  if (writeTodo(todo, own, reason || str(r.event), str(r.hint))) body.append(make('div', 'todo', make('h3', '', t('fix')), todo, own))
 
   if (conn) {
     const others = group(make('p', 'quiet', t('loading')))

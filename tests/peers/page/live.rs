@@ -87,6 +87,7 @@ fn expect_story(story: &Value, record: &Line) {
     );
     let hint = record.text("hint").replace('`', "");
     assert_eq!(text(&story["todo"])[1..], format!("{}.", &hint[1..]));
+    assert_eq!(story["todoFirst"], true, "what to do comes late");
     let steps: Vec<_> = story["steps"]
         .as_array()
         .unwrap()
