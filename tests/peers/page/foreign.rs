@@ -46,16 +46,16 @@ fn other_pages_can_neither_read_nor_close_nor_drain() {
         assert_eq!(done["form close"], "answered", "{done:#?}");
         assert_eq!(done["window"], "not readable", "{done:#?}");
     }
-    let link = report.detail("link").0;
-    assert!(
-        text(&link["text"]).contains("another page leads here"),
-        "{link:#}"
-    );
     echoes(&mut client, "still here");
     assert_eq!(proxy.events("closed"), 0);
     assert_eq!(proxy.events("draining"), 0);
     assert_eq!(status(&proxy, "")["phase"], "ready");
     assert_eq!(status(&proxy, "")["streams"]["open"], 0);
+    let link = report.detail("link").0;
+    assert!(
+        text(&link["text"]).contains("another page leads here"),
+        "{link:#}"
+    );
     drop(client);
     proxy.stop();
 }
