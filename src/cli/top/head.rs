@@ -130,16 +130,20 @@ fn state(document: &Document, ui: &Ui) -> Line<'static> {
     ])
 }
 
-/// What happens while nothing is wrong. The last minute is still running, so the one before it is shown, too.
+/// What happens while nothing is wrong.
 fn activity(document: &Document, ui: &Ui) -> String {
     let totals = &document.totals;
     let opened = count(totals.opened.or_zero());
     let refused = count(totals.refused.sum());
     let ended = count(totals.ended.sum());
     let minutes = document.minutes.len();
+    let span = match minutes {
+        1 => "minute".to_owned(),
+        _ => format!("{minutes} minutes"),
+    };
     match ui.language {
         Language::En => format!(
-            "in the last {minutes} minutes {opened} handshakes opened, {refused} refused, {ended} tunnels ended"
+            "in the last {span} {opened} handshakes opened, {refused} refused, {ended} tunnels ended"
         ),
         Language::Zh => format!(
             "最近 {minutes} 分钟：打开 {opened} 个握手，拒绝 {refused} 个，结束 {ended} 个隧道"
