@@ -1,7 +1,7 @@
 //! Whether all is well, and if not, since when, for whom, and what to do first.
 //!
 //! A reason is a problem while it occurs again and again; [`of_own`] and [`of_foreign`] say how much it matters. Conditions of the process
-//! that are no reason of a record are a [`Trouble`].
+//! that are not the reason of a record are a [`Trouble`].
 
 use std::time::{Duration, SystemTime};
 
@@ -154,7 +154,7 @@ fn of_run(run: Run, with_others: u64, is_ready: bool) -> Option<Problem> {
 }
 
 /// The share of all failures of the same kind that are not the clients' fault, in percent, if this run is a good part of
-/// them. An upstream that fails in several ways is no better than one that always fails in the same way.
+/// them. An upstream that fails in several ways is as bad as one that always fails in the same way.
 fn shared(run: &Run, runs: &[Run]) -> u64 {
     let Class::End(what, _) = run.class else {
         return 0;

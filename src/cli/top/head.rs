@@ -84,42 +84,7 @@ fn state(document: &Document, ui: &Ui) -> Line<'static> {
             0 => "没有问题".to_owned(),
             notes => format!("没有问题；{notes} 条提示"),
         },
-        (_, Language::En) => {
-            let since = if since.is_empty() {
-                String::new()
-            } else {
-                format!("since {since}")
-            };
-            let ago = if ago.is_empty() {
-                String::new()
-            } else {
-                format!(" ({ago})")
-            };
-            let more = if more == 0 {
-                String::new()
-            } else {
-                format!(" and {more} more")
-            };
-            format!("{since}{ago}: {what}{more}")
-        }
-        (_, Language::Zh) => {
-            let since = if since.is_empty() {
-                String::new()
-            } else {
-                format!("始于 {since}")
-            };
-            let ago = if ago.is_empty() {
-                String::new()
-            } else {
-                format!("（{ago}）")
-            };
-            let more = if more == 0 {
-                String::new()
-            } else {
-                format!("，另有 {more} 个")
-            };
-            format!("{since}{ago}：{what}{more}")
-        }
+        _ => trouble(&since, &ago, &what, more, language),
     };
     let badge = format!(" {} ", cut(&document.state, 8).to_uppercase());
     let room = ui.width.saturating_sub(width(&badge) + 1);
@@ -128,6 +93,24 @@ fn state(document: &Document, ui: &Ui) -> Line<'static> {
         Span::raw(" "),
         Span::styled(cut(&words, room), ui.paint.strong()),
     ])
+}
+
+/// Since when, what, and how much more. A condition such as a full proxy does not say since when.
+fn trouble(since: &str, ago: &str, what: &str, more: usize, language: Language) -> String {
+    let around = |before: &str, text: &str, after: &str| match text.is_empty() {
+        true => String::new(),
+        false => format!("{before}{text}{after}"),
+    };
+    let (since, colon) = match language {
+        Language::En => (around("since ", since, "") + &around(" (", ago, ")"), ": "),
+        Language::Zh => (around("始于 ", since, "") + &around("（", ago, "）"), "："),
+    };
+    let more = match (more, language) {
+        (0, _) => String::new(),
+        (_, Language::En) => format!(" and {more} more"),
+        (_, Language::Zh) => format!("，另有 {more} 个"),
+    };
+    format!("{}{what}{more}", around("", &since, colon))
 }
 
 /// What happens while nothing is wrong.

@@ -172,6 +172,9 @@ fn the_first_lines_say_what_is_wrong_for_whom_and_what_to_do() {
         "certificate_expiring tls.crt",
         "do    renew it",
     ]);
+    // A condition that does not say since when.
+    look["since"] = json!(null);
+    Seen::new(&look).shows(&[" LOOK  certificate_expiring tls.crt"]);
     let mut well = bad();
     well["state"] = json!("well");
     well["problems"] = json!([{ "severity": "note", "code": "origin_not_allowed" }]);

@@ -117,7 +117,7 @@ pub(super) struct Form {
     pub values: [String; 4],
     /// The value that is edited.
     pub at: usize,
-    /// Whether the minutes are no number from 1 to 60.
+    /// Whether the minutes are not a number from 1 to 60.
     pub is_wrong: bool,
 }
 
