@@ -401,10 +401,8 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The wall-clock time `ago` before now in the form of records: RFC 3339 in UTC with milliseconds.
+/// A time in the form of records: RFC 3339 in UTC with milliseconds, cut off and not rounded.
 #[must_use]
-pub fn stamp(ago: Duration) -> String {
-    let now = SystemTime::now();
-    let then = now.checked_sub(ago).unwrap_or(now);
-    humantime::format_rfc3339_millis(then.max(SystemTime::UNIX_EPOCH)).to_string()
+pub fn stamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }

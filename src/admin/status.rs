@@ -186,7 +186,7 @@ fn status(state: &State, generation: &Generation, query: &Query, recent: Recent)
     let process = Process::read();
     Status {
         schema: SCHEMA,
-        time: stamp(Duration::ZERO),
+        time: stamp(SystemTime::now()),
         version: env!("CARGO_PKG_VERSION"),
         instance: state.sink().instance().to_owned(),
         started: rfc3339(state.metrics().started()),
@@ -353,7 +353,7 @@ fn tunnel(sink: &Sink, seen: Seen) -> Tunnel {
         origin: record.origin,
         user_agent: record.user_agent,
         generation: record.generation,
-        opened_at: stamp(age),
+        opened_at: stamp(SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)),
         age_ms: millis(age),
         idle_ms: millis(idle),
         bytes_client_to_upstream,

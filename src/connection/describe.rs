@@ -101,7 +101,7 @@ pub(super) fn describe_end(closed: Closed, record: &mut Record) -> Failure {
     record.pongs = Some(closed.pongs);
     record.write_stall_client_ms = Some(millis(closed.write_stall_client));
     record.write_stall_upstream_ms = Some(millis(closed.write_stall_upstream));
-    record.ended_at = Some(stamp(closed.close_wait));
+    record.ended_at = Some(stamp(closed.ended_at));
     record.close_wait_ms = Some(millis(closed.close_wait));
     record.notes.extend(closed.notes);
     closed.failure

@@ -1,7 +1,7 @@
 //! The record of an open tunnel. It takes little memory until the tunnel ends.
 
 use std::task::Context;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use super::live::Kept;
 use super::packed::Packed;
@@ -71,7 +71,7 @@ impl Resting {
         record.status = Some(SWITCHED);
         let lasted = self.opened.elapsed();
         record.lasted_ms.get_or_insert_with(|| millis(lasted));
-        record.ended_at.get_or_insert_with(|| stamp(Duration::ZERO));
+        record.ended_at.get_or_insert_with(|| stamp(SystemTime::now()));
         record.close_wait_ms.get_or_insert(0);
         self.sink.emit(record);
     }

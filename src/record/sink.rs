@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::count::count;
 use super::flood::Floods;
@@ -282,7 +282,7 @@ impl Shared {
 
     /// The line of a record, which is also remembered if it may be asked for later.
     fn line(&self, record: &mut Record) -> Vec<u8> {
-        record.time = stamp(Duration::ZERO);
+        record.time = stamp(SystemTime::now());
         record.schema = SCHEMA;
         record.version = env!("CARGO_PKG_VERSION");
         record.instance.clone_from(&self.settings.instance);

@@ -2,7 +2,7 @@
 
 mod hint;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use humantime::format_duration;
 
@@ -35,6 +35,8 @@ pub(super) struct First {
     pub idle: Duration,
     /// When it happened.
     pub at: Moment,
+    /// The same by the system's clock. It is read here, because a record that is written late would put it later.
+    ended_at: SystemTime,
     /// What broke after that.
     pub then: Option<String>,
     /// What the proxy tells the peers about it.
@@ -82,6 +84,8 @@ pub struct Closed {
     pub messages_upstream_to_client: u64,
     /// From the last byte of either peer to the event that ended the tunnel.
     pub idle: Duration,
+    /// When the event happened that ended the tunnel.
+    pub ended_at: SystemTime,
     /// From the event that ended the tunnel to its real end: the wait for the answer to a Close, or for the last bytes
     /// of the other side.
     pub close_wait: Duration,
@@ -107,6 +111,7 @@ impl First {
             lasted: Duration::ZERO,
             idle: Duration::ZERO,
             at: Moment::now(),
+            ended_at: SystemTime::now(),
             then: None,
             farewell: Some(farewell),
         }
@@ -127,6 +132,7 @@ impl First {
             lasted,
             idle: Duration::ZERO,
             at: Moment::now(),
+            ended_at: SystemTime::now(),
             then: None,
         })
     }
@@ -393,6 +399,7 @@ impl Tunnel {
             messages_client_to_upstream: client.messages,
             messages_upstream_to_client: upstream.messages,
             idle: first.map_or_else(|| self.active().elapsed(), |first| first.idle),
+            ended_at: first.map_or_else(SystemTime::now, |first| first.ended_at),
             close_wait: first.map_or(Duration::ZERO, |first| first.at.elapsed()),
             pings: self.pings.into(),
             pongs: client.pongs.into(),
