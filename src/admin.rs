@@ -252,7 +252,11 @@ pub fn slots(service: Service) -> Slots {
 mod tests {
     use std::io::Write;
     use std::sync::Arc;
+    use std::task::{Context, Waker};
 
+    use http::Request;
+    use http_body_util::BodyExt;
+    use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::net::TcpStream;
     use tokio::sync::watch;
@@ -261,6 +265,8 @@ mod tests {
 
     use super::*;
     use crate::generation::Generation;
+    use crate::moment::Moment;
+    use crate::record::{Record, Resting};
 
     const CONFIG: &str = "
 listeners: [{ address: '127.0.0.1:0' }]
@@ -269,7 +275,11 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
 ";
 
     fn serving() -> State {
-        let outcome = crate::config::parse(CONFIG, "proxy.yaml".as_ref(), &|_| None);
+        serving_with(CONFIG)
+    }
+
+    fn serving_with(config: &str) -> State {
+        let outcome = crate::config::parse(config, "proxy.yaml".as_ref(), &|_| None);
         let generation = Generation {
             number: 1,
             config: Arc::new(outcome.config.unwrap()),
@@ -301,6 +311,76 @@ upstreams: { app: { endpoints: ['builtin:echo'] } }
             answer_all(client, Service::Probes, state, LIFETIME, ending.subscribe()).await;
         };
         (client, tokio::spawn(serving))
+    }
+
+    #[tokio::test]
+    async fn tunnels_on_streams_of_one_connection_are_told_apart() {
+        let state = serving_with(&format!("{CONFIG}admin: {{ address: '127.0.0.1:0' }}\n"));
+        state.tunnels().keep(true);
+        let streams = [Some(1), Some(3), Some(13), None];
+        let open = streams.map(|stream_id| {
+            let conn = if stream_id.is_some() { "a" } else { "b" };
+            let record = Record {
+                conn: Some(conn.to_owned()),
+                stream_id,
+                request_id: Some("same".to_owned()),
+                ..Record::default()
+            };
+            Resting::open(record, Moment::now(), state.sink())
+        });
+        let ask = async |method: &str, target: &str| {
+            let request = Request::builder().method(method).uri(target);
+            let token = state.token().unwrap();
+            let request = request
+                .header("Host", "localhost")
+                .header("X-Wsgate-Token", &*token);
+            let request = request.body(()).unwrap();
+            let streaming = Streaming::default();
+            let answer = Service::Admin.answer(&request, &state, &streaming, "peer");
+            let (head, body) = answer.await.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            (
+                head.status.as_u16(),
+                String::from_utf8(body.to_vec()).unwrap(),
+            )
+        };
+        for (id, expected) in [
+            ("a", &streams[..3]),
+            ("a-3", &streams[1..2]),
+            ("a-5", &[]),
+            ("b", &streams[3..]),
+            ("b-1", &[]),
+            ("same", &streams),
+        ] {
+            let target = format!("/status.json?sort=oldest&id={id}");
+            let status: Value = serde_json::from_str(&ask("GET", &target).await.1).unwrap();
+            let shown = status["tunnels"]["shown"].as_array().unwrap();
+            let mut found: Vec<_> = shown
+                .iter()
+                .map(|tunnel| tunnel.get("stream_id").and_then(Value::as_u64))
+                .collect();
+            let mut expected: Vec<_> = expected.iter().map(|id| id.map(u64::from)).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{id}: {status}");
+        }
+        for (query, expected, said) in [
+            ("conn=a", 400, "add stream_id"),
+            ("conn=a&stream_id=", 400, "the streams 1, 3, 13"),
+            ("conn=a&stream_id=x", 400, "must be a number such as 5"),
+            ("conn=a&stream_id=5", 404, "this conn and stream_id"),
+            ("conn=b&stream_id=1", 404, "this conn and stream_id"),
+            ("conn=c", 404, "with this conn;"),
+            ("conn=a&stream_id=3&name=ann", 202, "asked to close"),
+        ] {
+            let (status, text) = ask("POST", &format!("/close?{query}")).await;
+            assert_eq!(status, expected, "{query}: {text}");
+            assert!(text.contains(said), "{query}: {text}");
+        }
+        let cx = Context::from_waker(Waker::noop());
+        let asked = open.each_ref().map(|tunnel| tunnel.asked_to_close(&cx));
+        let who = "asked for on the admin listener by ann, from peer".to_owned();
+        assert_eq!(asked, [None, Some(who), None, None]);
     }
 
     #[tokio::test]

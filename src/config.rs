@@ -29,8 +29,8 @@ mod tests;
 
 pub use awaited::AwaitedFile;
 pub use blocks::{
-    Balance, CertificateFiles, ClientAddress, ClientAuth, ClientAuthMode, Config, Endpoint,
-    HealthCheck, Limits, Listener, LoadBalancer, Log, LogFormat, OnAbort, Shutdown, Tls,
+    Alpn, Balance, CertificateFiles, ClientAddress, ClientAuth, ClientAuthMode, Config, Endpoint,
+    HealthCheck, Http2, Limits, Listener, LoadBalancer, Log, LogFormat, OnAbort, Shutdown, Tls,
     TlsVersion, UnknownSni, Upstream, UpstreamTls,
 };
 pub use input::is_read_once;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection: accept ─▶ identify ─▶ secure ─▶ requests ─▶ tunnel, or deliver the last bytes
+//!                                          └▶ streams over HTTP/2: one request and perhaps one tunnel each
 //! request:    read ─▶ parse ─▶ admit ─▶ answer, forward, open or refuse
 //! ```
 //!
@@ -14,6 +15,7 @@ mod answers;
 mod arrive;
 mod carry;
 mod describe;
+mod exchange;
 mod explain;
 mod facts;
 mod local;
@@ -23,7 +25,9 @@ mod read;
 mod refuse;
 mod repeat;
 mod shared;
+mod shares;
 mod stop;
+mod streams;
 mod untrusted;
 
 use std::net::{IpAddr, SocketAddr};
@@ -31,14 +35,17 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use admit::{Admitted, Denied};
-use carry::Carry;
+use carry::{Carry, Kept};
+use exchange::Exchange;
 use facts::{ConnectionFacts, Draft};
-use read::Head;
+use read::{Asked, Head};
 pub use repeat::Repeats;
 pub use shared::{Current, Shared};
+use shares::{Multiplexed, TunnelOfClient};
 pub use stop::{Cutoff, Stop};
 pub use untrusted::Claims;
 
@@ -71,12 +78,14 @@ pub async fn serve(
     } = accepted;
     let facts = Arc::new(ConnectionFacts::new(&shared, Some(peer)));
     let mut connection = Connection {
-        current: &current,
+        current,
         cutoff: cutoff.clone(),
         peer,
         secure: shared.tls.is_some(),
         is_unnamed: false,
         held: OnceLock::new(),
+        multiplexed: None,
+        tracker: counted.task_tracker().clone(),
         shared,
     };
     let after = tokio::select! {
@@ -89,7 +98,8 @@ pub async fn serve(
     match after {
         // In a new task, because a task never becomes smaller, and a handshake needs far more memory than a tunnel.
         After::Tunnel(open) => {
-            tokio::spawn(Carry::new(*open, shared, slot, held, counted));
+            let kept = Kept::Connection { slot, held };
+            tokio::spawn(Carry::new(*open, shared, kept, counted));
         }
         After::Close(client) => {
             let client = client.map(Parting::from);
@@ -110,9 +120,10 @@ pub fn turn_away(not_accepted: NotAccepted, shared: &Shared) {
 }
 
 /// A connection with a client: what its requests share.
-struct Connection<'a> {
+#[derive(Clone)]
+struct Connection {
     /// Where it gets the settings for its next request.
-    current: &'a Current,
+    current: Arc<Current>,
     /// The settings that serve it now.
     shared: Arc<Shared>,
     cutoff: Cutoff,
@@ -123,15 +134,21 @@ struct Connection<'a> {
     /// Whether the PROXY header does not name a client. Fields that name the client are then ignored.
     is_unnamed: bool,
     /// Counts this connection for its client, as soon as the client is known.
-    held: OnceLock<Box<Held>>,
+    held: OnceLock<Arc<Held>>,
+    /// What its streams share, if it speaks HTTP/2.
+    multiplexed: Option<Arc<Multiplexed>>,
+    /// Counts the connections and streams that a drain waits for.
+    tracker: TaskTracker,
 }
 
 /// A request, which ends in one record. Several may live on one connection.
 struct Request<'a> {
-    connection: &'a Connection<'a>,
+    connection: &'a Connection,
     /// The settings that serve it.
     shared: Arc<Shared>,
     facts: Draft,
+    /// Counts its tunnel for its client, if the connection alone does not.
+    held: Option<TunnelOfClient>,
 }
 
 /// A client's stream at the beginning of a request. Boxed, because the futures it passes through would each have room for
@@ -159,6 +176,8 @@ struct OpenTunnel {
     record: Resting,
     /// Whether its peer is on this machine.
     is_local: bool,
+    /// Counts it for its client, if the connection alone does not.
+    held: Option<TunnelOfClient>,
 }
 
 /// What follows one request.
@@ -201,7 +220,7 @@ impl From<Failure> for Ended {
     }
 }
 
-impl Connection<'_> {
+impl Connection {
     /// Runs the steps accept, identify and secure, and then one request after the other.
     async fn live(&mut self, socket: TcpStream, at: Instant, facts: Arc<ConnectionFacts>) -> After {
         let mut draft = self.draft(facts, (at, 0));
@@ -214,11 +233,15 @@ impl Connection<'_> {
             }
         };
         let facts = Arc::clone(draft.connection());
+        if facts.tls.is_h2() {
+            return Box::pin(self.multiplex(unread, draft)).await;
+        }
         for before in 1.. {
             let request = Request {
                 connection: self,
                 shared: Arc::clone(&self.shared),
                 facts: draft,
+                held: None,
             };
             let (next, shared) = Box::pin(request.live(unread)).await;
             self.shared = shared;
@@ -259,7 +282,7 @@ impl Connection<'_> {
         tokio::select! {
             biased;
             is_next = head::begun(stream, deadline, held) => is_next,
-            () = self.current.lost(&self.shared) => false,
+            () = self.current.lost(&self.shared, |_| false) => false,
             () = self.shared.stop.draining() => false,
         }
     }
@@ -273,7 +296,7 @@ impl Connection<'_> {
     /// connections are counted for the client that the request names.
     fn count(&self, client: IpAddr, clients: &Clients) -> Result<(), Failure> {
         if self.held.get().is_none()
-            && let Some(held) = clients.connect(client)?
+            && let Some(held) = clients.connect(client)?.map(Arc::from)
         {
             // Requests of one connection are polled by one task, so nobody else sets it meanwhile.
             let _ = self.held.set(held);
@@ -286,7 +309,17 @@ impl Request<'_> {
     /// Serves the request from its head to its record. Also returns the settings that served it.
     async fn live(mut self, unread: Box<Unread>) -> (Next, Arc<Shared>) {
         let done = self.steps(unread).await;
-        let Self { shared, facts, .. } = self;
+        self.end(done)
+    }
+
+    /// Has the record of the request made, or of the beginning of its tunnel.
+    fn end(self, done: Result<Done, Ended>) -> (Next, Arc<Shared>) {
+        let Self {
+            shared,
+            facts,
+            held,
+            ..
+        } = self;
         let next = match done {
             Ok(Done::Opened(opened)) => {
                 let (tunnel, in_use) = *opened;
@@ -299,6 +332,7 @@ impl Request<'_> {
                     in_use,
                     record,
                     is_local,
+                    held,
                 })))
             }
             Ok(Done::Served {
@@ -326,6 +360,11 @@ impl Request<'_> {
     /// The steps after the head has come.
     async fn respond(&mut self, head: Head) -> Result<Done, Ended> {
         let asked = Box::pin(self.parse(head)).await?;
+        self.serve(asked).await
+    }
+
+    /// The steps after the head was parsed. They are the same for HTTP/1.1 and HTTP/2.
+    async fn serve(&mut self, asked: Asked) -> Result<Done, Ended> {
         let generation = Arc::clone(&self.shared.generation);
         match self.admit(&asked, &generation) {
             Ok(Admitted::Answer(response)) => Box::pin(self.answer(asked, response)).await,

@@ -11,7 +11,7 @@ pub mod body;
 mod carrier;
 pub(crate) mod fields;
 pub(crate) mod forwarded;
-mod framing;
+pub(crate) mod framing;
 pub mod glimpse;
 mod handover;
 pub mod head;
@@ -21,6 +21,7 @@ mod outcome;
 pub(crate) mod pace;
 mod request_body;
 pub(crate) mod respond;
+pub(crate) mod target;
 pub(crate) mod trace;
 pub(crate) mod via;
 
@@ -217,7 +218,10 @@ impl Exchange {
             },
             End::Misframed(failure) => Leaving::Misframed(failure),
         };
-        Err(Gone { how, stream })
+        Err(Gone {
+            how,
+            stream: Some(stream),
+        })
     }
 
     /// Writes the answer to a plain request as its body arrives, and gives the stream back, flushed but not shut down.
@@ -287,7 +291,7 @@ impl Exchange {
             Err(given_up) => Some(given_up),
         };
         Delivered {
-            stream,
+            stream: Some(stream),
             held,
             begun,
             answered: is_delivered,
@@ -338,7 +342,7 @@ impl Exchange {
             Err(_) => Some("the client does not read".into()),
         };
         Answered {
-            stream,
+            stream: Some(stream),
             held,
             error,
         }

@@ -19,6 +19,7 @@ mod connection;
 mod diagnose;
 mod generation;
 pub mod http;
+pub mod http2;
 mod limits;
 pub mod listener;
 pub mod metrics;

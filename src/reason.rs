@@ -263,8 +263,8 @@ reasons! {
         "the client asked for a server name that no certificate covers",
         "add a certificate for this name to `listeners[].tls.certificates`, correct DNS, or serve the first certificate with `listeners[].tls.unknown_sni`: default";
     TlsAlpnNoOverlap = "tls_alpn_no_overlap", Tls, Client, Info, NoStatus, "",
-        "the client's ALPN list has neither http/1.1 nor http/1.0; this listener supports nothing else",
-        "let the client (or the load balancer's backend setting) offer http/1.1";
+        "the client's ALPN list has no protocol that this listener supports, or the client sent no ALPN and the listener supports only h2",
+        "let the client (or the load balancer's backend setting) offer one of the protocols that the listener supports, which detail lists, or add http/1.1 or h2 to `listeners[].tls.alpn`; most WebSocket clients need http/1.1";
     TlsAlertUnknownCa = "tls_alert_unknown_ca", Tls, Client, Info, NoStatus, "",
         "the client does not trust the certificate's issuer (alert 48): an intermediate is missing, the certificate is self-signed, or the client does not know its authority",
         "serve the full chain, leaf first, in `listeners[].tls.certificates[].cert`, because Android does not fetch intermediates; if the authority is your own, install it on the client";
@@ -307,8 +307,8 @@ reasons! {
         "the request head, or the chunk sizes, extensions and trailers of a chunked body, are larger than allowed",
         "let the client send smaller cookies, move tokens out of the URL, or raise `limits.header_bytes`";
     HttpVersionUnsupported = "http_version_unsupported", Http, Network, Info, Status::Fixed(400), "http_request_error",
-        "the request is not HTTP/1.1, which handshakes and routes with an upstream require",
-        "let a health check in HTTP/1.0 (HAProxy's httpchk and other monitors) use a route with `routes[].respond`, or `probes.address`; if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; for HTTP/2, put a hop in front that speaks HTTP/1.1 to this proxy";
+        "the request is in a version that handshakes and routes with an upstream do not accept, such as HTTP/1.0, or HTTP/2 that was not agreed on by ALPN",
+        "let a health check in HTTP/1.0 (HAProxy's httpchk and other monitors) use a route with `routes[].respond`, or `probes.address`; if a proxy in front speaks HTTP/1.0 (nginx before 1.29.7), set proxy_http_version 1.1 there; for HTTP/2, add h2 to `listeners[].tls.alpn`, and without TLS let the hop in front speak HTTP/1.1";
     HttpHostMissing = "http_host_missing", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "the request has no Host field",
         "the client builds its requests by hand, or a hop in front drops Host: let that hop pass it on";
@@ -342,6 +342,27 @@ reasons! {
     H2cRefused = "h2c_refused", Http, Client, Info, Status::Fixed(400), "http_request_error",
         "an opening handshake, or a request for a WebSocket route, asks for an upgrade to cleartext HTTP/2",
         "switch HTTP/2 off in the client (curl: --http1.1, Java's HttpClient: version(HTTP_1_1)); otherwise it is a smuggling attempt";
+    H2ProtocolError = "h2_protocol_error", Http, Client, Info, NoStatus, "",
+        "what the client sent over HTTP/2 violates RFC 9113, so its stream ended with RST_STREAM, or its whole connection with GOAWAY",
+        "this is a scanner, or a broken client or hop; detail has the error code and, if it is known, what was wrong; if it is a hop in front, let it speak HTTP/1.1 to this listener, or take h2 out of `listeners[].tls.alpn`";
+    H2Flood = "h2_flood", Http, Client, Info, NoStatus, "",
+        "the client sent so many HTTP/2 frames that do no work (resets, empty frames, settings, pings, header blocks without an end) that its connection was ended with GOAWAY",
+        "this is an attack, or a client that repeats itself in a loop: detail names the frames; limit such clients with `limits.connections_per_client`";
+    H2StreamLimit = "h2_stream_limit", Http, Client, Info, NoStatus, "",
+        "the client opened more HTTP/2 streams on one connection than this listener announces",
+        "a client must wait until one of its streams ends, or open another connection; for a hop in front that carries many clients, raise `listeners[].http2.max_streams`";
+    H2MalformedRequest = "h2_malformed_request", Http, Client, Info, ByStage, "http_request_error",
+        "the head of a request over HTTP/2 violates RFC 9113 section 8: a pseudo field is missing, repeated, misplaced or not a valid value, or a field is not allowed",
+        "this is a scanner, or a client or hop in front that builds requests by hand; detail says what is wrong; other streams of the connection go on";
+    H2ConnectionHeader = "h2_connection_header", Http, Network, Info, ByStage, "http_request_error",
+        "a request over HTTP/2 has a field that only HTTP/1.1 allows, such as Connection, Upgrade or Transfer-Encoding (RFC 9113 section 8.2.2)",
+        "a hop in front passes the fields of an HTTP/1.1 request on over HTTP/2: let it remove them, or let it speak HTTP/1.1 to this proxy";
+    H2WsUnsupported = "h2_ws_unsupported", Http, Client, Info, ByStage, "http_request_error",
+        "a client asked for a WebSocket over HTTP/2 in a way that does not work: with GET and the fields of HTTP/1.1, or with an extended CONNECT that this connection does not announce",
+        "a client must use an extended CONNECT if it was announced (RFC 8441), and otherwise open another connection with HTTP/1.1; set `listeners[].http2.websocket`: on to announce it, or take h2 out of `listeners[].tls.alpn`";
+    H2ProtocolUnknown = "h2_protocol_unknown", Http, Client, Info, Status::Fixed(501), "http_request_error",
+        "an extended CONNECT over HTTP/2 asks for a protocol other than websocket, or a CONNECT without :protocol asks for a plain tunnel",
+        "only websocket is supported in :protocol; no other protocol is forwarded, and this is not a forward proxy";
     WsMethodNotGet = "ws_method_not_get", Http, Client, Info, Status::Fixed(405), "http_request_error",
         "the opening handshake's method is not GET",
         "use GET; with wx.connectSocket, remove the method option from the client's call";
@@ -698,7 +719,11 @@ impl Reason {
     pub const fn is_anywhere(self) -> bool {
         matches!(
             self,
-            Self::Draining | Self::InternalAborted | Self::ClientConnLimit
+            Self::Draining
+                | Self::InternalAborted
+                | Self::ClientConnLimit
+                | Self::H2ProtocolError
+                | Self::H2Flood
         )
     }
 

@@ -5,6 +5,7 @@
 
 mod count;
 mod flood;
+pub mod id;
 pub mod line;
 mod live;
 pub mod memory;
@@ -20,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-pub use live::{Listed, Order, Seen, Tunnels};
+pub use live::{Asked, Listed, Order, Seen, Tunnels};
 pub use memory::Memory;
 pub use resting::Resting;
 pub use sink::{Settings, Sink, StageHook};
@@ -203,6 +204,8 @@ pub struct Record {
     pub event: Event,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

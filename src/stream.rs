@@ -1,247 +1,39 @@
 //! The byte streams that pass between stages, and how their sockets notice that a peer has left.
 
+mod http2;
 mod parting;
 mod records;
+mod replay;
 mod socket;
+mod wire;
 
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
+pub use http2::{Http2Stream, poll_room, violation};
 pub use parting::{Parting, linger};
-use records::Records;
-use socket::taken_by;
-pub use socket::{Socket, Watch, is_kept_alive, keep_alive};
-
-/// A stream that first gives bytes that were already read from it.
-#[derive(Debug)]
-pub struct Replay<S> {
-    early: Vec<u8>,
-    given: usize,
-    counter: Option<Counter>,
-    /// Where the next read starts among the TLS records. It means nothing if the stream is not TLS.
-    records: Records,
-    /// Whether each read stops at the end of a TLS record or of its header.
-    by_record: bool,
-    inner: S,
-}
-
-/// How many bytes have been read from a stream.
-#[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
-
-impl Counter {
-    /// The number of bytes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-impl<S> Replay<S> {
-    /// A stream in which `early` comes before the bytes of `inner`.
-    pub fn new(early: Vec<u8>, inner: S) -> Self {
-        Self {
-            early,
-            given: 0,
-            counter: None,
-            records: Records::default(),
-            by_record: false,
-            inner,
-        }
-    }
-
-    /// The same, with a count of the bytes that are read from it.
-    pub fn counting(early: Vec<u8>, inner: S) -> (Self, Counter) {
-        let counter = Counter::default();
-        let mut stream = Self::new(early, inner);
-        stream.counter = Some(counter.clone());
-        (stream, counter)
-    }
-
-    fn count(&self, bytes: usize) {
-        if let Some(Counter(read)) = &self.counter {
-            read.fetch_add(bytes as u64, Relaxed);
-        }
-    }
-
-    /// Stops counting.
-    pub fn stop_counting(&mut self) {
-        self.counter = None;
-    }
-
-    /// The stream below. Early bytes are not in it, even if they are still unread.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The stream below, to be changed.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let rest = this.early.get(this.given..).unwrap_or_default();
-        if rest.is_empty() {
-            let polled = match this.by_record {
-                true => poll_read_at_most(&mut this.inner, this.records.left(), cx, buf),
-                false => Pin::new(&mut this.inner).poll_read(cx, buf),
-            };
-            let new = buf.filled().get(before..).unwrap_or_default();
-            this.records.pass(new);
-            this.count(new.len());
-            return polled;
-        }
-        let count = rest.len().min(buf.remaining());
-        let new = rest.get(..count).unwrap_or_default();
-        buf.put_slice(new);
-        this.records.pass(new);
-        this.count(count);
-        this.given += count;
-        if this.given == this.early.len() {
-            this.early = Vec::new();
-            this.given = 0;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-/// A stream that keeps the first bytes that are read from it, until they are taken.
-#[derive(Debug)]
-pub struct Beginning<S> {
-    seen: Vec<u8>,
-    room: usize,
-    /// How many bytes were written, modulo 2^32.
-    taken: u32,
-    inner: S,
-}
-
-impl<S> Beginning<S> {
-    /// Keeps the first `most` bytes of `inner`.
-    pub fn new(most: usize, inner: S) -> Self {
-        Self {
-            seen: Vec::new(),
-            room: most,
-            taken: 0,
-            inner,
-        }
-    }
-
-    /// The stream below.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// Takes the kept bytes, and keeps no further ones.
-    pub fn taken(&mut self) -> Vec<u8> {
-        self.room = 0;
-        std::mem::take(&mut self.seen)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Beginning<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
-        let new = buf.filled().get(before..).unwrap_or_default();
-        let kept = new.get(..this.room.min(new.len())).unwrap_or_default();
-        this.seen.extend_from_slice(kept);
-        this.room -= kept.len();
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Beginning<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.taken = self.taken.wrapping_add(taken_by(&written));
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.taken = self.taken.wrapping_add(taken_by(&written));
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
+pub use replay::{Beginning, Replay};
+pub use socket::{Socket, is_kept_alive, keep_alive};
+pub use wire::{End, FlowHandle, StreamReset, Violation, Wire, code_name};
 
 /// A stream to a peer that tells how much of what was written has gone.
 pub trait Outlet: AsyncWrite + Unpin {
     /// How many bytes the socket has taken so far, modulo 2^32. `None`: all that was written, because the stream keeps
     /// nothing back.
     fn taken(&self) -> Option<u32>;
+
+    /// Lets the peer see that the connection broke, and not that it ended, if there is such a difference. The stream must
+    /// be dropped then.
+    fn abort(&mut self) {}
 }
 
 macro_rules! either_stream {
@@ -291,6 +83,8 @@ either_stream! {
         Plain(Box<Replay<Socket>>),
         /// A stream after the TLS handshake.
         Tls(Box<server::TlsStream<Replay<Socket>>>),
+        /// One of the streams of an HTTP/2 connection.
+        Http2(Box<Http2Stream>),
     }
 }
 
@@ -310,12 +104,20 @@ either_stream! {
 }
 
 impl ClientStream {
-    /// Watches the socket below for its end.
+    /// Whether it is a stream of an HTTP/2 connection. Then a connection that broke on one side breaks on the other, too
+    /// (RFC 8441 section 5).
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// Watches the connection below for its end.
     #[must_use]
     pub fn watch(&self) -> Watch {
         match self {
-            Self::Plain(stream) => stream.get_ref().watch(),
-            Self::Tls(stream) => stream.get_ref().0.get_ref().watch(),
+            Self::Plain(stream) => Watch::Socket(stream.get_ref().watch()),
+            Self::Tls(stream) => Watch::Socket(stream.get_ref().0.get_ref().watch()),
+            Self::Http2(stream) => Watch::Stream(stream.flow().clone()),
         }
     }
 
@@ -346,18 +148,50 @@ impl ClientStream {
 
     /// Reads at most this many bytes from the socket, including those of TLS itself. The rest waits in the kernel.
     pub fn limit(&mut self, most: u32) {
-        self.socket().limit(most);
+        match self {
+            Self::Plain(stream) => stream.get_mut().limit(most),
+            Self::Tls(stream) => stream.get_mut().0.get_mut().limit(most),
+            // It has a window.
+            Self::Http2(_) => {}
+        }
     }
 
     /// Ends [`ClientStream::limit`].
     pub fn unlimit(&mut self) {
-        self.socket().limit(u32::MAX);
+        self.limit(u32::MAX);
+    }
+}
+
+/// Lets the kernel send a reset when the socket is closed.
+fn reset(socket: &TcpStream) {
+    // If this fails, the peer sees a normal end.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+/// Watches a client's connection for its end.
+#[derive(Clone, Debug)]
+pub enum Watch {
+    /// A connection of its own.
+    Socket(socket::Watch),
+    /// A stream of an HTTP/2 connection.
+    Stream(FlowHandle),
+}
+
+impl Watch {
+    /// Completes when the peer has ended its side or the connection is broken, even if earlier bytes are still unread.
+    /// The end of an HTTP/2 stream is only seen when it is read.
+    pub async fn ended(&self) {
+        match self {
+            Self::Socket(watch) => watch.ended().await,
+            Self::Stream(flow) => drop(flow.broken().await),
+        }
     }
 
-    fn socket(&mut self) -> &mut Socket {
+    /// Completes when the connection is broken, and returns the error.
+    pub async fn broken(&self) -> io::Error {
         match self {
-            Self::Plain(stream) => stream.get_mut(),
-            Self::Tls(stream) => stream.get_mut().0.get_mut(),
+            Self::Socket(watch) => watch.broken().await,
+            Self::Stream(flow) => flow.broken().await,
         }
     }
 }
@@ -376,6 +210,15 @@ impl Outlet for ClientStream {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream.get_ref().0.get_ref().taken()),
+            Self::Http2(stream) => Some(stream.flow().taken()),
+        }
+    }
+
+    fn abort(&mut self) {
+        match self {
+            Self::Http2(stream) => stream.abort(),
+            // The tunnels of HTTP/1.1 end in order.
+            Self::Plain(_) | Self::Tls(_) => {}
         }
     }
 }
@@ -385,6 +228,15 @@ impl Outlet for UpstreamStream {
         match self {
             Self::Tls(stream) => Some(stream.get_ref().0.taken),
             Self::Tcp(_) | Self::Unix(_) | Self::Echo(_) => None,
+        }
+    }
+
+    fn abort(&mut self) {
+        match self {
+            Self::Tcp(socket) => reset(socket),
+            Self::Tls(stream) => reset(stream.get_ref().0.get_ref()),
+            // There is no reset.
+            Self::Unix(_) | Self::Echo(_) => {}
         }
     }
 }
@@ -456,69 +308,5 @@ mod tests {
     #[test]
     fn an_idle_tunnel_holds_no_more_of_its_upstream_than_a_socket() {
         assert!(size_of::<UpstreamStream>() <= size_of::<TcpStream>() + size_of::<usize>());
-    }
-
-    #[tokio::test]
-    async fn the_first_bytes_are_kept_at_any_read_size() {
-        for size in 1..=8 {
-            let mut stream = Beginning::new(5, &b"first and more"[..]);
-            let mut piece = vec![0; size];
-            let mut all = Vec::new();
-            loop {
-                match stream.read(&mut piece).await.unwrap() {
-                    0 => break,
-                    count => all.extend_from_slice(&piece[..count]),
-                }
-            }
-            assert_eq!(all, b"first and more");
-            assert_eq!(stream.taken(), b"first");
-        }
-    }
-
-    #[tokio::test]
-    async fn by_record_no_read_goes_over_the_end_of_a_record() {
-        let record = |length: u16| {
-            let mut record = vec![23, 3, 3];
-            record.extend(length.to_be_bytes());
-            record.extend(vec![7; length.into()]);
-            record
-        };
-        let lengths = [3, 0, 300, 16 * 1024, 1];
-        let all: Vec<u8> = lengths.into_iter().flat_map(record).collect();
-        for size in [5, 7, 4096, 64 * 1024] {
-            let mut stream = Replay::new(Vec::new(), &all[..]);
-            stream.by_record = true;
-            let mut piece = vec![0; size];
-            let (mut came, mut ends) = (Vec::new(), Vec::new());
-            loop {
-                match stream.read(&mut piece).await.unwrap() {
-                    0 => break,
-                    count => came.extend_from_slice(&piece[..count]),
-                }
-                ends.push(came.len());
-            }
-            assert_eq!(came, all);
-            let mut end = 0;
-            for length in lengths {
-                end += Records::HEADER + usize::from(length);
-                assert!(ends.contains(&end), "{size}: {end} of {ends:?}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn replayed_bytes_come_first_at_any_read_size() {
-        for size in 1..=8 {
-            let mut stream = Replay::new(b"early".to_vec(), &b" late"[..]);
-            let mut all = Vec::new();
-            let mut piece = vec![0; size];
-            loop {
-                match stream.read(&mut piece).await.unwrap() {
-                    0 => break,
-                    count => all.extend_from_slice(&piece[..count]),
-                }
-            }
-            assert_eq!(all, b"early late");
-        }
     }
 }

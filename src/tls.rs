@@ -48,7 +48,7 @@ pub use validity::Certificate;
 #[cfg(test)]
 pub(crate) use validity::{Leaf, ShownTo};
 
-use crate::config::{Tls, TlsVersion, UnknownSni};
+use crate::config::{Alpn, Tls, TlsVersion, UnknownSni};
 use crate::listener::{FirstBytes, Looks};
 use crate::policy::HostSet;
 use crate::reason::{Failure, Reason};
@@ -61,8 +61,8 @@ use serving::{Identities, Only, Order};
 /// The ALPN name of HTTP/1.1 (RFC 7301), which every route speaks.
 pub(crate) const ALPN_HTTP11: &[u8] = b"http/1.1";
 
-/// What a client may offer by ALPN, in order of preference. Some health checks speak HTTP/1.0.
-const ALPN: [&[u8]; 2] = [ALPN_HTTP11, b"http/1.0"];
+/// The ALPN name of HTTP/2 over TLS (RFC 9113 section 3.2).
+const ALPN_H2: &str = "h2";
 
 /// The most outgoing TLS data that may wait for a client that does not read: one record of the largest size with its
 /// overhead.
@@ -105,6 +105,12 @@ impl TlsFacts {
     pub fn shown(&self) -> Option<Box<ServedCertificate>> {
         let served = self.served.as_ref()?;
         Some(Box::new(served.certificate().leaf.shown.clone()))
+    }
+
+    /// Whether the client speaks HTTP/2.
+    #[must_use]
+    pub fn is_h2(&self) -> bool {
+        self.alpn.as_deref() == Some(ALPN_H2)
     }
 }
 
@@ -159,7 +165,7 @@ impl Server {
             };
             let mut config = builder.with_cert_resolver(Arc::new(Only(None)));
             config.ignore_client_order = true;
-            config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
+            config.alpn_protocols = offered(&settings.alpn);
             if authorities.is_none() {
                 config.ticketer = Arc::clone(&ticketer);
             } else {
@@ -183,6 +189,18 @@ impl Server {
             unknown_sni: settings.unknown_sni,
             self_signed: settings.self_signed,
         })
+    }
+
+    /// Whether clients may choose HTTP/2.
+    #[must_use]
+    pub fn offers_h2(&self) -> bool {
+        let is_h2 = |name: &Vec<u8>| name == ALPN_H2.as_bytes();
+        self.alpn().iter().any(is_h2)
+    }
+
+    /// The ALPN names of the protocols that clients may choose from.
+    fn alpn(&self) -> &[Vec<u8>] {
+        &self.without.alpn_protocols
     }
 
     fn provider(&self) -> &CryptoProvider {
@@ -215,6 +233,17 @@ impl Server {
     pub fn names(&self) -> &HostSet {
         self.identities.names()
     }
+}
+
+/// The ALPN names of these protocols, in the order of preference. Some health checks that speak HTTP/1.0 offer only its
+/// name, so it comes with HTTP/1.1.
+fn offered(protocols: &[Alpn]) -> Vec<Vec<u8>> {
+    let names = protocols.iter().map(|protocol| match protocol {
+        Alpn::H2 => ALPN_H2.as_bytes(),
+        Alpn::Http11 => ALPN_HTTP11,
+    });
+    let old: Option<&[u8]> = protocols.contains(&Alpn::Http11).then_some(b"http/1.0");
+    names.chain(old).map(<[u8]>::to_vec).collect()
 }
 
 /// Performs the server's side of a handshake until `deadline`, which is `limit` after the connection was accepted.

@@ -147,7 +147,10 @@ impl Tunnel {
             unread: None,
         };
         let largest = tunnel.settings.max_message;
+        let passes_resets = tunnel.client_stream.is_http2();
         let (client, upstream) = (&mut tunnel.client, &mut tunnel.upstream);
+        client.passes_resets = passes_resets;
+        upstream.passes_resets = passes_resets;
         begin(client, ends.client_early, upstream, largest);
         begin(upstream, ends.upstream_early, client, largest);
         tunnel.count(Traffic::default());

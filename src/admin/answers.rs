@@ -19,6 +19,7 @@ use super::scrape;
 use super::state::{Phase, STREAMS, State};
 use super::status;
 use crate::metrics::Text;
+use crate::record::Asked;
 use crate::text::Language;
 
 /// A text, or a stream of events.
@@ -29,6 +30,9 @@ const TOKEN: HeaderName = HeaderName::from_static("x-wsgate-token");
 
 /// The longest name of an operator in a record, in characters.
 const NAME: usize = 64;
+
+/// How many streams an answer lists.
+const NAMED: usize = 20;
 
 /// The kinds of service, which answer different paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +263,16 @@ fn close<B>(request: &Request<B>, state: &State, peer: &str) -> Response<Body> {
     let Some(conn) = parameter(request, "conn").filter(|conn| !conn.is_empty()) else {
         return text(StatusCode::BAD_REQUEST, "the parameter conn is missing");
     };
+    let stream_id = match parameter(request, "stream_id").filter(|id| !id.is_empty()) {
+        None => None,
+        Some(id) => match id.parse() {
+            Ok(id) => Some(id),
+            Err(_) => {
+                let why = format!("stream_id must be a number such as 5, found {id:?}");
+                return text(StatusCode::BAD_REQUEST, why);
+            }
+        },
+    };
     let name = parameter(request, "name").unwrap_or_default();
     // Letters of every language, but nothing that could be taken for another part of the record.
     let is_plain = |c: &char| c.is_alphanumeric() || " .-_@'".contains(*c);
@@ -267,13 +281,34 @@ fn close<B>(request: &Request<B>, state: &State, peer: &str) -> Response<Body> {
         "" => format!("asked for on the admin listener by {peer}"),
         name => format!("asked for on the admin listener by {name}, from {peer}"),
     };
-    match state.tunnels().close(&conn, &who) {
-        true => text(StatusCode::ACCEPTED, "the tunnel was asked to close"),
-        false => text(
-            StatusCode::NOT_FOUND,
-            "there is not an open tunnel with this conn; it may have ended, or opened before admin was configured",
-        ),
+    match state.tunnels().close(&conn, stream_id, &who) {
+        Asked::Closing => text(StatusCode::ACCEPTED, "the tunnel was asked to close"),
+        Asked::Absent => {
+            let with = match stream_id {
+                None => "this conn",
+                Some(_) => "this conn and stream_id",
+            };
+            let why = format!(
+                "there is not an open tunnel with {with}; it may have ended, or opened before admin was configured"
+            );
+            text(StatusCode::NOT_FOUND, why)
+        }
+        Asked::Unclear(streams) => text(StatusCode::BAD_REQUEST, unclear(&streams)),
     }
+}
+
+/// Says what is missing to close one tunnel of an HTTP/2 connection.
+fn unclear(streams: &[u32]) -> String {
+    let named: Vec<_> = streams.iter().take(NAMED).map(u32::to_string).collect();
+    let more = if streams.len() > NAMED { ", …" } else { "" };
+    format!(
+        "this conn is an HTTP/2 connection, which may have several tunnels: add stream_id to say which one closes; it has {} {}{more}",
+        match streams.len() {
+            1 => "a tunnel on stream",
+            _ => "tunnels on the streams",
+        },
+        named.join(", ")
+    )
 }
 
 /// Compares in a time that does not depend on the content.

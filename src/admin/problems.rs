@@ -67,6 +67,8 @@ pub(super) struct Problem {
     hint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     conn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_id: Option<u32>,
 }
 
 /// A time in the form of records.
@@ -128,6 +130,7 @@ fn of_run(run: Run, with_others: u64, is_ready: bool) -> Option<Problem> {
         cause: cause.to_owned(),
         hint: run.hint.unwrap_or_else(|| fix.to_owned()),
         conn: run.conn,
+        stream_id: run.stream_id,
     };
     if let Class::End(what, reason) = run.class {
         problem.share = (run.recent * 100).checked_div(run.recent_of);
@@ -217,6 +220,7 @@ fn of_trouble(trouble: Trouble, severity: Severity, subject: Option<String>) -> 
         cause: cause.to_owned(),
         hint: fix.to_owned(),
         conn: None,
+        stream_id: None,
     }
 }
 

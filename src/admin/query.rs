@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::reason::Reason;
 use crate::record::memory::{Kept, MINUTES, What};
-use crate::record::{Order, Record, Sink};
+use crate::record::{Order, Record, Sink, id};
 use crate::text::is_like;
 
 /// How many tunnels and records are shown if nothing else is asked for.
@@ -71,6 +71,7 @@ enum Client {
 #[serde(default)]
 struct Looked {
     conn: Option<String>,
+    stream_id: Option<u32>,
     request_id: Option<String>,
     trace_id: Option<String>,
     client: Option<String>,
@@ -174,6 +175,7 @@ impl Query {
         self.is_for_clients().then_some(move |record: &Record| {
             let looked = Looked {
                 conn: record.conn.clone(),
+                stream_id: record.stream_id,
                 request_id: record.request_id.clone(),
                 trace_id: record.trace_id.clone(),
                 client: record.client.clone(),
@@ -190,14 +192,18 @@ impl Query {
     fn fits(&self, looked: &Looked, sink: &Sink) -> bool {
         let Looked {
             conn,
+            stream_id,
             request_id,
             trace_id,
             client,
             route,
         } = looked;
-        let ids = [conn, request_id, trace_id];
         let is_it = self.route.is_none() || self.route == *route;
-        let is_id = self.id.is_none() || ids.into_iter().any(|id| *id == self.id);
+        let is_id = self.id.as_deref().is_none_or(|asked| {
+            let ids = [request_id.as_deref(), trace_id.as_deref()];
+            let conn = conn.as_deref().unwrap_or_default();
+            ids.contains(&Some(asked)) || id::names(asked, conn, *stream_id)
+        });
         is_it
             && is_id
             && self.client.as_ref().is_none_or(|wanted| {

@@ -92,6 +92,8 @@ struct Tunnels {
 #[derive(Serialize)]
 struct Tunnel {
     conn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_id: Option<u32>,
     request_id: Option<String>,
     trace_id: Option<String>,
     client: Option<String>,
@@ -342,6 +344,7 @@ fn tunnel(sink: &Sink, seen: Seen) -> Tunnel {
     let last = record.attempts.into_iter().next_back();
     Tunnel {
         conn: record.conn,
+        stream_id: record.stream_id,
         request_id: record.request_id,
         trace_id: record.trace_id,
         client: record.client,
@@ -353,7 +356,11 @@ fn tunnel(sink: &Sink, seen: Seen) -> Tunnel {
         origin: record.origin,
         user_agent: record.user_agent,
         generation: record.generation,
-        opened_at: stamp(SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)),
+        opened_at: stamp(
+            SystemTime::now()
+                .checked_sub(age)
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+        ),
         age_ms: millis(age),
         idle_ms: millis(idle),
         bytes_client_to_upstream,

@@ -45,7 +45,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "APPID")]
     wechat: Option<String>,
     /// Repeat what a client did: a file, of which the last record with a host is taken, or the conn of a record on standard
-    /// input.
+    /// input (over HTTP/2 also CONN-STREAM).
     #[arg(long, value_name = "FILE-OR-CONN")]
     from_record: Option<String>,
     /// Send this text and expect it back.

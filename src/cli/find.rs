@@ -79,7 +79,8 @@ pub(super) struct Filters {
     /// Of this route, as the field route shows it.
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
-    /// All records of the connection with this conn, request_id or trace_id.
+    /// All records of the connection with this conn, request_id or trace_id; over HTTP/2 of the stream with this request_id,
+    /// trace_id or CONN-STREAM.
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// With a User-Agent that contains this text.
@@ -156,7 +157,7 @@ fn unreadable(source: &Source, error: &io::Error, search: &mut Search) {
     say(io::stderr(), &text);
 }
 
-/// Finds the connections of the wanted id.
+/// Finds the connections and streams of the wanted id.
 fn learn(lines: Lines, wanted: &mut Wanted) -> io::Result<()> {
     let mut reader = Reader::new(lines);
     loop {
@@ -186,9 +187,9 @@ struct Search {
     /// Whether nothing more can be written.
     is_broken: bool,
     behind: Behind,
-    /// Whether a wanted connection may have had earlier records that were forgotten.
+    /// Whether a wanted connection or stream may have had earlier records that were forgotten.
     may_miss: bool,
-    /// Whether the current source was not read before, to find the connections of an id.
+    /// Whether the current source was not read before, to find the connections and streams of an id.
     is_read_once: bool,
     records: u64,
     /// The times of the first and the last record.
@@ -283,7 +284,7 @@ impl Search {
             None => self.span = Some((record.time.to_string(), record.time.to_string())),
         }
         if wanted.is_story() && wanted.learn(record) {
-            self.look_behind(&record.conn, wanted);
+            self.look_behind(&record.id(), wanted);
         }
         match &*record.event {
             "records_suppressed" if wanted.may_have_suppressed(record) => {
@@ -302,16 +303,16 @@ impl Search {
         match wanted.has(record) {
             true => self.show(record, json),
             false if wanted.is_story() && self.is_read_once && !record.conn.is_empty() => {
-                self.behind.keep(&record.conn, json);
+                self.behind.keep(&record.id(), json);
             }
             false => {}
         }
     }
 
-    /// Shows the kept records of a connection that is wanted after all.
-    fn look_behind(&mut self, conn: &str, wanted: &Wanted) {
+    /// Shows the kept records of a connection, or of a stream, that is wanted after all.
+    fn look_behind(&mut self, id: &str, wanted: &Wanted) {
         self.may_miss |= self.behind.has_forgotten;
-        for json in self.behind.take(conn) {
+        for json in self.behind.take(id) {
             if let Some(record) = Record::read(&json).filter(|record| wanted.has(record)) {
                 self.show(&record, &json);
             }
@@ -389,7 +390,7 @@ impl Search {
             ));
         }
         if wanted.is_full() {
-            notes.push_str("note: more than 100000 connections have this id, and not all of their records were found\n");
+            notes.push_str("note: more than 100000 connections or streams have this id, and not all of their records were found\n");
         }
         notes.push_str(&self.left.note(wanted.is_narrow()));
         say(io::stderr(), &notes);

@@ -12,7 +12,7 @@ pub(super) use self::input::{Lines, Source};
 
 use self::input::Line;
 use crate::reason::Reason;
-use crate::record::{Frequent, line};
+use crate::record::{Frequent, id, line};
 use crate::text;
 
 /// What searches need of a record. Absent texts are empty. Codes are texts, because a later version may have more of them.
@@ -27,6 +27,8 @@ pub(super) struct Record<'a> {
     pub level: Cow<'a, str>,
     #[serde(borrow, default)]
     pub conn: Cow<'a, str>,
+    #[serde(default)]
+    pub stream_id: Option<u32>,
     #[serde(borrow, default)]
     pub request_id: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -73,6 +75,14 @@ impl<'a> Record<'a> {
             && !record.event.is_empty()
             && words.into_iter().all(|text| line::is_word(text));
         is_plain.then_some(record)
+    }
+
+    /// The id of its connection, or of its stream over HTTP/2; empty if it has none.
+    pub(super) fn id(&self) -> Cow<'_, str> {
+        match self.conn.is_empty() {
+            true => Cow::Borrowed(""),
+            false => id::full(&self.conn, self.stream_id),
+        }
     }
 
     /// Who connected, as far as the record says it.

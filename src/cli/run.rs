@@ -16,7 +16,8 @@ use super::ask::here;
 use super::check::lines;
 use super::signals::Signals;
 use super::{FAILED, OK, WRONG, say};
-use crate::config::{self, Config, Endpoint};
+use crate::config::{self, Alpn, Config, Endpoint};
+use crate::http2;
 use crate::policy::{Route, Serves};
 use crate::record::{Settings, Sink};
 use crate::server::{Inherited, Plan, Purpose, Server, descriptor_shortage};
@@ -135,15 +136,22 @@ fn settings(config: &Config) -> Settings {
 
 /// Diagnostics of the program go to standard error; `RUST_LOG` filters them.
 fn start_diagnostics() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+    // What the HTTP/2 library warns of, any peer can cause.
+    let usual = || EnvFilter::new("info,h2=off");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
+    let shown = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
         // Otherwise a closed standard error would be reported on standard error, which panics.
         .log_internal_errors(false)
+        .with_filter(filter);
+    tracing_subscriber::registry()
+        .with(http2::listener())
+        .with(shown)
         .init();
 }
 
@@ -172,7 +180,9 @@ fn banner(config: &Config, server: &Server) -> String {
     for (address, listener) in addresses.iter().zip(&config.listeners) {
         let (kind, more) = match (listener.redirect_to_https, &listener.tls) {
             (true, _) => ("http", ", redirecting to https"),
-            (false, Some(_)) => ("wss", ""),
+            (false, Some(tls)) if !tls.alpn.contains(&Alpn::H2) => ("wss", ""),
+            (false, Some(tls)) if tls.alpn.contains(&Alpn::Http11) => ("wss", ", with HTTP/2"),
+            (false, Some(_)) => ("wss", ", with HTTP/2 only"),
             (false, None) => ("ws", ""),
         };
         let _ = writeln!(text, "  listening on {kind}://{address}{more}");
@@ -219,12 +229,16 @@ fn served(config: &Config, route: &Route) -> String {
 }
 
 /// A command to paste, which sends an opening handshake for the first route to the first listener. `None` if a host, an
-/// origin or a path is a pattern, or needs quotes in a shell.
+/// origin or a path is a pattern, or needs quotes in a shell, or if the listener does not speak HTTP/1.1.
 fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
     let (address, listener) = (addresses.first()?, config.listeners.first()?);
     let route = config.routes.first()?;
     let (_, rules) = route.websocket()?;
     if listener.proxy_protocol || listener.redirect_to_https {
+        return None;
+    }
+    let alpn = listener.tls.as_ref().map(|tls| tls.alpn.as_slice());
+    if alpn.is_some_and(|alpn| !alpn.contains(&Alpn::Http11)) {
         return None;
     }
     let reachable = here(*address);
@@ -234,6 +248,10 @@ fn try_line(config: &Config, addresses: &[SocketAddr]) -> Option<String> {
         "http"
     };
     let mut options = String::new();
+    // curl would choose HTTP/2, in which the fields of this handshake have no meaning.
+    if alpn.is_some_and(|alpn| alpn.contains(&Alpn::H2)) {
+        options.push_str("--http1.1 ");
+    }
     let name = match (&listener.tls, &route.host) {
         (_, Some(host)) => Some(host.to_string()),
         (Some(tls), None) if tls.self_signed => Some("localhost".to_owned()),

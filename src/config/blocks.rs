@@ -20,7 +20,8 @@ use ipnet::IpNet;
 
 pub use limits::Limits;
 pub use listeners::{
-    CertificateFiles, ClientAuth, ClientAuthMode, Listener, Tls, TlsVersion, UnknownSni,
+    Alpn, CertificateFiles, ClientAuth, ClientAuthMode, Http2, Listener, Tls, TlsVersion,
+    UnknownSni,
 };
 pub use log::{ClientAddress, Log, LogFormat};
 pub use services::Admin;

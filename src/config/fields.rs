@@ -94,8 +94,8 @@ impl<'t> Cursor<'t> {
             }
         }
         let is_there = |name| entries.iter().any(|(entry, _)| *entry == name);
-        // A mapping for a later version may lack keys that this version requires.
-        if is_there("<<") || block.planned.iter().any(|name| is_there(name)) {
+        // A merge key was meant to bring the other keys.
+        if is_there("<<") {
             meant.extend(block.names());
         }
         for name in block.required() {
@@ -141,11 +141,6 @@ impl<'t> Cursor<'t> {
         report: &mut Report<'_>,
     ) -> Option<&'static dyn AnyKey> {
         let allowed = allowed(block);
-        if block.planned.contains(&name) {
-            let message = format!("key \"{name}\" is not supported by this version; {allowed}");
-            self.key_error(report, message);
-            return None;
-        }
         let message = format!("unknown key {}; {allowed}", quoted(name));
         match Meant::by(name, &self.site, block, report.home) {
             Meant::Other(help) => {

@@ -96,7 +96,10 @@ add_header header header_down http_request http_response response_headers_to_add
 compression encode gzip
 = messages and bodies are forwarded unchanged: remove this key
 alpn_protocols h2 http2
-= HTTP/2 is not supported: remove this key
+= HTTP/2 is switched on by h2 in listeners[].tls.alpn, and its settings are in listeners[].http2
+http2_max_concurrent_streams http2_protocol_options max_concurrent_streams tune_h2_fe_max_concurrent_streams
+tune_h2_max_concurrent_streams
+= the key for open streams of HTTP/2 is listeners[].http2.max_streams
 dynamic_resources filter_chains filters http_filters middlewares route_config static_resources typed_config
 = listeners, routes and upstreams are at the top level of the file: remove this key
 mode stream

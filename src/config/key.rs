@@ -84,8 +84,6 @@ pub enum Form {
 pub struct Block {
     /// In the order of the reference.
     pub keys: &'static [&'static dyn AnyKey],
-    /// Keys of a later version: they are not typing mistakes.
-    pub planned: &'static [&'static str],
     /// Names of other programs, separated by spaces, with what to say about them in this mapping.
     pub foreign: &'static [(&'static str, &'static str)],
     /// Whether `{}` is an error, although no key is required.
@@ -276,7 +274,6 @@ impl Block {
     /// A mapping without keys, as a base for others.
     pub const EMPTY: Self = Self {
         keys: &[],
-        planned: &[],
         foreign: &[],
         needs_key: false,
     };

@@ -7,6 +7,7 @@
 pub(super) mod exposure;
 mod log;
 mod origins;
+mod protocols;
 mod routes;
 mod timers;
 
@@ -23,6 +24,7 @@ pub fn lint(config: &Config, root: &Cursor<'_>) -> Vec<Finding> {
         findings: Vec::new(),
     };
     exposure::lint(config, &mut notes);
+    protocols::lint(config, &mut notes);
     routes::lint(config, &mut notes);
     origins::lint(config, &mut notes);
     timers::lint(config, &mut notes);

@@ -17,7 +17,7 @@ pub use duration::Timer;
 pub use list::List;
 pub use literal::{Literal, OrOff, Spelled, spelled};
 pub use size::Size;
-pub use text::{File, Flag, OneOf, TEXT, Text};
+pub use text::{Explained, File, Flag, OneOf, Switch, TEXT, Text};
 
 use super::cursor::Cursor;
 use super::report::Report;

@@ -4,6 +4,7 @@
 //! decides the reason. Most checks are in [`opening::check`] and in [`policy`]. The raw head was already checked when
 //! it was read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -207,9 +208,7 @@ impl Request<'_> {
         })?;
         self.note_permit(&permit, target);
         self.is_not_draining()?;
-        // If the peer is a trusted proxy, the client is known only now.
-        self.connection
-            .count(identity.client, &self.shared.clients)?;
+        self.count_tunnel(identity.client)?;
         Ok((permit, target))
     }
 
@@ -264,6 +263,20 @@ impl Request<'_> {
                 .clients
                 .handshake(identity.client, Instant::now()),
             false => Ok(()),
+        }
+    }
+
+    /// Counts the tunnel for its client. Over HTTP/2 the connection counts as one of its tunnels.
+    fn count_tunnel(&mut self, client: IpAddr) -> Result<(), Failure> {
+        match &self.connection.multiplexed {
+            // If the peer is a trusted proxy, the client is known only now.
+            None => self.connection.count(client, &self.shared.clients),
+            Some(multiplexed) => {
+                let is_own = client == self.connection.peer.ip().to_canonical();
+                let clients = &self.shared.clients;
+                self.held = Some(multiplexed.count(client, is_own, clients)?);
+                Ok(())
+            }
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Identified {
     deadline: Instant,
 }
 
-impl Connection<'_> {
+impl Connection {
     /// Counts the connection, unless a PROXY header is still to name its client.
     ///
     /// # Errors

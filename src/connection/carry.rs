@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::describe::describe_end;
+use super::shares::{Share, TunnelOfClient};
 use super::stop::DrainWatch;
 use super::{OpenTunnel, Shared, local, see_off};
 use crate::limits::Held;
@@ -25,18 +26,36 @@ pub(super) struct Carry {
     is_local: bool,
     /// What comes after the end.
     last: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _slot: OwnedSemaphorePermit,
-    _held: Option<Box<Held>>,
+    _kept: Kept,
     /// The last field: when it is dropped, everything else of the connection must be gone.
     _counted: TaskTrackerToken,
+}
+
+/// What a tunnel keeps until its end: it counts as long as it has that.
+pub(super) enum Kept {
+    /// What belongs to its connection, of which it is the last part.
+    #[expect(dead_code, reason = "only its drop matters")]
+    Connection {
+        slot: OwnedSemaphorePermit,
+        held: Option<Arc<Held>>,
+    },
+    /// What belongs to its stream.
+    #[expect(dead_code, reason = "only its drop matters")]
+    Stream(Box<StreamKept>),
+}
+
+/// What a stream of an HTTP/2 connection keeps.
+#[expect(dead_code, reason = "only its drop matters")]
+pub(super) struct StreamKept {
+    pub slot: Share<OwnedSemaphorePermit>,
+    pub held: Option<TunnelOfClient>,
 }
 
 impl Carry {
     pub fn new(
         open: OpenTunnel,
         shared: Arc<Shared>,
-        slot: OwnedSemaphorePermit,
-        held: Option<Box<Held>>,
+        kept: Kept,
         counted: TaskTrackerToken,
     ) -> Self {
         let OpenTunnel {
@@ -44,6 +63,7 @@ impl Carry {
             in_use,
             record,
             is_local,
+            held: _,
         } = open;
         Self {
             open: Some((tunnel, record, in_use)),
@@ -51,8 +71,7 @@ impl Carry {
             shared,
             is_local,
             last: None,
-            _slot: slot,
-            _held: held,
+            _kept: kept,
             _counted: counted,
         }
     }

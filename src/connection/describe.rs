@@ -46,6 +46,7 @@ impl Description {
             trace_id: trace_id(&request.headers).map(str::to_owned),
             http_version: Some(match request.version {
                 Version::HTTP_10 => "1.0",
+                Version::HTTP_2 => "2",
                 _ => "1.1",
             }),
             method: Some(peer_text(request.method.as_str().as_bytes())),

@@ -4,9 +4,9 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Ended, Request};
+use super::{Ended, Exchange, Request};
 use crate::http::opening::Opening;
-use crate::http::{Answered, Exchange, respond};
+use crate::http::{Answered, respond};
 use crate::policy::Route;
 use crate::reason::{Failure, Note, NoteCode};
 use crate::stream::ClientStream;
@@ -68,14 +68,26 @@ impl Request<'_> {
             _ => POLICY,
         };
         let limits = &self.shared.config().limits;
+        // An HTTP/2 client has no 101 (RFC 8441 section 5).
+        let status = match exchange {
+            Exchange::Http1(_) => StatusCode::SWITCHING_PROTOCOLS,
+            Exchange::Http2(_) => StatusCode::OK,
+        };
+        let status = status.as_u16();
         let mut response = explanation.response();
         respond::set_request_id(response.headers_mut(), &self.facts.request_id());
         let Answered {
-            mut stream,
+            stream,
             held,
             error,
         } = exchange.answer(response, limits.write_stall).await;
         let close = frame::close(code, failure.reason.code(), None);
+        let Some(mut stream) = stream else {
+            let why = error.map_or_else(String::new, |error| error.to_string());
+            self.facts
+                .note(Note::new(NoteCode::ResponseNotDelivered, why));
+            return failure.unanswered().into();
+        };
         let told = match error {
             Some(error) => Err(error.to_string()),
             None => {
@@ -99,7 +111,7 @@ impl Request<'_> {
                 .note(Note::new(NoteCode::ResponseNotDelivered, why)),
         }
         Ended {
-            failure: failure.with_status(StatusCode::SWITCHING_PROTOCOLS.as_u16()),
+            failure: failure.with_status(status),
             client: Some(stream),
         }
     }

@@ -20,7 +20,7 @@ use super::stop::Cutoff;
 use crate::http::forwarded::{self, Identity};
 use crate::moment::Moment;
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
-use crate::record::{Event, Record, Resting, ServedCertificate, Sink, Wanted, aborted, millis};
+use crate::record::{Event, Record, Resting, ServedCertificate, Sink, Wanted, aborted, id, millis};
 use crate::secrets::redact_query;
 use crate::tls::TlsFacts;
 use crate::upstream::Dialling;
@@ -53,6 +53,8 @@ pub(super) struct Facts {
     begun: Instant,
     /// How many requests the connection had before.
     before: u32,
+    /// Its stream, over HTTP/2.
+    stream: Option<u32>,
     /// The number of the configuration in use.
     pub generation: u64,
     /// How long the TLS handshake took; the first request has it.
@@ -148,6 +150,7 @@ impl Draft {
             stage: Stage::Accept,
             begun,
             before,
+            stream: None,
             generation: shared.generation.number,
             tls: None,
             certificate: None,
@@ -219,17 +222,31 @@ impl Draft {
     }
 
     /// The id that this request's records, its answers and the upstream's own log have in common. It is the id in the
-    /// request, or else the id of the connection, followed by the number of the request if it is not the first one.
+    /// request, or else the id of the connection, followed by the number of its stream over HTTP/2, and by the number of
+    /// the request over HTTP/1.1 if it is not the first one.
     pub fn request_id(&mut self) -> String {
         let Self {
             connection, facts, ..
         } = self;
-        let own = || match facts.before {
-            0 => connection.id.clone(),
-            before => format!("{}-{}", connection.id, before + 1),
+        let own = || match (facts.stream, facts.before) {
+            (stream @ Some(_), _) | (stream, 0) => id::full(&connection.id, stream).into_owned(),
+            (None, before) => format!("{}-{}", connection.id, before + 1),
         };
         let id = &mut facts.description.request_id;
         id.get_or_insert_with(own).clone()
+    }
+
+    /// A number for its tunnel, which differs from those of most others.
+    pub fn place(&self) -> u64 {
+        // The numbers of a client's streams are odd.
+        let stream = self.facts.stream.map_or(0, |stream| u64::from(stream / 2));
+        self.connection.number.wrapping_add(stream)
+    }
+
+    /// The connection speaks HTTP/2, and the request is on this stream of it; `None`: there is no request.
+    pub fn set_stream(&mut self, stream: Option<u32>) {
+        self.facts.stream = stream;
+        self.facts.description.http_version = Some("2");
     }
 
     /// Notes what a request says about itself, and who its client is.
@@ -277,6 +294,7 @@ impl Draft {
         let address = |ip, port| sink.address(ip, port);
         Record {
             conn: Some(connection.id.clone()),
+            stream_id: facts.stream,
             client: facts.client.and_then(|ip| address(ip, None)),
             peer: connection
                 .peer

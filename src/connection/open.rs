@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::admit::AdmittedOpening;
 use super::read::Asked;
-use super::{Done, Ended, Request};
+use super::{Done, Ended, Exchange, Request};
 use crate::config::Upstream;
 use crate::http::opening::Opening;
-use crate::http::{Answered, Exchange, respond};
+use crate::http::{Answered, respond};
 use crate::policy::{Permit, WebSocketRules};
 use crate::reason::{Failure, Note, NoteCode, Reason, Stage};
 use crate::record::{Outcome, millis};
@@ -67,7 +67,7 @@ impl Request<'_> {
         let (ends, busy) = self.switch(exchange, opened, asking).await?;
         let metrics = self.shared.sink.metrics();
         let settings = target.tunnels(permit.rules(), self.shared.config(), metrics);
-        let turn = turn(self.facts.connection().number);
+        let turn = turn(self.facts.place());
         let tunnel = Tunnel::new(ends, settings, turn);
         let in_use = InUse { slot, busy };
         Ok(Done::Opened(Box::new((tunnel, in_use))))
@@ -130,12 +130,13 @@ impl Request<'_> {
             held,
             error,
         } = exchange.answer(response, patience).await;
-        if let Some(error) = error {
+        let (Some(stream), None) = (stream, &error) else {
+            let error = error.map_or_else(String::new, |error| error.to_string());
             let waited =
                 humantime::format_duration(Duration::from_millis(millis(asking.elapsed())));
             let detail = format!("after {waited}, while the 101 was being written: {error}");
             return Err(Failure::new(Reason::ClientGaveUp, detail));
-        }
+        };
         if !held.is_empty() {
             self.facts.note(Note::new(
                 NoteCode::EarlyBytesHeld,
@@ -162,7 +163,7 @@ impl Request<'_> {
         let patience = upstream.handshake_timeout + limits.write_stall;
         let answered = exchange.answer(response, patience).await;
         let stream = match (refused.passed.cut(), answered.error) {
-            (None, None) => Some(answered.stream),
+            (None, None) => answered.stream,
             // Then writing fails too, which is not the client's fault.
             (Some(cut), _) => {
                 let words = cut.detail.clone().unwrap_or_default();
@@ -182,8 +183,8 @@ impl Request<'_> {
     }
 }
 
-/// The place of connection `number` in the spread of a shutdown. Multiples of the golden ratio fall between those of all
-/// smaller numbers, so any set of connections is spread evenly.
+/// The place of tunnel `number` in the spread of a shutdown. Multiples of the golden ratio fall between those of all
+/// smaller numbers, so any set of tunnels is spread evenly.
 fn turn(number: u64) -> u32 {
     const GOLDEN: u32 = 0x9e37_79b9;
     let [.., a, b, c, d] = number.to_be_bytes();

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::admit::AdmittedPlain;
 use super::facts::Answering;
 use super::read::Asked;
-use super::{After, Done, Ended, Next, Request};
+use super::{After, Done, Ended, Exchange, Next, Request};
 use crate::http::fields::tokens;
-use crate::http::{Body, Delivered, Exchange, Undelivered, respond};
+use crate::http::{Body, Delivered, Undelivered, respond};
 use crate::reason::{Failure, Level, Note, NoteCode, Reason, Stage};
 use crate::upstream::{self, BodyOutcome, Served, Upload};
 
@@ -191,15 +191,15 @@ impl Request<'_> {
             true => Level::Warn,
             false => Level::Info,
         };
-        let next = match whole && !is_cut {
-            true if !is_last => Next::Request {
+        let next = match (stream, whole && !is_cut) {
+            (Some(stream), true) if !is_last => Next::Request {
                 stream,
                 held,
                 begun,
             },
             // The client must not take a part of an answer for the whole: the connection breaks off.
-            false if is_cut && !is_answered => Next::Last(After::Close(None)),
-            _ => Next::Last(After::Close(Some(stream))),
+            (_, false) if is_cut && !is_answered => Next::Last(After::Close(None)),
+            (stream, _) => Next::Last(After::Close(stream)),
         };
         Done::Served {
             level,

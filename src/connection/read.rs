@@ -7,11 +7,12 @@ use http::request::Parts;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
+use super::facts::Draft;
 use super::refuse::refuse_unread;
-use super::{Ended, Request, Unread};
+use super::{Ended, Exchange, Request, Shared, Unread};
 use crate::http::forwarded::Identity;
 use crate::http::head::{self, NoHead, RawHead};
-use crate::http::{Exchange, RequestBody, Unparsed};
+use crate::http::{Exchange as Http1, RequestBody, Unparsed};
 use crate::reason::{Failure, Reason, Stage};
 use crate::stream::ClientStream;
 use crate::tls;
@@ -65,13 +66,7 @@ impl Request<'_> {
             Ok(Err(NoHead::Unused(Some(error)) | NoHead::Broken(error))) => broken_head(&error),
             Ok(Err(NoHead::Failed(failure))) | Err(failure) => failure,
         };
-        if let Some(server) = &self.shared.tls
-            && failure.reason.spec().stage == Stage::Tls
-        {
-            let connection = Arc::clone(self.facts.connection());
-            failure = server.explain(failure, &connection.tls);
-            self.facts.certificate = connection.tls.shown();
-        }
+        failure = explained(failure, &self.shared, &mut self.facts);
         self.facts.describe_unread(&held);
         let patience = limits.write_stall;
         // Boxed, so that a connection that waits for its head does not have room for it.
@@ -80,7 +75,7 @@ impl Request<'_> {
     }
 
     /// The hops whose forwarded fields are trusted.
-    fn hops(&self) -> &[IpNet] {
+    pub(super) fn hops(&self) -> &[IpNet] {
         match self.connection.is_unnamed {
             true => &[],
             false => &self.shared.config().trusted_proxies,
@@ -95,7 +90,7 @@ impl Request<'_> {
         let Head { raw, stream } = head;
         let limits = &self.shared.config().limits;
         let has_early = !raw.early.is_empty();
-        let begun = Exchange::begin(stream, raw, limits.header_bytes).await;
+        let begun = Http1::begin(stream, raw, limits.header_bytes).await;
         let (request, exchange) = match begun {
             Ok(begun) => begun,
             Err(Unparsed {
@@ -113,12 +108,24 @@ impl Request<'_> {
         let identity = Identity::read(hop.peer, hop.secure, &request.headers, self.hops());
         self.facts.describe(&request, &identity);
         Ok(Asked {
-            exchange,
+            exchange: Exchange::Http1(Box::new(exchange)),
             request,
             body,
             identity,
             has_early,
         })
+    }
+}
+
+/// A failure before the first request. If it is one of TLS, it is explained from what is known of the handshake.
+pub(super) fn explained(failure: Failure, shared: &Shared, facts: &mut Draft) -> Failure {
+    match &shared.tls {
+        Some(server) if failure.reason.spec().stage == Stage::Tls => {
+            let connection = Arc::clone(facts.connection());
+            facts.certificate = connection.tls.shown();
+            server.explain(failure, &connection.tls)
+        }
+        _ => failure,
     }
 }
 

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::explain::Explanation;
 use super::facts::Draft;
-use super::{Ended, Request};
-use crate::http::{Exchange, Gone, Leaving, respond};
+use super::{Ended, Exchange, Request};
+use crate::http::{Gone, Leaving, respond};
 use crate::reason::{Failure, Note, NoteCode, Reason};
 use crate::record::millis;
 use crate::stream::ClientStream;
@@ -25,8 +25,8 @@ impl Request<'_> {
         if let Some(explanation) = explanation {
             return self.explain(exchange, failure, explanation).await;
         }
-        if failure.http_status().is_none() {
-            return failure.into();
+        if failure.http_status().is_none() || exchange.is_over() {
+            return failure.unanswered().into();
         }
         let exchange = match exchange.into_old() {
             Ok(stream) => return self.refuse_unread(stream, failure).await,
@@ -41,7 +41,7 @@ impl Request<'_> {
         }
         Ended {
             failure,
-            client: Some(answered.stream),
+            client: answered.stream,
         }
     }
 
@@ -66,7 +66,10 @@ impl Request<'_> {
             }
             Leaving::Misframed(failure) => failure,
         };
-        self.refuse_unread(stream, failure).await
+        match stream {
+            Some(stream) => self.refuse_unread(stream, failure).await,
+            None => failure.into(),
+        }
     }
 }
 

@@ -11,10 +11,10 @@ use tokio_util::task::TaskTracker;
 use super::repeat::Repeats;
 use super::stop::Stop;
 use super::untrusted::Claims;
-use crate::config::Config;
+use crate::config::{Config, Http2};
 use crate::generation::Generation;
 use crate::http::via::Pseudonym;
-use crate::limits::Clients;
+use crate::limits::{Clients, Slots};
 use crate::reason::{Failure, Reason};
 use crate::record::Sink;
 use crate::tls;
@@ -36,6 +36,10 @@ pub struct Shared {
     pub redirect_to_https: bool,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// How HTTP/2 is served, if `tls` offers it.
+    pub http2: Http2,
+    /// Slots for connections, and for further streams of one.
+    pub slots: Slots,
     /// Where records go.
     pub sink: Sink,
     /// Recent requests that probes repeat.
@@ -146,12 +150,12 @@ impl Current {
         self.get().is_some_and(|now| !now.may_follow(since))
     }
 
-    /// Completes when there is no [`Current::successor`].
-    pub(super) async fn lost(&self, since: &Arc<Shared>) {
+    /// Completes when there is no [`Current::successor`], or `is_too_much` is true for it.
+    pub(super) async fn lost(&self, since: &Arc<Shared>, is_too_much: impl Fn(&Shared) -> bool) {
         let mut changes = self.0.subscribe();
         let may_follow = |now: &Option<Arc<Shared>>| {
             let now = now.as_ref();
-            now.is_some_and(|now| now.may_follow(since))
+            now.is_some_and(|now| now.may_follow(since) && !is_too_much(now))
         };
         // This can't fail while `self`, the sender, exists.
         let _ = changes.wait_for(|now| !may_follow(now)).await;

@@ -36,6 +36,14 @@ impl Rest {
         Self(Framed::Chunked(Chunks::default()))
     }
 
+    /// How many bytes are to come, if that is known.
+    pub fn announced(&self) -> Option<u64> {
+        match &self.0 {
+            Framed::Length(left) => Some(*left),
+            Framed::Chunked(_) => None,
+        }
+    }
+
     /// Whether the end was reached.
     pub fn is_done(&self) -> bool {
         match &self.0 {

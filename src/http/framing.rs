@@ -1,5 +1,7 @@
 //! Checks how a head says where its body ends. Only one way is allowed.
 
+use http::header::{self, HeaderMap};
+
 use super::body::{Rest, conflict};
 use crate::reason::Failure;
 use crate::secrets::{self, words};
@@ -58,6 +60,21 @@ impl<'a> Framing<'a> {
             (None, None) => Ok(Rest::length(0)),
         }
     }
+}
+
+/// The length that the fields of a request announce for its body.
+///
+/// # Errors
+/// `http_framing_conflict`.
+pub(crate) fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let mut framing = Framing::default();
+    let mut is_announced = false;
+    for value in fields.get_all(header::CONTENT_LENGTH) {
+        framing.add(header::CONTENT_LENGTH.as_str().as_bytes(), value.as_bytes())?;
+        is_announced = true;
+    }
+    let rest = framing.check()?;
+    Ok(is_announced.then_some(rest.announced()).flatten())
 }
 
 /// Digits only: `parse` would also accept a sign.

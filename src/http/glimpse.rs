@@ -2,7 +2,7 @@
 //!
 //! Takes the bytes that were read. Uses only an ordinary request line and three fields.
 
-use super::head::absolute;
+use super::target::absolute;
 use crate::text::is_token;
 
 /// Records cut a path of this length, so it need not be complete.

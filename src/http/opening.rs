@@ -120,7 +120,7 @@ pub fn is_meant(request: &Parts) -> bool {
     let fields = &request.headers;
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
     let has_upgrade = !upgrades.is_empty() && asks_h2c(&upgrades, fields).is_none();
-    has_upgrade || has_websocket_fields(fields)
+    has_upgrade || websocket_field(fields).is_some()
 }
 
 /// Names the fields that ask for HTTP/2 without TLS.
@@ -136,9 +136,10 @@ fn asks_h2c(upgrades: &[&[u8]], fields: &HeaderMap) -> Option<&'static str> {
     }
 }
 
-fn has_websocket_fields(fields: &HeaderMap) -> bool {
-    let mut names = fields.keys();
-    names.any(|name| name.as_str().starts_with("sec-websocket-"))
+/// The name of a field that only an opening handshake has, if a request has one.
+pub(crate) fn websocket_field(fields: &HeaderMap) -> Option<&str> {
+    let mut names = fields.keys().map(HeaderName::as_str);
+    names.find(|name| name.starts_with("sec-websocket-"))
 }
 
 /// Tells an opening handshake from a plain request and checks it.
@@ -151,7 +152,7 @@ pub fn check(request: &Parts) -> Result<RequestKind, Failure> {
     let upgrades: Vec<_> = tokens(fields, &header::UPGRADE).collect();
     let asks_h2c = asks_h2c(&upgrades, fields);
     if let Some(asking) = asks_h2c
-        && (has_websocket_fields(fields) || includes(&upgrades, "websocket"))
+        && (websocket_field(fields).is_some() || includes(&upgrades, "websocket"))
     {
         return Err(h2c_refused(asking));
     }

@@ -22,8 +22,9 @@ pub(crate) struct Unparsed {
 pub(crate) struct Gone {
     /// What it did instead.
     pub how: Leaving,
-    /// The stream, taken back from hyper; still open after [`Leaving::Misframed`].
-    pub stream: ClientStream,
+    /// The stream, taken back from hyper; still open after [`Leaving::Misframed`]. `None`: it was a stream of an HTTP/2
+    /// connection, and is over.
+    pub stream: Option<ClientStream>,
 }
 
 /// What a client did instead of waiting for its answer.
@@ -43,8 +44,8 @@ pub(crate) enum Leaving {
 /// A connection after its answer was written.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// The stream, taken back from hyper.
-    pub stream: ClientStream,
+    /// The stream, taken back from hyper. `None`: it was a stream of an HTTP/2 connection, and is over.
+    pub stream: Option<ClientStream>,
     /// What the client had sent in the meantime.
     pub held: Vec<u8>,
     /// Why the answer was not written completely.
@@ -54,8 +55,8 @@ pub(crate) struct Answered {
 /// A connection after the answer to a plain request.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    /// The stream, taken back from hyper.
-    pub stream: ClientStream,
+    /// The stream, taken back from hyper. `None`: it was a stream of an HTTP/2 connection, and is over.
+    pub stream: Option<ClientStream>,
     /// What the client had sent after its request.
     pub held: Vec<u8>,
     /// When the first of these bytes arrived.

@@ -373,6 +373,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_stands_beside_its_connection() {
+        let record = Record {
+            conn: Some("4a075b1400000001".to_owned()),
+            stream_id: Some(5),
+            ..refused("a")
+        };
+        for layout in [Layout::OneLine, Layout::Terminal] {
+            let text = line(&record, layout);
+            let both = "conn=4a075b1400000001 stream_id=5 ";
+            assert!(text.contains(both), "{text}");
+        }
+        assert_reads_back(&record);
+    }
+
+    #[test]
     fn each_problem_has_a_line_of_its_own_on_a_terminal() {
         let record = Record {
             time: "2026-01-02T03:04:05.678Z".to_owned(),

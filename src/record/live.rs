@@ -148,6 +148,17 @@ pub struct Listed {
     pub shown: Vec<Seen>,
 }
 
+/// What came of asking a tunnel to close.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It closes.
+    Closing,
+    /// There is not such a tunnel.
+    Absent,
+    /// The connection has tunnels on these streams, and none of them was named.
+    Unclear(Vec<u32>),
+}
+
 /// A place in the table. A tunnel is found by its address in memory, which no other has at the same time.
 #[derive(Debug)]
 struct Place(Arc<Live>);
@@ -231,15 +242,32 @@ impl Tunnels {
         }
     }
 
-    /// Asks the tunnel of a connection to close; `who` is for its record. Returns whether there is such a tunnel.
-    pub fn close(&self, conn: &str, who: &str) -> bool {
-        let is_it = |live: &Arc<Live>| {
+    /// Asks the tunnel of a connection, or over HTTP/2 of one of its streams, to close; `who` is for its record.
+    pub fn close(&self, conn: &str, stream_id: Option<u32>, who: &str) -> Asked {
+        let mut streams = Vec::new();
+        let mut found = None;
+        for live in self.all() {
             // Unpacking all of them would take tens of milliseconds.
-            live.packed.may_contain(conn) && live.packed.unpack().conn.as_deref() == Some(conn)
-        };
-        let found = self.all().into_iter().find(is_it);
+            if !live.packed.may_contain(conn) {
+                continue;
+            }
+            let record = live.packed.unpack();
+            if record.conn.as_deref() != Some(conn) {
+                continue;
+            }
+            if record.stream_id == stream_id {
+                found = Some(live);
+                break;
+            }
+            streams.extend(record.stream_id);
+        }
         let Some(live) = found else {
-            return false;
+            // Even if there is only one left, it need not be the one that was meant.
+            if stream_id.is_none() && !streams.is_empty() {
+                streams.sort_unstable();
+                return Asked::Unclear(streams);
+            }
+            return Asked::Absent;
         };
         self.asked().insert(key(&live), who.to_owned());
         // Set before the task is woken, because it reads this.
@@ -248,9 +276,9 @@ impl Tunnels {
         if !self.table().contains(&Place(Arc::clone(&live))) {
             // It ended meanwhile, and has removed nothing.
             self.asked().remove(&key(&live));
-            return false;
+            return Asked::Absent;
         }
-        true
+        Asked::Closing
     }
 
     /// The listed tunnels. They are copied, so that others can open and end meanwhile.
@@ -295,8 +323,13 @@ mod tests {
     }
 
     fn packed(conn: &str) -> Packed {
+        on_stream(conn, None)
+    }
+
+    fn on_stream(conn: &str, stream_id: Option<u32>) -> Packed {
         Packed::new(&Record {
             conn: Some(conn.to_owned()),
+            stream_id,
             ..Record::default()
         })
     }
@@ -366,17 +399,47 @@ mod tests {
             tunnels.asked_to_close(&b, &Context::from_waker(std::task::Waker::noop())),
             None
         );
-        assert!(!tunnels.close("c", "nobody"));
-        assert!(tunnels.close("a", "alice"));
+        assert_eq!(tunnels.close("c", None, "nobody"), Asked::Absent);
+        assert_eq!(tunnels.close("a", Some(1), "nobody"), Asked::Absent);
+        assert_eq!(tunnels.close("a", None, "alice"), Asked::Closing);
         assert_eq!(woken.0.load(Relaxed), 1);
         assert_eq!(tunnels.asked_to_close(&b, &cx), None);
         assert_eq!(tunnels.asked_to_close(&a, &cx).as_deref(), Some("alice"));
         assert_eq!(tunnels.asked_to_close(&a, &cx), None);
         // One that ends before its task has read who asked leaves nothing behind.
-        assert!(tunnels.close("b", "bob"));
+        assert_eq!(tunnels.close("b", None, "bob"), Asked::Closing);
         tunnels.remove(&open[1]);
         assert!(tunnels.asked().is_empty());
-        assert!(!tunnels.close("b", "bob"));
+        assert_eq!(tunnels.close("b", None, "bob"), Asked::Absent);
+    }
+
+    #[test]
+    fn one_stream_is_closed_and_never_its_neighbours() {
+        let tunnels = Tunnels::default();
+        tunnels.keep(true);
+        let streams = [1, 3, 13];
+        let open = streams.map(|id| tunnels.add(on_stream("a", Some(id)), Moment::now()));
+        let other = tunnels.add(on_stream("b", Some(3)), Moment::now());
+        let all = || open.iter().chain([&other]);
+        let asked = || {
+            let cx = Context::from_waker(std::task::Waker::noop());
+            all()
+                .map(|kept| tunnels.asked_to_close(&listed(&tunnels, kept), &cx))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            tunnels.close("a", None, "alice"),
+            Asked::Unclear(streams.to_vec())
+        );
+        assert_eq!(tunnels.close("a", Some(5), "alice"), Asked::Absent);
+        assert_eq!(asked(), [None, None, None, None]);
+        assert_eq!(tunnels.close("a", Some(3), "alice"), Asked::Closing);
+        assert_eq!(asked(), [None, Some("alice".to_owned()), None, None]);
+        tunnels.remove(&open[1]);
+        assert_eq!(tunnels.close("a", Some(3), "alice"), Asked::Absent);
+        // The last one of a connection is not closed either if it was not named.
+        assert_eq!(tunnels.close("b", None, "bob"), Asked::Unclear(vec![3]));
+        assert_eq!(tunnels.close("b", Some(3), "bob"), Asked::Closing);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Resting {
         record.event = Event::Opened;
         record.stage = Some(Stage::Tunnel);
         record.level = Some(Level::Info);
-        record.status = Some(SWITCHED);
+        record.status = Some(status(&record));
         sink.emit(record);
         Self {
             kept: sink.tunnels().add(packed, opened),
@@ -68,10 +68,12 @@ impl Resting {
         self.kept = Kept::Alone(Packed::default());
         record.fail(failure, Stage::Tunnel);
         record.event = Event::Closed;
-        record.status = Some(SWITCHED);
+        record.status = Some(status(&record));
         let lasted = self.opened.elapsed();
         record.lasted_ms.get_or_insert_with(|| millis(lasted));
-        record.ended_at.get_or_insert_with(|| stamp(SystemTime::now()));
+        record
+            .ended_at
+            .get_or_insert_with(|| stamp(SystemTime::now()));
         record.close_wait_ms.get_or_insert(0);
         self.sink.emit(record);
     }
@@ -83,5 +85,10 @@ impl Drop for Resting {
     }
 }
 
-/// The status that the client of every tunnel received.
-const SWITCHED: u16 = 101;
+/// The status that the client of a tunnel received: 101, or over HTTP/2 200 (RFC 8441 section 5).
+fn status(record: &Record) -> u16 {
+    match record.stream_id {
+        None => 101,
+        Some(_) => 200,
+    }
+}

@@ -244,6 +244,8 @@ fn shared(
         tls: needs.tls.get(index).cloned().flatten(),
         redirect_to_https: settings.redirect_to_https,
         proxy_protocol: settings.proxy_protocol,
+        http2: settings.http2,
+        slots: common.slots.clone(),
         sink: common.sink.clone(),
         repeats: Arc::clone(&common.repeats),
         claims: Arc::clone(&common.claims),

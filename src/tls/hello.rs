@@ -10,9 +10,10 @@ use rustls::server::ClientHello;
 use rustls::{CipherSuite, ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite};
 
 use super::serving::Order;
-use super::{ALPN, Identity, Server};
+use super::{ALPN_HTTP11, Identity, Server};
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, words};
+use crate::text::peer_text;
 
 /// The most entries of a client's list that a record shows. A hello can have thousands.
 const LISTED: usize = 24;
@@ -81,11 +82,9 @@ pub(super) fn choose<'s>(
     let Some(chosen) = chosen else {
         return Err(offers.nothing_fits(hello, candidates().map(|serving| &*serving.identity)));
     };
-    if let Some(mut alpn) = hello.alpn()
-        && !alpn.any(|protocol| ALPN.contains(&protocol))
-    {
-        let offered = secrets::known(hello.alpn().into_iter().flatten(), &[words::ALPN]);
-        let detail = format!("offered: {offered}");
+    if let Some(offered) = without_common_protocol(hello, server.alpn()) {
+        let ours = list(server.alpn().iter(), |name| peer_text(name));
+        let detail = format!("{offered}; supported by this listener: {ours}");
         return Err(Failure::new(Reason::TlsAlpnNoOverlap, detail));
     }
     let order = Order::wanted_by(hello, &provider.cipher_suites);
@@ -93,6 +92,20 @@ pub(super) fn choose<'s>(
         identity: &chosen.identity,
         config: chosen.config(order),
     })
+}
+
+/// What a client offers by ALPN, in words, if none of it is among `ours`. A client without ALPN speaks HTTP/1.1.
+fn without_common_protocol(hello: &ClientHello<'_>, ours: &[Vec<u8>]) -> Option<String> {
+    let is_ours = |name: &[u8]| ours.iter().any(|ours| ours == name);
+    let Some(mut offered) = hello.alpn() else {
+        let is_refused = !is_ours(ALPN_HTTP11);
+        return is_refused.then(|| "the client sent no ALPN, so it speaks HTTP/1.1".to_owned());
+    };
+    if offered.any(is_ours) {
+        return None;
+    }
+    let offered = secrets::known(hello.alpn().into_iter().flatten(), &[words::ALPN]);
+    Some(format!("offered: {offered}"))
 }
 
 /// The parts of a hello that decide which certificate serves it.

@@ -12,6 +12,7 @@ use super::side::Side;
 use super::suspect::{Guess, suspect};
 use super::{Farewell, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG, Tunnel};
 use crate::config::LoadBalancer;
+use crate::http2;
 use crate::moment::Moment;
 use crate::reason::codes::is_complaint;
 use crate::reason::{By, Failure, Note, NoteCode, Reason};
@@ -268,6 +269,9 @@ fn broken(side: Side, leg: &Leg) -> Option<Failure> {
         (Side::Upstream, true) => Reason::UpstreamTimeout,
         (Side::Upstream, false) => Reason::UpstreamReset,
         (Side::Client, false) => {
+            if let Some(failure) = http2::ended(error) {
+                return Some(failure);
+            }
             return Some(match tls::broken(error) {
                 Some(Failure {
                     reason: Reason::TlsProtocolError,

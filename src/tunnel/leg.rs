@@ -124,6 +124,10 @@ pub(super) struct Leg {
     stall: Option<Box<Stall>>,
     /// In milliseconds.
     longest_stall: u32,
+    /// Whether the peer's connection is broken, and not ended, if the other one broke.
+    pub passes_resets: bool,
+    /// Whether that was done.
+    is_aborted: bool,
 }
 
 impl Leg {
@@ -151,6 +155,8 @@ impl Leg {
             unflushed: 0,
             stall: None,
             longest_stall: 0,
+            passes_resets: false,
+            is_aborted: false,
         }
     }
 
@@ -261,6 +267,11 @@ impl Leg {
             .and_then(|told| told.delivered)
     }
 
+    /// Whether the peer's connection broke.
+    fn has_broken(&self) -> bool {
+        matches!(self.over.as_deref(), Some(Over::Broke(_)))
+    }
+
     /// Whether a Close was handed to the system for the peer.
     pub fn is_told(&self) -> bool {
         self.told
@@ -365,12 +376,13 @@ impl Leg {
         self.stop_reading(Over::GivenUp);
     }
 
-    /// The peer's stream at the end; `None` if the peer has ended it as well, so that it can be closed.
+    /// The peer's stream at the end; `None` if it can be closed, because the peer has ended it as well or nothing can reach
+    /// the peer.
     pub fn parting<S>(&self, stream: S) -> Option<Parting<S>> {
         let is_shut_down = self.outgoing == Outgoing::Ended && self.write_error.is_none();
-        let is_shut_down = is_shut_down && !matches!(self.over.as_deref(), Some(Over::Broke(_)));
+        let is_shut_down = is_shut_down && !self.has_broken();
         let has_ended = matches!(self.over.as_deref(), Some(Over::Ended));
-        (!(is_shut_down && has_ended)).then_some(Parting {
+        (!(self.is_aborted || is_shut_down && has_ended)).then_some(Parting {
             stream,
             is_shut_down,
         })

@@ -2,6 +2,8 @@
 
 pub(super) mod hint;
 
+use std::error::Error;
+
 use http::header::{self, HeaderMap};
 use http::{Version, response};
 
@@ -56,7 +58,7 @@ fn is_http2(seen: &[u8]) -> bool {
     matches!(seen, [0, _, _, 4, 0, 0, 0, 0, 0, ..])
 }
 
-fn is_reset(error: &hyper::Error) -> bool {
+fn is_reset(error: &(dyn Error + 'static)) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     io_error(error).is_some_and(|error| {
         matches!(
@@ -67,8 +69,8 @@ fn is_reset(error: &hyper::Error) -> bool {
 }
 
 /// The error of the connection below hyper.
-fn io_error(error: &hyper::Error) -> Option<&std::io::Error> {
-    let mut cause = std::error::Error::source(error);
+fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref() {
             return Some(error);
@@ -121,14 +123,14 @@ pub(super) fn interim(statuses: &[u16]) -> Option<Note> {
 }
 
 /// Whether a body was malformed, and not merely cut off.
-pub(super) fn is_malformed(error: &hyper::Error) -> bool {
+pub(super) fn is_malformed(error: &(dyn Error + 'static)) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput};
     io_error(error).is_some_and(|error| matches!(error.kind(), InvalidData | InvalidInput))
 }
 
-/// hyper's message, with the message of the error that caused it.
-pub(super) fn source_words(error: &hyper::Error) -> String {
-    match std::error::Error::source(error) {
+/// An error's message, with the message of the error that caused it.
+pub(super) fn source_words(error: &(dyn Error + 'static)) -> String {
+    match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }

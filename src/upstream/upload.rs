@@ -148,11 +148,11 @@ impl Progress {
                 }
             }
             Poll::Ready(Some(Err(error))) => {
-                let reason = match is_malformed(&error) {
+                let reason = match is_malformed(error.as_ref()) {
                     true => Reason::HttpFramingConflict,
                     false => Reason::HttpBodyIncomplete,
                 };
-                let words = source_words(&error);
+                let words = source_words(error.as_ref());
                 let detail = format!("after {} bytes: {words}", self.bytes);
                 self.fail(Failure::new(reason, detail))
             }

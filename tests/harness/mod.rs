@@ -5,6 +5,7 @@
 pub mod certs;
 pub mod client;
 pub mod frames;
+pub mod h2;
 pub mod handshakes;
 pub mod inside;
 pub mod origin;

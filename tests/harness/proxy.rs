@@ -237,7 +237,13 @@ impl Line {
         );
         assert!(!self.text("hint").is_empty(), "{self:?}");
         if let wsgate::reason::Status::Fixed(status) = spec.status {
-            let explained = self.notes().contains(&"refusal_explained").then_some(101);
+            let switched = if self.text("http_version") == "2" {
+                200
+            } else {
+                101
+            };
+            let explained = self.notes().contains(&"refusal_explained");
+            let explained = explained.then_some(switched);
             let status = explained.unwrap_or(status);
             assert_eq!(self.number("status"), Some(status.into()), "{self:?}");
         }

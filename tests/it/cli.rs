@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::harness::certs::{Authority, Kind};
 use crate::harness::frames::echoes;
-use crate::harness::proxy::{run, shipped};
+use crate::harness::proxy::{HOST, run, shipped};
 use crate::harness::terminal::Terminal;
 use crate::harness::{Client, Setup, eventually, handshake};
 
@@ -393,6 +393,36 @@ fn the_start_says_where_it_listens_what_it_serves_and_how_to_try_it() {
         )),
         "{said}"
     );
+}
+
+/// curl prefers HTTP/2, in which the command to paste would not be a WebSocket handshake.
+#[test]
+fn the_start_says_which_listener_serves_http2() {
+    for (alpn, more, option) in [
+        ("[http/1.1]", "", Some("-i -N -m 2 --connect-to")),
+        (
+            "[h2, http/1.1]",
+            ", with HTTP/2",
+            Some("--http1.1 --connect-to"),
+        ),
+        ("[h2]", ", with HTTP/2 only", None),
+    ] {
+        let mut setup = Setup::tls("builtin:echo");
+        setup.host = Some(HOST.to_owned());
+        setup.tls = setup.tls.map(|tls| format!("{tls}\nalpn: {alpn}"));
+        let proxy = setup.start();
+        let line = format!("  listening on wss://{}{more}\n", proxy.address());
+        let said = eventually("the start's words", || {
+            let last = option.map_or("  route ", |_| "  curl ");
+            let is_whole = |said: &String| said.contains(last) && said.ends_with('\n');
+            Some(proxy.diagnostics()).filter(is_whole)
+        });
+        assert!(said.contains(&line), "{said}");
+        let tried = said.lines().find(|line| line.trim().starts_with("curl "));
+        assert_eq!(tried.is_some(), option.is_some(), "{said}");
+        let has = |option| tried.is_some_and(|line| line.contains(option));
+        assert!(option.is_none_or(has), "{said}");
+    }
 }
 
 #[test]

@@ -33,6 +33,8 @@ mod drain;
 mod find;
 /// Malformed requests, and requests that are not opening handshakes.
 mod http;
+/// HTTP/2.
+mod http2;
 /// Answers that come late.
 mod late;
 /// A build without the default features.

@@ -12,7 +12,7 @@ use wsgate::reason::Reason;
 
 use crate::harness::proxy;
 use crate::{
-    accept, admin, http, limits, plain, policy, record, reload, stop, tls, tunnel, upstream,
+    accept, admin, http, http2, limits, plain, policy, record, reload, stop, tls, tunnel, upstream,
 };
 
 macro_rules! provoked {
@@ -74,6 +74,13 @@ provoked! {
     HttpExpectRefused: http::http_expect_refused,
     HttpConnectionProtected: http::http_connection_protected,
     H2cRefused: http::h2c_refused,
+    H2ProtocolError: http2::h2_protocol_error,
+    H2Flood: http2::h2_flood,
+    H2StreamLimit: http2::h2_stream_limit,
+    H2MalformedRequest: http2::h2_malformed_request,
+    H2ConnectionHeader: http2::h2_connection_header,
+    H2WsUnsupported: http2::h2_ws_unsupported,
+    H2ProtocolUnknown: http2::h2_protocol_unknown,
     WsMethodNotGet: http::ws_method_not_get,
     PlainHttpRequest: http::plain_http_request,
     WsHandshakeMissing: http::ws_handshake_missing,

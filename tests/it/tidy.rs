@@ -40,6 +40,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("http", &["policy", "reason", "secrets", "stream", "text"]),
+    // The form of HTTP/1.1 that a request over HTTP/2 gets, and whether a broken stream is TLS's doing.
+    (
+        "http2",
+        &["http", "policy", "reason", "secrets", "stream", "tls"],
+    ),
     // The checked opening handshake that the permit is for, and how many first bytes are kept.
     (
         "upstream",
@@ -48,11 +53,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "text", "tls",
         ],
     ),
-    // Whether a broken stream is TLS's doing; where what passes is counted.
+    // Whether a broken stream is TLS's or HTTP/2's doing; where what passes is counted.
     (
         "tunnel",
         &[
-            "config", "metrics", "moment", "policy", "reason", "record", "secrets", "stream", "tls",
+            "config", "http2", "metrics", "moment", "policy", "reason", "record", "secrets",
+            "stream", "tls",
         ],
     ),
     // What each route needs at run time hangs on it.
@@ -66,6 +72,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "generation",
             "http",
+            "http2",
             "limits",
             "listener",
             "moment",
@@ -119,11 +126,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http", "reason", "secrets", "text", "tls", "tunnel", "upstream",
         ],
     ),
-    // What a route serves, for the addresses that it says at its start.
+    // What a route serves, for the addresses that it says at its start; what takes the words of the HTTP/2 library out of
+    // the log.
     (
         "cli",
         &[
-            "config", "diagnose", "policy", "reason", "record", "server", "text", "tls",
+            "config", "diagnose", "http2", "policy", "reason", "record", "server", "text", "tls",
         ],
     ),
 ];
@@ -144,6 +152,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("hyper", HYPER),
     ("hyper_util", HYPER),
+    ("h2::", &["http2.rs", "http2/", "stream/http2.rs"]),
     ("tokio_tungstenite", &["upstream/echo.rs"]),
     ("serde_yaml", &["config/yaml.rs"]),
     ("clap", &["cli.rs", "cli/"]),
@@ -206,13 +215,14 @@ impl Source {
             .collect()
     }
 
-    /// The first line of code that has `name` as a whole word.
+    /// The first line of code that has `name` as a whole word, or a path that begins with it if it ends with `::`.
     fn naming(&self, name: &str) -> Option<&str> {
         let is_word = |at: Option<char>| at.is_some_and(|c| c.is_alphanumeric() || c == '_');
         let stands = |line: &str| {
             line.match_indices(name).any(|(at, _)| {
                 let (before, after) = (&line[..at], &line[at + name.len()..]);
-                !is_word(before.chars().last()) && !is_word(after.chars().next())
+                let ends = name.ends_with("::") || !is_word(after.chars().next());
+                !is_word(before.chars().last()) && ends
             })
         };
         self.code

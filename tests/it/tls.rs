@@ -1,6 +1,7 @@
 //! The TLS stage: every way a handshake can fail.
 
 mod alerts;
+mod alpn;
 mod certificates;
 pub mod client_auth;
 mod clients;
@@ -16,6 +17,7 @@ use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::{AlertDescription, CertificateError, Error, SignatureScheme};
 use wsgate::reason::Reason;
 
+pub use alpn::tls_alpn_no_overlap;
 use clients::{Taste, tls_error};
 use hello::{Hello, alert, ending, message, only_alert, record};
 
@@ -478,50 +480,6 @@ pub fn tls_sni_unknown() -> Line {
     }
     line.with_detail("the proxy sent alert 112 (unrecognized_name)")
         .with_detail(&format!("served: {HOST}"))
-}
-
-pub fn tls_alpn_no_overlap() -> Line {
-    let mut scene = Scene::new(|_| {});
-    let offering = |protocols: &[&str]| {
-        let mut config = trusting();
-        config.alpn_protocols = protocols
-            .iter()
-            .map(|protocol| protocol.as_bytes().to_vec())
-            .collect();
-        config
-    };
-    // Our protocol is chosen among others; no list also means HTTP/1.1.
-    for (protocols, chosen) in [
-        (&["h2", "http/1.1"][..], "http/1.1"),
-        (&["http/1.0", "http/1.1"], "http/1.1"),
-        (&["http/1.0"], "http/1.0"),
-        (&[], ""),
-    ] {
-        let client = Client::tls_with(scene.address(), HOST, offering(protocols)).unwrap();
-        let agreed = clients::connection(&client).alpn_protocol();
-        assert_eq!(agreed.unwrap_or_default(), chosen.as_bytes());
-        drop(client);
-        let line = scene.refused_host().expect(Reason::TlsClosedUnused);
-        assert_eq!(line.text("alpn"), chosen);
-    }
-    let hello = Hello {
-        alpn: Some(vec!["http/0.9".to_owned(), "\u{1b}[31m".to_owned()]),
-        ..Hello::tls12()
-    };
-    assert_eq!(
-        only_alert(&scene.answer(hello.bytes())),
-        NO_APPLICATION_PROTOCOL
-    );
-    scene
-        .refused_host()
-        .expect(Reason::TlsAlpnNoOverlap)
-        .with_detail("offered: http/0.9 and");
-    let error = Client::tls_with(scene.address(), HOST, offering(&["h2"])).err();
-    assert_eq!(
-        tls_error(error),
-        Error::AlertReceived(AlertDescription::NoApplicationProtocol)
-    );
-    scene.refused_host().with_detail("offered: h2")
 }
 
 /// The record of a client of each version that ends its handshake with `error`.

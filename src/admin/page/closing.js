@@ -2,23 +2,26 @@
 import { $, text } from './dom.js'
 import { fill } from './fill.js'
 import { lasting, say, t } from './language.js'
-import { clean, str } from './values.js'
+import { clean, num, str } from './values.js'
 
 const token = document.querySelector('meta[name="wsgate-token"]')?.content ?? ''
 export const canClose = token !== ''
 
 let closing
 export function askToClose(x, says) {
-  closing = { conn: str(x.conn), says }
-  fill($('ask-text'), t('closeWhat'), { client: { mono: str(x.client) || '?', most: 80 }, route: { mono: str(x.route) || '?', most: 80 }, age: lasting(x.age_ms) || '?' })
+  const stream = num(x.stream_id)
+  closing = { conn: str(x.conn), stream, says }
+  const words = stream === undefined ? t('closeWhat') : t('closeWhat') + t('space') + t('closeStream')
+  fill($('ask-text'), words, { n: str(stream), client: { mono: str(x.client) || '?', most: 80 }, route: { mono: str(x.route) || '?', most: 80 }, age: lasting(x.age_ms) || '?' })
   text($('ask-says'), '')
   $('ask-go').disabled = false
   $('ask').showModal()
   $('ask-name').focus()
 }
 async function closeTunnel() {
-  const { conn, says } = closing
+  const { conn, stream, says } = closing
   const q = new URLSearchParams({ conn })
+  if (stream !== undefined) q.set('stream_id', stream)
   const name = $('ask-name').value.trim()
   if (name) q.set('name', name)
   $('ask-go').disabled = true

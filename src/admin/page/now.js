@@ -1,12 +1,12 @@
 // The headline and the problems: whether all is well.
-import { openByConn } from './details.js'
+import { openById } from './details.js'
 import { $, attr, button, changed, make, show, svg, sync, text } from './dom.js'
 import { fill } from './fill.js'
 import { hides } from './filters.js'
 import { ago, lasting, many, say, t } from './language.js'
 import { headline, makeProblem } from './problem.js'
 import { now, state } from './state.js'
-import { clean, list, num, obj, objects, str, sum, when } from './values.js'
+import { clean, idOf, list, num, obj, objects, str, sum, when } from './values.js'
 import { isTrouble } from './vocabulary.js'
 
 const WORDS = { well: 'stateWell', look: 'stateLook', bad: 'stateBad' }
@@ -32,7 +32,7 @@ function plain(template, slots) {
 
 const firstProblem = makeProblem(true)
 const otherProblems = new Map()
-const calm = { title: make('p', 'headline'), lead: make('p', 'lead'), open: button('', () => openByConn(calm.conn)), conn: '' }
+const calm = { title: make('p', 'headline'), lead: make('p', 'lead'), open: button('', () => openById(calm.id)), id: '' }
 calm.el = make('div', 'first', calm.title, calm.lead, make('div', 'buttons', calm.open))
 const refusedBox = { title: make('strong'), lead: make('p'), items: make('ul') }
 let announced = ''
@@ -117,9 +117,9 @@ function renderCalm(doc, open, draining, tunnelCount) {
     fill(calm.lead, t(str(last.conn) ? 'lastProblem' : 'lastEvent'),
       { reason: { mono: str(last.reason) || str(last.event), most: 60 }, time: { time }, ago: ago(time) })
   } else fill(calm.lead, t(hides(f) ? 'noProblemFilter' : 'noProblem'))
-  calm.conn = str(last?.conn)
+  calm.id = last ? idOf(last) : ''
   text(calm.open, t('openLast'))
-  show(calm.open, calm.conn !== '')
+  show(calm.open, calm.id !== '')
   return plain(...said)
 }
 

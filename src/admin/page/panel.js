@@ -4,15 +4,15 @@ import { query } from './filters.js'
 import { t } from './language.js'
 import { clean, obj, objects, str } from './values.js'
 
-export const panel = { conn: '', update: undefined, asking: undefined, timer: 0 }
+export const panel = { id: '', update: undefined, asking: undefined, timer: 0 }
 function leave() {
   panel.asking?.abort()
   clearTimeout(panel.timer)
   panel.update = panel.asking = undefined
 }
-export function openPanel(conn, ...title) {
+export function openPanel(id, ...title) {
   leave()
-  panel.conn = conn
+  panel.id = id
   $('panel-title').replaceChildren(...title)
   $('panel-body').replaceChildren()
   $('panel-body').scrollTop = 0
@@ -20,15 +20,16 @@ export function openPanel(conn, ...title) {
   $('panel-title').focus()
   return $('panel-body')
 }
-export async function askAbout(conn) {
+// What is remembered of a connection, or over HTTP/2 of one of its streams, and its open tunnels.
+export async function askAbout(id) {
   panel.asking?.abort()
   const mine = panel.asking = new AbortController()
   const limit = setTimeout(() => mine.abort(), 5000)
   try {
-    const answer = await fetch('status.json' + query({ id: conn, all: true, limit: 101 }), { signal: mine.signal, cache: 'no-store' })
+    const answer = await fetch('status.json' + query({ id, all: true, limit: 101 }), { signal: mine.signal, cache: 'no-store' })
     if (!answer.ok) return undefined
     const doc = obj(await answer.json())
-    return panel.asking === mine ? { doc, records: objects(obj(doc.recent).records), tunnel: objects(obj(doc.tunnels).shown).find(x => x.conn === conn) } : undefined
+    return panel.asking === mine ? { doc, records: objects(obj(doc.recent).records), tunnels: objects(obj(doc.tunnels).shown) } : undefined
   } catch { return undefined } finally { clearTimeout(limit) }
 }
 export function copyable(title, content) {
@@ -51,8 +52,8 @@ export function copyable(title, content) {
   copy.setAttribute('aria-label', `${t('copy')}: ${title}`)
   return group(pre, make('div', 'buttons', copy, done))
 }
-export function command(conn) {
-  const safe = /^[\w.:-]+$/.test(conn) ? conn : `'${clean(conn).replaceAll("'", "'\\''")}'`
+export function command(id) {
+  const safe = /^[\w.:-]+$/.test(id) ? id : `'${clean(id).replaceAll("'", "'\\''")}'`
   return section(t('command'), copyable(t('command'), `wsgate find --id ${safe}`))
 }
 export const section = (title, ...content) => make('section', '', make('h3', '', title), ...content)

@@ -1,11 +1,11 @@
 // One problem: what is wrong, since when, for whom, and what to do.
-import { openByConn } from './details.js'
+import { openById } from './details.js'
 import { attr, button, goTo, group, make, show, text } from './dom.js'
 import { amount, fill, moment, pairs, some } from './fill.js'
 import { setFilters } from './filters.js'
 import { ago, many, number, party, share, t } from './language.js'
 import { state } from './state.js'
-import { capital, clean, num, objects, str, when } from './values.js'
+import { capital, clean, idOf, num, objects, str, when } from './values.js'
 import { causeOf, writeTodo } from './vocabulary.js'
 
 const KINDS = new Set(['handshakes', 'ends', 'connections', 'requests'])
@@ -36,7 +36,7 @@ export function makeProblem(isFirst) {
   const box = make('div', 'todo', todoTitle, todo, own)
   const facts = make('dl')
   let current = {}
-  const openLast = button('main', () => openByConn(str(current.conn)))
+  const openLast = button('main', () => openById(idOf(current)))
   const listThem = button('', () => { setFilters({ reason: str(current.code) }); goTo('records') })
   const buttons = make('div', 'buttons', openLast, listThem)
   let el, sev, short

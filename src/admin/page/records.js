@@ -92,7 +92,7 @@ function updateRecordRow(row, { key, record: r }) {
   text(row.cells[6], clean(capital(unstop(str(explained(reason)?.cause)) || str(r.detail)), 160).replaceAll('`', ''))
 }
 function saw(r) {
-  if (num(r.status) !== undefined && r.status !== 101) return `HTTP ${r.status}`
+  if (num(r.status) !== undefined && r.event !== 'closed' && r.event !== 'opened') return `HTTP ${r.status}`
   return str(r.client_sees)
 }
 

@@ -21,4 +21,4 @@ export const state = {
 }
 
 export const now = () => state.doc ? state.clockAt + (performance.now() - state.receivedAt) : Date.now()
-export const recordKey = r => [r.time, r.event, r.conn, r.request_id, r.reason, str(r.detail).slice(0, 80)].map(str).join(' ')
+export const recordKey = r => [r.time, r.event, r.conn, r.stream_id, r.request_id, r.reason, str(r.detail).slice(0, 80)].map(str).join(' ')

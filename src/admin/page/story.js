@@ -34,7 +34,7 @@ export function story(r) {
   if (hasHead) {
     const line = [r.method, r.path, str(r.http_version) && `HTTP/${str(r.http_version).replace(/^HTTP\//, '')}`].map(str).filter(Boolean).join(' ')
     step(lasting(r.head_ms), t('sHttp'), [
-      [t('sHttp'), peer(line)], [t('host'), peer(r.host)], [t('origin'), peer(r.origin)], [t('agent'), peer(r.user_agent)], [t('appId'), peer(r.referer_app_id)]
+      [t('sHttp'), peer(line)], [t('stream'), str(r.stream_id)], [t('host'), peer(r.host)], [t('origin'), peer(r.origin)], [t('agent'), peer(r.user_agent)], [t('appId'), peer(r.referer_app_id)]
     ], failedAt === 'http')
   }
   if (stage >= 3 || r.route !== undefined) {

@@ -5,12 +5,12 @@ import { setFilters, whenFiltersChange } from './filters.js'
 import { lasting, number, say, t, traffic } from './language.js'
 import { KEPT, state } from './state.js'
 import { createRow, reading, whenLeft } from './tables.js'
-import { clean, num, obj, objects, str } from './values.js'
+import { clean, idOf, num, obj, objects, str } from './values.js'
 
 const tunnels = { rows: new Map(), shown: [], release: true, turn: 0 }
 export function renderTunnels(force = false) {
   const all = obj(state.doc?.tunnels)
-  const incoming = objects(all.shown).slice(0, KEPT).map((tunnel, i) => ({ key: str(tunnel.conn) || `#${i}`, tunnel }))
+  const incoming = objects(all.shown).slice(0, KEPT).map((tunnel, i) => ({ key: idOf(tunnel) || `#${i}`, tunnel }))
   const box = $('tunnels-scroll')
   const hold = !force && !tunnels.release && reading(box) && tunnels.shown.length > 0
   let differs = false

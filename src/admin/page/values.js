@@ -21,5 +21,8 @@ export function clean(v, most = Infinity) {
   return cut.replace(UNSEEN, c => `\\u{${c.codePointAt(0).toString(16)}}`)
 }
 
+// The id of a request: that of its connection, or over HTTP/2 of its stream.
+export const idOf = x => str(x.conn) && num(x.stream_id) !== undefined ? `${str(x.conn)}-${x.stream_id}` : str(x.conn)
+
 export const unstop = s => s.replace(/[.。]\s*$/, '')
 export const capital = s => s.charAt(0).toUpperCase() + s.slice(1)

@@ -125,6 +125,7 @@ export const words = {
     sAccept: 'Accepted', sTls: 'TLS', sHttp: 'Request', sPolicy: 'Policy', sUpstream: 'Connecting to the upstream', sHandshake: 'Handshake with the upstream', sAnswer: 'Answer',
     sTunnel: 'Opened', sTraffic: 'Traffic', sEnd: 'End', sRefused: 'Refused', sBroken: 'Broken off', sNow: 'Open now',
     from: 'From', listener: 'Listener', sni: 'Server name', alpn: 'ALPN', certificate: 'Certificate', serial: 'serial', origin: 'Origin', agent: 'User-Agent', host: 'Host', appId: 'WeChat app id', upstream: 'Upstream',
+    stream: 'HTTP/2 stream', streamN: 'HTTP/2 stream {n}',
     toUpstream: 'Client to upstream', toClient: 'Upstream to client', idle: 'Silent at the end', pings: 'Pings and Pongs', stallC: 'Client took nothing for', stallU: 'Upstream took nothing for',
     firstClose: 'The Close of the {by} came first.', noClose: 'Nobody sent a Close frame.',
     codeClient: 'From the client', codeUpstream: 'From the upstream', codeProxy: 'From the proxy', closeWait: 'Waited after that', status: 'HTTP status', noCode: 'without a code', fewCode: 'no Close frame',
@@ -135,6 +136,7 @@ export const words = {
     notRemembered: 'This record is no longer remembered. Look for it in the log:',
 
     closeTunnel: 'Close this tunnel', closeAsk: 'Close this tunnel?', closeWhat: 'The tunnel of client {client} on route {route} has been open for {age}. Client and upstream are sent a Close frame.',
+    closeStream: 'Only stream {n} of its HTTP/2 connection ends; the other streams of the connection go on.',
     yourName: 'Your name (optional, goes into the record)', cancel: 'Cancel', closing: 'Asking the proxy …',
     close202: 'The proxy is closing the tunnel. Its record will say so.', close403: 'The proxy refused: {text}', close404: 'There is no such open tunnel any more.',
     closeOther: 'The proxy answered with {status}: {text}', closeSilent: 'The proxy did not answer. It is not known whether the tunnel is closed.',
@@ -275,6 +277,7 @@ export const words = {
     sAccept: '接受连接', sTls: 'TLS', sHttp: '请求', sPolicy: '访问规则', sUpstream: '连接上游', sHandshake: '与上游握手', sAnswer: '应答',
     sTunnel: '已打开', sTraffic: '流量', sEnd: '结束', sRefused: '被拒绝', sBroken: '中途断开', sNow: '仍然打开',
     from: '来自', listener: '监听地址', sni: '服务器名（SNI）', alpn: 'ALPN', certificate: '证书', serial: '序列号', origin: 'Origin', agent: 'User-Agent', host: 'Host', appId: '微信小程序 id', upstream: '上游',
+    stream: 'HTTP/2 流', streamN: 'HTTP/2 流 {n}',
     toUpstream: '客户端到上游', toClient: '上游到客户端', idle: '结束前静默', pings: 'Ping 和 Pong', stallC: '客户端停止接收', stallU: '上游停止接收',
     firstClose: '{by}先发送了 Close 帧。', noClose: '双方都没有发送 Close 帧。',
     codeClient: '来自客户端', codeUpstream: '来自上游', codeProxy: '来自代理', closeWait: '此后等待', status: 'HTTP 状态码', noCode: '没有关闭码', fewCode: '没有 Close 帧',
@@ -285,6 +288,7 @@ export const words = {
     notRemembered: '代理已不再记住这条记录。请在日志中查找：',
 
     closeTunnel: '关闭这条隧道', closeAsk: '关闭这条隧道？', closeWhat: '客户端 {client} 在路由 {route} 上的隧道已打开 {age}。客户端和上游会收到 Close 帧。',
+    closeStream: '只结束 HTTP/2 连接中的流 {n}，同一连接的其他流不受影响。',
     yourName: '你的名字（可不填，会写入记录）', cancel: '取消', closing: '正在询问代理…',
     close202: '代理正在关闭这条隧道，它的记录会写明这一点。', close403: '代理拒绝了：{text}', close404: '这条隧道已经不再打开。',
     closeOther: '代理返回 {status}：{text}', closeSilent: '代理没有应答，不知道隧道是否已关闭。',

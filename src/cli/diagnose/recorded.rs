@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cli::records::{Reader, Record, Source, Step};
+use crate::record::id;
 use crate::text::shown;
 
 /// What is known of the client's request.
@@ -21,6 +22,7 @@ pub(super) struct Recorded {
 #[derive(Deserialize)]
 struct Fields {
     conn: Option<String>,
+    stream_id: Option<u32>,
     host: Option<String>,
     path: Option<String>,
     origin: Option<String>,
@@ -29,13 +31,14 @@ struct Fields {
     tls_version: Option<String>,
 }
 
-/// Finds the record that `named` means: the last one of a file, or the last one on standard input with this conn.
+/// Finds the record that `named` means: the last one of a file, or the last one on standard input with this conn
+/// or, over HTTP/2, CONN-STREAM.
 ///
 /// # Errors
 /// Why there is none, with what is expected.
 pub(super) fn find(named: &str) -> Result<Recorded, String> {
     let name = shown(named, 200);
-    let (source, conn) = match Path::new(named).exists() {
+    let (source, asked) = match Path::new(named).exists() {
         true => (Source::File(PathBuf::from(named)), None),
         false => (Source::Stdin, Some(named)),
     };
@@ -47,9 +50,12 @@ pub(super) fn find(named: &str) -> Result<Recorded, String> {
             Step::Json => {
                 let fields = Record::read(reader.json())
                     .and_then(|_| serde_json::from_str::<Fields>(reader.json()).ok());
+                let is_named = |fields: &Fields, id| {
+                    let conn = fields.conn.as_deref().unwrap_or_default();
+                    id::names(id, conn, fields.stream_id)
+                };
                 let is_meant = |fields: &Fields| {
-                    fields.host.is_some()
-                        && conn.is_none_or(|conn| fields.conn.as_deref() == Some(conn))
+                    fields.host.is_some() && asked.is_none_or(|id| is_named(fields, id))
                 };
                 last = fields.filter(is_meant).or(last);
             }
@@ -59,7 +65,7 @@ pub(super) fn find(named: &str) -> Result<Recorded, String> {
     }
     match last {
         Some(fields) => Ok(repeated(fields)),
-        None => Err(match conn {
+        None => Err(match asked {
             Some(_) => format!(
                 "--from-record {name}: there is no such file, and no record on standard input with this conn and a host"
             ),

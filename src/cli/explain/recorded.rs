@@ -16,9 +16,10 @@ use crate::text::{Language, shown};
 const MOST: usize = 100;
 
 /// The facts of a case, in the order in which they are shown.
-const FACTS: [&str; 27] = [
+const FACTS: [&str; 28] = [
     "time",
     "conn",
+    "stream_id",
     "client",
     "peer",
     "route",
@@ -135,4 +136,21 @@ pub(super) fn text(json: &str, language: Language) -> Option<String> {
         );
     }
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stream_of_a_record_is_among_its_facts() {
+        let json = |stream: &str| {
+            format!(
+                r#"{{"time":"2026-01-02T20:38:00.000Z","schema":1,"event":"opened","conn":"c"{stream},"client":"192.0.2.1"}}"#
+            )
+        };
+        let said = |stream| text(&json(stream), Language::En).unwrap();
+        assert!(said(r#","stream_id":3"#).contains("\n  conn: c\n  stream_id: 3\n  client: "));
+        assert!(said("").contains("\n  conn: c\n  client: "));
+    }
 }

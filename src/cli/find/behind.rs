@@ -11,11 +11,11 @@ const MOST_RECORDS: usize = 100_000;
 /// The last records that were not wanted when they came.
 #[derive(Default)]
 pub(super) struct Behind {
-    /// Each with its connection; `None`: it was taken.
+    /// Each with the id of its connection or stream; `None`: it was taken.
     records: VecDeque<Option<(Box<str>, String)>>,
     /// The number of the first of them, counted from the beginning.
     first: u64,
-    /// The numbers of the records of each connection.
+    /// The numbers of the records of each of these ids.
     numbers: HashMap<Box<str>, VecDeque<u64>>,
     bytes: usize,
     /// Whether records had to be forgotten.
@@ -24,43 +24,40 @@ pub(super) struct Behind {
 
 impl Behind {
     /// Keeps a record.
-    pub(super) fn keep(&mut self, conn: &str, json: &str) {
+    pub(super) fn keep(&mut self, id: &str, json: &str) {
         let number = self.first + self.records.len() as u64;
-        self.bytes += conn.len() + json.len();
-        self.numbers
-            .entry(conn.into())
-            .or_default()
-            .push_back(number);
-        self.records.push_back(Some((conn.into(), json.to_owned())));
+        self.bytes += id.len() + json.len();
+        self.numbers.entry(id.into()).or_default().push_back(number);
+        self.records.push_back(Some((id.into(), json.to_owned())));
         while (self.bytes > MOST || self.records.len() > MOST_RECORDS)
             && let Some(oldest) = self.records.pop_front()
         {
             self.first += 1;
-            if let Some((conn, json)) = oldest {
-                self.bytes -= conn.len() + json.len();
+            if let Some((id, json)) = oldest {
+                self.bytes -= id.len() + json.len();
                 self.has_forgotten = true;
-                self.forget(&conn);
+                self.forget(&id);
             }
         }
     }
 
-    /// Forgets the oldest record of a connection.
-    fn forget(&mut self, conn: &str) {
-        if let Some(numbers) = self.numbers.get_mut(conn) {
+    /// Forgets the oldest record of a connection or stream.
+    fn forget(&mut self, id: &str) {
+        if let Some(numbers) = self.numbers.get_mut(id) {
             numbers.pop_front();
             if numbers.is_empty() {
-                self.numbers.remove(conn);
+                self.numbers.remove(id);
             }
         }
     }
 
-    /// Takes the records of a connection.
-    pub(super) fn take(&mut self, conn: &str) -> Vec<String> {
-        let numbers = self.numbers.remove(conn).unwrap_or_default();
+    /// Takes the records of a connection or stream.
+    pub(super) fn take(&mut self, id: &str) -> Vec<String> {
+        let numbers = self.numbers.remove(id).unwrap_or_default();
         let taken = numbers.into_iter().filter_map(|number| {
             let place = usize::try_from(number - self.first).ok()?;
-            let (conn, json) = self.records.get_mut(place)?.take()?;
-            self.bytes -= conn.len() + json.len();
+            let (id, json) = self.records.get_mut(place)?.take()?;
+            self.bytes -= id.len() + json.len();
             Some(json)
         });
         taken.collect()

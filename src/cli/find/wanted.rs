@@ -12,6 +12,7 @@ use super::when::Window;
 use crate::cli::explain::nearest;
 use crate::cli::records::Record;
 use crate::reason::Reason;
+use crate::record::id;
 use crate::text::{is_like, peer_text};
 
 /// All conditions; a record has to meet each of them.
@@ -26,12 +27,13 @@ pub(super) struct Wanted {
     route: Option<String>,
     id: Option<String>,
     is_failed: bool,
-    /// The connections that `id` belongs to.
+    /// The connections, or streams over HTTP/2, that `id` belongs to.
     story: HashSet<String>,
     shortened: Cell<u64>,
 }
 
-/// More connections than this can't have one id; a client that sends the same `X-Request-ID` with every request can.
+/// So many connections and streams of one id are remembered. There may be more if a client sends the same `X-Request-ID`
+/// with every request.
 const MOST_CONNECTIONS: usize = 100_000;
 
 impl Wanted {
@@ -75,35 +77,50 @@ impl Wanted {
         })
     }
 
-    /// Whether an id is asked for, so that its connections must be found first.
+    /// Whether an id is asked for, so that its connections and streams must be found first.
     pub(super) fn is_story(&self) -> bool {
         self.id.is_some()
     }
 
-    /// Remembers the connection of a record that has the id; returns whether it is a new one.
+    /// Remembers the connection, or the stream over HTTP/2, of a record that has the id; returns whether it is a new one.
     pub(super) fn learn(&mut self, record: &Record<'_>) -> bool {
-        let is_new =
-            self.has_id(record) && !record.conn.is_empty() && !self.story.contains(&*record.conn);
-        is_new && !self.is_full() && self.story.insert(record.conn.to_string())
+        // If the id names the connection or the stream itself, each of its records has that id.
+        if record.conn.is_empty() || self.is_named(record) || !self.has_id(record) {
+            return false;
+        }
+        let id = record.id();
+        let is_new = !self.story.contains(&*id) && !self.is_full();
+        is_new && self.story.insert(id.into_owned())
     }
 
-    /// Whether there may be more connections with the id than are remembered.
+    /// Whether there may be more connections or streams with the id than are remembered.
     pub(super) fn is_full(&self) -> bool {
         self.story.len() >= MOST_CONNECTIONS
     }
 
     /// Whether a record may have the id, without reading it.
     pub(super) fn may_have_id(&self, json: &str) -> bool {
+        // A record may have the two parts of CONN-STREAM in different fields.
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let conn = |id| match str::rsplit_once(id, '-') {
+            Some((conn, stream_id)) if is_number(stream_id) => conn,
+            _ => id,
+        };
         // Other characters may be escaped.
         let is_simple = |id: &&str| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let id = self.id.as_deref().filter(is_simple);
+        let id = self.id.as_deref().map(conn).filter(is_simple);
         id.is_none_or(|id| memchr::memmem::find(json.as_bytes(), id.as_bytes()).is_some())
     }
 
     fn has_id(&self, record: &Record<'_>) -> bool {
-        self.id
-            .as_deref()
-            .is_some_and(|id| [&*record.conn, &*record.request_id, &*record.trace_id].contains(&id))
+        let has = |id| [&*record.request_id, &*record.trace_id].contains(&id);
+        self.id.as_deref().is_some_and(has) || self.is_named(record)
+    }
+
+    /// Whether the id is that of the record's connection or stream.
+    fn is_named(&self, record: &Record<'_>) -> bool {
+        let names = |id| id::names(id, &record.conn, record.stream_id);
+        self.id.as_deref().is_some_and(names)
     }
 
     /// Whether a record meets all conditions.
@@ -135,7 +152,7 @@ impl Wanted {
                 .route
                 .as_deref()
                 .is_none_or(|route| record.route == route)
-            && (self.id.is_none() || self.has_id(record) || self.story.contains(&*record.conn))
+            && (self.id.is_none() || self.has_id(record) || self.story.contains(&*record.id()))
     }
 
     /// Whether refusals that were not written may be among those that are asked for. Only their time and reason are known.
@@ -266,6 +283,64 @@ mod tests {
         for wrong in ["", "203.0.113", "example.com", "203.0.113.0/33"] {
             assert!(client(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// Which of the interleaved records of two streams an id finds, as find reads them: first to learn, then to search.
+    fn found(id: &str) -> Vec<(&'static str, Option<u32>)> {
+        let mut wanted = Wanted {
+            window: Window::parse(None, None, SystemTime::now()).unwrap(),
+            client: None,
+            reasons: Vec::new(),
+            origin: None,
+            path: None,
+            user_agent: None,
+            route: None,
+            id: Some(id.to_owned()),
+            is_failed: false,
+            story: HashSet::new(),
+            shortened: Cell::new(0),
+        };
+        let lines = [
+            ("refused", "c", None, "c"),
+            ("opened", "c", Some(1), "of one"),
+            ("opened", "c", Some(3), "c-3"),
+            ("closed", "c", Some(3), "c-3"),
+            // As if it had not been known yet, or was lost.
+            ("closed", "c", Some(1), ""),
+            ("request", "c", Some(31), "c-31"),
+            ("request", "d", None, "d"),
+            ("request", "d", None, "d-2"),
+        ]
+        .map(|(event, conn, stream_id, request_id)| {
+            let mut record = serde_json::json!({
+                "time": "2026-01-02T20:38:00.000Z", "schema": 1, "event": event, "conn": conn, "request_id": request_id,
+            });
+            if let Some(stream_id) = stream_id {
+                record["stream_id"] = stream_id.into();
+            }
+            ((event, stream_id), record.to_string())
+        });
+        let lines = lines.iter();
+        for (_, json) in lines.clone() {
+            if wanted.may_have_id(json) {
+                let _ = wanted.learn(&Record::read(json).unwrap());
+            }
+        }
+        let found = lines.filter(|(_, json)| wanted.has(&Record::read(json).unwrap()));
+        found.map(|(what, _)| *what).collect()
+    }
+
+    #[test]
+    fn an_id_finds_one_stream_or_a_whole_connection() {
+        assert_eq!(found("c-3"), [("opened", Some(3)), ("closed", Some(3))]);
+        assert_eq!(found("c-1"), [("opened", Some(1)), ("closed", Some(1))]);
+        assert_eq!(found("of one"), [("opened", Some(1)), ("closed", Some(1))]);
+        assert_eq!(found("c-31"), [("request", Some(31))]);
+        assert_eq!(found("c").len(), 6);
+        // Over HTTP/1.1 all requests of a connection are one story.
+        assert_eq!(found("d-2"), [("request", None), ("request", None)]);
+        assert_eq!(found("c-5"), []);
+        assert_eq!(found("d-3"), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::lenient::{Counts, Fact, Flag, List, Number, Part, Text};
+use crate::record::id;
 
 /// The newest form of the document that this program knows.
 pub(super) const SCHEMA: i64 = 1;
@@ -62,6 +63,7 @@ pub(super) struct Problem {
     pub cause: Text,
     pub hint: Text,
     pub conn: Text,
+    pub stream_id: Number,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -121,6 +123,7 @@ pub(super) struct Tunnels {
 #[serde(default)]
 pub(super) struct Tunnel {
     pub conn: Text,
+    pub stream_id: Number,
     pub request_id: Text,
     pub trace_id: Text,
     pub client: Text,
@@ -215,11 +218,38 @@ fn moment(time: &str) -> Option<Duration> {
     time.duration_since(SystemTime::UNIX_EPOCH).ok()
 }
 
+impl Problem {
+    /// The id of the connection or stream of its last record; empty if it has none.
+    pub(super) fn id(&self) -> String {
+        id_of(&self.conn, self.stream_id.0)
+    }
+}
+
+impl Tunnel {
+    /// The id of its connection or stream; empty if it has none.
+    pub(super) fn id(&self) -> String {
+        id_of(&self.conn, self.stream_id.0)
+    }
+}
+
+/// The id of a record's connection or stream; empty if it has none.
+pub(super) fn id(record: &Fact) -> String {
+    id_of(record.text("conn"), record.number("stream_id"))
+}
+
+fn id_of(conn: &str, stream_id: Option<i64>) -> String {
+    let stream_id = stream_id.and_then(|id| u32::try_from(id).ok());
+    match conn.is_empty() {
+        true => String::new(),
+        false => id::full(conn, stream_id).into_owned(),
+    }
+}
+
 /// The id of a record's row, which stays the same while newer records come.
 pub(super) fn key(record: &Fact) -> String {
-    ["conn", "request_id", "time", "event", "reason"]
-        .map(|name| record.text(name))
-        .join(" ")
+    let [request_id, time, event, reason] =
+        ["request_id", "time", "event", "reason"].map(|name| record.text(name));
+    [&id(record), request_id, time, event, reason].join(" ")
 }
 
 #[cfg(test)]

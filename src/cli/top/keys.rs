@@ -16,12 +16,13 @@ pub(super) enum Action {
     Quit,
     /// Ask again, because another question is asked now.
     Poll,
-    /// Ask for all records of a connection.
+    /// Ask for all records of a connection, or of a stream.
     Look(String),
     /// Ask whether tunnels may be closed.
     MayClose(String),
     Close {
         conn: String,
+        stream_id: Option<i64>,
         name: String,
     },
 }
@@ -60,7 +61,7 @@ impl Ui {
             return Action::Nothing;
         };
         let mut shown = document.tunnels.shown.iter();
-        if let Some(Part(open)) = shown.find(|Part(open)| open.conn == tunnel.conn) {
+        if let Some(Part(open)) = shown.find(|Part(open)| open.id() == tunnel.id()) {
             **tunnel = open.clone();
             *is_open = true;
             return Action::Nothing;
@@ -68,22 +69,22 @@ impl Ui {
         // It has ended, or does not match any more, or others come before it.
         match found.iter().any(is_end) {
             true => Action::Nothing,
-            false => Action::Look(tunnel.conn.to_string()),
+            false => Action::Look(tunnel.id()),
         }
     }
 
-    /// What the proxy knows of a connection that was asked for.
-    pub(super) fn found(&mut self, conn: &str, document: &Document) {
+    /// What the proxy knows of a connection, or of a stream, that was asked for.
+    pub(super) fn found(&mut self, id: &str, document: &Document) {
         let Some(story) = &mut self.story else {
             return;
         };
-        if story.subject.conn() != conn {
+        if story.subject.asked() != id {
             return;
         }
         story.found = document.recent.records.to_vec();
         if let Subject::Tunnel { tunnel, is_open } = &mut story.subject {
             let mut shown = document.tunnels.shown.iter();
-            let open = shown.find(|Part(open)| &*open.conn == conn);
+            let open = shown.find(|Part(open)| open.id() == id);
             *is_open = open.is_some();
             if let Some(Part(open)) = open {
                 **tunnel = open.clone();
@@ -92,11 +93,11 @@ impl Ui {
     }
 
     /// Whether the proxy lets tunnels be closed.
-    pub(super) fn may_close(&mut self, conn: &str, outcome: Result<(), String>) {
+    pub(super) fn may_close(&mut self, id: &str, outcome: Result<(), String>) {
         let Some(Dialog::Close(closing)) = &mut self.dialog else {
             return;
         };
-        if closing.conn != conn || closing.step != ClosingStep::Asked {
+        if closing.id != id || closing.step != ClosingStep::Asked {
             return;
         }
         match outcome {
@@ -152,6 +153,7 @@ impl Ui {
                 closing.name.trim().clone_into(&mut self.name);
                 return Action::Close {
                     conn: closing.conn,
+                    stream_id: closing.stream_id,
                     name: self.name.clone(),
                 };
             }
@@ -275,15 +277,15 @@ impl Ui {
         let Some(subject) = subject else {
             return Action::Nothing;
         };
-        let conn = subject.conn();
+        let asked = subject.asked();
         self.story = Some(Story {
             subject,
             found: Vec::new(),
             scroll: 0,
         });
-        match conn.is_empty() {
+        match asked.is_empty() {
             true => Action::Nothing,
-            false => Action::Look(conn),
+            false => Action::Look(asked),
         }
     }
 
@@ -312,14 +314,16 @@ impl Ui {
             how.clone_into(&mut self.message);
             return Action::Nothing;
         };
-        let conn = tunnel.conn.to_string();
+        let id = tunnel.id();
         self.dialog = Some(Dialog::Close(Closing {
-            conn: conn.clone(),
-            what: format!("{} {} {conn}", &*tunnel.route, &*tunnel.client),
+            conn: tunnel.conn.to_string(),
+            stream_id: tunnel.stream_id.0,
+            id: id.clone(),
+            what: format!("{} {} {id}", &*tunnel.route, &*tunnel.client),
             name: self.name.clone(),
             step: ClosingStep::Asked,
         }));
-        Action::MayClose(conn)
+        Action::MayClose(id)
     }
 }
 
@@ -334,7 +338,7 @@ fn id(open: &Open, document: &Document) -> String {
             }),
         Open::Tunnel(at) => {
             let tunnel = document.tunnels.shown.get(*at);
-            tunnel.map_or_else(String::new, |tunnel| tunnel.conn.to_string())
+            tunnel.map_or_else(String::new, |Part(tunnel)| tunnel.id())
         }
         Open::Record(at) => document
             .recent

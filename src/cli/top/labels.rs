@@ -39,6 +39,7 @@ const LABELS: &[(&str, &str, &str)] = &[
     ("origin", "Origin", "Origin"),
     ("user_agent", "User-Agent", "User-Agent"),
     ("conn", "conn", "conn"),
+    ("stream_id", "HTTP/2 stream", "HTTP/2 流"),
 ];
 
 /// A field's name for people; the field's own name if it has no other.

@@ -14,7 +14,7 @@ pub(super) const LONGEST_NAME: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Story {
     pub subject: Subject,
-    /// The records of the same connection that the proxy remembers, the newest first.
+    /// The records with the id of [`Subject::asked`] that the proxy remembers, the newest first.
     pub found: Vec<Fact>,
     /// The first line that is shown.
     pub scroll: usize,
@@ -32,12 +32,13 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// The id of its connection; empty if it has none.
-    pub(super) fn conn(&self) -> String {
+    /// The id that the proxy is asked about; empty if there is none. A record is shown with the others of its connection,
+    /// also if these are of other streams.
+    pub(super) fn asked(&self) -> String {
         match self {
-            Self::Problem(problem) => problem.conn.to_string(),
+            Self::Problem(problem) => problem.id(),
             Self::Record(record) => record.text("conn").to_owned(),
-            Self::Tunnel { tunnel, .. } => tunnel.conn.to_string(),
+            Self::Tunnel { tunnel, .. } => tunnel.id(),
         }
     }
 }
@@ -59,6 +60,10 @@ pub(super) enum Dialog {
 #[derive(Clone, Debug)]
 pub(super) struct Closing {
     pub conn: String,
+    /// Only over HTTP/2.
+    pub stream_id: Option<i64>,
+    /// Both of them.
+    pub id: String,
     /// What is closed, for people.
     pub what: String,
     pub name: String,

@@ -27,11 +27,12 @@ const TOKEN: &str = "<meta name=\"wsgate-token\" content=\"";
 pub(super) enum Task {
     /// Get the document at a path.
     Poll(String),
-    /// Get what is known of a connection.
+    /// Get what is known of a connection, or of a stream.
     Look(String),
     MayClose(String),
     Close {
         conn: String,
+        stream_id: Option<i64>,
         name: String,
     },
 }
@@ -66,20 +67,24 @@ pub(super) fn work(
                 let document = poll(target, &path);
                 Done::Polled(path, document.map(Box::new))
             }
-            Task::Look(conn) => {
-                let path = format!("/status.json?all=1&limit=20&id={}", encoded(&conn));
+            Task::Look(id) => {
+                let path = format!("/status.json?all=1&limit=20&id={}", encoded(&id));
                 match poll(target, &path) {
-                    Ok(document) => Done::Looked(conn, Box::new(document)),
+                    Ok(document) => Done::Looked(id, Box::new(document)),
                     // The story goes without it.
                     Err(_) => continue,
                 }
             }
-            Task::MayClose(conn) => {
+            Task::MayClose(id) => {
                 let token = token(target, language).map(|_| ());
-                Done::MayClose(conn, token)
+                Done::MayClose(id, token)
             }
-            Task::Close { conn, name } => {
-                let said = close(target, language, &conn, &name);
+            Task::Close {
+                conn,
+                stream_id,
+                name,
+            } => {
+                let said = close(target, language, (&conn, stream_id), &name);
                 Done::Closed(said.unwrap_or_else(|error| error))
             }
         };
@@ -170,9 +175,14 @@ fn token(target: &Target, language: Language) -> Result<String, String> {
 }
 
 /// Closes a tunnel. The token is asked for anew: the process may be another one by now.
-fn close(target: &Target, language: Language, conn: &str, name: &str) -> Result<String, String> {
+fn close(
+    target: &Target,
+    language: Language,
+    (conn, stream_id): (&str, Option<i64>),
+    name: &str,
+) -> Result<String, String> {
     let token = token(target, language)?;
-    let path = format!("/close?conn={}&name={}", encoded(conn), encoded(name));
+    let path = closing((conn, stream_id), name);
     let request = Request {
         method: "POST",
         path: &path,
@@ -187,5 +197,27 @@ fn close(target: &Target, language: Language, conn: &str, name: &str) -> Result<
             said => said,
         }),
         (status, body) => Err(refusal(status, &body)),
+    }
+}
+
+/// The path that closes the tunnel of a connection, or over HTTP/2 of one of its streams.
+fn closing((conn, stream_id): (&str, Option<i64>), name: &str) -> String {
+    let stream = stream_id.map_or_else(String::new, |id| format!("&stream_id={id}"));
+    format!(
+        "/close?conn={}{stream}&name={}",
+        encoded(conn),
+        encoded(name)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_over_http_2_is_named_by_its_connection_and_stream() {
+        assert_eq!(closing(("c", None), "a b"), "/close?conn=c&name=a%20b");
+        let with_stream = closing(("c", Some(3)), "ann");
+        assert_eq!(with_stream, "/close?conn=c&stream_id=3&name=ann");
     }
 }

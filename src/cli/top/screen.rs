@@ -250,9 +250,17 @@ impl Screen {
             Action::Quit => return true,
             // An answer to an earlier question is not shown when it comes.
             Action::Poll => self.send_poll(),
-            Action::Look(conn) => self.send(Task::Look(conn)),
-            Action::MayClose(conn) => self.send(Task::MayClose(conn)),
-            Action::Close { conn, name } => self.send(Task::Close { conn, name }),
+            Action::Look(id) => self.send(Task::Look(id)),
+            Action::MayClose(id) => self.send(Task::MayClose(id)),
+            Action::Close {
+                conn,
+                stream_id,
+                name,
+            } => self.send(Task::Close {
+                conn,
+                stream_id,
+                name,
+            }),
         }
         false
     }
@@ -265,8 +273,8 @@ impl Screen {
                 self.polled(outcome);
             }
             Done::Polled(..) => {}
-            Done::Looked(conn, document) => self.ui.found(&conn, &document),
-            Done::MayClose(conn, outcome) => self.ui.may_close(&conn, outcome),
+            Done::Looked(id, document) => self.ui.found(&id, &document),
+            Done::MayClose(id, outcome) => self.ui.may_close(&id, outcome),
             Done::Closed(said) => {
                 self.ui.message = said;
                 self.due = Instant::now();

@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::cells::{count, left, size, span, width, wrap};
-use super::document::{Document, Frequent, Problem, Tunnel};
+use super::document::{Document, Frequent, Problem, Tunnel, id, key};
 use super::head::{cause, frequent, often, remedy};
 use super::labels::{STEPS, label};
 use super::lenient::{Fact, List, Number, Part};
@@ -51,6 +51,11 @@ const PLACED: &[&str] = &[
     "messages_upstream_to_client",
 ];
 
+/// A number without a unit; empty if it is absent.
+fn plain(number: Option<i64>) -> String {
+    number.map_or_else(String::new, |number| number.to_string())
+}
+
 /// All lines of a story.
 pub(super) fn lines(story: &Story, document: Option<&Document>, ui: &Ui) -> Vec<Line<'static>> {
     let mut page = Page {
@@ -61,7 +66,8 @@ pub(super) fn lines(story: &Story, document: Option<&Document>, ui: &Ui) -> Vec<
     match &story.subject {
         Subject::Problem(problem) => {
             page.problem(problem, document);
-            if let Some(record) = story.found.first() {
+            let own = problem.id();
+            if let Some(record) = story.found.iter().find(|found| id(found) == own) {
                 page.gap();
                 page.title(pick("its last record", "最近一条记录"), Style::new());
                 page.record(record);
@@ -69,12 +75,8 @@ pub(super) fn lines(story: &Story, document: Option<&Document>, ui: &Ui) -> Vec<
         }
         Subject::Record(record) => {
             page.record(record);
-            let time = record.text("time");
-            let event = record.text("event");
-            let others = story
-                .found
-                .iter()
-                .filter(|other| (other.text("time"), other.text("event")) != (time, event));
+            let own = key(record);
+            let others = story.found.iter().filter(|other| key(other) != own);
             page.others(others);
         }
         Subject::Tunnel { tunnel, is_open } => {
@@ -190,6 +192,7 @@ impl Page<'_> {
             self.says(name, &values.join("  "));
         }
         self.says(label("conn", ui.language), &problem.conn);
+        self.says(label("stream_id", ui.language), &plain(problem.stream_id.0));
     }
 
     fn tunnel(&mut self, tunnel: &Tunnel, head: &str) {
@@ -208,7 +211,8 @@ impl Page<'_> {
             tunnel.messages_upstream_to_client,
         ]);
         self.gap();
-        let generation = number(tunnel.generation, |generation| generation.to_string());
+        let generation = plain(tunnel.generation.0);
+        let stream_id = plain(tunnel.stream_id.0);
         for (name, value) in [
             ("client", &*tunnel.client),
             ("route", &tunnel.route),
@@ -220,6 +224,7 @@ impl Page<'_> {
             ("user_agent", &tunnel.user_agent),
             ("generation", &generation),
             ("conn", &tunnel.conn),
+            ("stream_id", &stream_id),
             ("request_id", &tunnel.request_id),
             ("trace_id", &tunnel.trace_id),
         ] {
@@ -396,8 +401,12 @@ impl Page<'_> {
                 let title = self.pick("other records of this connection", "同一连接的其他记录");
                 self.title(title, Style::new());
             }
+            let stream = match other.number("stream_id") {
+                Some(id) => format!(" ({} {id})", label("stream_id", self.ui.language)),
+                None => String::new(),
+            };
             let line = format!(
-                "{} {} {}",
+                "{} {}{stream} {}",
                 other.text("event"),
                 other.text("reason"),
                 other.text("detail")

@@ -459,6 +459,82 @@ fn a_tunnel_is_followed_to_its_end() {
     assert_eq!(seen.ui.sync(&document), Action::Nothing);
 }
 
+/// A document with two tunnels on streams of one connection, and the ends of two others that came at the same time.
+fn of_streams() -> Value {
+    let tunnel = |stream: u32| {
+        json!({ "conn": "c", "stream_id": stream, "request_id": format!("c-{stream}"), "client": "203.0.113.1",
+            "route": "/ws", "age_ms": 60_000 * stream })
+    };
+    let record = |stream: u32| {
+        json!({ "event": "closed", "reason": "upstream_reset", "conn": "c", "stream_id": stream, "request_id": "same",
+            "time": "2026-11-30T17:29:00.000Z", "client": "203.0.113.1", "detail": format!("of {stream}") })
+    };
+    json!({
+        "state": "bad", "time": "2026-11-30T17:30:00.000Z",
+        "problems": [{ "severity": "bad", "code": "upstream_reset", "conn": "c", "stream_id": 7 }],
+        "tunnels": { "open": 2, "matching": 2, "shown": [tunnel(1), tunnel(3)] },
+        "recent": { "matching": 2, "records": [record(5), record(7)] },
+    })
+}
+
+#[test]
+fn streams_of_one_connection_are_told_apart() {
+    let document = of_streams();
+    let mut seen = Seen::new(&document);
+    seen.size = (100, 50);
+    seen.keys("2j");
+    assert_eq!(seen.press(KeyCode::Enter), Action::Look("c-3".to_owned()));
+    seen.shows(&["open for         3m00s", "HTTP/2 stream    3"]);
+    // The end of the other stream is not its own.
+    let mut first = document.clone();
+    first["tunnels"]["shown"].as_array_mut().unwrap().pop();
+    assert_eq!(seen.ui.sync(&read(&first)), Action::Look("c-3".to_owned()));
+    seen.ui.found("c", &read(&first));
+    seen.ui.found("c-1", &read(&first));
+    seen.shows(&["an open tunnel", "open for         3m00s"]);
+    let closed = json!({ "state": "x", "recent": { "records": [{ "event": "closed", "conn": "c", "stream_id": 3 }] } });
+    seen.ui.found("c-3", &read(&closed));
+    assert_eq!(seen.ui.sync(&read(&first)), Action::Nothing);
+    seen.shows(&["HTTP/2 stream    3"]);
+    // The selection follows its stream.
+    seen.press(KeyCode::Esc);
+    let mut turned = document.clone();
+    turned["tunnels"]["shown"].as_array_mut().unwrap().reverse();
+    seen.ui.sync(&read(&turned));
+    assert_eq!(seen.ui.cursor().at, 0);
+    seen.known.document = Some(read(&turned));
+    assert_eq!(
+        seen.press(KeyCode::Char('c')),
+        Action::MayClose("c-3".to_owned())
+    );
+    seen.ui.may_close("c-1", Ok(()));
+    seen.ui.may_close("c-3", Ok(()));
+    seen.shows(&["c-3"]);
+    seen.press(KeyCode::Enter);
+    let closed = Action::Close {
+        conn: "c".to_owned(),
+        stream_id: Some(3),
+        name: "ann".to_owned(),
+    };
+    assert_eq!(seen.press(KeyCode::Char('y')), closed);
+    // A record is shown with those of other streams, also if they came at the same time.
+    seen.keys("3");
+    assert_eq!(seen.press(KeyCode::Enter), Action::Look("c".to_owned()));
+    seen.ui.found("c", &read(&document));
+    seen.shows(&[
+        "in this case     of 5",
+        "other records of this connection",
+        "closed upstream_reset (HTTP/2 stream 7) of 7",
+    ]);
+    // The last record of a problem is that of its stream.
+    seen.press(KeyCode::Esc);
+    seen.keys("1");
+    seen.press(KeyCode::Home);
+    assert_eq!(seen.press(KeyCode::Enter), Action::Look("c-7".to_owned()));
+    seen.ui.found("c-7", &read(&document));
+    seen.shows(&["its last record", "in this case     of 7"]);
+}
+
 #[test]
 fn what_is_selected_stays_so_while_rows_come_and_go() {
     let mut seen = Seen::new(&bad());
@@ -531,6 +607,7 @@ fn a_tunnel_is_closed_only_after_a_name_and_a_confirmation() {
     seen.shows(&["close it, as bob?"]);
     let closed = Action::Close {
         conn: "t2".to_owned(),
+        stream_id: None,
         name: "bob".to_owned(),
     };
     assert_eq!(seen.press(KeyCode::Char('y')), closed);

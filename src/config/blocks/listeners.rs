@@ -1,10 +1,12 @@
-//! `listeners`: addresses and TLS settings.
+//! `listeners`: addresses, TLS settings and HTTP/2.
 
+mod http2;
 mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+pub use http2::{Alpn, Http2};
 pub use tls::{CertificateFiles, ClientAuth, ClientAuthMode, Tls, TlsVersion, UnknownSni};
 
 use super::super::fields::Fields;
@@ -13,6 +15,7 @@ use super::super::problem::Complaint;
 use super::super::report::Report;
 use super::super::value::{Address, Flag, OneOf, overlap};
 use super::ROOT;
+use http2::Http2Keys;
 use tls::TlsKeys;
 
 /// One bound address.
@@ -22,6 +25,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain, for use behind a hop that ends TLS.
     pub tls: Option<Tls>,
+    /// How HTTP/2 is served, if `tls` offers it.
+    pub http2: Http2,
     /// Whether requests are redirected to the same place over TLS; only without `tls`.
     pub redirect_to_https: bool,
     /// Whether a connection must begin with a PROXY protocol header; only with trusted proxies.
@@ -34,6 +39,8 @@ keys! {
         address: Key<SocketAddr, Required> = &Address, Required;
         /// Without it the listener is plain, for use behind a hop that ends TLS.
         tls: Section = Form::OptionalMapping, TlsKeys::BLOCK;
+        /// HTTP/2, for a listener whose `tls.alpn` has h2.
+        http2: Section = Form::Mapping, Http2Keys::BLOCK;
         /// For a listener without `tls`: plain requests get a 308 to https://. Opening handshakes get a 426 that says why,
         /// because their clients do not follow redirects.
         redirect_to_https: Key<bool> = &Flag, Is(|| false);
@@ -91,6 +98,7 @@ pub(super) fn read(
             continue;
         };
         let tls = tls::read(&fields, certificates, report);
+        let http2 = http2::read(&fields, report);
         let redirect_to_https = redirect_to_https(&fields, report);
         let proxy_protocol = proxy_protocol(&fields, has_trusted, report);
         let Some((address, cursor)) = fields
@@ -113,6 +121,7 @@ pub(super) fn read(
         listeners.push(Listener {
             address,
             tls,
+            http2,
             redirect_to_https,
             proxy_protocol,
         });

@@ -17,6 +17,14 @@ fn every_value_of_a_full_file_arrives() {
     assert_eq!(plain.address, "[::]:8080".parse::<SocketAddr>().unwrap());
     assert!(plain.tls.is_none());
     assert!(tls.proxy_protocol && !plain.proxy_protocol);
+    let http2 = |websocket, max_streams| Http2 {
+        websocket,
+        max_streams,
+    };
+    assert_eq!(
+        (tls.http2, plain.http2),
+        (http2(false, 250), http2(true, 100))
+    );
     let tls = tls.tls.as_ref().unwrap();
     assert_eq!(
         tls.certificates,
@@ -40,6 +48,7 @@ fn every_value_of_a_full_file_arrives() {
         (tls.min_version, tls.unknown_sni),
         (TlsVersion::V1_3, UnknownSni::Default)
     );
+    assert_eq!(tls.alpn, [Alpn::H2, Alpn::Http11]);
     let proxies: Vec<_> = config
         .trusted_proxies
         .iter()
@@ -150,6 +159,25 @@ fn every_value_of_a_full_file_arrives() {
     assert_eq!(config.probes, Some("0.0.0.0:9900".parse().unwrap()));
     let admin = config.admin.unwrap();
     assert_eq!(admin.address, Some("[::1]:9901".parse().unwrap()));
+}
+
+#[test]
+fn websockets_over_http2_are_switched_by_words_and_by_booleans() {
+    let config = valid("quiet_http2.yaml");
+    let read = config.listeners.iter().map(|listener| {
+        let alpn = listener.tls.as_ref().unwrap().alpn.as_slice();
+        let http2 = listener.http2;
+        (alpn, http2.websocket, http2.max_streams)
+    });
+    let both = &[Alpn::H2, Alpn::Http11][..];
+    let expected = [
+        (both, true, 100),
+        (both, false, 1000),
+        (both, true, 1),
+        (both, false, 500),
+        (&[Alpn::Http11], true, 100),
+    ];
+    assert_eq!(Vec::from_iter(read), expected);
 }
 
 #[test]

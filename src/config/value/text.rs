@@ -140,6 +140,29 @@ impl<T> OneOf<T> {
     fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(word, _)| *word)
     }
+
+    /// The word that `text` was probably meant to be, as a question.
+    fn near(&self, text: &str) -> Option<String> {
+        let near = nearest(text, self.names()).or_else(|| akin(text, self.names()));
+        near.map(|near| format!("did you mean \"{near}\"?"))
+    }
+}
+
+impl<T: Copy + PartialEq + Sync> OneOf<T> {
+    fn value_of(&self, text: &str) -> Option<T> {
+        let found = self.0.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value)
+    }
+
+    /// Reports `text`, which stands at `at` and is none of the words.
+    fn refuse(&self, at: &Cursor<'_>, text: &str, help: Option<String>, report: &mut Report<'_>) {
+        let found = match at.node {
+            Node::Text(_) if !text.is_empty() => format!("found {}", quoted(text)),
+            _ => at.found(),
+        };
+        let message = format!("{found}, allowed: {}", self.expected());
+        at.error(report, Complaint::new(message).maybe(help));
+    }
 }
 
 impl<T: Sync> ValueType for OneOf<T> {
@@ -165,28 +188,52 @@ impl<T: Copy + PartialEq + Sync> Value for OneOf<T> {
     type Read = T;
 
     fn read(&self, at: &Cursor<'_>, report: &mut Report<'_>) -> Option<T> {
-        let text = match at.node {
-            Node::Text(text) => at.substituted(text, report)?,
-            Node::Number(text) => text.clone(),
-            _ => String::new(),
-        };
-        if let Some((_, value)) = self.0.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
-        }
-        let near = nearest(&text, self.names()).or_else(|| akin(&text, self.names()));
-        let found = match at.node {
-            Node::Text(_) if !text.is_empty() => format!("found {}", quoted(&text)),
-            _ => at.found(),
-        };
-        let message = format!("{found}, allowed: {}", self.expected());
-        let help = near.map(|near| format!("did you mean \"{near}\"?"));
-        at.error(report, Complaint::new(message).maybe(help));
-        None
+        let text = word(at, report)?;
+        self.value_of(&text).or_else(|| {
+            self.refuse(at, &text, self.near(&text), report);
+            None
+        })
     }
 
     fn written(&self, value: &T) -> Json {
         let word = self.0.iter().find(|(_, other)| other == value);
         json!(word.map(|(word, _)| word))
+    }
+}
+
+/// One of these words, and what to say about some of the words that are written instead.
+#[derive(Debug)]
+pub struct Explained<T: 'static>(pub OneOf<T>, pub fn(&str) -> Option<&'static str>);
+
+impl<T: Sync> ValueType for Explained<T> {
+    fn words(&self) -> String {
+        self.0.words()
+    }
+
+    fn expected(&self) -> String {
+        self.0.expected()
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        self.0.choices()
+    }
+}
+
+impl<T: Copy + PartialEq + Sync> Value for Explained<T> {
+    type Read = T;
+
+    fn read(&self, at: &Cursor<'_>, report: &mut Report<'_>) -> Option<T> {
+        let Self(words, help) = self;
+        let text = word(at, report)?;
+        words.value_of(&text).or_else(|| {
+            let help = help(&text).map(str::to_owned);
+            words.refuse(at, &text, help.or_else(|| words.near(&text)), report);
+            None
+        })
+    }
+
+    fn written(&self, value: &T) -> Json {
+        self.0.written(value)
     }
 }
 
@@ -234,6 +281,50 @@ impl Value for Flag {
     }
 }
 
+/// `on` or `off`. Programs that write YAML 1.1 make `true` and `false` of these words, so both are accepted.
+#[derive(Debug)]
+pub struct Switch;
+
+const SWITCHES: OneOf<bool> = OneOf(&[("on", true), ("off", false)]);
+
+impl ValueType for Switch {
+    fn words(&self) -> String {
+        SWITCHES.words()
+    }
+
+    fn expected(&self) -> String {
+        SWITCHES.expected()
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        let mut choices = SWITCHES.choices();
+        choices.append(&mut Flag.choices());
+        choices
+    }
+}
+
+impl Value for Switch {
+    type Read = bool;
+
+    fn read(&self, at: &Cursor<'_>, report: &mut Report<'_>) -> Option<bool> {
+        if let Node::Bool(value) = at.node {
+            return Some(*value);
+        }
+        let text = word(at, report)?;
+        let value = SWITCHES.value_of(&text);
+        value.or_else(|| FLAGS.value_of(&text)).or_else(|| {
+            let meant = old_flag(&text).map(|meant| if meant { "write on" } else { "write off" });
+            let help = meant.map(str::to_owned);
+            SWITCHES.refuse(at, &text, help.or_else(|| SWITCHES.near(&text)), report);
+            None
+        })
+    }
+
+    fn written(&self, value: &bool) -> Json {
+        SWITCHES.written(value)
+    }
+}
+
 /// The meaning of `text` in YAML 1.1, if it is one of the words for true and false. In YAML 1.2 these words are text.
 fn old_flag(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -241,6 +332,15 @@ fn old_flag(text: &str) -> Option<bool> {
         "no" | "off" | "n" => Some(false),
         _ => None,
     }
+}
+
+/// The text or number at `at`, with `${NAME}` replaced; empty for anything else.
+fn word(at: &Cursor<'_>, report: &mut Report<'_>) -> Option<String> {
+    Some(match at.node {
+        Node::Text(text) => at.substituted(text, report)?,
+        Node::Number(text) => text.clone(),
+        _ => String::new(),
+    })
 }
 
 /// A text at `at` that is not empty, with `${NAME}` replaced.

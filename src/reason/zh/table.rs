@@ -55,8 +55,8 @@ texts! {
         "为同样的域名在 `listeners[].tls.certificates` 中补上另一类证书（已有 ECDSA 就加 RSA，反之亦然）";
     TlsSniUnknown: "没有任何证书覆盖客户端请求的域名（SNI）",
         "把该域名的证书加进 `listeners[].tls.certificates`，修正 DNS，或把 `listeners[].tls.unknown_sni` 设为 default 以返回第一张证书";
-    TlsAlpnNoOverlap: "客户端的 ALPN 列表里既没有 http/1.1 也没有 http/1.0，而这个监听端口不支持其他协议",
-        "让客户端（或负载均衡的后端设置）在 ALPN 中提供 http/1.1";
+    TlsAlpnNoOverlap: "客户端的 ALPN 列表里没有这个监听端口支持的协议；或者客户端没有发送 ALPN，而这个监听端口只支持 h2",
+        "让客户端（或负载均衡的后端设置）在 ALPN 中提供监听端口支持的某个协议（detail 列出了这些协议），或在 `listeners[].tls.alpn` 中加上 http/1.1 或 h2；多数 WebSocket 客户端需要 http/1.1";
     TlsAlertUnknownCa: "客户端不信任证书的签发者（alert 48）：缺少中间证书、证书是自签名的，或客户端不认识签发它的 CA",
         "`listeners[].tls.certificates[].cert` 里要放完整的证书链，服务器证书在最前，因为 Android 不会自行下载中间证书；若 CA 是自建的，请在客户端安装它";
     TlsAlertBadCertificate: "客户端拒绝了证书（alert 42、43 或 46）：域名不符、签名太弱、密钥类型不受支持，或客户端没有说明的其他问题",
@@ -85,8 +85,8 @@ texts! {
         "可能是扫描器，或者客户端、前面某一跳自行拼接了请求；detail 写明错误，若错在某个字节或某一行，也会写明位置";
     HttpTooLarge: "请求头，或分块请求体的块大小、扩展和尾部字段，超过了允许的大小",
         "让客户端减小 Cookie、不要把令牌放进 URL，或调高 `limits.header_bytes`";
-    HttpVersionUnsupported: "请求不是 HTTP/1.1，而 WebSocket 握手和有上游的路由都需要 HTTP/1.1",
-        "让 HTTP/1.0 的健康检查（HAProxy 的 httpchk 等）使用带 `routes[].respond` 的路由或 `probes.address`；若前面的代理使用 HTTP/1.0（nginx 1.29.7 之前的默认值），在那里设置 proxy_http_version 1.1；若是 HTTP/2，须由前面一跳转换成 HTTP/1.1";
+    HttpVersionUnsupported: "请求所用的 HTTP 版本不能用于 WebSocket 握手和有上游的路由，例如 HTTP/1.0，或未经 ALPN 协商的 HTTP/2",
+        "让 HTTP/1.0 的健康检查（HAProxy 的 httpchk 等）使用带 `routes[].respond` 的路由或 `probes.address`；若前面的代理使用 HTTP/1.0（nginx 1.29.7 之前的默认值），在那里设置 proxy_http_version 1.1；若要使用 HTTP/2，在 `listeners[].tls.alpn` 中加上 h2，没有 TLS 时则让前面一跳使用 HTTP/1.1";
     HttpHostMissing: "请求没有 Host 字段",
         "客户端自行拼接了请求，或前面那一跳丢掉了 Host：让它原样传递该字段";
     HttpHostInvalid: "Host 字段重复出现，或不是「主机名加可选端口」的形式",
@@ -109,6 +109,20 @@ texts! {
         "这是诱使代理丢弃安全字段的企图，或客户端有缺陷；字段名见 detail";
     H2cRefused: "握手请求、或发往 WebSocket 路由的请求，要求升级到明文 HTTP/2",
         "在客户端关闭 HTTP/2（curl：--http1.1，Java 的 HttpClient：version(HTTP_1_1)）；否则就是请求走私企图";
+    H2ProtocolError: "客户端通过 HTTP/2 发送的内容违反了 RFC 9113，因此该流以 RST_STREAM 结束，或整个连接以 GOAWAY 结束",
+        "可能是扫描器，或者客户端、前面某一跳有缺陷；detail 写明错误码，已知时也写明问题所在；如果是前面那一跳，让它用 HTTP/1.1 访问这个监听端口，或从 `listeners[].tls.alpn` 中去掉 h2";
+    H2Flood: "客户端发送了太多没有实际作用的 HTTP/2 帧（重置、空帧、SETTINGS、PING、不结束的头部块），因此连接以 GOAWAY 结束",
+        "这是攻击，或客户端陷入了循环：detail 写明是哪些帧；可用 `limits.connections_per_client` 限制这类客户端";
+    H2StreamLimit: "客户端在一个连接上打开的 HTTP/2 流超过了该监听端口公布的数量",
+        "客户端必须等它的某个流结束，或另开一个连接；如果前面那一跳替许多客户端转发，调高 `listeners[].http2.max_streams`";
+    H2MalformedRequest: "HTTP/2 请求的头部违反 RFC 9113 第 8 节：伪字段缺失、重复、位置不对或取值无效，或者含有不允许的字段",
+        "可能是扫描器，或者客户端、前面某一跳自行拼接了请求；问题见 detail；该连接上的其他流不受影响";
+    H2ConnectionHeader: "HTTP/2 请求带有只有 HTTP/1.1 才允许的字段，例如 Connection、Upgrade 或 Transfer-Encoding（RFC 9113 第 8.2.2 节）",
+        "前面某一跳把 HTTP/1.1 请求的字段原样放进了 HTTP/2：让它去掉这些字段，或让它用 HTTP/1.1 访问本代理";
+    H2WsUnsupported: "客户端以行不通的方式请求 HTTP/2 上的 WebSocket：用 GET 加 HTTP/1.1 的字段，或使用了该连接没有公布的扩展 CONNECT",
+        "公布了扩展 CONNECT（RFC 8441）时客户端必须使用它，否则应另开一个 HTTP/1.1 连接；设置 `listeners[].http2.websocket`: on 来公布它，或从 `listeners[].tls.alpn` 中去掉 h2";
+    H2ProtocolUnknown: "HTTP/2 的扩展 CONNECT 请求了 websocket 以外的协议，或者不带 :protocol 的 CONNECT 请求普通隧道",
+        ":protocol 只支持 websocket；其他协议一概不转发，本代理也不是正向代理";
     WsMethodNotGet: "握手请求的方法不是 GET",
         "改用 GET；使用 wx.connectSocket 时不要设置 method 选项";
     PlainHttpRequest: "WebSocket 路由收到了不带任何 WebSocket 字段的普通 HTTP 请求",

@@ -61,6 +61,8 @@ pub struct Run {
     pub hint: Option<String>,
     /// The connection of the last record.
     pub conn: Option<String>,
+    /// The stream of the last record, over HTTP/2.
+    pub stream_id: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +100,7 @@ struct Going {
     client_sees: Top,
     hint: Option<String>,
     conn: Option<String>,
+    stream_id: Option<u32>,
 }
 
 impl Runs {
@@ -177,6 +180,7 @@ impl Runs {
         if let Some(run) = self.runs.get_mut(&class) {
             run.hint.clone_from(&record.hint);
             run.conn.clone_from(&record.conn);
+            run.stream_id = record.stream_id;
         }
     }
 
@@ -219,6 +223,7 @@ impl Going {
             client_sees: Top::default(),
             hint: None,
             conn: None,
+            stream_id: None,
         }
     }
 
@@ -241,6 +246,7 @@ impl Going {
             client_sees: frequent(&self.client_sees, self.count),
             hint: self.hint.clone(),
             conn: self.conn.clone(),
+            stream_id: self.stream_id,
         }
     }
 }
@@ -335,6 +341,22 @@ mod tests {
         }
         let run = runs.going_on(Duration::from_secs(2)).pop().unwrap();
         assert_eq!(run.different_clients, 2);
+    }
+
+    #[test]
+    fn a_run_names_the_stream_of_its_last_record() {
+        let mut runs = Runs::default();
+        for stream_id in [Some(1), Some(3), None, Some(1)] {
+            let record = Record {
+                conn: Some("c".to_owned()),
+                stream_id,
+                ..refused(1)
+            };
+            runs.add(Duration::from_secs(1), CLASS, &record);
+            runs.told(CLASS, &record);
+            let run = runs.going_on(Duration::from_secs(2)).pop().unwrap();
+            assert_eq!((run.conn.as_deref(), run.stream_id), (Some("c"), stream_id));
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(in crate::tunnel) fn pump(
         scratch = vec![0; LARGE_PIECE].into();
     }
     let room = scratch.get_mut(..most).unwrap_or_default();
-    while let Some(count) = step(cx, from, reader, to, writer, room) {
+    while let Some(count) = step(cx, (from, reader), (to, writer), room) {
         if count == 0 {
             continue;
         }
@@ -80,10 +80,8 @@ pub(in crate::tunnel) fn begin(
 /// Writes what waits, then reads. `None`: nothing more can be done now.
 fn step(
     cx: &mut Context<'_>,
-    from: &mut Leg,
-    reader: &mut (impl AsyncRead + Unpin),
-    to: &mut Leg,
-    writer: &mut impl Outlet,
+    (from, reader): (&mut Leg, &mut (impl AsyncRead + Unpin)),
+    (to, writer): (&mut Leg, &mut impl Outlet),
     scratch: &mut [u8],
 ) -> Option<usize> {
     if to.ended().is_none() {
@@ -94,7 +92,11 @@ fn step(
         }
     }
     if to.outgoing == Outgoing::Ending {
-        to.end(cx, writer);
+        // A peer that has got a Close knows more than a reset says.
+        match to.passes_resets && from.has_broken() && to.told.is_none() {
+            true => to.abort(writer),
+            false => to.end(cx, writer),
+        }
     }
     // The peer is read if the other side can still receive, or if the peer still has to answer a Close.
     let is_read = from.over.is_none() && (to.is_open() || from.owes_close());
@@ -233,6 +235,15 @@ impl Leg {
         {
             told.delivered.get_or_insert_with(Moment::now);
         }
+    }
+
+    /// Breaks the connection to the peer.
+    fn abort(&mut self, writer: &mut impl Outlet) {
+        writer.abort();
+        self.unstalled();
+        self.unflushed = 0;
+        self.is_aborted = true;
+        self.set_ended();
     }
 
     /// Ends the direction toward the peer.

@@ -4,6 +4,7 @@ use wsgate::reason::Reason;
 
 use super::{ECHO, open, request, status};
 use crate::harness::frames::{CLOSE, closing, echoes, masked, read};
+use crate::harness::h2::Raw;
 use crate::harness::services::{admin, get, start};
 use crate::harness::{Line, Proxy, Response, Setup, Upstream, between, eventually};
 
@@ -59,6 +60,45 @@ pub fn closed_by_operator() -> Line {
 }
 
 #[test]
+fn of_an_http2_connection_only_the_stream_that_is_named_is_closed() {
+    let setup = Setup {
+        routes: String::new(),
+        ..crate::http2::setup(ECHO)
+    };
+    let mut proxy = start(&setup);
+    let mut raw = Raw::open(proxy.address());
+    for stream in [1, 3, 5] {
+        raw.connect_ws(stream, "/ws", &[]);
+        assert_eq!(raw.status(stream), 200);
+        raw.echoes(stream, "hello");
+    }
+    let shown = status(&proxy, "")["tunnels"]["shown"].clone();
+    let conn = shown[0]["conn"].as_str().unwrap();
+    let streams = shown.as_array().unwrap().iter();
+    let mut streams: Vec<_> = streams.map(|tunnel| tunnel["stream_id"].as_u64()).collect();
+    streams.sort_unstable();
+    assert_eq!(streams, [Some(1), Some(3), Some(5)]);
+    let token = token(&proxy);
+    // It would not say which one.
+    let asked = close(&proxy, &format!("conn={conn}"), &token);
+    assert_eq!(asked.status, 400, "{}", asked.text());
+    let asked = close(&proxy, &format!("conn={conn}&stream_id=3"), &token);
+    assert_eq!(asked.status, 202, "{}", asked.text());
+    let farewell = closing(1001, "closed_by_operator");
+    assert_eq!(raw.ws_frame(3), (CLOSE, farewell.clone()));
+    raw.data(3, masked(CLOSE, farewell), 0);
+    let record = proxy.terminal().expect(Reason::ClosedByOperator);
+    assert_eq!(record.number("stream_id"), Some(3));
+    for stream in [1, 5] {
+        raw.echoes(stream, "still here");
+    }
+    assert_eq!(status(&proxy, "")["tunnels"]["open"], 2);
+    let found = status(&proxy, &format!("?id={conn}-5"));
+    assert_eq!(found["tunnels"]["shown"][0]["stream_id"], 5);
+    assert_eq!(found["tunnels"]["matching"], 1);
+}
+
+#[test]
 fn only_the_page_of_this_process_may_close() {
     let proxy = start(&Setup::plain(ECHO));
     let mut client = open(&proxy, "/ws", &[("X-Request-ID", "one")]);
@@ -94,6 +134,9 @@ fn only_the_page_of_this_process_may_close() {
     assert_eq!(request(&proxy, &get, &own, &[&good]).status, 405);
     assert_eq!(close(&proxy, "conn=0123", &token).status, 404);
     assert_eq!(close(&proxy, "conn=", &token).status, 400);
+    // Over HTTP/1.1 a tunnel has no stream.
+    let of_stream = |stream| close(&proxy, &format!("{query}&stream_id={stream}"), &token).status;
+    assert_eq!([of_stream("1"), of_stream("one")], [404, 400]);
     echoes(&mut client, "still here");
     // A program may do it, too, if it has read the page.
     assert_eq!(request(&proxy, &target, &own, &[&good]).status, 202);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::harness::Line;
 
 const APP: &str = "wx0123456789abcdef";
 
@@ -174,6 +175,31 @@ fn what_a_record_says_is_repeated() {
     let output = child.wait_with_output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["verdict"]["reason"], "origin_not_allowed");
+    // One stream of an HTTP/2 connection.
+    let of_stream = |stream: u32, agent: &str| {
+        let mut record = line.0.clone();
+        record["stream_id"] = stream.into();
+        record["user_agent"] = agent.into();
+        format!("{record}\n")
+    };
+    let records = [of_stream(1, "the one"), of_stream(11, "another")].concat();
+    let mut child = knowing_the_authority()
+        .args(["diagnose", "--from-record", &format!("{conn}-1")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(records.as_bytes()).unwrap();
+    drop(stdin);
+    child.wait().unwrap();
+    let agents = |line: &Line| line.text("user_agent").to_owned();
+    proxy.wait("the record of the repeated stream", |lines| {
+        let mut agents = lines.iter().map(agents);
+        agents.find(|agent| agent == "the one")
+    });
+    assert!(proxy.lines().iter().map(agents).all(|it| it != "another"));
     let missing = command("--from-record", &["nosuchconn"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(

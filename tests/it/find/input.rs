@@ -396,6 +396,39 @@ fn the_story_of_a_connection_is_found_in_what_can_be_read_only_once() {
 }
 
 #[test]
+fn one_stream_of_a_connection_is_found_among_the_others() {
+    let of = |second, event: &str, stream: u32, request_id: &str| {
+        let changes =
+            json!({"event": event, "conn": "c", "stream_id": stream, "request_id": request_id});
+        refused(second, &changes)
+    };
+    let records = [
+        of(1, "opened", 1, "c-1"),
+        // As if its id had become known later.
+        of(2, "opened", 3, ""),
+        of(3, "closed", 3, "chosen"),
+        of(4, "closed", 1, "c-1"),
+        refused(5, &json!({"conn": "c", "request_id": "c"})),
+    ]
+    .concat();
+    let folder = files(&[("records", records.as_bytes())]);
+    for (id, expected) in [
+        ("c", &[1, 2, 3, 4, 5][..]),
+        ("c-1", &[1, 4]),
+        ("c-3", &[2, 3]),
+        ("chosen", &[2, 3]),
+        ("c-5", &[]),
+    ] {
+        let from_file = find_in(folder.path(), &["--id", id, "records"], b"");
+        assert_eq!(seconds(&from_file), expected, "{id} {}", err(&from_file));
+        let from_pipe = find(&["--id", id], &records);
+        let mut found = seconds(&from_pipe);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{id} {}", err(&from_pipe));
+    }
+}
+
+#[test]
 fn line_ends_in_a_wrapped_record_lose_nothing() {
     let record = refused(1, &json!({}));
     let spread = record

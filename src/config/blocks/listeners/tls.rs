@@ -7,8 +7,9 @@ use super::super::super::fields::Fields;
 use super::super::super::key::{Block, Form, Is, Key, Required, Section, keys};
 use super::super::super::problem::Complaint;
 use super::super::super::report::Report;
-use super::super::super::value::{File, Flag, OneOf};
+use super::super::super::value::{Explained, File, Flag, List, OneOf};
 use super::LISTENER;
+use super::http2::{Alpn, PROTOCOL};
 
 /// TLS settings of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Tls {
     pub self_signed: bool,
     /// The lowest TLS version.
     pub min_version: TlsVersion,
+    /// The protocols that are offered by ALPN, in the order of preference; at least one.
+    pub alpn: Vec<Alpn>,
     /// What a client gets if it asks for a name that no certificate covers.
     pub unknown_sni: UnknownSni,
     /// Whether clients are asked for certificates.
@@ -87,19 +90,22 @@ keys! {
         /// The lowest TLS version.
         min_version: Key<TlsVersion> =
             &OneOf(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]), Is(|| TlsVersion::V1_2);
+        /// The protocols that clients may choose from by ALPN, in the proxy's order of preference. `h2` switches HTTP/2 on.
+        alpn: Key<Vec<Alpn>> = &PROTOCOLS, Is(|| vec![Alpn::Http11]);
         /// What a client gets if it asks for a name that no certificate covers: an alert, or the first certificate.
         unknown_sni: Key<UnknownSni> =
             &OneOf(&[("refuse", UnknownSni::Refuse), ("default", UnknownSni::Default)]), Is(|| UnknownSni::Refuse);
         /// Asks clients for certificates. Not for browsers and mini programs, which can't present any.
         client_auth: Section = Form::OptionalMapping, ClientAuthKeys::BLOCK;
     } with Block {
-        planned: &["alpn"],
         foreign: &[("mode", "\"mode\" belongs in client_auth")],
         // Either `certificates` or `self_signed`.
         needs_key: true,
         ..Block::EMPTY
     }
 }
+
+static PROTOCOLS: List<Explained<Alpn>> = List::of(PROTOCOL).not_empty().distinct();
 
 keys! {
     static CERTIFICATE: CertificateKeys {
@@ -163,6 +169,7 @@ pub(super) fn read(
         certificates,
         self_signed,
         min_version: fields.read(&TLS.min_version, report),
+        alpn: fields.read(&TLS.alpn, report),
         unknown_sni: fields.read(&TLS.unknown_sni, report),
         client_auth: client_auth(&fields, report),
     })
