@@ -122,6 +122,64 @@ const runs = {
     return { question, result, focus };
   },
 
+  // Streams of one HTTP/2 connection, in the documents that a server in front of the proxy changes. Closes the tunnel of one
+  // stream and then opens a record.
+  // tunnels, records: what the documents have; stream: the one to close; closed: its record; record: the text of the row to open
+  async streams(page, { tunnels, records, stream, closed, record }) {
+    const asked = [];
+    const shown = { tunnels, records };
+    const changed = (text, id) => {
+      const isIt = (x) => !id || id === x.conn || id === `${x.conn}-${x.stream_id}`;
+      const doc = JSON.parse(text);
+      const [open, recent] = [shown.tunnels.filter(isIt), shown.records.filter(isIt)];
+      doc.tunnels = { open: shown.tunnels.length, matching: open.length, shown: open };
+      doc.recent = { remembered: shown.records.length, matching: recent.length, missed: 0, records: recent };
+      return JSON.stringify(doc);
+    };
+    const server = http.createServer((request, answer) => {
+      const url = new URL(request.url, options.base);
+      if (request.method === 'POST') {
+        asked.push(request.url);
+        shown.tunnels = shown.tunnels.filter((x) => x.stream_id !== stream);
+        shown.records = [closed, ...shown.records];
+        return answer.writeHead(202).end('the tunnel was asked to close');
+      }
+      if (url.pathname === '/events') return answer.writeHead(503).end('only the document is changed');
+      http.get(url, async (real) => {
+        const parts = [];
+        for await (const part of real) parts.push(part);
+        const body = Buffer.concat(parts);
+        answer.writeHead(real.statusCode, { 'Content-Type': real.headers['content-type'] });
+        answer.end(url.pathname === '/status.json' ? changed(body.toString(), url.searchParams.get('id')) : body);
+      });
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      page.spec.at = `http://127.0.0.1:${server.address().port}/`;
+      await opened(page);
+      await page.wait('all tunnels', (n) => document.querySelectorAll('#tunnel-table tbody tr').length === n, tunnels.length);
+      const row = tunnels.findIndex((x) => x.stream_id === stream) + 1;
+      await page.click(`#tunnel-table tbody tr:nth-child(${row}) .rowlink`);
+      const tunnel = await panel(page);
+      await page.click('#panel-body button.danger');
+      await page.wait('the question', () => document.getElementById('ask').open && document.activeElement.id === 'ask-name');
+      const question = await page.run(() => document.getElementById('ask-text').textContent);
+      await page.key('Enter');
+      await page.wait('the end of the tunnel', () => document.querySelector('#panel-body button.danger').disabled);
+      const links = () => page.run(() => [...document.querySelectorAll('#panel-body .rowlink')].map((b) => b.textContent));
+      await page.wait('its record', () => document.querySelector('#panel-body .rowlink'));
+      const ended = await links();
+      await page.click('#panel-close');
+      await page.wait('the end of the panel', () => !document.getElementById('panel').open);
+      const number = await page.run((record) => [...document.querySelectorAll('#record-table tbody tr')].findIndex((tr) => tr.textContent.includes(record)), record);
+      await page.click(`#record-table tbody tr:nth-child(${number + 1}) .rowlink`);
+      return { tunnel, question, ended, story: await panel(page), others: await links(), asked };
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  },
+
   // The panel of the only tunnel that the query selects.
   async tunnel(page) {
     await opened(page);

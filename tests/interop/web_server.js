@@ -118,6 +118,17 @@ const routes = {
     response.addTrailers({ 'X-Sum': 'abc' });
     response.end();
   },
+  // Answers while the request goes on, and says in trailers how it went.
+  'POST /api/talk': (request, response) => {
+    const type = request.headers['content-type'];
+    response.writeHead(200, { 'Content-Type': type, Trailer: 'Grpc-Status' });
+    response.flushHeaders();
+    request.on('end', () => {
+      response.addTrailers({ 'Grpc-Status': '0' });
+      response.end();
+    });
+    request.pipe(response, { end: false });
+  },
   'GET /api/error': () => {
     throw new Error('the application failed');
   },

@@ -26,6 +26,8 @@ mod deploy;
 mod diagnose;
 /// The health checks of HAProxy, and the client of a standard library.
 mod health_checks;
+/// Clients, browsers and hops that speak HTTP/2 to the proxy.
+mod http2;
 /// Real peers on both sides: Node, Express, Python and Chromium.
 mod interop;
 /// Names of upstreams, with hosts files and name servers of the tests.

@@ -28,7 +28,6 @@ const SEEN: &[&str] = &[
     "missing_keys",
     "missing_top_level_keys",
     "not_a_mapping",
-    "not_supported_yet",
     "nothing_behind_keys",
     "proxy_protocol",
     "remedies",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wsgate::reason::Reason;
 
-use super::{Visit, opened, text};
+use super::{Visit, fact, opened, text};
 use crate::harness::frames::echoes;
 use crate::harness::proxy::ORIGIN;
 use crate::harness::services::{admin, start};
@@ -97,6 +97,65 @@ fn one_tunnel_is_closed_by_keyboard_or_mouse_and_the_record_has_the_name() {
     echoes(&mut kept, "still here");
     assert_eq!(proxy.events("closed"), 2);
     drop(kept);
+    proxy.stop();
+}
+
+#[test]
+fn one_stream_of_a_connection_is_shown_and_closed_and_never_its_neighbours() {
+    let proxy = start(&Setup::plain("\"builtin:echo\""));
+    let tunnel = |stream: u32| {
+        json!({
+            "conn": "c0", "stream_id": stream, "request_id": format!("c0-{stream}"), "client": "192.0.2.1",
+            "route": "/ws", "opened_at": "2026-01-02T03:04:05.678Z", "age_ms": 60_000, "idle_ms": 0,
+        })
+    };
+    // The connection broke, so all of its streams ended at the same time. All clients chose the same id.
+    let record = |stream: u32, reason: &str, route: &str| {
+        json!({
+            "time": "2026-01-02T03:04:05.678Z", "level": "warn", "event": "closed", "reason": reason, "conn": "c0",
+            "stream_id": stream, "request_id": "same", "stage": "tunnel", "by": "client", "client": "192.0.2.1",
+            "route": route, "status": 200, "client_sees": 1006, "http_version": "2", "method": "CONNECT", "path": "/ws",
+        })
+    };
+    let case = json!({
+        "name": "streams", "run": "streams", "stream": 3, "record": "/seven", "expected": ["503"],
+        "tunnels": [tunnel(1), tunnel(3), tunnel(5)],
+        "records": [record(7, "client_reset", "/seven"), record(9, "client_reset", "/nine")],
+        "closed": record(3, "closed_by_operator", "/ws"),
+    });
+    let seen = Visit::start(&proxy, json!([case])).end();
+    let seen = seen.detail("streams").0;
+    assert_eq!(seen["asked"], json!(["/close?conn=c0&stream_id=3"]));
+    let question = text(&seen["question"]);
+    assert!(question.contains("Only stream 3"), "{question}");
+    assert_eq!(fact(&seen["tunnel"]["facts"], "HTTP/2 stream"), "3");
+    let shown = text(&seen["tunnel"]["text"]);
+    assert!(shown.contains("wsgate find --id c0-3"), "{shown}");
+    let ended = seen["ended"].as_array().unwrap();
+    assert_eq!(ended.len(), 1, "{seen:#}");
+    assert!(text(&ended[0]).ends_with("closed_by_operator HTTP/2 stream 3"));
+    let story = &seen["story"];
+    assert_eq!(fact(&story["facts"], "HTTP/2 stream"), "7");
+    assert_eq!(
+        fact(&story["facts"], "The client sees"),
+        "1006 (no Close frame)"
+    );
+    assert!(text(&story["text"]).contains("wsgate find --id c0-7"));
+    let others: Vec<_> = seen["others"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(text)
+        .collect();
+    for (other, end) in others.iter().zip([
+        "HTTP/2 stream 3",
+        "client_reset HTTP/2 stream 9",
+        "Open the tunnel HTTP/2 stream 1",
+        "Open the tunnel HTTP/2 stream 5",
+    ]) {
+        assert!(other.ends_with(end), "{others:#?}");
+    }
+    assert_eq!(others.len(), 4, "{others:#?}");
     proxy.stop();
 }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -30,12 +31,31 @@ impl Hop {
 
     /// The same with a section before all others, and with more lines for the relay.
     pub fn haproxy_with(to: SocketAddr, server: &str, global: &str, lines: &str) -> Self {
+        let defaults = "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n";
+        Self::haproxy_as(&format!(
+            "{global}{defaults}listen relay\n  bind fd@0\n  {lines}\n  server proxy {to} {server}\n"
+        ))
+    }
+
+    /// HAProxy as a hop that speaks HTTP to its clients and HTTP/2 to a server with TLS, for WebSockets too (RFC 8441).
+    pub fn haproxy_h2(to: SocketAddr, bind: &str) -> Self {
+        Self::haproxy_http(&format!(
+            "listen relay\n  bind fd@0 {bind}\n  \
+             server proxy {to} ssl verify none sni str(localhost) alpn h2 ws h2\n"
+        ))
+    }
+
+    /// HAProxy for HTTP with these sections; one of them has `bind fd@0`.
+    pub fn haproxy_http(sections: &str) -> Self {
+        Self::haproxy_as(&format!(
+            "defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
+             timeout tunnel 60s\n{sections}"
+        ))
+    }
+
+    fn haproxy_as(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("haproxy.cfg");
-        let text = format!(
-            "{global}defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-             listen relay\n  bind fd@0\n  {lines}\n  server proxy {to} {server}\n"
-        );
         fs::write(&config, text).unwrap();
         let mut command = Command::new(tool("WSGATE_HAPROXY"));
         command.arg("-db").arg("-f").arg(config);
@@ -69,6 +89,43 @@ impl Hop {
 
     /// Envoy as a hop that speaks HTTP; `upgrades` are the kinds of upgrade that it passes on.
     pub fn envoy(to: SocketAddr, upgrades: &[&str]) -> Self {
+        Self::envoy_to(to, upgrades, &json!({}), &json!({}))
+    }
+
+    /// Envoy with TLS on both sides. It speaks HTTP/2 to the server, and to the clients that want it; WebSockets too (RFC
+    /// 8441). `folder` has its certificate.
+    pub fn envoy_h2(to: SocketAddr, folder: &Path) -> Self {
+        let kind = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
+        let tls = |side: &str, more: Value| {
+            let mut config = more;
+            let name = format!("transport_sockets.tls.v3.{side}TlsContext");
+            config["@type"] = kind(&name).into();
+            json!({ "name": "envoy.transport_sockets.tls", "typed_config": config })
+        };
+        let options = "upstreams.http.v3.HttpProtocolOptions";
+        let cluster = json!({
+            "typed_extension_protocol_options": { (format!("envoy.extensions.{options}")): {
+                "@type": kind(options),
+                "explicit_http_config": { "http2_protocol_options": { "allow_connect": true } },
+            } },
+            "transport_socket": tls("Upstream", json!({
+                "sni": "localhost", "common_tls_context": { "alpn_protocols": ["h2"] },
+            })),
+        });
+        let file = |name| json!({ "filename": folder.join(name) });
+        let chain = json!({
+            "transport_socket": tls("Downstream", json!({ "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [{
+                    "certificate_chain": file("good.pem"), "private_key": file("good-key.pem"),
+                }],
+            } })),
+        });
+        Self::envoy_to(to, &["websocket"], &cluster, &chain)
+    }
+
+    /// With more keys of the cluster and of the filter chain.
+    fn envoy_to(to: SocketAddr, upgrades: &[&str], cluster: &Value, chain: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = |address: SocketAddr| json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } });
         let any = socket(any_port());
@@ -80,6 +137,7 @@ impl Hop {
         let upgrades = upgrades.iter().map(|kind| json!({ "upgrade_type": kind }));
         let manager = json!({
             "stat_prefix": "hop",
+            "http2_protocol_options": { "allow_connect": true },
             "upgrade_configs": upgrades.collect::<Vec<_>>(),
             "route_config": { "virtual_hosts": [{
                 "name": "all", "domains": ["*"],
@@ -89,21 +147,29 @@ impl Hop {
                 "name": "router", "typed_config": typed("http.router.v3.Router", json!({})),
             }],
         });
+        let with = |mut value: Value, more: &Value| {
+            let keys = more.as_object().unwrap().clone();
+            value.as_object_mut().unwrap().extend(keys);
+            value
+        };
+        let cluster = with(
+            json!({
+                "name": "to", "type": "STATIC",
+                "load_assignment": { "cluster_name": "to", "endpoints": [
+                    { "lb_endpoints": [{ "endpoint": { "address": socket(to) } }] },
+                ] },
+            }),
+            cluster,
+        );
+        let chain = with(
+            json!({ "filters": [{ "name": "http", "typed_config": typed(connections, manager) }] }),
+            chain,
+        );
         let config = json!({
             "admin": { "address": any },
             "static_resources": {
-                "listeners": [{
-                    "name": "hop", "address": any,
-                    "filter_chains": [{ "filters": [
-                        { "name": "http", "typed_config": typed(connections, manager) },
-                    ] }],
-                }],
-                "clusters": [{
-                    "name": "to", "type": "STATIC",
-                    "load_assignment": { "cluster_name": "to", "endpoints": [
-                        { "lb_endpoints": [{ "endpoint": { "address": socket(to) } }] },
-                    ] },
-                }],
+                "listeners": [{ "name": "hop", "address": any, "filter_chains": [chain] }],
+                "clusters": [cluster],
             },
         });
         let path = folder.path().join("envoy.json");

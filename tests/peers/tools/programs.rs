@@ -395,6 +395,13 @@ impl Report {
         line.0["error"]["code"].as_str().unwrap()
     }
 
+    /// The library's words for it.
+    #[track_caller]
+    pub fn error_message(&self) -> &str {
+        let line = self.find("an error", |line| line.0.get("error").is_some());
+        line.0["error"]["message"].as_str().unwrap()
+    }
+
     /// The detail of a case.
     #[track_caller]
     pub fn detail(&self, case: &str) -> Line {
