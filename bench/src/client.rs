@@ -1,5 +1,7 @@
 //! The clients in front of the proxy: many connections, each brought to one stage and held there.
 
+mod http2;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -174,9 +176,12 @@ pub struct Options {
     /// The stage to which connections are brought.
     #[arg(long)]
     stage: Stage,
-    /// How many connections.
+    /// How many connections, or tunnels over HTTP/2.
     #[arg(long)]
     connections: usize,
+    /// Open the tunnels over HTTP/2, so many on each connection.
+    #[arg(long, value_name = "STREAMS")]
+    http2: Option<usize>,
     /// Bytes in each message.
     #[arg(long)]
     size: usize,
@@ -192,6 +197,7 @@ enum Held {
     /// Has bytes under way, so it can't be closed cleanly.
     Stuck(Box<TlsStream<TcpStream>>),
     Tunnel(Box<WebSocketStream<TlsStream<TcpStream>>>),
+    Http2(http2::Connection),
 }
 
 /// Opens the connections, prints `open` and the seconds that it took, holds them until standard input ends, closes them
@@ -205,11 +211,16 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let started = Instant::now();
     let mut opening = JoinSet::new();
-    for _ in 0..options.connections {
-        let turn = Arc::clone(&turns).acquire_owned().await?;
+    let each = options.http2.unwrap_or(1).max(1);
+    let mut left = options.connections;
+    while left > 0 {
+        let tunnels = each.min(left);
+        left -= tunnels;
+        let places = u32::try_from(tunnels.min(AT_ONCE))?;
+        let turn = Arc::clone(&turns).acquire_many_owned(places).await?;
         let (options, tls) = (Arc::clone(&options), tls.clone());
         opening.spawn(async move {
-            let held = timeout(PATIENCE, open(&options, &tls)).await??;
+            let held = timeout(PATIENCE, open(&options, &tls, tunnels)).await??;
             drop(turn);
             Ok::<_, Failure>(held)
         });
@@ -247,7 +258,10 @@ fn connector(options: &Options) -> Result<TlsConnector, Failure> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![match options.http2 {
+        Some(_) => b"h2".to_vec(),
+        None => b"http/1.1".to_vec(),
+    }];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
@@ -258,7 +272,8 @@ fn small_buffers() -> WebSocketConfig {
         .write_buffer_size(0)
 }
 
-async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
+/// Opens a connection; `tunnels` is how many it carries, which is 1 without HTTP/2.
+async fn open(options: &Options, tls: &TlsConnector, tunnels: usize) -> Result<Held, Failure> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
@@ -267,6 +282,10 @@ async fn open(options: &Options, tls: &TlsConnector) -> Result<Held, Failure> {
     }
     let name = ServerName::try_from("localhost")?;
     let mut stream = tls.connect(name, socket).await?;
+    if options.http2.is_some() {
+        let connection = http2::Connection::open(stream, options, tunnels).await?;
+        return Ok(Held::Http2(connection));
+    }
     if options.stage == Stage::Tls {
         return Ok(Held::Tls(Box::new(stream)));
     }
@@ -341,6 +360,7 @@ async fn close(held: Held) -> Result<(), Failure> {
         Held::Tcp(mut socket) => socket.shutdown().await?,
         Held::Tls(mut stream) => stream.shutdown().await?,
         Held::Stuck(stream) => drop(stream),
+        Held::Http2(connection) => connection.close().await?,
         Held::Tunnel(mut tunnel) => {
             // Called by its full name, because SinkExt also has a `close`, which some features of its crate implement
             // for Box.

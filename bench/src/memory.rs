@@ -29,6 +29,9 @@ pub struct Options {
     /// Which rows to measure; all if none is named.
     #[arg(long = "stage", value_name = "STAGE", value_delimiter = ',')]
     stages: Vec<Stage>,
+    /// Open the tunnels over HTTP/2, so many on each connection; only for the stage `tunnel`.
+    #[arg(long, value_name = "STREAMS", value_parser = clap::value_parser!(u16).range(1..=100))]
+    http2: Option<u16>,
     /// The proxy has an admin service, which lists the open tunnels.
     #[arg(long)]
     admin: bool,
@@ -80,9 +83,18 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         proxies.push(against.find()?);
     }
     let stages = match &options.stages[..] {
+        [] if options.http2.is_some() => &[Stage::Tunnel],
         [] => Stage::value_variants(),
         named => named,
     };
+    if options.http2.is_some() {
+        if *stages != [Stage::Tunnel] {
+            return Err("--http2 is only for --stage tunnel".into());
+        }
+        if let Some(proxy) = proxies.iter().find(|proxy| !proxy.family.has_http2()) {
+            return Err(format!("{} has no WebSockets over HTTP/2", proxy.name).into());
+        }
+    }
     println!("{}", introduction(options)?);
     for proxy in &proxies {
         for stage in stages {
@@ -90,7 +102,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                 .map_err(|error| format!("{}, {}: {error}", proxy.name, word(*stage)))?;
             println!(
                 "{}",
-                line(proxy, *stage, connections(options, *stage), &row)
+                line(
+                    proxy,
+                    &shown(*stage, options),
+                    connections(options, *stage),
+                    &row
+                )
             );
         }
     }
@@ -156,6 +173,7 @@ fn measure_in(
         backend: backend_port,
         connections: count + SPARE_CONNECTIONS,
         admin: options.admin.then(free_port).transpose()?,
+        http2: options.http2.is_some(),
     })?;
     wait_for_listener(&mut running, port)?;
     sleep(Duration::from_secs(1)); // workers may start after the socket listens
@@ -171,13 +189,18 @@ fn measure_in(
         .args(["--messages", &options.messages.to_string()])
         .arg("--certificate")
         .arg(certificate);
+    if let Some(streams) = options.http2 {
+        command.args(["--http2", &streams.to_string()]);
+    }
     let mut client = Started::helper(&mut command)?;
     client.line()?;
     sleep(Duration::from_secs(options.quiet));
     let full = Reading::take(running.id())?;
     sleep(Duration::from_secs(options.later - options.quiet));
     let later = Reading::take(running.id())?;
-    let wanted = count * Proxy::sockets(stage.has_request());
+    let to_clients = count.div_ceil(options.http2.map_or(1, usize::from));
+    let to_backend = if stage.has_request() { count } else { 0 };
+    let wanted = to_clients + to_backend;
     let gained = later.descriptors.saturating_sub(idle.descriptors);
     if gained < wanted {
         return Err(format!("{wanted} sockets should be open, and {gained} are").into());
@@ -205,6 +228,14 @@ fn word(stage: Stage) -> String {
         .unwrap_or_default()
 }
 
+/// A stage as it is called in the table.
+fn shown(stage: Stage, options: &Options) -> String {
+    match options.http2 {
+        Some(streams) => format!("{}, HTTP/2, {streams} on each connection", word(stage)),
+        None => word(stage),
+    }
+}
+
 /// The conditions of the measurement, and the table's head.
 fn introduction(options: &Options) -> Result<String, Failure> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
@@ -229,7 +260,7 @@ of the whole machine.
     ))
 }
 
-fn line(proxy: &Proxy, stage: Stage, count: usize, row: &Row) -> String {
+fn line(proxy: &Proxy, stage: &str, count: usize, row: &Row) -> String {
     let Row {
         idle,
         full,
@@ -240,7 +271,7 @@ fn line(proxy: &Proxy, stage: Stage, count: usize, row: &Row) -> String {
     let each = |more: u64, less: u64| format!("{:.2}", (more as f64 - less as f64) / count as f64);
     let cells = [
         proxy.name.clone(),
-        word(stage),
+        stage.to_owned(),
         count.to_string(),
         idle.pss.to_string(),
         full.pss.to_string(),

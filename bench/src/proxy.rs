@@ -85,6 +85,8 @@ pub struct Setup<'a> {
     pub connections: usize,
     /// The port of the admin service, if it has one; only for wsgate.
     pub admin: Option<u16>,
+    /// Whether it offers HTTP/2; only for those with [`Family::has_http2`].
+    pub http2: bool,
 }
 
 impl Family {
@@ -120,6 +122,11 @@ impl Family {
             program,
             family: self,
         })
+    }
+
+    /// Whether it can be measured with WebSockets over HTTP/2.
+    pub fn has_http2(self) -> bool {
+        matches!(self, Self::Wsgate | Self::Haproxy)
     }
 
     /// The configuration with its gaps, if there is one for this purpose, and the name of its file.
@@ -236,11 +243,6 @@ impl Proxy {
         let version = line.rsplit_once("version: ").map_or(line, |(_, rest)| rest);
         Ok(version.to_owned())
     }
-
-    /// How many sockets it needs for one connection: one to the client, and one to the backend once there is a request.
-    pub fn sockets(has_request: bool) -> usize {
-        1 + usize::from(has_request)
-    }
 }
 
 fn appended(file: &Path) -> Result<File, Failure> {
@@ -255,8 +257,11 @@ fn filled(template: &str, setup: Setup<'_>) -> String {
     let admin = setup
         .admin
         .map(|port| format!("admin: {{ address: 127.0.0.1:{port} }}"));
+    let if_http2 = |text| if setup.http2 { text } else { "" };
     template
         .replace("@admin@", &admin.unwrap_or_default())
+        .replace("@wsgate-alpn@", if_http2("alpn: [h2, http/1.1]"))
+        .replace("@haproxy-alpn@", if_http2(" alpn h2,http/1.1"))
         .replace("@folder@", &setup.folder.display().to_string())
         .replace("@port@", &setup.port.to_string())
         .replace("@backend@", &setup.backend.to_string())

@@ -88,6 +88,7 @@ impl Session {
             backend,
             connections: CONNECTIONS,
             admin: None,
+            http2: false,
         };
         // A process starts where its parent is, so the proxy sees only one processor from its first instruction.
         stay_on(processors.proxy)?;
