@@ -46,7 +46,10 @@ fn prepare(command: &mut Command, folder: &TempDir) {
 
 /// Starts the entrypoint with the example's application behind `shell`, and waits for the proxy.
 fn start(folder: TempDir, shell: &str) -> Proxy {
-    start_by(Command::new("deploy/one-image/entrypoint"), folder, shell)
+    let mut command = Command::new("env");
+    // bash can't trap a signal that was ignored when it started, and commands in the background ignore this one.
+    command.args(["--default-signal=INT", "deploy/one-image/entrypoint"]);
+    start_by(command, folder, shell)
 }
 
 fn start_by(mut command: Command, folder: TempDir, shell: &str) -> Proxy {
