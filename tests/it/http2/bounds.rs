@@ -9,7 +9,7 @@ use crate::harness::h2::{PREFACE, Raw, hpack};
 use crate::harness::proxy::{HOST, spelled};
 use crate::harness::{Line, Origin, Proxy, Setup, Upstream};
 
-const SHORT: Duration = Duration::from_millis(400);
+const SHORT: Duration = Duration::from_secs(1);
 
 /// A proxy whose deadlines are short.
 fn impatient(endpoint: &str) -> Setup {
