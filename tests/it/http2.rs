@@ -41,3 +41,13 @@ fn open(setup: &Setup) -> (Proxy, Raw) {
     let raw = Raw::open(proxy.address());
     (proxy, raw)
 }
+
+/// Opens these tunnels to an upstream that echoes.
+#[track_caller]
+pub fn tunnels(raw: &mut Raw, streams: &[u32]) {
+    for stream in streams {
+        raw.connect_ws(*stream, "/ws", &[]);
+        assert_eq!(raw.status(*stream), 200);
+        raw.echoes(*stream, "hello");
+    }
+}

@@ -67,11 +67,7 @@ fn of_an_http2_connection_only_the_stream_that_is_named_is_closed() {
     };
     let mut proxy = start(&setup);
     let mut raw = Raw::open(proxy.address());
-    for stream in [1, 3, 5] {
-        raw.connect_ws(stream, "/ws", &[]);
-        assert_eq!(raw.status(stream), 200);
-        raw.echoes(stream, "hello");
-    }
+    crate::http2::tunnels(&mut raw, &[1, 3, 5]);
     let shown = status(&proxy, "")["tunnels"]["shown"].clone();
     let conn = shown[0]["conn"].as_str().unwrap();
     let streams = shown.as_array().unwrap().iter();

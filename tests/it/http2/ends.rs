@@ -3,7 +3,7 @@ use std::time::Duration;
 use h2::Reason as Code;
 use wsgate::reason::Reason;
 
-use super::{open, setup};
+use super::{open, setup, tunnels};
 use crate::harness::frames::{CLOSE, TEXT, closing, masked, read};
 use crate::harness::h2::frame::{self, END_HEADERS, END_STREAM, HEADERS};
 use crate::harness::h2::{Raw, hpack};
@@ -96,11 +96,7 @@ fn a_transparent_route_passes_the_end_of_the_upstream_on_as_it_was() {
 fn the_end_of_a_connection_ends_all_of_its_tunnels() {
     let upstream = Upstream::echo();
     let (mut proxy, mut raw) = open(&setup(&upstream.url()));
-    for stream in [1, 3] {
-        raw.connect_ws(stream, "/ws", &[]);
-        assert_eq!(raw.status(stream), 200);
-        raw.echoes(stream, "hello");
-    }
+    tunnels(&mut raw, &[1, 3]);
     drop(raw);
     let mut streams: Vec<_> = (0..2)
         .map(|_| {
@@ -122,11 +118,7 @@ fn the_end_of_a_connection_ends_all_of_its_tunnels() {
 fn a_violation_is_the_reason_of_every_tunnel_that_it_ends() {
     let upstream = Upstream::echo();
     let (mut proxy, mut raw) = open(&setup(&upstream.url()));
-    for stream in [1, 3] {
-        raw.connect_ws(stream, "/ws", &[]);
-        assert_eq!(raw.status(stream), 200);
-        raw.echoes(stream, "hello");
-    }
+    tunnels(&mut raw, &[1, 3]);
     // DATA on stream 0.
     raw.send_frame(0, 0, 0, "x");
     assert_eq!(raw.expect_goaway().1, Code::PROTOCOL_ERROR);
@@ -203,11 +195,7 @@ fn a_violation_is_not_blamed_on_a_slow_upstream() {
 fn a_window_that_overflows_is_a_violation_of_one_stream() {
     let upstream = Upstream::echo();
     let (mut proxy, mut raw) = open(&setup(&upstream.url()));
-    for stream in [1, 3] {
-        raw.connect_ws(stream, "/ws", &[]);
-        assert_eq!(raw.status(stream), 200);
-        raw.echoes(stream, "hello");
-    }
+    tunnels(&mut raw, &[1, 3]);
     raw.window_update(1, 0x7fff_ffff);
     assert_eq!(raw.expect_reset(1), Code::FLOW_CONTROL_ERROR);
     let line = proxy.terminal().expect(Reason::H2ProtocolError);

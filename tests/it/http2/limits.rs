@@ -4,7 +4,7 @@ use std::time::Duration;
 use h2::Reason as Code;
 use wsgate::reason::Reason;
 
-use super::{open, setup};
+use super::{open, setup, tunnels};
 use crate::harness::frames::{CLOSE, closing, masked};
 use crate::harness::h2::Raw;
 use crate::harness::{Line, Origin, Setup, Upstream};
@@ -17,11 +17,7 @@ fn each_tunnel_of_a_client_counts() {
         ..setup(&upstream.url())
     };
     let (mut proxy, mut raw) = open(&setup);
-    for stream in [1, 3] {
-        raw.connect_ws(stream, "/ws", &[]);
-        assert_eq!(raw.status(stream), 200);
-        raw.echoes(stream, "hello");
-    }
+    tunnels(&mut raw, &[1, 3]);
     raw.connect_ws(5, "/ws", &[]);
     assert_eq!(raw.status(5), 429);
     proxy.terminal().expect(Reason::ClientConnLimit);
@@ -44,11 +40,7 @@ fn each_further_stream_needs_a_place_of_its_own() {
         ..setup(&upstream.url())
     };
     let (mut proxy, mut raw) = open(&setup);
-    for stream in [1, 3] {
-        raw.connect_ws(stream, "/ws", &[]);
-        assert_eq!(raw.status(stream), 200);
-        raw.echoes(stream, "hello");
-    }
+    tunnels(&mut raw, &[1, 3]);
     raw.connect_ws(5, "/ws", &[]);
     assert_eq!(raw.expect_reset(5), Code::REFUSED_STREAM);
     let line = proxy.terminal().expect(Reason::TcpConnLimit);
@@ -64,11 +56,7 @@ fn a_drain_sends_goaway_and_closes_every_tunnel() {
         ..setup(&upstream.url())
     };
     let (mut proxy, mut raw) = open(&setup);
-    for stream in [1, 3] {
-        raw.connect_ws(stream, "/ws", &[]);
-        assert_eq!(raw.status(stream), 200);
-        raw.echoes(stream, "hello");
-    }
+    tunnels(&mut raw, &[1, 3]);
     proxy.signal("TERM");
     assert_eq!(raw.expect_goaway().1, Code::NO_ERROR);
     for stream in [1, 3] {
