@@ -111,8 +111,8 @@ impl Connection {
     }
 
     /// Completes when the client has to open another connection: because of a drain, because the listener would not let
-    /// it in like this any more or does not offer HTTP/2 any more, or because WebSockets were announced and are not wanted any more, which can't be said on
-    /// an open connection (RFC 8441 section 3).
+    /// it in like this any more or does not offer HTTP/2 any more, or because WebSockets were announced and are not wanted
+    /// any more, which can't be said on an open connection (RFC 8441 section 3).
     async fn is_to_leave(&self, shared: &Arc<Shared>, announces: bool) {
         let is_too_much = |now: &Shared| {
             let offers = now.tls.as_ref().is_some_and(|tls| tls.offers_h2());

@@ -115,7 +115,7 @@ impl Budgets {
             frames::DATA => frame.length > 0 || frame.is_end(),
             frames::HEADERS => true,
             frames::CONTINUATION => frame.length > 0 || frame.is_end_of_headers(),
-            // It has a budget of its own.
+            // What it costs depends on its stream.
             frames::RST_STREAM => return Ok(()),
             _ => false,
         };
@@ -126,6 +126,14 @@ impl Budgets {
         if is_ours || frame.is_ack() {
             return Ok(());
         }
+        self.idle(frame, now)
+    }
+
+    /// A frame without work came, such as the reset of a stream that is over already.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn idle(&mut self, frame: Frame, now: Instant) -> Result<(), String> {
         let kind = usize::from(frame.kind).min(KINDS.len() - 1);
         if let Some(count) = self.counts.get_mut(kind) {
             *count = count.saturating_add(1);

@@ -134,8 +134,9 @@ impl Tap {
                         Ok(())
                     }
                     frames::RST_STREAM => match wire.reset(frame.stream, first_number(kept)) {
-                        true => budgets.reset(now),
-                        false => Ok(()),
+                        Some(false) => budgets.reset(now),
+                        Some(true) => Ok(()),
+                        None => budgets.idle(frame, now),
                     },
                     _ => {
                         if frame.is_end_of_headers() {

@@ -170,16 +170,13 @@ impl Wire {
         }
     }
 
-    /// The stream was reset with `code` by the client. Returns whether it had not been answered.
-    pub fn reset(&self, id: u32, code: u32) -> bool {
-        let flow = self.flows().get(&id).map(Arc::clone);
-        let Some(flow) = flow else {
-            return true;
-        };
+    /// The stream was reset with `code` by the client. Returns whether it had been answered; `None`: it is over already.
+    pub fn reset(&self, id: u32, code: u32) -> Option<bool> {
+        let flow = self.flows().get(&id).map(Arc::clone)?;
         // Only the first one counts.
         let _ = flow.reset.set(code);
         flow.wake();
-        !flow.is_answered.load(Relaxed)
+        Some(flow.is_answered.load(Acquire))
     }
 
     /// The proxy reset the stream with `code`. Returns when it began if nobody serves it; it is then forgotten.

@@ -246,6 +246,21 @@ fn a_page_that_resets_its_streams_is_not_a_flood() {
 }
 
 #[test]
+fn the_reset_of_a_stream_that_is_over_is_not_a_flood() {
+    let nobody = Origin::echo();
+    let (mut proxy, mut raw) = open(&setup(&nobody.url()));
+    for index in 0..400 {
+        let stream = 1 + 2 * index;
+        raw.get(stream, "/hello", &[]);
+        assert_eq!(raw.response(stream).body, b"hello");
+        proxy.terminal();
+        raw.reset(stream, Code::NO_ERROR);
+    }
+    raw.get(801, "/hello", &[]);
+    assert_eq!(raw.response(801).body, b"hello");
+}
+
+#[test]
 fn a_bomb_of_compressed_fields_is_not_unpacked() {
     let nobody = Origin::echo();
     let mut proxy = setup(&nobody.url()).start();
