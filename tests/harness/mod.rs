@@ -9,6 +9,7 @@ pub mod h2;
 pub mod handshakes;
 pub mod inside;
 pub mod origin;
+pub mod ports;
 pub mod proxy;
 pub mod quiet;
 pub mod scrape;

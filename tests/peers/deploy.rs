@@ -1,7 +1,6 @@
 //! What `deploy/` promises: the image runs as described, and the examples work.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use crate::harness::certs::{Authority, Kind};
@@ -46,12 +45,6 @@ fn certificate(folder: &Path, name: &str) {
     let (cert, key) = Authority::shared().write(&certs, "new", &[name], Kind::Good);
     fs::rename(cert, certs.join("fullchain.pem")).unwrap();
     fs::rename(key, certs.join("privkey.pem")).unwrap();
-}
-
-/// A port that is free now, for programs that must know their port in advance.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A program that was installed together with Python packages.

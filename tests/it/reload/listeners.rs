@@ -4,16 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{ECHO, problems};
 use crate::harness::client::try_socket;
+use crate::harness::ports::own_port;
 use crate::harness::{Client, Proxy, Setup, eventually, frames, handshake, services};
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
 
 /// A configuration with these listeners, each in flow style, and a route.
 fn yaml(listeners: &[String], route: &str) -> String {
@@ -51,7 +43,7 @@ fn serves(address: SocketAddr, route: &str) -> bool {
 #[test]
 fn a_hundred_reloads_refuse_nobody() {
     const RELOADS: usize = 100;
-    let [one, two, tls] = [free_port(), free_port(), free_port()];
+    let [one, two, tls] = [own_port(), own_port(), own_port()];
     let secure = format!(
         "address: '127.0.0.1:{tls}', tls: {{ certificates: [{{ cert: good.pem, key: good-key.pem }}] }}"
     );
@@ -133,8 +125,7 @@ fn a_hundred_reloads_refuse_nobody() {
 
 #[test]
 fn listeners_come_and_go() {
-    let [one, two] =
-        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [one, two] = [own_port(), own_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let proxy = start(&yaml(&[at(&one.to_string())], "/ws"), 1);
     let mut tunnel = Client::plain(one);
     assert_eq!(tunnel.send(handshake("/ws", &[])).response().status, 101);
@@ -162,7 +153,7 @@ fn listeners_come_and_go() {
 /// The specific address stays open when a listener on all addresses takes its port over, and serves the same.
 #[test]
 fn every_address_takes_over_from_one_and_back() {
-    let port = free_port();
+    let port = own_port();
     let [one, other] =
         ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
     let proxy = start(&yaml(&[at(&one.to_string())], "/one"), 1);
@@ -181,7 +172,7 @@ fn every_address_takes_over_from_one_and_back() {
 #[test]
 fn an_address_that_is_taken_leaves_everything_as_it_was() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (one, two) = (free_port(), free_port());
+    let (one, two) = (own_port(), own_port());
     let [one, two] = [one, two].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let before = yaml(&[at(&one.to_string())], "/one");
     let proxy = start(&before, 1);
@@ -208,8 +199,7 @@ fn an_address_that_is_taken_leaves_everything_as_it_was() {
 /// A socket of another process is never shared, whatever its options.
 #[test]
 fn an_address_of_another_wsgate_is_taken() {
-    let [one, two] =
-        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [one, two] = [own_port(), own_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let other = start(&yaml(&[at(&one.to_string())], "/other"), 1);
     let proxy = start(&yaml(&[at(&two.to_string())], "/ws"), 1);
     proxy.write(&yaml(&[at(&one.to_string())], "/ws"));
@@ -227,7 +217,7 @@ fn an_address_of_another_wsgate_is_taken() {
 /// The same if this process has bound the port on another address.
 #[test]
 fn an_address_of_another_wsgate_is_taken_whatever_else_has_its_port() {
-    let port = free_port();
+    let port = own_port();
     let [own, others] =
         ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
     let other = start(&yaml(&[at(&others.to_string())], "/other"), 1);
@@ -252,8 +242,7 @@ fn an_address_of_another_wsgate_is_taken_whatever_else_has_its_port() {
 #[test]
 fn everybody_in_the_queue_is_answered_when_an_address_goes() {
     const CLIENTS: usize = 400;
-    let [one, two] =
-        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [one, two] = [own_port(), own_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let proxy = start(
         &yaml(&[at(&one.to_string()), at(&two.to_string())], "/ws"),
         2,
@@ -281,8 +270,7 @@ fn everybody_in_the_queue_is_answered_when_an_address_goes() {
 
 #[test]
 fn a_service_moves_to_another_address() {
-    let [one, two] =
-        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [one, two] = [own_port(), own_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let with = |probes: SocketAddr| {
         yaml(&[at("127.0.0.1:0")], "/ws") + &format!("probes: {{ address: '{probes}' }}\n")
     };
@@ -315,8 +303,7 @@ fn an_address_is_at_once_the_service_s_that_takes_it_over() {
     // As many as may be accepted before the listener's task stops. If the address were served for another second there
     // would be hundreds.
     const AT_MOST: usize = 5;
-    let [one, two] =
-        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [one, two] = [own_port(), own_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let with = |listener: SocketAddr, probes: SocketAddr| {
         let kept = at("127.0.0.1:0");
         yaml(&[kept, at(&listener.to_string())], "/ws")
@@ -337,8 +324,7 @@ fn an_address_is_at_once_the_service_s_that_takes_it_over() {
 /// Each service answers at the other's address, and nothing is left behind.
 #[test]
 fn services_change_places() {
-    let [one, two] =
-        [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [one, two] = [own_port(), own_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let with = |services: &str| yaml(&[at("127.0.0.1:0")], "/ws") + services;
     let both = |probes: SocketAddr, admin: SocketAddr| {
         with(&format!(

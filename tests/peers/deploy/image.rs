@@ -10,9 +10,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wsgate::reason::Reason;
 
-use super::{free_port, open};
+use super::open;
 use crate::harness::certs::{Authority, Kind};
 use crate::harness::frames::echoes;
+use crate::harness::ports::own_port;
 use crate::harness::proxy::{HOST, ORIGIN};
 use crate::harness::{Client, Proxy, Upstream};
 use crate::tools::names::{NameServer, Says};
@@ -217,7 +218,7 @@ fn only_what_is_needed_is_in_the_image() {
 #[test]
 fn without_any_right_it_serves_an_echo_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().unwrap();
-    let probes = format!("--env=PROBES=127.0.0.1:{}", free_port());
+    let probes = format!("--env=PROBES=127.0.0.1:{}", own_port());
     let container = Container::start(folder, &["--env=LISTEN=127.0.0.1:0", &probes]);
     let status = container.kernel("status");
     assert!(status_of(&status, "NSpid").ends_with("\t1"), "{status}");
@@ -271,7 +272,7 @@ fn the_configuration_in_the_image_passes_its_own_check() {
 #[test]
 fn the_health_check_fails_where_nothing_runs() {
     build();
-    let probes = format!("--env=PROBES=127.0.0.1:{}", free_port());
+    let probes = format!("--env=PROBES=127.0.0.1:{}", own_port());
     let output = Command::new("tests/image")
         .args(["podman", "run", "--rm"])
         .args(STRICT)

@@ -6,9 +6,10 @@ use std::process::Command;
 use tempfile::TempDir;
 use wsgate::reason::Reason;
 
-use super::{STREAM, compose, example, free_port, open};
+use super::{STREAM, compose, example, open};
 use crate::harness::client::Client;
 use crate::harness::frames::{CLOSE, echoes, masked, read};
+use crate::harness::ports::own_port;
 use crate::harness::proxy::{program, run};
 use crate::harness::{Proxy, eventually, signal};
 
@@ -39,7 +40,7 @@ fn prepare(command: &mut Command, folder: &TempDir) {
         .env("PATH", path)
         .env("NODE_PATH", crate::tools::programs::file("node_modules"))
         .env("WSGATE_CONFIG", folder.path().join("proxy.yaml"))
-        .env("APP_PORT", free_port().to_string())
+        .env("APP_PORT", own_port().to_string())
         .env("PORT", "0")
         .env("WX_APP_ID", APP_ID);
 }

@@ -15,7 +15,8 @@ use crate::harness::services::get;
 use crate::harness::{Proxy, eventually};
 use crate::tools::programs::{Client, Family, tool};
 
-use super::super::{STREAM, compose, free_port};
+use super::super::{STREAM, compose};
+use crate::harness::ports::own_port;
 
 /// Tunnels that are open when the pod begins to end.
 const TUNNELS: u64 = 60;
@@ -42,7 +43,7 @@ impl Pod {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = certificate(folder.path());
         // Hooks and probes must know their ports in advance.
-        let (admin, probes) = (free_port(), free_port());
+        let (admin, probes) = (own_port(), own_port());
         let mut yaml = proxy_yaml();
         for (from, to) in [
             ("0.0.0.0:8443", "127.0.0.1:0".to_owned()),
