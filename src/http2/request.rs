@@ -44,18 +44,10 @@ pub fn translated(
     check_fields(&request.headers)?;
     let is_websocket = check_method(&request)?;
     check_scheme(&request.uri)?;
-    check_path(
-        request
-            .uri
-            .path_and_query()
-            .map_or("", |path| path.as_str()),
-    )?;
+    let target = origin_form(&request.uri)?;
     let host = authority(&request)?;
     let length = content_length(&request.headers)?;
-    request.uri = match request.uri.path_and_query() {
-        Some(path) => Uri::from(path.clone()),
-        None => Uri::from_static("/"),
-    };
+    request.uri = target;
     let fields = &mut request.headers;
     join_cookies(fields);
     if let Some(host) = host {
@@ -75,6 +67,19 @@ pub fn translated(
 
 fn malformed(detail: impl Into<String>) -> Failure {
     Failure::new(Reason::H2MalformedRequest, detail.into()).with_status(BAD_REQUEST)
+}
+
+/// The path with its query as a target of its own.
+fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
+    let path = uri.path_and_query();
+    let target = path.map_or_else(Uri::default, |path| Uri::from(path.clone()));
+    // If nothing is before a `#`, the type keeps an empty path, which it shows as `/`.
+    let shown = match target.path() {
+        "" => "",
+        _ => path.map_or("", |path| path.as_str()),
+    };
+    check_path(shown)?;
+    Ok(target)
 }
 
 /// The size that the head would have as HTTP/1.1.

@@ -174,7 +174,7 @@ proptest! {
     fn what_passes_is_one_head_of_http1(
         method in prop::sample::select(vec!["GET", "POST", "CONNECT", "OPTIONS", "X-OWN"]),
         authority in prop_oneof![Just("api.example.com".to_owned()), "[a-z0-9.:@\\[\\]-]{1,12}"],
-        path in prop_oneof![Just("/ws".to_owned()), "[ -~]{0,20}", "/[a-z/.%?#;\\\\é]{0,12}"],
+        path in prop_oneof![Just("/ws".to_owned()), "[#?*]{0,1}[ -~]{0,20}", "/[a-z/.%?#;\\\\é]{0,12}"],
         protocol in prop::option::of(prop::sample::select(vec!["websocket", "WebSocket", "x"])),
         fields in prop::collection::vec((names(), values()), 0..8),
         is_over in any::<bool>(),

@@ -512,6 +512,20 @@ fn a_fragment_is_cut_off_before_anything_is_decided() {
     assert_eq!(proxy.terminal().text("path"), "/api/x");
     let head = origin.head();
     assert!(head.starts_with("GET /api/x HTTP/1.1\r\n"), "{head}");
+    // If nothing is left, that is not a path.
+    for (stream, path) in [(3, "#"), (5, "#/api/x")] {
+        raw.get(stream, path, &[]);
+        assert_eq!(raw.status(stream), 400, "{path}");
+        let refused = proxy
+            .terminal()
+            .with_detail("the path does not begin with /");
+        assert_eq!(refused.text("reason"), "http_malformed", "{refused:?}");
+    }
+    raw.connect_ws(7, "#", &[]);
+    assert_eq!(raw.status(7), 400);
+    proxy
+        .terminal()
+        .with_detail("the path does not begin with /");
 }
 
 #[test]
