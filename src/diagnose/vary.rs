@@ -166,8 +166,10 @@ impl Walk<'_> {
 fn as_plain(main: &Attempt, plain: Option<(Finding, Option<u16>)>) -> Option<Finding> {
     let (finding, status) = plain?;
     let Some(plain) = status else {
-        let closed = Finding::ClosedBeforeAnswer;
-        return (main.finding == closed && finding == closed).then_some(Finding::ClosesEverything);
+        let is_closed = main.finding == Finding::ClosedBeforeAnswer
+            // A reset that comes at once may be seen while connecting.
+            && matches!(finding, Finding::ClosedBeforeAnswer | Finding::Reset);
+        return is_closed.then_some(Finding::ClosesEverything);
     };
     // They pass no upgrade on unless they are told to.
     let strips = [
@@ -192,5 +194,23 @@ fn as_plain(main: &Attempt, plain: Option<(Finding, Option<u16>)>) -> Option<Fin
         }
         Finding::BadRequest if !is_same => Some(Finding::UpgradeRefused),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_request_that_is_closed_or_reset_shows_that_everything_is() {
+        let main = Attempt::failed("http", (Finding::ClosedBeforeAnswer, String::new()));
+        for (plain, expected) in [
+            (Finding::ClosedBeforeAnswer, Some(Finding::ClosesEverything)),
+            (Finding::Reset, Some(Finding::ClosesEverything)),
+            (Finding::NoAnswer, None),
+        ] {
+            let found = as_plain(&main, Some((plain, None)));
+            assert_eq!(found, expected, "{plain:?}");
+        }
     }
 }
