@@ -1,5 +1,7 @@
 //! Checks the target of a request, before anything parses it.
 
+use http::Uri;
+
 use crate::reason::{Failure, Reason};
 
 /// Checks a path with its query that did not come in a request line.
@@ -13,6 +15,14 @@ pub(crate) fn check_path(path: &str) -> Result<(), Failure> {
             let found = if path == "*" { ": found *" } else { "" };
             Err(malformed(format!("the path does not begin with /{found}")))
         }
+    }
+}
+
+/// The path and query alone, or `/` without a path (RFC 9112 section 3.2.1).
+pub(crate) fn origin_form(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::from_static("/"),
     }
 }
 
@@ -62,7 +72,7 @@ pub(super) fn check_target(target: &[u8]) -> Result<(), Failure> {
     if authority.is_some_and(|authority| authority.contains(&b'@')) {
         return Err(malformed("the target has userinfo".to_owned()));
     }
-    http::Uri::try_from(target)
+    Uri::try_from(target)
         .map(drop)
         .map_err(|error| malformed(format!("the target is not a valid URL: {error}")))
 }

@@ -11,7 +11,7 @@ use http::{Method, Uri};
 use crate::http::fields::{MAX_FIELDS, only};
 use crate::http::framing::content_length;
 use crate::http::opening::websocket_field;
-use crate::http::target::check_path;
+use crate::http::target::{check_path, origin_form};
 use crate::policy::Authority;
 use crate::reason::{Failure, Reason};
 use crate::secrets::{self, known};
@@ -44,7 +44,12 @@ pub fn translated(
     check_fields(&request.headers)?;
     let is_websocket = check_method(&request)?;
     check_scheme(&request.uri)?;
-    let target = origin_form(&request.uri)?;
+    let target = origin_form(&request.uri);
+    // If nothing is before a `#`, the URI type keeps an empty path, which `as_str` shows as `/`.
+    check_path(match request.uri.path_and_query() {
+        Some(path) if !target.path().is_empty() => path.as_str(),
+        _ => "",
+    })?;
     let host = authority(&request)?;
     let length = content_length(&request.headers)?;
     request.uri = target;
@@ -67,19 +72,6 @@ pub fn translated(
 
 fn malformed(detail: impl Into<String>) -> Failure {
     Failure::new(Reason::H2MalformedRequest, detail.into()).with_status(BAD_REQUEST)
-}
-
-/// The path with its query as a target of its own.
-fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
-    let path = uri.path_and_query();
-    let target = path.map_or_else(Uri::default, |path| Uri::from(path.clone()));
-    // If nothing is before a `#`, the type keeps an empty path, which it shows as `/`.
-    let shown = match target.path() {
-        "" => "",
-        _ => path.map_or("", |path| path.as_str()),
-    };
-    check_path(shown)?;
-    Ok(target)
 }
 
 /// The size that the head would have as HTTP/1.1.

@@ -2,13 +2,14 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Uri, Version, response};
+use http::{Version, response};
 
 use crate::http::fields::MAX_FIELDS;
 use crate::http::fields::{named_by_connection, tokens};
 use crate::http::forwarded::{Identity, is_identity, is_never_passed_on};
 use crate::http::opening::{is_hop_by_hop, is_protected};
 use crate::http::respond::X_REQUEST_ID;
+use crate::http::target::origin_form;
 use crate::http::via::Pseudonym;
 
 /// Rebuilds a permitted opening handshake for the upstream: the received bytes of the path in origin form, the
@@ -91,13 +92,6 @@ fn passed_on(mut request: Parts, identity: &Identity, via: &Pseudonym, request_i
     request.uri = origin_form(&request.uri);
     request.version = Version::HTTP_11;
     request
-}
-
-fn origin_form(uri: &Uri) -> Uri {
-    match uri.path_and_query() {
-        Some(path) => Uri::from(path.clone()),
-        None => Uri::from_static("/"),
-    }
 }
 
 /// The head of an upstream's answer as the client gets it: end-to-end fields, and the fields that complete the switch,
